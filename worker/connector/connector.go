@@ -1,0 +1,122 @@
+// Package connector is what a connector author implements. A Connector describes itself, checks a config and divides it
+// into tasks; its Source or Sink moves the records of one task. The worker calls every method of one Source or Sink from
+// one goroutine at a time, turns panics into failures of that task, and owns retries, positions and delivery.
+package connector
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+// Kind says which way a connector moves records.
+type Kind string
+
+const (
+	// KindSource connectors read another system and write to RocketMQ.
+	KindSource Kind = "Source"
+	// KindSink connectors read RocketMQ and write to another system.
+	KindSink Kind = "Sink"
+)
+
+var (
+	// ErrNotConnected means the other system cannot be reached just now: the worker closes and opens the task again with
+	// back-off.
+	ErrNotConnected = errors.New("not connected")
+	// ErrEndOfSource means the source has no more records and never will: the task drains and stops. It is no failure.
+	ErrEndOfSource = errors.New("end of source")
+)
+
+// Config is a connector's or a task's settings. Values are never logged: they may be secrets.
+type Config map[string]string
+
+// Connector is one class that a Connector resource or a REST call can name.
+type Connector interface {
+	// Spec describes the class: its name, kind and settings. It is constant.
+	Spec() Spec
+	// Validate checks settings that Spec cannot express. It does no IO; its error names the key and what to do.
+	Validate(cfg Config) error
+	// Tasks divides the work into at most maxTasks task configs, one at least. It may ask the other system, within ctx.
+	Tasks(ctx context.Context, cfg Config, maxTasks int) ([]Config, error)
+}
+
+// SourceConnector is a Connector of KindSource.
+type SourceConnector interface {
+	Connector
+	// NewSource makes the source of one task. It does no IO.
+	NewSource() Source
+}
+
+// SinkConnector is a Connector of KindSink.
+type SinkConnector interface {
+	Connector
+	// NewSink makes the sink of one task. It does no IO.
+	NewSink() Sink
+}
+
+// Env is what the worker tells a task about itself.
+type Env struct {
+	// ClusterID names the Connect cluster; sinks mark their records with it so that sources can skip them.
+	ClusterID string
+	// Connector is the connector's name; Task is the task's index, from 0; Tasks is how many there are.
+	Connector   string
+	Task, Tasks int
+	Log         logr.Logger
+	// Skipped counts records that the connector left out on purpose (a loop, a tombstone it cannot carry); each call
+	// needs a reason from a small fixed set. Never nil.
+	Skipped func(reason string, n int)
+	// QueueCount asks how many queues a RocketMQ topic has; 0 when it does not exist. Never nil. It must not be called
+	// from Poll or Put for each record.
+	QueueCount func(ctx context.Context, topic string) (int, error)
+	// EnsureTopic makes a RocketMQ topic with that many queues if it does not exist. Never nil.
+	EnsureTopic func(ctx context.Context, topic string, queues int) error
+}
+
+// Source reads one task's share of another system.
+type Source interface {
+	// Open connects and goes on from the stored positions of the whole connector (a task uses its own share). The
+	// context ends with the call, not with the task.
+	Open(ctx context.Context, env Env, cfg Config, from record.Positions) error
+	// Poll blocks until it has at least one record or ctx ends, and then returns what it has. Records of one
+	// Partition come in order. When ctx ends it returns within 100 ms; what it read but did not return is read again
+	// after the next Open.
+	Poll(ctx context.Context) ([]record.Record, error)
+	// Close lets go of everything. It is called once for each Open that was tried, failed ones too.
+	Close(ctx context.Context) error
+}
+
+// Committer is implemented by sources that tell their system how far the worker has stored positions.
+type Committer interface {
+	// Commit is called after the positions in upTo were stored.
+	Commit(ctx context.Context, upTo record.Positions) error
+}
+
+// Sink writes one task's share of RocketMQ queues to another system.
+type Sink interface {
+	// Open connects. The context ends with the call.
+	Open(ctx context.Context, env Env, cfg Config) error
+	// Put hands over a batch in queue order. It may buffer. After ctx has ended nothing of the batch may still be
+	// delivered: the task's lease is over and another worker may run it.
+	Put(ctx context.Context, batch []record.Record) error
+	// Flush returns nil when everything that was put is durable. An error says that some of it may not be: the worker
+	// opens the sink again and puts everything after the last successful Flush once more.
+	Flush(ctx context.Context) error
+	// Close lets go of everything, buffered records included. It is called once for each Open that was tried.
+	Close(ctx context.Context) error
+}
+
+// PoisonError marks records that no retry will deliver; the worker applies errors.tolerance to each of them.
+type PoisonError struct {
+	// Index is the record's place in the batch given to Put.
+	Index int
+	Err   error
+}
+
+// Error says which record and why.
+func (e *PoisonError) Error() string { return "record cannot be delivered: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PoisonError) Unwrap() error { return e.Err }

@@ -1,0 +1,137 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Spec describes a connector class.
+type Spec struct {
+	// Class is the name that `connector.class` gives; Aliases are other names for it (a Java class name).
+	Class   string
+	Aliases []string
+	Kind    Kind
+	// Version is the connector's own version.
+	Version string
+	Keys    []Key
+	// Prefixes are key prefixes that the connector passes through unchecked, for example "kafka.client.".
+	Prefixes []string
+}
+
+// Type is the form of a key's value.
+type Type string
+
+// The value forms. A List is comma separated; a Duration is a Go duration or a number of milliseconds.
+const (
+	String   Type = "string"
+	Int      Type = "int"
+	Bool     Type = "bool"
+	List     Type = "list"
+	Duration Type = "duration"
+)
+
+// Key describes one setting.
+type Key struct {
+	Name     string
+	Type     Type
+	Default  string
+	Required bool
+	// Secret values are never shown.
+	Secret bool
+	// Enum lists the values allowed; empty allows all.
+	Enum []string
+	Doc  string
+}
+
+// Check reports every setting of cfg that the Spec refuses, in one joined error; unknown are the keys it does not know,
+// sorted. The keys in reserved belong to the worker and are always known.
+func (s Spec) Check(cfg Config, reserved func(key string) bool) (unknown []string, err error) {
+	known := make(map[string]Key, len(s.Keys))
+	var errs []error
+	for _, k := range s.Keys {
+		known[k.Name] = k
+		if v := cfg[k.Name]; v != "" {
+			errs = append(errs, k.check(v))
+		} else if k.Required {
+			errs = append(errs, fmt.Errorf("%s is required by %s: %s", k.Name, s.Class, k.Doc))
+		}
+	}
+	for name := range cfg {
+		if _, ok := known[name]; !ok && !reserved(name) && !s.hasPrefix(name) {
+			unknown = append(unknown, name)
+		}
+	}
+	sort.Strings(unknown)
+	return unknown, errors.Join(errs...)
+}
+
+func (s Spec) hasPrefix(name string) bool {
+	for _, p := range s.Prefixes {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func (k Key) check(v string) error {
+	var ok bool
+	var want string
+	switch k.Type {
+	case Int:
+		_, err := strconv.Atoi(v)
+		ok, want = err == nil, "a whole number"
+	case Bool:
+		_, err := strconv.ParseBool(v)
+		ok, want = err == nil, "true or false"
+	case Duration:
+		_, err := ParseDuration(v)
+		ok, want = err == nil, "a duration such as 500ms, or a number of milliseconds"
+	default:
+		ok = true
+	}
+	if !ok {
+		return fmt.Errorf("%s must be %s%s", k.Name, want, k.shown(v))
+	}
+	for _, e := range k.Enum {
+		if e == v {
+			return nil
+		}
+	}
+	if len(k.Enum) > 0 {
+		return fmt.Errorf("%s must be one of %s%s", k.Name, strings.Join(k.Enum, ", "), k.shown(v))
+	}
+	return nil
+}
+
+func (k Key) shown(v string) string {
+	if k.Secret {
+		return ""
+	}
+	return fmt.Sprintf(", not %q", v)
+}
+
+// ParseDuration reads a Go duration ("1.5s") or a bare number of milliseconds ("1500").
+func ParseDuration(v string) (time.Duration, error) {
+	if ms, err := strconv.ParseInt(v, 10, 64); err == nil {
+		return time.Duration(ms) * time.Millisecond, nil
+	}
+	return time.ParseDuration(v)
+}
+
+// Get returns the value of the key, or its default in the Spec.
+func (s Spec) Get(cfg Config, name string) string {
+	if v := cfg[name]; v != "" {
+		return v
+	}
+	for _, k := range s.Keys {
+		if k.Name == name {
+			return k.Default
+		}
+	}
+	return ""
+}

@@ -1,0 +1,54 @@
+// Package record holds the values that travel through a worker: records, their headers, and where in a source they came
+// from. It has no behaviour beyond copying and comparing.
+package record
+
+import "time"
+
+// Header is one named value of a record. Names may repeat and the order is kept; a nil Value is a null, an empty one is
+// an empty value.
+type Header struct {
+	Name  string
+	Value []byte
+}
+
+// SourcePartition names one ordered stream of a source or a sink (a Kafka partition, a table, a file, a RocketMQ queue)
+// in the connector's own form, for example "orders/3". It is unique within a connector and stable over restarts.
+type SourcePartition string
+
+// Position is how far a SourcePartition was read, in the connector's own form, for example "1042": a task that is opened
+// with it goes on with the record after the last one it names. The zero value means "nothing read yet".
+type Position string
+
+// Positions maps each known partition to the position to go on from.
+type Positions map[SourcePartition]Position
+
+// Clone returns an independent copy; the clone of nil is an empty map.
+func (p Positions) Clone() Positions {
+	out := make(Positions, len(p))
+	for k, v := range p {
+		out[k] = v
+	}
+	return out
+}
+
+// Record is one message on its way. The bytes belong to the record from the moment it is handed over: nobody writes to
+// them afterwards.
+type Record struct {
+	// Topic is the RocketMQ topic: the target of a source record, the origin of a sink record.
+	Topic string
+	// Queue is an index over the topic's queues sorted by (broker, queue id). A source sets it to ask for queue
+	// Queue mod len(queues), or leaves QueueAny; a sink reads the index that the record came from.
+	Queue int
+	// Key is nil when the record has none. Value is nil for a null (a tombstone).
+	Key, Value []byte
+	Headers    []Header
+	// Timestamp is when the record was born; the zero time means unknown.
+	Timestamp time.Time
+	// Partition and Position say where the record lies in its source: after it is delivered, Position is what may be
+	// stored for Partition. For a sink record they name the RocketMQ queue and the offset after the record.
+	Partition SourcePartition
+	Position  Position
+}
+
+// QueueAny lets the sender choose the queue: by key when there is one, else in turn.
+const QueueAny = -1

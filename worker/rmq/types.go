@@ -1,0 +1,114 @@
+// Package rmq is the only package that speaks to RocketMQ: administration, ordered logs, sending and reading, through a
+// remoting client of its own. Every call honours its context within 100 ms, and closing the Client fails what is
+// pending at once.
+package rmq
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Queue is one queue of a topic on one broker (a master).
+type Queue struct {
+	Topic, Broker string
+	ID            int
+}
+
+// String gives topic/broker/id, which is also the name of the queue as a stored partition.
+func (q Queue) String() string { return q.Topic + "/" + q.Broker + "/" + strconv.Itoa(q.ID) }
+
+// Broker is a master broker.
+type Broker struct{ Cluster, Name, Addr string }
+
+// Property is one user or system property of a message. Names and values must not hold the bytes 1 and 2.
+type Property struct{ Name, Value string }
+
+// QueueAny lets the sender choose: by the hash of Key when there is one, else in turn, skipping brokers that fail.
+const QueueAny = -1
+
+// Message is one message to send.
+type Message struct {
+	Topic string
+	// Queue is an index over the topic's queues sorted by (broker, id), taken modulo their number, or QueueAny.
+	Queue int
+	// Key only chooses the queue when Queue is QueueAny. What is stored are Properties and Body.
+	Key        []byte
+	Properties []Property
+	Body       []byte
+	// BornAt is the zero time for "now".
+	BornAt time.Time
+}
+
+// Received is one message that was read.
+type Received struct {
+	Queue Queue
+	// Offset is the message's own; NextOffset is where reading goes on after it.
+	Offset, NextOffset int64
+	Properties         []Property
+	Body               []byte
+	BornAt, StoredAt   time.Time
+}
+
+// Property returns the value of the named property and whether there is one.
+func (r *Received) Property(name string) (string, bool) {
+	for _, p := range r.Properties {
+		if p.Name == name {
+			return p.Value, true
+		}
+	}
+	return "", false
+}
+
+// Entry is one record of a Log. The key is stored as the message's KEYS.
+type Entry struct {
+	Offset   int64
+	Key      string
+	Value    []byte
+	StoredAt time.Time
+}
+
+var (
+	// ErrTopicNotFound means no broker serves the topic.
+	ErrTopicNotFound = errors.New("topic not found")
+	// ErrTopicShape means a topic that must be one queue on one broker is not.
+	ErrTopicShape = errors.New("topic is not one queue on one broker")
+	// ErrTruncated means a log was asked for at an offset below its first, or beyond its end.
+	ErrTruncated = errors.New("log does not hold the offset")
+	// ErrTooLarge means a message is larger than the broker takes; its batch-mates are not affected.
+	ErrTooLarge = errors.New("message too large")
+	// ErrAccessDenied means the broker refused the credentials or their rights.
+	ErrAccessDenied = errors.New("access denied by the broker")
+	// ErrUnreachable means no name server, or not the broker in question, could be reached.
+	ErrUnreachable = errors.New("unreachable")
+	// ErrClosed means the Client, Sender or Reader was closed.
+	ErrClosed = errors.New("closed")
+)
+
+// BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13) and ErrAccessDenied
+// (16) under errors.Is.
+type BrokerError struct {
+	// Op is what was asked, for example "create topic orders"; Addr the broker or name server.
+	Op, Addr string
+	Code     int
+	Remark   string
+}
+
+// Error gives the request, the address, and the answer.
+func (e *BrokerError) Error() string {
+	return fmt.Sprintf("%s on %s: code %d: %s", e.Op, e.Addr, e.Code, e.Remark)
+}
+
+// Is matches the sentinel of the code.
+func (e *BrokerError) Is(target error) bool {
+	switch e.Code {
+	case 13:
+		return target == ErrTooLarge
+	case 16:
+		return target == ErrAccessDenied
+	case 17:
+		return target == ErrTopicNotFound
+	}
+	return false
+}
