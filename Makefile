@@ -1,0 +1,64 @@
+SHELL := /bin/bash -euo pipefail
+.DEFAULT_GOAL := help
+export CGO_ENABLED ?= 0
+
+TOOL := go tool -modfile=hack/tools/go.mod
+STACK := go run -C hack/stack .
+CHART := charts/rocketmq-connect-operator
+TEST_TIMEOUT ?= 20m
+
+##@ Try it
+quickstart: ## Bring up RocketMQ, Kafka and Kubernetes here, install the operator, move a million records both ways, kill workers
+	$(STACK) up
+	$(MAKE) --no-print-directory load-image
+	go run ./test/quickstart
+quickstart-down: ## Take down all that quickstart brought up
+	$(STACK) down
+.PHONY: quickstart quickstart-down
+
+##@ Develop
+generate: ## Write everything that is generated: deepcopy, CRDs, the chart's CRDs
+	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=config/crd
+	go run ./hack/chartcrds config/crd $(CHART)/templates/crds
+fmt: ## Format all Go files
+	$(TOOL) golangci-lint fmt ./...
+	cd hack/stack && go tool -modfile=../tools/go.mod golangci-lint fmt ./...
+lint: ## Lint, and check the house numbers
+	$(TOOL) golangci-lint run ./...
+	go run ./hack/house
+tidy: ## Tidy the three modules
+	go mod tidy
+	cd hack/stack && go mod tidy
+	cd hack/tools && go mod tidy
+build: ## Build both binaries into bin/
+	go build -trimpath -ldflags="-s -w" -o bin/ ./cmd/operator ./cmd/worker
+.PHONY: generate fmt lint tidy build
+
+##@ Check
+verify: generate fmt tidy lint ## Generated files fresh, formatted, linted, within the house numbers, tree clean
+	@git diff --exit-code || { echo "verify: the files above are not fresh: run 'make generate fmt tidy' and commit the result"; exit 1; }
+	@left=$$(git ls-files -o --exclude-standard); test -z "$$left" || { echo "verify: untracked files: $$left"; exit 1; }
+test: test-unit test-integration ## Unit, simulation, envtest and integration tests, with the race detector
+test-unit: ## Unit and simulation tests, and the controllers on a real API server
+	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./cmd/... ./controllers/... ./config/... ./worker/... ./test/audit/... ./test/flow/...
+	cd hack/stack && go test ./...
+test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
+	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
+e2e: ## The whole of it on a real Kubernetes: chart, samples, 50,000 records, pause, scale, delete, upgrade, uninstall
+	hack/e2e.sh
+.PHONY: verify test test-unit test-integration e2e
+
+##@ Ship
+image: ## Both images as OCI tars in dist/, without a Docker engine
+	$(STACK) image --out $(CURDIR)/dist
+load-image: image ## Load the images into the local Kubernetes
+	$(STACK) load-image $(CURDIR)/dist/operator.tar $(CURDIR)/dist/worker.tar
+docker-image: ## Both images by Docker, from the Dockerfile
+	docker build --target operator -t docker.io/rocketmq-connect/operator:dev .
+	docker build --target worker -t docker.io/rocketmq-connect/worker:dev .
+.PHONY: image load-image docker-image
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+.PHONY: help
