@@ -1,0 +1,120 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Result is what a Checker saw of a plan's records.
+type Result struct {
+	// Read counts all records, Distinct the different ones of the plan, Missing those of the plan never seen.
+	Read, Distinct, Missing int
+	// Duplicates are repeats with the same content; Corrupt have a known id but other content; Foreign no known id.
+	Duplicates, Corrupt, Foreign int
+	// OutOfOrder counts first sightings that came after a later record of the same key.
+	OutOfOrder int
+}
+
+// Intact says whether nothing is missing, changed, foreign or out of order. Duplicates are allowed.
+func (r Result) Intact() bool {
+	return r.Missing == 0 && r.Corrupt == 0 && r.Foreign == 0 && r.OutOfOrder == 0
+}
+
+// String is one line for people.
+func (r Result) String() string {
+	return fmt.Sprintf("read %d, distinct %d, missing %d, duplicates %d, corrupt %d, foreign %d, out of order %d",
+		r.Read, r.Distinct, r.Missing, r.Duplicates, r.Corrupt, r.Foreign, r.OutOfOrder)
+}
+
+// Checker compares records with a plan, one after the other, in the order in which they are read per partition.
+type Checker struct {
+	plan   Plan
+	seen   []bool
+	newest map[string]int
+	result Result
+}
+
+// NewChecker starts with nothing seen.
+func NewChecker(p Plan) *Checker {
+	return &Checker{plan: p, seen: make([]bool, p.Records), newest: map[string]int{}}
+}
+
+// See takes one record that came out.
+func (c *Checker) See(r *kgo.Record) {
+	c.result.Read++
+	id, ok := idOf(r)
+	if !ok || id < 0 || id >= c.plan.Records {
+		c.result.Foreign++
+		return
+	}
+	if DigestOf(r) != DigestOf(c.plan.Record(r.Topic, id)) {
+		c.result.Corrupt++
+		return
+	}
+	if c.seen[id] {
+		c.result.Duplicates++
+		return
+	}
+	c.seen[id] = true
+	c.result.Distinct++
+	if r.Key == nil {
+		return
+	}
+	key := string(r.Key)
+	if last, ok := c.newest[key]; ok && last > id {
+		c.result.OutOfOrder++
+	}
+	c.newest[key] = max(c.newest[key], id)
+}
+
+// Result counts what is missing so far.
+func (c *Checker) Result() Result {
+	out := c.result
+	out.Missing = c.plan.Records - out.Distinct
+	return out
+}
+
+func idOf(r *kgo.Record) (int, bool) {
+	for _, h := range r.Headers {
+		if h.Key == "id" {
+			id, err := strconv.Atoi(string(h.Value))
+			return id, err == nil
+		}
+	}
+	return 0, false
+}
+
+// Check reads the Kafka topic from its start until all records of the plan were seen and the topic's end is reached, or
+// nothing came for idle.
+func Check(ctx context.Context, brokers, topic string, p Plan, idle time.Duration) (Result, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(8<<20))
+	if err != nil {
+		return Result{}, fmt.Errorf("opening the Kafka consumer: %w", err)
+	}
+	defer client.Close()
+	c := NewChecker(p)
+	for {
+		wait := idle
+		if c.result.Distinct == p.Records {
+			wait = 2 * time.Second // repeats may still follow the last new record
+		}
+		pollCtx, cancel := context.WithTimeout(ctx, wait)
+		fetches := client.PollFetches(pollCtx)
+		cancel()
+		if ctx.Err() != nil {
+			return c.Result(), ctx.Err()
+		}
+		if err := fetches.Err0(); errors.Is(err, context.DeadlineExceeded) {
+			return c.Result(), nil
+		} else if err != nil {
+			return c.Result(), fmt.Errorf("reading topic %s: %w", topic, err)
+		}
+		fetches.EachRecord(c.See)
+	}
+}

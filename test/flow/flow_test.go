@@ -1,0 +1,87 @@
+package flow
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func TestCheckerCountsWhatWentWrong(t *testing.T) {
+	plan := Plan{Records: 60, Size: 32, Keys: 3, Seed: 7}
+	cases := map[string]struct {
+		change func([]*kgo.Record) []*kgo.Record
+		want   Result
+	}{
+		"all there": {
+			change: func(in []*kgo.Record) []*kgo.Record { return in },
+			want:   Result{Read: 60, Distinct: 60},
+		},
+		"one lost and one repeated": {
+			change: func(in []*kgo.Record) []*kgo.Record { return append(in[1:], in[5]) },
+			want:   Result{Read: 60, Distinct: 59, Missing: 1, Duplicates: 1},
+		},
+		"one byte changed": {
+			change: func(in []*kgo.Record) []*kgo.Record { in[8].Value[3] ^= 1; return in },
+			want:   Result{Read: 60, Distinct: 59, Missing: 1, Corrupt: 1},
+		},
+		"a null header that became empty": {
+			change: func(in []*kgo.Record) []*kgo.Record { in[7].Headers[2].Value = []byte{}; return in },
+			want:   Result{Read: 60, Distinct: 59, Missing: 1, Corrupt: 1},
+		},
+		"two of one key swapped": {
+			change: func(in []*kgo.Record) []*kgo.Record { in[1], in[4] = in[4], in[1]; return in },
+			want:   Result{Read: 60, Distinct: 60, OutOfOrder: 1},
+		},
+		"a record of somebody else": {
+			change: func(in []*kgo.Record) []*kgo.Record { return append(in, &kgo.Record{Value: []byte("x")}) },
+			want:   Result{Read: 61, Distinct: 60, Foreign: 1},
+		},
+		"the sink's own header is no change": {
+			change: func(in []*kgo.Record) []*kgo.Record {
+				in[0].Headers = append(in[0].Headers, kgo.RecordHeader{Key: OriginHeader, Value: []byte("c")})
+				return in
+			},
+			want: Result{Read: 60, Distinct: 60},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			records := make([]*kgo.Record, plan.Records)
+			for i := range records {
+				records[i] = plan.Record("t", i)
+			}
+			c := NewChecker(plan)
+			for _, r := range tc.change(records) {
+				c.See(r)
+			}
+			if d := cmp.Diff(tc.want, c.Result()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestProducedRecordsPassTheCheck(t *testing.T) {
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	plan := Plan{Records: 500, Size: 64, Keys: 10, Seed: 1}
+	if err := Produce(ctx, kafka.ListenAddrs()[0], "out", plan, func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Check(ctx, kafka.ListenAddrs()[0], "out", plan, 20*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Result{Read: 500, Distinct: 500}); got != want || !got.Intact() {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
