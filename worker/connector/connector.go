@@ -94,6 +94,14 @@ type Committer interface {
 	Commit(ctx context.Context, upTo record.Positions) error
 }
 
+// Progressed is implemented by sources that read past records without returning them (filtered, skipped), so that what
+// they skipped is not read again after every start. Poll of such a source may return no records before its context ends.
+type Progressed interface {
+	// Progressed is called after each Poll. Its positions may be stored once everything returned until now is delivered;
+	// nil when none changed since the last call.
+	Progressed() record.Positions
+}
+
 // Sink writes one task's share of RocketMQ queues to another system.
 type Sink interface {
 	// Open connects. The context ends with the call.
@@ -108,7 +116,9 @@ type Sink interface {
 	Close(ctx context.Context) error
 }
 
-// PoisonError marks records that no retry will deliver; the worker applies errors.tolerance to each of them.
+// PoisonError is Put's answer for a record that no retry will deliver; the worker applies errors.tolerance to it. The
+// records before Index were taken. Those after it are put again, though some may be delivered already: duplicates are
+// possible, gaps are not.
 type PoisonError struct {
 	// Index is the record's place in the batch given to Put.
 	Index int
