@@ -1,0 +1,99 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The classes that are inferred when a config names none.
+const (
+	KafkaSource = "KafkaSource"
+	KafkaSink   = "KafkaSink"
+)
+
+// MaxTasksLimit is the most tasks that one connector may have.
+const MaxTasksLimit = 1024
+
+// The keys that name a connector's class and its number of tasks, preferred spelling first.
+const (
+	ClassKey     = "connector.class"
+	OldClassKey  = "connector-class"
+	MaxTasksKey  = "max.tasks"
+	OldTasksKey  = "tasks.num"
+	nameKey      = "name"
+	internalKeys = "connect.internal."
+)
+
+// ErrNoClass means that a config names no connector class and none can be inferred.
+var ErrNoClass = errors.New("no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and " +
+	"kafka.bootstrap.server for a KafkaSink")
+
+// Reserved reports whether the key of a connector config belongs to the worker: every connector may have it.
+func Reserved(key string) bool {
+	switch key {
+	case nameKey, ClassKey, OldClassKey, MaxTasksKey, OldTasksKey, "connect.topicname", "connect.topicnames",
+		"topic.rename.format", "queue.selector", "key.converter", "value.converter", "transforms", "consume.from.where",
+		"task.group.id", "offset.flush.interval.ms":
+		return true
+	}
+	for _, prefix := range []string{internalKeys, "errors.", "transforms.", "key.converter.", "value.converter.", "restart."} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// SetByField reports whether fields of a Connector resource give the key, so that its config map may not.
+func SetByField(key string) bool {
+	switch key {
+	case nameKey, ClassKey, OldClassKey, MaxTasksKey, OldTasksKey:
+		return true
+	}
+	return strings.HasPrefix(key, internalKeys)
+}
+
+// ClassOf returns the class that the config names, or the one that follows from its keys; else ErrNoClass.
+func ClassOf(cfg map[string]string) (string, error) {
+	for _, key := range []string{ClassKey, OldClassKey} {
+		if class := strings.TrimSpace(cfg[key]); class != "" {
+			return class, nil
+		}
+	}
+	switch {
+	case cfg["kafka.topics"] != "":
+		return KafkaSource, nil
+	case cfg["topicNames"] != "" && cfg["kafka.bootstrap.server"] != "":
+		return KafkaSink, nil
+	}
+	return "", ErrNoClass
+}
+
+// MaxTasks returns how many tasks the config allows: max.tasks, else tasks.num, else 1.
+func MaxTasks(cfg map[string]string) (int, error) {
+	for _, key := range []string{MaxTasksKey, OldTasksKey} {
+		v := strings.TrimSpace(cfg[key])
+		if v == "" {
+			continue
+		}
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > MaxTasksLimit {
+			return 0, fmt.Errorf("%s must be a whole number from 1 to %d, not %q", key, MaxTasksLimit, v)
+		}
+		return n, nil
+	}
+	return 1, nil
+}
+
+// Secret reports whether the key's name says that its value is a secret.
+func Secret(key string) bool {
+	key = strings.ToLower(key)
+	for _, word := range []string{"password", "passwd", "secret", "jaas", "token", "credential", "access.key", "accesskey", "private.key"} {
+		if strings.Contains(key, word) {
+			return true
+		}
+	}
+	return false
+}
