@@ -1,0 +1,61 @@
+// Package keyedlog keeps the latest value of each key of one ordered topic. What "latest" means is up to a pure Fold that
+// the user of the package plugs in: workers that read the same records hold the same values.
+package keyedlog
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// Log is what the package needs of an ordered topic; *rmq.Log is one.
+type Log interface {
+	// Append stores the entries as one batch and gives the offset of the first. An error may mean "stored all the same".
+	Append(ctx context.Context, entries ...rmq.Entry) (first int64, err error)
+	// Bounds gives the first offset that is there and the one after the last.
+	Bounds(ctx context.Context) (first, end int64, err error)
+	// Read calls fn with the records from an offset to the end as it is at the call.
+	Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (next int64, err error)
+	// Tail calls fn with the records from an offset on, for ever. It survives lost connections.
+	Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) error
+}
+
+// Record is one key with its whole value: compaction keeps only the last record of a key.
+type Record struct {
+	Key   string
+	Value []byte
+}
+
+// Verdict is what a Fold makes of a record.
+type Verdict int
+
+const (
+	// Foreign means that the record is none of the fold's, or is of a version that it does not know. It is left alone.
+	Foreign Verdict = iota
+	// Accepted means that the record is now the newest value of its key.
+	Accepted
+	// Same means that the record repeats the newest value.
+	Same
+	// Refused means that the record is older than the newest value, or does not meet its condition.
+	Refused
+	// Malformed means that the record has a key of the fold's but no readable value.
+	Malformed
+)
+
+// Fold is the pure part: no clock, no IO, no goroutine, no panic whatever it is given. A Table calls it under its lock.
+type Fold interface {
+	// Apply folds one record. The error says why a record is Malformed, or what is Foreign about it.
+	Apply(key string, value []byte) (Verdict, error)
+	// Current gives the value to re-publish for a key, such that every fold that read less accepts it and every fold that
+	// holds the newest value finds it the Same; false if the key has none.
+	Current(key string) ([]byte, bool)
+	// Keys gives all keys that have a value.
+	Keys() []string
+}
+
+// ErrStopped means that the Table was stopped before the records came back; they may be stored all the same.
+var ErrStopped = errors.New("store is stopped")
+
+// ErrLogLost means that the topic lost records that had been read: whether the caller's records are stored is unknown.
+var ErrLogLost = errors.New("topic lost records")
