@@ -87,17 +87,20 @@ func secret(k key) key {
 func list(name, separators string, at func(*Worker) *[]string) key {
 	return key{
 		name: name,
-		set: func(w *Worker, v string) error {
-			*at(w) = nil
-			for _, part := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
-				if part = strings.TrimSpace(part); part != "" {
-					*at(w) = append(*at(w), part)
-				}
-			}
-			return nil
-		},
+		set: func(w *Worker, v string) error { *at(w) = fields(v, separators); return nil },
 		get: func(w *Worker) string { return strings.Join(*at(w), separators[:1]) },
 	}
+}
+
+// fields splits at any of the separators and leaves out empty parts.
+func fields(v, separators string) []string {
+	var out []string
+	for _, part := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
 }
 
 func number(name string, at func(*Worker) *int) key {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -23,7 +24,8 @@ type Warning struct {
 // String gives line, key and text.
 func (w Warning) String() string { return fmt.Sprintf("line %d: %s: %s", w.Line, w.Key, w.Text) }
 
-// ReadFile parses the file. The error joins every problem of the file, each with its line and key, and those of Validate.
+// ReadFile parses the file; what it leaves open is taken from the environment (see FromEnv). The error joins every
+// problem of the file, each with its line and key; it does not include those of Validate.
 func ReadFile(path string) (Worker, []Warning, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -34,7 +36,22 @@ func ReadFile(path string) (Worker, []Warning, error) {
 	if err != nil {
 		return Worker{}, warnings, err
 	}
+	w.FromEnv(os.Getenv)
 	return w, warnings, nil
+}
+
+// FromEnv fills in what no file set: workerId from WORKER_ID, advertisedAddress from POD_IP (pods of one cluster share
+// one file), namesrvAddr from NAMESRV_ADDR (as the Java runtime does).
+func (w *Worker) FromEnv(getenv func(string) string) {
+	if w.WorkerID == "" {
+		w.WorkerID = getenv("WORKER_ID")
+	}
+	if ip := getenv("POD_IP"); ip != "" && w.AdvertisedAddress == "" {
+		w.AdvertisedAddress = net.JoinHostPort(ip, strconv.Itoa(w.HTTPPort))
+	}
+	if len(w.NamesrvAddrs) == 0 {
+		w.NamesrvAddrs = fields(getenv("NAMESRV_ADDR"), ";,")
+	}
 }
 
 // Parse reads a connect.conf: Java properties in UTF-8, where a value ends before " #", as the documents write comments.
