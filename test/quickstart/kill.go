@@ -50,7 +50,7 @@ func (d *demo) killWorkers(ctx context.Context) error {
 		return err
 	}
 	fmt.Println("   ", result)
-	intervals := d.watch.intervals()
+	intervals := d.ownership.Intervals()
 	d.table(intervals, faults)
 	overlaps := audit.Overlaps(intervals)
 	fmt.Printf("    tasks that ran on two workers at once: %d (of %d runs of %d tasks)\n", len(overlaps), len(intervals), tasks(intervals))
@@ -86,7 +86,7 @@ func (d *demo) faults(ctx context.Context, topic string) ([]fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.watch.died(pods[0].Name, killed)
+	d.ownership.Died(pods[0].Name, killed)
 	if err := d.settle(ctx, 20*time.Second); err != nil {
 		return nil, err
 	}

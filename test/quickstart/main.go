@@ -48,11 +48,11 @@ func main() {
 // demo is one run: its clients and when it began.
 type demo struct {
 	options
-	kube  *kube.Kube
-	kafka *kgo.Client
-	rmq   *rmq.Client
-	began time.Time
-	watch *watch
+	kube      *kube.Kube
+	kafka     *kgo.Client
+	rmq       *rmq.Client
+	began     time.Time
+	ownership *kube.Ownership
 }
 
 func run(ctx context.Context, o options) error {
@@ -73,8 +73,8 @@ func run(ctx context.Context, o options) error {
 	if err := d.install(ctx); err != nil {
 		return err
 	}
-	d.watch = startWatch(ctx, d.kube)
-	defer d.watch.stop()
+	d.ownership = d.kube.WatchOwnership(ctx, namespace, workerSelector, workerContainer)
+	defer d.ownership.Stop()
 	if err := d.thereAndBack(ctx); err != nil {
 		return err
 	}
