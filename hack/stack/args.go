@@ -1,0 +1,110 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on this machine (Linux; Kubernetes needs root).
+
+  go run -C hack/stack . COMMAND [FLAGS]
+
+  up [--only PARTS] [--build-only]   start what does not run yet; PARTS: rocketmq,kafka,kubernetes (all)
+  down                               stop everything and remove its data, mounts, network devices and rules
+  status                             what runs, where, and since when
+  logs NAME [-f]                     the output of a process that status lists
+  load-image TAR...                  load images (docker or OCI tars) into the cluster
+  build                              fetch and build all programs, start nothing
+  assets                             print the folder of kube-apiserver, etcd and kubectl for envtest
+  image [--out DIR]                  build the operator's and the worker's images as tars
+  env                                print KUBECONFIG and the brokers' addresses as shell exports
+
+  --port-base N   another instance, on the ports from N on; the cluster itself exists once on a machine
+`
+
+// The parts that --only chooses from.
+const (
+	partRocketMQ   = "rocketmq"
+	partKafka      = "kafka"
+	partKubernetes = "kubernetes"
+)
+
+var parts = []string{partRocketMQ, partKafka, partKubernetes}
+
+// call is a parsed command line.
+type call struct {
+	verb      string
+	args      []string
+	only      []string // never empty
+	base      int
+	buildOnly bool
+	follow    bool
+	outDir    string
+}
+
+func (c call) wants(part string) bool { return slices.Contains(c.only, part) }
+
+// operands is how many arguments each command takes.
+var operands = map[string]struct{ least, most int }{
+	"up": {}, "down": {}, "status": {}, "build": {}, "assets": {}, "env": {}, "image": {}, "help": {},
+	"logs": {1, 1}, "load-image": {1, 1 << 20},
+}
+
+// parse reads a command line; flags may stand before and after what they belong to.
+func parse(args []string) (call, error) {
+	c := call{only: parts}
+	flags := flag.NewFlagSet("stack", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	only := flags.String("only", "", "")
+	flags.IntVar(&c.base, "port-base", 0, "")
+	flags.BoolVar(&c.buildOnly, "build-only", false, "")
+	flags.BoolVar(&c.follow, "f", false, "")
+	flags.StringVar(&c.outDir, "out", "dist", "")
+	for rest := args; len(rest) > 0; {
+		err := flags.Parse(rest)
+		if errors.Is(err, flag.ErrHelp) {
+			return call{verb: "help", only: parts}, nil
+		}
+		if err != nil {
+			return call{}, fmt.Errorf("%w; \"help\" lists commands and flags", err)
+		}
+		if rest = flags.Args(); len(rest) > 0 {
+			c.args, rest = append(c.args, rest[0]), rest[1:]
+		}
+	}
+	if len(c.args) == 0 {
+		return call{verb: "help", only: parts}, nil
+	}
+	c.verb, c.args = c.args[0], c.args[1:]
+	if err := c.checkOperands(); err != nil {
+		return call{}, err
+	}
+	if *only != "" {
+		c.only = strings.Split(*only, ",")
+	}
+	for _, p := range c.only {
+		if !slices.Contains(parts, p) {
+			return call{}, fmt.Errorf("--only %s: %q is none of %s", *only, p, strings.Join(parts, ", "))
+		}
+	}
+	return c, nil
+}
+
+func (c call) checkOperands() error {
+	n, known := operands[c.verb]
+	switch {
+	case !known:
+		return fmt.Errorf("unknown command %q; \"help\" lists the commands", c.verb)
+	case len(c.args) < n.least:
+		return fmt.Errorf("%s needs an argument; \"help\" says which", c.verb)
+	case len(c.args) > n.most:
+		return fmt.Errorf("%s: unexpected argument %q", c.verb, c.args[n.most])
+	}
+	return nil
+}

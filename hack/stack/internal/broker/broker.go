@@ -1,0 +1,182 @@
+// Package broker runs the real RocketMQ and Kafka of the local stack.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rocketmq-connect/operator/hack/stack/internal/daemon"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/fetch"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/layout"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
+)
+
+// The names of the processes.
+const (
+	NameServer = "rocketmq-namesrv"
+	RocketMQ   = "rocketmq-broker"
+	Kafka      = "kafka"
+)
+
+// startLimit is how long a JVM may take on a machine that builds Kubernetes at the same time.
+const startLimit = 3 * time.Minute
+
+// Set is the brokers of one instance.
+type Set struct {
+	Layout  layout.Layout
+	Ports   layout.Ports
+	Daemons daemon.Folder
+	Report  *step.Reporter
+	// Pods says that pods use the brokers too: they are then advertised on the bridge's address, which must be there.
+	Pods bool
+}
+
+// advertised is the address that RocketMQ's clients get; the host reaches the bridge's address too.
+func (s Set) advertised() string {
+	if s.Pods {
+		return layout.BridgeIP
+	}
+	return layout.Loopback
+}
+
+// StartRocketMQ starts the name server, then the broker, and returns when the broker is registered.
+func (s Set) StartRocketMQ(ctx context.Context) error {
+	home := s.Layout.State("rocketmq")
+	namesrv, broker := filepath.Join(home, "namesrv.conf"), filepath.Join(home, "broker.conf")
+	err := errors.Join(writeFile(namesrv, s.nameServerConf()), writeFile(broker, s.brokerConf(filepath.Join(home, "store"))))
+	if err != nil {
+		return err
+	}
+	booted := func(name string) func(context.Context) error {
+		return func(context.Context) error { return contains(s.Daemons.Log(name), "boot success") }
+	}
+	bind := layout.Loopback
+	if s.Pods {
+		bind = "0.0.0.0"
+	}
+	err = s.start(ctx, s.java(jvm{
+		name: NameServer, lib: fetch.RocketMQ, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
+		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: []string{namesrv},
+	}), []daemon.Port{{Part: NameServer, Host: bind, Port: s.Ports.NameServer}}, booted(NameServer))
+	if err != nil {
+		return err
+	}
+	ports := []daemon.Port{{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker},
+		{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker - 2}, {Part: RocketMQ, Port: s.Ports.Broker + 1}}
+	return s.start(ctx, s.java(jvm{
+		name: RocketMQ, lib: fetch.RocketMQ, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
+		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: []string{broker},
+	}), ports, booted(RocketMQ))
+}
+
+// StartKafka formats the log folder the first time, starts Kafka, and returns when it takes connections.
+func (s Set) StartKafka(ctx context.Context) error {
+	home := s.Layout.State("kafka")
+	conf, logging := filepath.Join(home, "server.properties"), filepath.Join(home, "log4j.properties")
+	data := filepath.Join(home, "data")
+	if err := errors.Join(writeFile(conf, s.kafkaConf(data)), writeFile(logging, log4j)); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(data, "meta.properties")); errors.Is(err, os.ErrNotExist) {
+		if err := s.formatKafka(ctx, home, conf); err != nil {
+			return err
+		}
+	}
+	ports := []daemon.Port{{Part: Kafka, Host: layout.Loopback, Port: s.Ports.Kafka},
+		{Part: Kafka, Host: layout.Loopback, Port: s.Ports.KafkaController}}
+	if s.Pods {
+		ports = append(ports, daemon.Port{Part: Kafka, Host: layout.BridgeIP, Port: s.Ports.KafkaPods})
+	}
+	return s.start(ctx, s.java(jvm{
+		name: Kafka, lib: fetch.Kafka, home: home, heap: "-Xms512m -Xmx512m", flags: []string{"-Dlog4j.configuration=file:" + logging},
+		main: "kafka.Kafka", args: []string{conf}, files: []string{conf, logging},
+	}), ports, func(ctx context.Context) error { return dial(ctx, layout.Address(layout.Loopback, s.Ports.Kafka)) })
+}
+
+func (s Set) formatKafka(ctx context.Context, home, conf string) error {
+	id, err := kafkaClusterID()
+	if err != nil {
+		return err
+	}
+	return step.Command{Dir: home, Log: filepath.Join(home, "format.log"), Args: []string{"java", "-cp", s.Layout.Lib(fetch.Kafka) + "/*",
+		"kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", id, "-c", conf}}.Run(ctx)
+}
+
+// Start orders of Stop: clients ahead of what they register with.
+func (s Set) Names() []string { return []string{RocketMQ, NameServer, Kafka} }
+
+func (s Set) start(ctx context.Context, spec daemon.Spec, ports []daemon.Port, ready func(context.Context) error) error {
+	if _, running := s.Daemons.Running(spec.Name); !running {
+		if err := daemon.CheckPorts(ports); err != nil {
+			return err
+		}
+	}
+	outcome, err := s.Daemons.Start(ctx, spec)
+	if err != nil {
+		return err
+	}
+	switch outcome {
+	case daemon.Restarted:
+		s.Report.Say(spec.Name, "started anew: its configuration has changed")
+	case daemon.Started:
+		s.Report.Say(spec.Name, "started")
+	}
+	if err := s.Daemons.WaitReady(ctx, spec.Name, startLimit, ready); err != nil {
+		return err
+	}
+	if outcome == daemon.Kept {
+		s.Report.Say(spec.Name, "runs already")
+		return nil
+	}
+	s.Report.Say(spec.Name, "ready")
+	return nil
+}
+
+type jvm struct {
+	name, lib, home, heap, main string
+	flags, args, files          []string
+}
+
+func (s Set) java(j jvm) daemon.Spec {
+	args := append(strings.Fields(j.heap), "-XX:+UseG1GC", "-Duser.home="+j.home)
+	args = append(args, j.flags...)
+	args = append(args, "-cp", s.Layout.Lib(j.lib)+"/*", j.main)
+	return daemon.Spec{Name: j.name, Path: "java", Args: append(args, j.args...), Env: []string{"ROCKETMQ_HOME=" + j.home},
+		Files: j.files, Grace: 20 * time.Second}
+}
+
+func writeFile(path, content string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		return fmt.Errorf("writing a configuration: %w", err)
+	}
+	return nil
+}
+
+func contains(path, want string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(b), want) {
+		return fmt.Errorf("%q is not in its output yet", want)
+	}
+	return nil
+}
+
+func dial(ctx context.Context, address string) error {
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}

@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// identity is what tells a process from a later one with the same id.
+type identity struct {
+	Boot  string `json:"boot"`  // the kernel's boot id
+	Start uint64 `json:"start"` // clock ticks from boot to the process's start
+	Exe   string `json:"exe"`
+}
+
+var errGone = errors.New("no such process")
+
+// identify reads a process's identity; errGone when it has ended (a zombie has).
+func identify(pid int) (identity, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return identity{}, errGone
+	}
+	state, start, err := parseStat(stat)
+	if err != nil {
+		return identity{}, fmt.Errorf("reading %s/stat: %w", dir, err)
+	}
+	if state == 'Z' || state == 'X' {
+		return identity{}, errGone
+	}
+	exe, err := os.Readlink(filepath.Join(dir, "exe"))
+	if err != nil {
+		return identity{}, errGone
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return identity{}, fmt.Errorf("reading the boot id: %w", err)
+	}
+	// A program that was built anew while it ran shows as deleted; it is still the same process.
+	return identity{Boot: strings.TrimSpace(string(boot)), Start: start, Exe: strings.TrimSuffix(exe, " (deleted)")}, nil
+}
+
+// parseStat finds the state (field 3) and the start time (field 22) of /proc/PID/stat. The program's name, field 2, may
+// hold spaces and brackets itself.
+func parseStat(stat []byte) (state byte, start uint64, err error) {
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 {
+		return 0, 0, errors.New("no program name")
+	}
+	fields := strings.Fields(string(stat[end+1:]))
+	if len(fields) < 20 {
+		return 0, 0, fmt.Errorf("%d fields after the program name, at least 20 are wanted", len(fields))
+	}
+	start, err = strconv.ParseUint(fields[19], 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading the start time: %w", err)
+	}
+	return fields[0][0], start, nil
+}

@@ -1,0 +1,80 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The folders of the jars below lib/, and the versions in them.
+const (
+	RocketMQ        = "rocketmq-" + rocketmqVersion
+	Kafka           = "kafka-" + kafkaVersion
+	rocketmqVersion = "5.3.3"
+	kafkaVersion    = "3.9.1"
+)
+
+// RocketMQ fetches the name server, the broker and mqadmin.
+func (f Fetcher) RocketMQ(ctx context.Context) error {
+	return f.jars(ctx, RocketMQ, []string{
+		"org.apache.rocketmq:rocketmq-namesrv:" + rocketmqVersion,
+		"org.apache.rocketmq:rocketmq-broker:" + rocketmqVersion,
+		"org.apache.rocketmq:rocketmq-tools:" + rocketmqVersion,
+	})
+}
+
+// Kafka fetches the Kafka server.
+func (f Fetcher) Kafka(ctx context.Context) error {
+	return f.jars(ctx, Kafka, []string{"org.apache.kafka:kafka_2.13:" + kafkaVersion})
+}
+
+// jars gets the artifacts and all that they need to run from Maven Central into lib/NAME.
+func (f Fetcher) jars(ctx context.Context, name string, artifacts []string) error {
+	dir := f.Layout.Lib(name)
+	return f.ensure(ctx, product{
+		name: name, inputs: artifacts, files: []string{dir},
+		what: "fetching the jars from Maven Central (60 to 90 MB)",
+		make: func(ctx context.Context) error {
+			build, partial := f.Layout.Build(name), dir+".partial"
+			if err := errors.Join(os.RemoveAll(partial), os.RemoveAll(dir)); err != nil {
+				return err
+			}
+			pom := filepath.Join(build, "pom.xml")
+			if err := writeFile(pom, pomOf(name, artifacts)); err != nil {
+				return err
+			}
+			err := f.command(build, "mvn.log", "mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies",
+				"-DoutputDirectory="+partial, "-DincludeScope=runtime").Run(ctx)
+			if err != nil {
+				return err
+			}
+			if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+				return err
+			}
+			return os.Rename(partial, dir)
+		},
+	})
+}
+
+// pomOf is a Maven project that depends on the artifacts, each group:name:version.
+func pomOf(name string, artifacts []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId>
+  <artifactId>%s</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+`, name)
+	for _, a := range artifacts {
+		p := strings.Split(a, ":")
+		fmt.Fprintf(&b, "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n",
+			p[0], p[1], p[2])
+	}
+	b.WriteString("  </dependencies>\n</project>\n")
+	return b.String()
+}

@@ -1,0 +1,110 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
+)
+
+// tool is a program that a Debian package brings.
+type tool struct{ program, pkg string }
+
+var (
+	brokerTools = []tool{{"java", "openjdk-17-jre-headless"}, {"mvn", "maven"}}
+	// nft and nfacct are for the way down: without them empty tables and two counters would stay.
+	clusterTools = []tool{
+		{"containerd", "containerd"}, {"ctr", "containerd"}, {"runc", "runc"}, {CNIPlugins + "/bridge", "containernetworking-plugins"},
+		{"iptables", "iptables"}, {"nft", "nftables"}, {"nfacct", "nfacct"}, {"ip", "iproute2"},
+	}
+)
+
+// CNIPlugins is where Debian keeps the network plugins.
+const CNIPlugins = "/usr/lib/cni"
+
+// BrokerPackages installs what RocketMQ and Kafka need, unless it is there.
+func (f Fetcher) BrokerPackages(ctx context.Context) error { return f.packages(ctx, brokerTools) }
+
+// ClusterPackages installs what Kubernetes needs, unless it is there.
+func (f Fetcher) ClusterPackages(ctx context.Context) error { return f.packages(ctx, clusterTools) }
+
+func (f Fetcher) packages(ctx context.Context, tools []tool) error {
+	missing := missingOf(tools)
+	if len(missing) == 0 {
+		return nil
+	}
+	names := strings.Join(missing, " ")
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("programs of the Debian packages %s are missing, and there is no apt-get here: install them yourself", names)
+	}
+	if os.Getuid() != 0 {
+		return fmt.Errorf("the Debian packages %s are missing: install them with \"sudo apt-get install %s\"", names, names)
+	}
+	release, err := step.Lock(ctx, f.Layout.Build("packages")+".lock", func() { f.Report.Say("packages", "waiting for another run of the stack") })
+	if err != nil {
+		return err
+	}
+	defer release()
+	if missing = missingOf(tools); len(missing) == 0 {
+		return nil
+	}
+	return f.Report.Do(ctx, "packages", "installing "+names, func(ctx context.Context) error {
+		install := append([]string{"apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "install", "--no-install-recommends"}, missing...)
+		build := f.Layout.Build("packages")
+		if err := f.apt(build, "install.log", install...).Run(ctx); err == nil {
+			return nil
+		}
+		if err := f.apt(build, "update.log", "apt-get", "-q", "update").Run(ctx); err != nil {
+			return err
+		}
+		if err := f.apt(build, "install.log", install...).Run(ctx); err != nil {
+			return err
+		}
+		if left := missingOf(tools); len(left) > 0 {
+			return errors.New("still missing after the installation: " + strings.Join(left, " "))
+		}
+		return nil
+	})
+}
+
+// missingOf lists the packages, each once, whose programs are not there.
+func missingOf(tools []tool) []string {
+	var missing []string
+	for _, t := range tools {
+		if _, err := Find(t.program); err != nil {
+			missing = append(missing, t.pkg)
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
+// Find is exec.LookPath that also looks where Debian keeps the administrator's programs.
+func Find(program string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
+		path := filepath.Join(dir, program)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("the program %s is not there", program)
+}
+
+func (f Fetcher) apt(build, log string, args ...string) step.Command {
+	c := f.command(build, log, args...)
+	c.Env = []string{"DEBIAN_FRONTEND=noninteractive"}
+	return c
+}
+
+func (f Fetcher) command(build, log string, args ...string) step.Command {
+	return step.Command{Dir: build, Log: filepath.Join(build, log), Nice: true, Args: args}
+}

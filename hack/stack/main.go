@@ -1,0 +1,99 @@
+//go:build linux
+
+// Command stack runs a real RocketMQ, a real Kafka and a real one-node Kubernetes on this machine, and takes them down again
+// without a trace. See README.md beside it, or run it with "help".
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rocketmq-connect/operator/hack/stack/internal/daemon"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/fetch"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/layout"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	interrupted := ctx.Err() != nil
+	stop()
+	switch {
+	case err != nil && interrupted:
+		fmt.Fprintln(os.Stderr, "stack: interrupted; the same command goes on from here, \"down\" removes what runs")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "stack:", err)
+		os.Exit(1)
+	}
+}
+
+// stack is one instance and where to talk about it.
+type stack struct {
+	layout  layout.Layout
+	ports   layout.Ports
+	daemons daemon.Folder
+	report  *step.Reporter
+	fetch   fetch.Fetcher
+	out     io.Writer
+}
+
+func newStack(base int, out, progress io.Writer) (*stack, error) {
+	l, err := layout.New(base)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := layout.NewPorts(base)
+	if err != nil {
+		return nil, err
+	}
+	report := step.NewReporter(progress)
+	return &stack{
+		layout: l, ports: ports, report: report, out: out,
+		daemons: daemon.Folder{Records: l.State("records"), Logs: l.State("logs")},
+		fetch:   fetch.Fetcher{Layout: l, Report: report},
+	}, nil
+}
+
+func run(ctx context.Context, args []string, out, progress io.Writer) error {
+	c, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if c.verb == "help" {
+		fmt.Fprint(out, usage)
+		return nil
+	}
+	s, err := newStack(c.base, out, progress)
+	if err != nil {
+		return err
+	}
+	switch c.verb {
+	case "up":
+		return s.up(ctx, c)
+	case "down":
+		return s.down(ctx)
+	case "status":
+		return s.status(ctx)
+	case "logs":
+		return s.logs(ctx, c.args[0], c.follow)
+	}
+	return errors.New("unknown command " + c.verb)
+}
+
+// locked runs fn while no other run of the stack changes the same instance.
+func (s *stack) locked(ctx context.Context, fn func(context.Context) error) error {
+	path := s.layout.State() + ".lock"
+	release, err := step.Lock(ctx, path, func() { s.report.Say("stack", "waiting for another run of the stack (%s)", path) })
+	if err != nil {
+		return err
+	}
+	defer release()
+	return fn(ctx)
+}
