@@ -26,18 +26,18 @@ func (d *demo) thereAndBack(ctx context.Context) error {
 		return err
 	}
 	d.say("Kafka to RocketMQ: a source connector with 4 tasks")
-	in, err := d.carry(ctx, sourceYAML(topic), flow.RocketMQEnds(d.rmq, topic), "in RocketMQ")
+	in, err := d.carry(ctx, kube.SourceYAML(topic), flow.RocketMQEnds(d.rmq, topic), "in RocketMQ")
 	if err != nil {
 		return err
 	}
 	d.say("RocketMQ to Kafka: a sink connector with 4 tasks")
-	out, err := d.carry(ctx, sinkYAML(topic), flow.KafkaEnds(d.kafka, topic+"-copy"), "back in Kafka")
+	out, err := d.carry(ctx, kube.SinkYAML(topic), flow.KafkaEnds(d.kafka, topic+"-copy"), "back in Kafka")
 	if err != nil {
 		return err
 	}
 	d.say("What kubectl shows")
 	for _, kind := range []string{"connectcluster", "connector", "pod"} {
-		if _, err := d.kube.Kubectl(ctx, "get", "-n", namespace, kind); err != nil {
+		if _, err := d.kube.Kubectl(ctx, "get", "-n", kube.Namespace, kind); err != nil {
 			return err
 		}
 	}
@@ -65,13 +65,13 @@ func (d *demo) carry(ctx context.Context, yaml string, count flow.Count, what st
 
 // memory prints each worker's resident set size.
 func (d *demo) memory(ctx context.Context) {
-	pods, err := d.kube.Pods(ctx, namespace, workerSelector)
+	pods, err := d.kube.Pods(ctx, kube.Namespace, kube.WorkerSelector)
 	if err != nil {
 		fmt.Println("    memory unknown:", err)
 		return
 	}
 	for _, p := range pods {
-		process, err := kube.FindProcess(workerBinary, p.Name)
+		process, err := kube.FindProcess(kube.WorkerBinary, p.Name)
 		if err != nil {
 			fmt.Println("    memory unknown:", err)
 			continue

@@ -29,7 +29,7 @@ func (d *demo) killWorkers(ctx context.Context) error {
 	if err := d.topic(ctx, topic, partitions); err != nil {
 		return err
 	}
-	if err := d.apply(ctx, sourceYAML(topic)+"---\n"+sinkYAML(topic)); err != nil {
+	if err := d.apply(ctx, kube.SourceYAML(topic)+"---\n"+kube.SinkYAML(topic)); err != nil {
 		return err
 	}
 	produced := make(chan error, 1)
@@ -73,11 +73,11 @@ func (d *demo) faults(ctx context.Context, topic string) ([]fault, error) {
 	if _, err := flow.Measure(flowing, flow.KafkaEnds(d.kafka, topic+"-copy"), int64(5*d.rate), func(int64) {}); err != nil {
 		return nil, err
 	}
-	pods, err := d.kube.Pods(ctx, namespace, workerSelector)
+	pods, err := d.kube.Pods(ctx, kube.Namespace, kube.WorkerSelector)
 	if err != nil || len(pods) < 2 {
 		return nil, fmt.Errorf("two worker pods are needed, there are %d: %w", len(pods), err)
 	}
-	process, err := kube.FindProcess(workerBinary, pods[0].Name)
+	process, err := kube.FindProcess(kube.WorkerBinary, pods[0].Name)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (d *demo) faults(ctx context.Context, topic string) ([]fault, error) {
 	}
 	d.say("Deleting pod %s", pods[1].Name)
 	deleted := kube.BootTime()
-	if _, err := d.kube.Kubectl(ctx, "delete", "pod", "-n", namespace, pods[1].Name, "--wait=false"); err != nil {
+	if _, err := d.kube.Kubectl(ctx, "delete", "pod", "-n", kube.Namespace, pods[1].Name, "--wait=false"); err != nil {
 		return nil, err
 	}
 	err = d.settle(ctx, 20*time.Second)

@@ -73,7 +73,7 @@ func run(ctx context.Context, o options) error {
 	if err := d.install(ctx); err != nil {
 		return err
 	}
-	d.ownership = d.kube.WatchOwnership(ctx, namespace, workerSelector, workerContainer)
+	d.ownership = d.kube.WatchOwnership(ctx, kube.Namespace, kube.WorkerSelector, kube.WorkerContainer)
 	defer d.ownership.Stop()
 	if err := d.thereAndBack(ctx); err != nil {
 		return err
@@ -101,10 +101,10 @@ func (d *demo) install(ctx context.Context) error {
 		return err
 	}
 	d.say("Starting a ConnectCluster of three workers")
-	if err := d.apply(ctx, clusterYAML); err != nil {
+	if err := d.apply(ctx, kube.ClusterYAML(3)); err != nil {
 		return err
 	}
-	_, err := d.kube.Kubectl(ctx, "wait", "-n", namespace, "connectcluster/demo", "--for=condition=Ready", "--timeout=180s")
+	_, err := d.kube.Kubectl(ctx, "wait", "-n", kube.Namespace, "connectcluster/demo", "--for=condition=Ready", "--timeout=180s")
 	return err
 }
 

@@ -1,16 +1,20 @@
-package main
+package kube
 
 import "fmt"
 
+// The names that the manifests below and the operator's children have.
 const (
-	namespace = "demo"
-	// workers names the StatefulSet's pods: cluster demo, component worker.
-	workerSelector  = "app.kubernetes.io/instance=demo,app.kubernetes.io/component=worker"
-	workerContainer = "worker"
-	workerBinary    = "worker"
+	Namespace   = "demo"
+	ClusterName = "demo"
+	// WorkerSelector selects the worker pods of ClusterName.
+	WorkerSelector  = "app.kubernetes.io/instance=demo,app.kubernetes.io/component=worker"
+	WorkerContainer = "worker"
+	WorkerBinary    = "worker"
 )
 
-const clusterYAML = `apiVersion: v1
+// ClusterYAML is a namespace with a ConnectCluster on the local stack's RocketMQ.
+func ClusterYAML(replicas int) string {
+	return fmt.Sprintf(`apiVersion: v1
 kind: Namespace
 metadata:
   name: demo
@@ -20,14 +24,14 @@ apiVersion: connect.rocketmq.io/v1alpha1
 kind: ConnectCluster
 metadata: {name: demo, namespace: demo}
 spec:
-  replicas: 3
+  replicas: %d
   rocketmq:
     nameServers: ["rocketmq-namesrv.rocketmq:9876"]
-`
+`, replicas)
+}
 
-// sourceYAML moves a Kafka topic into the RocketMQ topic of the same name, sinkYAML moves that into the Kafka topic
-// <topic>-copy.
-func sourceYAML(topic string) string {
+// SourceYAML moves a Kafka topic into the RocketMQ topic of the same name, by connector <topic>-in.
+func SourceYAML(topic string) string {
 	return fmt.Sprintf(`apiVersion: connect.rocketmq.io/v1alpha1
 kind: Connector
 metadata: {name: %[1]s-in, namespace: demo}
@@ -41,7 +45,8 @@ spec:
 `, topic)
 }
 
-func sinkYAML(topic string) string {
+// SinkYAML moves a RocketMQ topic into the Kafka topic <topic>-copy, by connector <topic>-out.
+func SinkYAML(topic string) string {
 	return fmt.Sprintf(`apiVersion: connect.rocketmq.io/v1alpha1
 kind: Connector
 metadata: {name: %[1]s-out, namespace: demo}
