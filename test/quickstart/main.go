@@ -20,10 +20,10 @@ import (
 )
 
 type options struct {
-	records, size, rate  int
-	liveFor              time.Duration
-	kafka, nameServer    string
-	chart, operatorImage string
+	records, size, rate int
+	liveFor             time.Duration
+	kafka, nameServer   string
+	chart               string
 }
 
 func main() {
