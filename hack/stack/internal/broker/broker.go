@@ -61,7 +61,7 @@ func (s Set) StartRocketMQ(ctx context.Context) error {
 		bind = "0.0.0.0"
 	}
 	err = s.start(ctx, s.java(jvm{
-		name: NameServer, lib: fetch.RocketMQ, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
+		name: NameServer, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
 		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: []string{namesrv},
 	}), []daemon.Port{{Part: NameServer, Host: bind, Port: s.Ports.NameServer}}, booted(NameServer))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s Set) StartRocketMQ(ctx context.Context) error {
 	ports := []daemon.Port{{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker},
 		{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker - 2}, {Part: RocketMQ, Port: s.Ports.Broker + 1}}
 	return s.start(ctx, s.java(jvm{
-		name: RocketMQ, lib: fetch.RocketMQ, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
+		name: RocketMQ, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
 		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: []string{broker},
 	}), ports, booted(RocketMQ))
 }
@@ -78,9 +78,8 @@ func (s Set) StartRocketMQ(ctx context.Context) error {
 // StartKafka formats the log folder the first time, starts Kafka, and returns when it takes connections.
 func (s Set) StartKafka(ctx context.Context) error {
 	home := s.Layout.State("kafka")
-	conf, logging := filepath.Join(home, "server.properties"), filepath.Join(home, "log4j.properties")
-	data := filepath.Join(home, "data")
-	if err := errors.Join(writeFile(conf, s.kafkaConf(data)), writeFile(logging, log4j)); err != nil {
+	conf, data := filepath.Join(home, "server.properties"), filepath.Join(home, "data")
+	if err := writeFile(conf, s.kafkaConf(data)); err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(data, "meta.properties")); errors.Is(err, os.ErrNotExist) {
@@ -94,8 +93,8 @@ func (s Set) StartKafka(ctx context.Context) error {
 		ports = append(ports, daemon.Port{Part: Kafka, Host: layout.BridgeIP, Port: s.Ports.KafkaPods})
 	}
 	return s.start(ctx, s.java(jvm{
-		name: Kafka, lib: fetch.Kafka, home: home, heap: "-Xms512m -Xmx512m", flags: []string{"-Dlog4j.configuration=file:" + logging},
-		main: "kafka.Kafka", args: []string{conf}, files: []string{conf, logging},
+		name: Kafka, libs: []string{fetch.Kafka, fetch.KafkaLogging}, home: home, heap: "-Xms512m -Xmx512m", flags: kafkaLogging,
+		main: "kafka.Kafka", args: []string{conf}, files: []string{conf},
 	}), ports, func(ctx context.Context) error { return dial(ctx, layout.Address(layout.Loopback, s.Ports.Kafka)) })
 }
 
@@ -104,7 +103,7 @@ func (s Set) formatKafka(ctx context.Context, home, conf string) error {
 	if err != nil {
 		return err
 	}
-	return step.Command{Dir: home, Log: filepath.Join(home, "format.log"), Args: []string{"java", "-cp", s.Layout.Lib(fetch.Kafka) + "/*",
+	return step.Command{Dir: home, Log: filepath.Join(home, "format.log"), Args: []string{"java", "-cp", s.classPath([]string{fetch.Kafka}),
 		"kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", id, "-c", conf}}.Run(ctx)
 }
 
@@ -139,16 +138,24 @@ func (s Set) start(ctx context.Context, spec daemon.Spec, ports []daemon.Port, r
 }
 
 type jvm struct {
-	name, lib, home, heap, main string
-	flags, args, files          []string
+	name, home, heap, main   string
+	libs, flags, args, files []string
 }
 
 func (s Set) java(j jvm) daemon.Spec {
 	args := append(strings.Fields(j.heap), "-XX:+UseG1GC", "-Duser.home="+j.home)
 	args = append(args, j.flags...)
-	args = append(args, "-cp", s.Layout.Lib(j.lib)+"/*", j.main)
+	args = append(args, "-cp", s.classPath(j.libs), j.main)
 	return daemon.Spec{Name: j.name, Path: "java", Args: append(args, j.args...), Env: []string{"ROCKETMQ_HOME=" + j.home},
 		Files: j.files, Grace: 20 * time.Second}
+}
+
+func (s Set) classPath(libs []string) string {
+	var folders []string
+	for _, lib := range libs {
+		folders = append(folders, s.Layout.Lib(lib)+"/*")
+	}
+	return strings.Join(folders, ":")
 }
 
 func writeFile(path, content string) error {

@@ -13,8 +13,10 @@ import (
 const (
 	RocketMQ        = "rocketmq-" + rocketmqVersion
 	Kafka           = "kafka-" + kafkaVersion
+	KafkaLogging    = "slf4j-simple-" + slf4jVersion
 	rocketmqVersion = "5.3.3"
 	kafkaVersion    = "3.9.1"
+	slf4jVersion    = "1.7.36"
 )
 
 // RocketMQ fetches the name server, the broker and mqadmin.
@@ -26,8 +28,11 @@ func (f Fetcher) RocketMQ(ctx context.Context) error {
 	})
 }
 
-// Kafka fetches the Kafka server.
+// Kafka fetches the Kafka server, and the backend without which it logs nothing.
 func (f Fetcher) Kafka(ctx context.Context) error {
+	if err := f.jars(ctx, KafkaLogging, []string{"org.slf4j:slf4j-simple:" + slf4jVersion}); err != nil {
+		return err
+	}
 	return f.jars(ctx, Kafka, []string{"org.apache.kafka:kafka_2.13:" + kafkaVersion})
 }
 
@@ -36,7 +41,7 @@ func (f Fetcher) jars(ctx context.Context, name string, artifacts []string) erro
 	dir := f.Layout.Lib(name)
 	return f.ensure(ctx, product{
 		name: name, inputs: artifacts, files: []string{dir},
-		what: "fetching the jars from Maven Central (60 to 90 MB)",
+		what: "fetching the jars from Maven Central",
 		make: func(ctx context.Context) error {
 			build, partial := f.Layout.Build(name), dir+".partial"
 			if err := errors.Join(os.RemoveAll(partial), os.RemoveAll(dir)); err != nil {
