@@ -47,16 +47,17 @@ func ToMessage(r *record.Record) (rmq.Message, error) {
 	var scratch [512]byte // with the next line: two allocations for the usual record
 	var pieces [16]piece
 	b := builder{values: scratch[:0], pieces: pieces[:0]}
-	b.addKey(r.Key)
+	b = b.addKey(r.Key)
 	if len(r.Value) == 0 {
 		m.Body = []byte{0}
-		b.add(valueMark(r.Value), "1")
+		b = b.add(valueMark(r.Value), "1")
 	}
 	if !r.Timestamp.IsZero() {
 		b.values = strconv.AppendInt(b.values, r.Timestamp.UnixMilli(), 10)
-		b.end(PropertyTimestamp)
+		b = b.end(PropertyTimestamp)
 	}
-	if err := b.addHeaders(r.Headers); err != nil {
+	b, err := b.addHeaders(r.Headers)
+	if err != nil {
 		return rmq.Message{}, err
 	}
 	if size := b.size(); size > maxProperties {
@@ -74,7 +75,8 @@ func valueMark(value []byte) string {
 	return PropertyEmpty
 }
 
-// builder gathers the values of properties in one buffer: one string is allocated for all of them.
+// builder gathers the values of properties in one buffer: one string is allocated for all of them. Its methods return
+// the new builder, as append does: through a pointer, the buffers it starts with would move to the heap.
 type builder struct {
 	values []byte
 	pieces []piece
@@ -88,34 +90,36 @@ type piece struct {
 }
 
 // end makes what was appended to values since the last call the value of the named property.
-func (b *builder) end(name string) {
+func (b builder) end(name string) builder {
 	b.pieces = append(b.pieces, piece{name: name, end: len(b.values)})
 	b.names += len(name)
+	return b
 }
 
-func (b *builder) add(name, value string) {
+func (b builder) add(name, value string) builder {
 	b.values = append(b.values, value...)
-	b.end(name)
+	return b.end(name)
 }
 
-func (b *builder) addKey(key []byte) {
+func (b builder) addKey(key []byte) builder {
 	switch {
 	case key == nil:
+		return b
 	case len(key) == 0:
-		b.add(PropertyKey, emptyKey)
+		return b.add(PropertyKey, emptyKey)
 	case len(key) <= maxName && printable(key, false):
 		b.values = append(b.values, key...)
-		b.end(propertyKeys)
+		return b.end(propertyKeys)
 	default:
 		b.values = base64.StdEncoding.AppendEncode(b.values, key)
-		b.end(PropertyKey)
+		return b.end(PropertyKey)
 	}
 }
 
-func (b *builder) size() int { return len(b.values) + b.names + overhead*len(b.pieces) }
+func (b builder) size() int { return len(b.values) + b.names + overhead*len(b.pieces) }
 
 // truncate drops all but the first n properties.
-func (b *builder) truncate(n int) {
+func (b builder) truncate(n int) builder {
 	for _, p := range b.pieces[n:] {
 		b.names -= len(p.name)
 	}
@@ -125,9 +129,10 @@ func (b *builder) truncate(n int) {
 		end = b.pieces[n-1].end
 	}
 	b.values = b.values[:end]
+	return b
 }
 
-func (b *builder) build() []rmq.Property {
+func (b builder) build() []rmq.Property {
 	properties := make([]rmq.Property, len(b.pieces))
 	values, start := string(b.values), 0
 	for i, p := range b.pieces {

@@ -22,9 +22,9 @@ type jsonHeader struct {
 
 // addHeaders makes a property of each header that can be one. If any cannot, all of them are listed in PropertyHeaders
 // too, and that list is what is read back; the properties are left out if there is no room for both.
-func (b *builder) addHeaders(headers []record.Header) error {
+func (b builder) addHeaders(headers []record.Header) (builder, error) {
 	if len(headers) == 0 {
-		return nil
+		return b, nil
 	}
 	var scratch [16]int
 	ranks := rank(headers, scratch[:0])
@@ -32,24 +32,22 @@ func (b *builder) addHeaders(headers []record.Header) error {
 	for i := range headers {
 		if h := &headers[i]; ranks[i] != repeated && isProperty(h) {
 			b.values = append(b.values, h.Value...)
-			b.end(h.Name)
+			b = b.end(h.Name)
 		} else {
 			all = false
 		}
 	}
 	if all {
-		b.addOrder(ranks)
-		return nil
+		return b.addOrder(ranks), nil
 	}
 	list, err := encodeHeaders(headers)
 	if err != nil {
-		return err
+		return b, err
 	}
 	if b.size()+overhead+len(PropertyHeaders)+len(list) > maxProperties {
-		b.truncate(before)
+		b = b.truncate(before)
 	}
-	b.add(PropertyHeaders, list)
-	return nil
+	return b.add(PropertyHeaders, list), nil
 }
 
 // repeated is the rank of a header whose name another one has too.
@@ -74,9 +72,9 @@ func rank(headers []record.Header, ranks []int) []int {
 	return ranks
 }
 
-func (b *builder) addOrder(ranks []int) {
+func (b builder) addOrder(ranks []int) builder {
 	if slices.IsSorted(ranks) {
-		return
+		return b
 	}
 	for i, r := range ranks {
 		if i > 0 {
@@ -84,7 +82,7 @@ func (b *builder) addOrder(ranks []int) {
 		}
 		b.values = strconv.AppendInt(b.values, int64(r), 10)
 	}
-	b.end(PropertyOrder)
+	return b.end(PropertyOrder)
 }
 
 // ordered puts sorted headers into the order that PropertyOrder gives. An order that does not fit them (somebody added or
