@@ -27,16 +27,16 @@ func keys() []key {
 		text("advertisedAddress", func(w *Worker) *string { return &w.AdvertisedAddress }),
 		text("storePathRootDir", func(w *Worker) *string { return &w.StoreDir }),
 		list("pluginPaths", ",", func(w *Worker) *[]string { return &w.PluginPaths }),
-		flag("aclEnable", func(w *Worker) *bool { return &w.ACLEnable }),
+		boolean("aclEnable", func(w *Worker) *bool { return &w.ACLEnable }),
 		secret(text("accessKey", func(w *Worker) *string { return &w.AccessKey })),
 		secret(text("secretKey", func(w *Worker) *string { return &w.SecretKey })),
 		secret(text("securityToken", func(w *Worker) *string { return &w.SecurityToken })),
 		text("credentialsDir", func(w *Worker) *string { return &w.CredentialsDir }),
 		text("namespace", func(w *Worker) *string { return &w.Namespace }),
-		flag("autoCreateGroupEnable", func(w *Worker) *bool { return &w.AutoCreateGroup }),
+		boolean("autoCreateGroupEnable", func(w *Worker) *bool { return &w.AutoCreateGroup }),
 		text("restTokenFile", func(w *Worker) *string { return &w.RESTTokenFile }),
 		text("restCompat", func(w *Worker) *string { return &w.RESTCompat }),
-		flag("compatRoutes", func(w *Worker) *bool { return &w.CompatRoutes }),
+		boolean("compatRoutes", func(w *Worker) *bool { return &w.CompatRoutes }),
 		strategy("allocTaskStrategy"),
 		number("virtualNode", func(w *Worker) *int { return &w.VirtualNode }),
 		decimal("maxLoadFactor", func(w *Worker) *float64 { return &w.MaxLoadFactor }),
@@ -87,8 +87,8 @@ func secret(k key) key {
 func list(name, separators string, at func(*Worker) *[]string) key {
 	return key{
 		name: name,
-		set: func(w *Worker, v string) error { *at(w) = fields(v, separators); return nil },
-		get: func(w *Worker) string { return strings.Join(*at(w), separators[:1]) },
+		set:  func(w *Worker, v string) error { *at(w) = fields(v, separators); return nil },
+		get:  func(w *Worker) string { return strings.Join(*at(w), separators[:1]) },
 	}
 }
 
@@ -133,7 +133,7 @@ func decimal(name string, at func(*Worker) *float64) key {
 	}
 }
 
-func flag(name string, at func(*Worker) *bool) key {
+func boolean(name string, at func(*Worker) *bool) key {
 	return key{
 		name: name,
 		set: func(w *Worker, v string) error {

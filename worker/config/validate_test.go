@@ -1,0 +1,173 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func valid() Worker {
+	w := Default()
+	w.NamesrvAddrs = []string{"127.0.0.1:9876"}
+	return w
+}
+
+func TestValidate(t *testing.T) {
+	cases := map[string]struct {
+		change func(*Worker)
+		want   []string // beginnings of the lines
+	}{
+		"the defaults with name servers are valid": {change: func(*Worker) {}},
+		"name servers are required":                {func(w *Worker) { w.NamesrvAddrs = nil }, []string{"namesrvAddr is required"}},
+		"addresses are host:port": {
+			func(w *Worker) { w.NamesrvAddrs, w.AdvertisedAddress = []string{"a", "b:0", "c:1"}, ":1" },
+			[]string{`namesrvAddr must be host:port, not "a"`, `namesrvAddr must be host:port, not "b:0"`, "advertisedAddress must be"},
+		},
+		"ports":             {func(w *Worker) { w.HTTPPort = 70000 }, []string{"httpPort must be from 1 to 65535, not 70000"}},
+		"a store directory": {func(w *Worker) { w.StoreDir = "" }, []string{"storePathRootDir is required"}},
+		"names RocketMQ takes": {
+			func(w *Worker) { w.ClusterID, w.Topics.Offset, w.Topics.Status = "a b", "", strings.Repeat("x", 121) },
+			[]string{"connectClusterId may only have letters", "offsetStoreTopic must not be empty", "statusStoreTopic must have at most 120"},
+		},
+		"topics of their own": {
+			func(w *Worker) { w.Topics.Offset = w.Topics.Position },
+			[]string{"positionStoreTopic and offsetStoreTopic must not be the same topic"},
+		},
+		"worker ids without blanks": {func(w *Worker) { w.WorkerID = "a b" }, []string{"workerId must have no white space"}},
+		"credentials with access control": {
+			func(w *Worker) { w.ACLEnable = true },
+			[]string{"accessKey is required", "secretKey is required"},
+		},
+		"credentials from one place": {
+			func(w *Worker) { w.ACLEnable, w.CredentialsDir, w.AccessKey = true, "/c", "a" },
+			[]string{"accessKey and secretKey must not be set beside credentialsDir"},
+		},
+		"choices": {
+			func(w *Worker) { w.RESTCompat, w.Strategy, w.LogLevel, w.LogFormat = "x", "y", "loud", "xml" },
+			[]string{"restCompat must be one of old, new", "allocTaskStrategy must be one of", "logLevel must be one of", "logFormat must be one of"},
+		},
+		"the ring": {
+			func(w *Worker) { w.VirtualNode, w.MaxLoadFactor = 0, 0.5 },
+			[]string{"virtualNode must be from 1", "maxLoadFactor must be 0"},
+		},
+		"a plain ring": {change: func(w *Worker) { w.MaxLoadFactor = 0 }},
+		"times that leave no room for a batch": {
+			func(w *Worker) { w.SendTimeout = 4 * time.Second },
+			[]string{"sendTimeout (4s) and two heartbeatIntervals (500ms) must fit in 0.9 of sessionTimeout (5s)"},
+		},
+		"heartbeats too rare": {
+			func(w *Worker) { w.HeartbeatInterval, w.SendTimeout = 2*time.Second, 100*time.Millisecond },
+			[]string{"heartbeatInterval (2s) must be at most a third"},
+		},
+		"times out of range": {
+			func(w *Worker) { w.FlushInterval, w.DrainTimeout, w.RebalanceDelay = 0, 0, -1 },
+			[]string{"rebalanceDelay must be", "positionPersistInterval must be", "drainTimeout must be"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := valid()
+			tc.change(&w)
+			var got []string
+			if err := w.Validate(); err != nil {
+				got = strings.Split(err.Error(), "\n")
+			}
+			if len(got) != len(tc.want) {
+				t.Fatalf("got %q, want %q", got, tc.want)
+			}
+			for i, want := range tc.want {
+				if !strings.HasPrefix(got[i], want) {
+					t.Errorf("got %q, want %q", got[i], want)
+				}
+			}
+		})
+	}
+}
+
+func TestConnectorKeys(t *testing.T) {
+	cases := map[string]struct {
+		cfg       map[string]string
+		wantClass string
+		wantTasks int
+		wantErr   string
+	}{
+		"the documents' source": {map[string]string{"tasks.num": "4", "kafka.topics": "t", "kafka.bootstrap.server": "b"}, KafkaSource, 4, ""},
+		"the documents' sink":   {map[string]string{"topicNames": "t", "tasks.num": "2", "kafka.bootstrap.server": "b"}, KafkaSink, 2, ""},
+		"an explicit class":     {map[string]string{"connector.class": " x.Y ", "max.tasks": "3", "tasks.num": "9"}, "x.Y", 3, ""},
+		"the old class key":     {map[string]string{"connector-class": "Z"}, "Z", 1, ""},
+		"no class":              {map[string]string{"topicNames": "t"}, "", 1, "no connector class"},
+		"no number":             {map[string]string{"connector.class": "Z", "max.tasks": "many"}, "Z", 0, "max.tasks must be a whole number from 1 to 1024"},
+		"too many":              {map[string]string{"connector.class": "Z", "tasks.num": "2000"}, "Z", 0, "tasks.num must be"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			class, classErr := ClassOf(tc.cfg)
+			tasks, tasksErr := MaxTasks(tc.cfg)
+			if class != tc.wantClass || tasks != tc.wantTasks {
+				t.Errorf("got %q, %d", class, tasks)
+			}
+			if text := errorText(classErr) + errorText(tasksErr); !strings.HasPrefix(text, tc.wantErr) || tc.wantErr == "" && text != "" {
+				t.Errorf("error %q, want %q", text, tc.wantErr)
+			}
+		})
+	}
+}
+
+func TestReservedAndSecretNames(t *testing.T) {
+	for key, want := range map[string][3]bool{ // reserved, set by a field, secret
+		"name": {true, true, false}, "connector.class": {true, true, false}, "tasks.num": {true, true, false},
+		"connect.internal.x": {true, true, false}, "errors.tolerance": {true, false, false}, "topic.rename.format": {true, false, false},
+		"kafka.topics": {false, false, false}, "kafka.client.sasl.password": {false, false, true}, "sasl.jaas.config": {false, false, true},
+		"api.Token": {false, false, true}, "clientSecret": {false, false, true},
+	} {
+		if got := [3]bool{Reserved(key), SetByField(key), Secret(key)}; got != want {
+			t.Errorf("%s: reserved, by field, secret = %v, want %v", key, got, want)
+		}
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := valid()
+	w.AccessKey, w.SecretKey = "a", "s"
+	if c, err := w.Credentials(); err != nil || c != (Credentials{}) {
+		t.Errorf("without access control: %v, %v", c, err)
+	}
+	w.ACLEnable = true
+	if c, err := w.Credentials(); err != nil || c != (Credentials{AccessKey: "a", SecretKey: "s"}) {
+		t.Errorf("from the file: %v, %v", c, err)
+	}
+	w.AccessKey, w.SecretKey, w.CredentialsDir = "", "", dir
+	if _, err := w.Credentials(); err == nil {
+		t.Error("missing files are no error")
+	}
+	write("accessKey", "a1\n")
+	write("secretKey", "\n")
+	if _, err := w.Credentials(); err == nil {
+		t.Error("an empty file is no error")
+	}
+	write("secretKey", "s1\n")
+	write("securityToken", "t1")
+	c, err := w.Credentials()
+	if diff := cmp.Diff(Credentials{"a1", "s1", "t1"}, c); err != nil || diff != "" {
+		t.Errorf("from the folder: %v %s", err, diff)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	candidates := []string{"kafka.topics", "kafka.bootstrap.server", "poll.timeout"}
+	for name, want := range map[string]string{"kafka.topic": "kafka.topics", "Kafka.bootstrap.servers": "kafka.bootstrap.server", "zzz": ""} {
+		if got := Nearest(name, candidates); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+// Package rest serves a worker's HTTP interfaces: the resource API under /api/v1 (types in restapi), the routes of the
+// older runtimes, probes and metrics. Any worker answers for the whole cluster, because every worker holds the
+// replicated stores.
+package rest
+
+import (
+	"context"
+
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// Configs is what the server needs of the config store.
+type Configs interface {
+	Get(name string) (store.Connector, bool)
+	All() []store.Connector
+	Epoch(name string) int64
+	Put(ctx context.Context, w store.Write) (store.Connector, error)
+	Watch() (changed <-chan struct{}, stop func())
+}
+
+// Progress is what the server needs of the stores of positions and offsets.
+type Progress interface {
+	Read(connector string) record.Positions
+	Reset(ctx context.Context, connector string, to record.Positions, epoch int64) error
+}
+
+// Statuses is what the server needs of the status store.
+type Statuses interface {
+	Get(connector string, task int) (store.Status, bool)
+	Watch() (changed <-chan struct{}, stop func())
+}
+
+// Members is what the server needs of the cluster.
+type Members interface {
+	View() cluster.View
+	Watch() (changed <-chan struct{}, stop func())
+}
+
+// Catalog finds connector classes.
+type Catalog interface {
+	Find(class string) (connector.Connector, error)
+	List() []connector.Spec
+}
+
+// LocalTask is a task that this worker has.
+type LocalTask struct {
+	Connector string
+	Task      int
+	// State is one of restapi's; Stopping says that it is being handed over or stopped.
+	State    string
+	Stopping bool
+}
+
+// Backends are the parts of the worker that the server speaks for. All but Local and Reload are required.
+type Backends struct {
+	Configs            Configs
+	Positions, Offsets Progress
+	Statuses           Statuses
+	Members            Members
+	Catalog            Catalog
+	// Ready returns nil once the worker has joined and its stores are read to the end; before and after that, why it is
+	// not ready. Until then only probes and metrics are answered.
+	Ready func() error
+	// Local lists what runs on this worker; nil: nothing.
+	Local func() []LocalTask
+	// Reload reads the plugin folders again; nil: there is nothing to reload.
+	Reload func(ctx context.Context) error
+}

@@ -1,0 +1,159 @@
+package rest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+// The sizes that one connector config may have: it is one record of the config topic.
+const (
+	maxKeys        = 512
+	maxConfigBytes = 256 << 10
+)
+
+// findings is what a check of a connector found.
+type findings struct {
+	errs     []restapi.FieldError
+	warnings []string
+}
+
+func (f *findings) add(field string, err error) {
+	for _, e := range parts(err) {
+		f.errs = append(f.errs, restapi.FieldError{Field: field, Detail: e.Error()})
+	}
+}
+
+// parts takes a joined error apart.
+func parts(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only a join itself is taken apart, not what wraps one
+	if !ok {
+		return []error{err}
+	}
+	var out []error
+	for _, e := range joined.Unwrap() {
+		out = append(out, parts(e)...)
+	}
+	return out
+}
+
+// check reports all that is wrong with the connector as it would be stored, and what has no effect.
+func (s *Server) check(name string, cfg map[string]string) findings {
+	var f findings
+	f.add("name", config.Name("name", name))
+	f.add("config", checkSize(cfg))
+	_, err := config.MaxTasks(cfg)
+	f.add("maxTasks", err)
+	class, err := config.ClassOf(cfg)
+	if err != nil {
+		f.add("class", err)
+		return f
+	}
+	found, err := s.backends.Catalog.Find(class)
+	if err != nil {
+		f.add("class", err)
+		return f
+	}
+	spec := found.Spec()
+	unknown, err := spec.Check(cfg, config.Reserved)
+	f.addConfig(spec, cfg, err)
+	if err == nil { // Validate may rely on what Check holds
+		f.addConfig(spec, cfg, service.Guard(func() error { return found.Validate(cfg) }))
+	}
+	for _, key := range unknown {
+		f.warnings = append(f.warnings, unknownKey(spec, key))
+	}
+	return f
+}
+
+// addConfig adds errors of settings, each with the setting that its text begins with.
+func (f *findings) addConfig(spec connector.Spec, cfg map[string]string, err error) {
+	for _, e := range parts(err) {
+		first, _, _ := strings.Cut(e.Error(), " ")
+		first = strings.TrimSuffix(first, ":")
+		field := "config"
+		_, given := cfg[first]
+		if given || slices.ContainsFunc(spec.Keys, func(k connector.Key) bool { return k.Name == first }) {
+			field += "." + first
+		}
+		f.errs = append(f.errs, restapi.FieldError{Field: field, Detail: e.Error()})
+	}
+}
+
+func unknownKey(spec connector.Spec, key string) string {
+	names := make([]string, 0, len(spec.Keys))
+	for _, k := range spec.Keys {
+		names = append(names, k.Name)
+	}
+	text := fmt.Sprintf("%s is not a setting of %s and has no effect", key, spec.Class)
+	if near := config.Nearest(key, names); near != "" {
+		text += "; did you mean " + near + "?"
+	}
+	return text
+}
+
+func checkSize(cfg map[string]string) error {
+	if len(cfg) > maxKeys {
+		return fmt.Errorf("config may have at most %d settings, not %d", maxKeys, len(cfg))
+	}
+	size := 0
+	for _, k := range slices.Sorted(maps.Keys(cfg)) {
+		if k == "" {
+			return fmt.Errorf("config has a setting without a name")
+		}
+		size += len(k) + len(cfg[k])
+	}
+	if size > maxConfigBytes {
+		return fmt.Errorf("config may have at most %d bytes, not %d", maxConfigBytes, size)
+	}
+	return nil
+}
+
+// stored turns a request into the config that is stored: its settings, class and number of tasks in one map, with masked
+// secrets filled in from before (nil: there is no such connector).
+func storedConfig(in restapi.Connector, before map[string]string) (map[string]string, findings) {
+	var f findings
+	cfg, missing := unmasked(in.Config, before)
+	for _, key := range missing {
+		f.add("config."+key, fmt.Errorf("%s is the mask of a secret, but no value is stored: send the value", key))
+	}
+	f.add("class", setField(cfg, "class", in.Class, config.ClassKey, config.OldClassKey))
+	if in.MaxTasks != 0 {
+		f.add("maxTasks", setField(cfg, "maxTasks", fmt.Sprint(in.MaxTasks), config.MaxTasksKey, config.OldTasksKey))
+	}
+	for key := range cfg {
+		if strings.HasPrefix(key, "connect.internal.") {
+			f.add("config."+key, fmt.Errorf("%s is reserved: names that begin with connect.internal. cannot be set", key))
+		}
+	}
+	if name, ok := cfg["name"]; ok {
+		if name != in.Name {
+			f.add("config.name", fmt.Errorf("name in config (%q) differs from the connector's name (%q): leave it out", name, in.Name))
+		}
+		delete(cfg, "name")
+	}
+	return cfg, f
+}
+
+// setField puts the value of a field of its own into the config, unless the config says otherwise.
+func setField(cfg map[string]string, field, value string, keys ...string) error {
+	if value == "" {
+		return nil
+	}
+	for _, key := range keys {
+		if v := cfg[key]; v != "" && v != value {
+			return fmt.Errorf("%s is %q but config has %s=%q: leave %s out of config", field, value, key, v, key)
+		}
+	}
+	cfg[keys[0]] = value
+	return nil
+}

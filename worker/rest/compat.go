@@ -1,0 +1,384 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/rest/queryconfig"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// properties is how the older runtimes print a config.
+type properties struct {
+	Properties map[string]string `json:"properties"`
+}
+
+// configInfo is what getConfigInfo and getConnectorTask answer.
+type configInfo struct {
+	ConnectorConfigs map[string]properties   `json:"connectorConfigs"`
+	TaskConfigs      map[string][]properties `json:"taskConfigs"`
+}
+
+// allocated is what getAllocatedTask answers.
+type allocated struct {
+	Pending  []allocatedTask `json:"pendingTasks"`
+	Running  []allocatedTask `json:"runningTasks"`
+	Stopping []allocatedTask `json:"stoppingTasks"`
+	Stopped  []allocatedTask `json:"stoppedTasks"`
+	Error    []allocatedTask `json:"errorTasks"`
+}
+
+type allocatedTask struct {
+	ConnectorName string `json:"connectorName"`
+	TaskID        int    `json:"taskId"`
+	// Configs is a JSON object in a string, as it always was.
+	Configs string `json:"configs"`
+	State   string `json:"state"`
+}
+
+const done = "success"
+
+// compat serves the routes of the older runtimes: all by GET, short texts or bare JSON. They exist for scripts that are
+// written against them; everything new belongs in the resource API.
+func (s *Server) compat() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(path string, h func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle("GET "+path, s.route(path, func(w http.ResponseWriter, r *http.Request) {
+			if err := h(w, r); err != nil {
+				s.failOld(w, r, err)
+			}
+		}))
+	}
+	handle("/getClusterInfo", s.oldClusterInfo)
+	handle("/getConfigInfo", s.oldConfigs)
+	handle("/getConnectorTask", s.oldConfigs)
+	handle("/getConnectorTask/{name}", s.oldConnectorTask)
+	handle("/getConnectors", s.oldConnectors)
+	handle("/getConnectors/{name}", s.oldConnector)
+	handle("/getConnectorsStatus/{name}", s.oldStatus)
+	handle("/getAllocatedTask", s.oldAllocated)
+	for path, h := range map[string]func(*http.Request) (string, error){
+		"/plugin/reload":                   s.oldReload,
+		"/connectors/create/{name}":        s.oldCreate,
+		"/connectors/update/{name}":        s.oldUpdate,
+		"/connectors/taskNum/{name}/{num}": s.oldTaskNum,
+		"/connectors/all/{verb}":           s.oldAll,
+		"/connectors/single/{name}/{verb}": s.oldSingle,
+	} {
+		handle(path, func(w http.ResponseWriter, r *http.Request) error {
+			if r.Method != http.MethodGet { // the mux sends HEAD here, too
+				w.Header().Set("Allow", http.MethodGet)
+				return problem(http.StatusMethodNotAllowed, "about:blank", "Method not allowed", "use GET")
+			}
+			line, err := h(r)
+			if err == nil {
+				text(w, http.StatusOK, line)
+			}
+			return err
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		text(w, http.StatusNotFound, "Not found: "+r.URL.Path+"; the resource API begins at "+restapi.Prefix)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if trimmed := strings.TrimRight(r.URL.Path, "/"); trimmed != "" && trimmed != r.URL.Path { // as the older servers took it
+			u := *r.URL
+			u.Path, u.RawPath = trimmed, ""
+			r = r.Clone(r.Context())
+			r.URL = &u
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// failOld answers with one line that says what was wrong and what to do.
+func (s *Server) failOld(w http.ResponseWriter, r *http.Request, err error) {
+	p := s.problemOf(err)
+	if p.Status == http.StatusInternalServerError {
+		s.cfg.Log.Error(err, "Failing a request", "method", r.Method, "path", r.URL.Path, "requestID", requestID(r))
+	}
+	line := "failed! " + p.Detail
+	if p.Status == http.StatusInternalServerError {
+		line += " " + requestID(r)
+	}
+	text(w, p.Status, strings.ReplaceAll(line, "\n", " "))
+}
+
+func (s *Server) oldClusterInfo(w http.ResponseWriter, _ *http.Request) error {
+	ids := []string{}
+	for _, m := range s.backends.Members.View().Members {
+		ids = append(ids, m.Worker)
+	}
+	slices.Sort(ids)
+	if s.newEnvelope() {
+		answer(w, http.StatusOK, map[string]any{"status": http.StatusOK, "body": ids})
+		return nil
+	}
+	answer(w, http.StatusOK, ids)
+	return nil
+}
+
+func (s *Server) oldConfigs(w http.ResponseWriter, _ *http.Request) error {
+	out := configInfo{ConnectorConfigs: map[string]properties{}, TaskConfigs: map[string][]properties{}}
+	for _, c := range s.backends.Configs.All() {
+		out.ConnectorConfigs[c.Name] = properties{masked(s.specOf(c.Config), c.Config)}
+		out.TaskConfigs[c.Name] = s.oldTasks(c)
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func (s *Server) oldTasks(c store.Connector) []properties {
+	spec, out := s.specOf(c.Config), make([]properties, 0, len(c.Tasks))
+	for _, cfg := range c.Tasks {
+		out = append(out, properties{masked(spec, cfg)})
+	}
+	return out
+}
+
+func (s *Server) oldConnectors(w http.ResponseWriter, _ *http.Request) error {
+	out := map[string]properties{}
+	for _, c := range s.backends.Configs.All() {
+		out[c.Name] = properties{masked(s.specOf(c.Config), c.Config)}
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func (s *Server) oldConnector(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.oldNamed(r)
+	if err == nil {
+		answer(w, http.StatusOK, properties{masked(s.specOf(c.Config), c.Config)})
+	}
+	return err
+}
+
+func (s *Server) oldConnectorTask(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.oldNamed(r)
+	if err != nil {
+		return err
+	}
+	own, err := json.Marshal(properties{masked(s.specOf(c.Config), c.Config)})
+	if err != nil {
+		return err
+	}
+	tasks, err := json.Marshal(s.oldTasks(c))
+	if err != nil {
+		return err
+	}
+	text(w, http.StatusOK, fmt.Sprintf("ConnectorConfigs:%s\nTaskConfigs:%s", own, tasks))
+	return nil
+}
+
+func (s *Server) oldNamed(r *http.Request) (store.Connector, error) {
+	name := r.PathValue("name")
+	c, ok := s.backends.Configs.Get(name)
+	if !ok {
+		return c, problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
+			"there is no connector %q: see /getConnectors, or make it with /connectors/create/%s?config={…}", name, name)
+	}
+	return c, nil
+}
+
+func (s *Server) oldStatus(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.oldNamed(r)
+	switch {
+	case err != nil && s.backends.Configs.Epoch(r.PathValue("name")) > 0:
+		text(w, http.StatusOK, "removed")
+	case err != nil:
+		return err
+	case c.State == store.Running:
+		text(w, http.StatusOK, "enabled")
+	default: // a paused one moves nothing either
+		text(w, http.StatusOK, "disabled")
+	}
+	return nil
+}
+
+func (s *Server) oldAllocated(w http.ResponseWriter, _ *http.Request) error {
+	out := allocated{[]allocatedTask{}, []allocatedTask{}, []allocatedTask{}, []allocatedTask{}, []allocatedTask{}}
+	var local []LocalTask
+	if s.backends.Local != nil {
+		local = s.backends.Local()
+	}
+	for _, t := range local {
+		item := allocatedTask{ConnectorName: t.Connector, TaskID: t.Task, State: strings.ToUpper(t.State), Configs: "{}"}
+		if c, ok := s.backends.Configs.Get(t.Connector); ok && t.Task < len(c.Tasks) {
+			b, err := json.Marshal(masked(s.specOf(c.Config), c.Tasks[t.Task]))
+			if err != nil {
+				return err
+			}
+			item.Configs = string(b)
+		}
+		to := out.list(t)
+		*to = append(*to, item)
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func (a *allocated) list(t LocalTask) *[]allocatedTask {
+	switch {
+	case t.Stopping:
+		return &a.Stopping
+	case t.State == restapi.StateRunning:
+		return &a.Running
+	case t.State == restapi.StatePaused, t.State == restapi.StateStopped:
+		return &a.Stopped
+	case t.State == restapi.StateFailed, t.State == restapi.StateRestarting:
+		return &a.Error
+	}
+	return &a.Pending
+}
+
+func (s *Server) oldReload(r *http.Request) (string, error) {
+	if s.backends.Reload == nil {
+		return done, nil
+	}
+	if err := s.backends.Reload(r.Context()); err != nil {
+		return "", fmt.Errorf("reloading plugins: %w", err)
+	}
+	return done, nil
+}
+
+func (s *Server) oldCreate(r *http.Request) (string, error) {
+	name := r.PathValue("name")
+	cfg, err := queryConfig(r)
+	if err != nil {
+		return "", err
+	}
+	if before, ok := s.backends.Configs.Get(name); ok {
+		if maps.Equal(before.Config, cfg) { // sent again
+			return done, nil
+		}
+		return "", problem(http.StatusConflict, restapi.ProblemConflict, "Conflict",
+			"connector %q exists already: change it with /connectors/update/%s?config={…}", name, name)
+	}
+	return s.oldStore(r, store.Write{Name: name, Config: cfg, State: store.Running, IfRevision: 0})
+}
+
+func queryConfig(r *http.Request) (map[string]string, error) {
+	cfg, err := queryconfig.Parse(r.URL.RawQuery)
+	if err != nil {
+		return nil, malformed("%s", err)
+	}
+	return cfg, nil
+}
+
+// oldUpdate puts the given settings over the stored ones; the others stay as they are.
+func (s *Server) oldUpdate(r *http.Request) (string, error) {
+	c, err := s.oldNamed(r)
+	if err != nil {
+		return "", err
+	}
+	changes, err := queryConfig(r)
+	if err != nil {
+		return "", err
+	}
+	return s.oldMerge(r, c, changes)
+}
+
+func (s *Server) oldTaskNum(r *http.Request) (string, error) {
+	c, err := s.oldNamed(r)
+	if err != nil {
+		return "", err
+	}
+	num := r.PathValue("num")
+	if n, err := strconv.Atoi(num); err != nil || n < 1 || n > config.MaxTasksLimit {
+		return "", malformed("the number of tasks must be from 1 to %d, not %q", config.MaxTasksLimit, num)
+	}
+	key := config.OldTasksKey
+	if c.Config[config.MaxTasksKey] != "" { // it is the one that counts
+		key = config.MaxTasksKey
+	}
+	return s.oldMerge(r, c, map[string]string{key: num})
+}
+
+func (s *Server) oldMerge(r *http.Request, c store.Connector, changes map[string]string) (string, error) {
+	changes, missing := unmasked(changes, c.Config)
+	if len(missing) > 0 {
+		return "", malformed("%s is the mask of a secret, but no value is stored: send the value", missing[0])
+	}
+	cfg := maps.Clone(c.Config)
+	maps.Copy(cfg, changes)
+	if maps.Equal(cfg, c.Config) {
+		return done, nil
+	}
+	return s.oldStore(r, store.Write{Name: c.Name, Config: cfg, IfRevision: c.Revision})
+}
+
+func (s *Server) oldStore(r *http.Request, w store.Write) (string, error) {
+	found := s.check(w.Name, w.Config)
+	if len(found.errs) > 0 {
+		return "", invalid(found.errs)
+	}
+	w.RequestID = requestID(r)
+	if _, err := s.write(r, w); err != nil {
+		return "", err
+	}
+	return strings.Join(append([]string{done}, found.warnings...), "; "), nil
+}
+
+// oldAll does to every connector what oldSingle does to one. The first failure does not keep the others from it.
+func (s *Server) oldAll(r *http.Request) (string, error) {
+	var errs []error
+	connectors := s.backends.Configs.All()
+	for _, c := range connectors {
+		errs = append(errs, s.oldApply(r, c.Name, requestID(r)+"-"+c.Name))
+	}
+	if len(connectors) == 0 { // an unknown verb is a mistake even then
+		if _, err := oldVerb(r); err != nil {
+			return "", err
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return "", s.problemOf(parts(err)[0])
+	}
+	return done, nil
+}
+
+func (s *Server) oldSingle(r *http.Request) (string, error) {
+	c, err := s.oldNamed(r)
+	if err != nil {
+		return "", err
+	}
+	return done, s.oldApply(r, c.Name, requestID(r))
+}
+
+// oldApply enables, disables or removes the connector, as the path says.
+func (s *Server) oldApply(r *http.Request, name, id string) error {
+	state, err := oldVerb(r)
+	if err != nil {
+		return err
+	}
+	if state == "" {
+		return s.remove(r, name, anyRevision, false)
+	}
+	if c, ok := s.backends.Configs.Get(name); ok && c.State == state {
+		return nil
+	}
+	_, err = s.write(r, store.Write{Name: name, State: state, IfRevision: anyRevision, RequestID: id})
+	return err
+}
+
+// oldVerb returns the state that the path asks for; empty: removal.
+func oldVerb(r *http.Request) (store.State, error) {
+	switch verb := r.PathValue("verb"); verb {
+	case "enable":
+		return store.Running, nil
+	case "disable":
+		return store.Stopped, nil
+	case "remove":
+		return "", nil
+	default:
+		return "", problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found", "there is no %q: use enable, disable or remove", verb)
+	}
+}

@@ -1,0 +1,118 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+)
+
+// maxBody bounds a request's body, in bytes.
+const maxBody = 1 << 20
+
+// decode reads the JSON body into out and refuses what out does not know. Its errors are problems that name the field.
+func decode(r *http.Request, out any) error {
+	if ct := r.Header.Get("Content-Type"); ct != "" {
+		media, _, err := mime.ParseMediaType(ct)
+		if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+			return problem(http.StatusUnsupportedMediaType, restapi.ProblemMalformed, "Unsupported media type",
+				"send the body as application/json, not %q", ct)
+		}
+	}
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(out); err != nil {
+		return decodeProblem(err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			return decodeProblem(err)
+		}
+		return malformed("the body has more after its JSON value: send one object")
+	}
+	return nil
+}
+
+func decodeProblem(err error) *restapi.Problem {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, io.EOF):
+		return malformed("the body is empty: send a JSON object")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return malformed("the body ends in the middle of the JSON value")
+	case errors.As(err, &syntax):
+		return malformed("the body is not JSON: %s at byte %d", syntax, syntax.Offset)
+	case errors.As(err, &kind):
+		return typeProblem(kind)
+	case errors.As(err, &tooLarge):
+		return problem(http.StatusRequestEntityTooLarge, restapi.ProblemTooLarge, "Too large", "the body may have at most %d bytes", tooLarge.Limit)
+	}
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		name, unquoteErr := strconv.Unquote(field)
+		if unquoteErr != nil {
+			name = field
+		}
+		p := malformed("unknown field %q; a connector's own settings belong in config", name)
+		p.Errors = []restapi.FieldError{{Field: name, Detail: p.Detail}}
+		return p
+	}
+	return malformed("the body cannot be read: %s", err)
+}
+
+func typeProblem(e *json.UnmarshalTypeError) *restapi.Problem {
+	want := map[string]string{"string": "a string", "int": "a whole number", "int64": "a whole number", "map": "an object", "struct": "an object"}[e.Type.Kind().String()]
+	if want == "" {
+		want = e.Type.String()
+	}
+	field := e.Field
+	if field == "" {
+		field = "the body"
+	}
+	p := malformed("%s must be %s, not a %s (byte %d)", field, want, e.Value, e.Offset)
+	p.Errors = []restapi.FieldError{{Field: e.Field, Detail: p.Detail}}
+	return p
+}
+
+// condition reads If-Match and If-None-Match: the revision that a write replaces, as store.Write.IfRevision has it, and
+// whether the caller gave one.
+func condition(r *http.Request) (revision int64, given bool, err error) {
+	match, none := strings.TrimSpace(r.Header.Get("If-Match")), strings.TrimSpace(r.Header.Get("If-None-Match"))
+	switch {
+	case match != "" && none != "":
+		return 0, false, malformed("send If-Match or If-None-Match, not both")
+	case none == "*":
+		return 0, true, nil
+	case none != "" && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return 0, false, malformed("If-None-Match of a write may only be *")
+	case match == "" || match == "*":
+		return anyRevision, false, nil
+	}
+	revision, err = parseETag(match)
+	if err != nil {
+		return 0, false, malformed("If-Match must be the ETag of an earlier answer, such as \"12\", not %s", match)
+	}
+	return revision, true, nil
+}
+
+func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
+
+func parseETag(s string) (int64, error) {
+	inner, ok := strings.CutPrefix(s, `"`)
+	inner, closed := strings.CutSuffix(inner, `"`)
+	if !ok || !closed {
+		return 0, errors.New("not quoted")
+	}
+	revision, err := strconv.ParseInt(inner, 10, 64)
+	if err != nil || revision < 1 {
+		return 0, fmt.Errorf("not a revision: %s", inner)
+	}
+	return revision, nil
+}

@@ -1,0 +1,84 @@
+// Package queryconfig reads the connector configs that the older runtimes' routes take in a query parameter.
+package queryconfig
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// Parse reads the config parameter of a raw query: a JSON object, percent-encoded as browsers send it or plain as
+// `curl -g` does. Values that are not strings become strings, as they always did. Its errors say what to send.
+func Parse(rawQuery string) (map[string]string, error) {
+	raw, ok := rawParameter(rawQuery, "config")
+	if !ok || raw == "" {
+		return nil, errors.New(`the query parameter config is required: ?config={"key":"value"}`)
+	}
+	var object map[string]json.RawMessage
+	if !decodeAny(raw, &object) {
+		return nil, errors.New(`config must be a JSON object such as {"key":"value"} (with curl use -g and single quotes around the URL)`)
+	}
+	cfg := make(map[string]string, len(object))
+	for key, value := range object {
+		text, err := plain(value)
+		if err != nil {
+			return nil, fmt.Errorf("config: %s %w", key, err)
+		}
+		cfg[key] = text
+	}
+	if len(cfg) == 0 {
+		return nil, errors.New("config is empty: give at least one setting")
+	}
+	return cfg, nil
+}
+
+// rawParameter returns everything after name= up to the end of the query: a plain JSON text may hold & and ;.
+func rawParameter(query, name string) (string, bool) {
+	if value, ok := strings.CutPrefix(query, name+"="); ok {
+		return value, true
+	}
+	_, value, ok := strings.Cut(query, "&"+name+"=")
+	return value, ok
+}
+
+// decodeAny takes the text as it is, then percent-decoded, then with + as a blank as forms have it; what follows the
+// object must be another parameter.
+func decodeAny(raw string, out *map[string]json.RawMessage) bool {
+	readings := []string{raw}
+	if s, err := url.PathUnescape(raw); err == nil {
+		readings = append(readings, s)
+	}
+	if s, err := url.QueryUnescape(raw); err == nil {
+		readings = append(readings, s)
+	}
+	for _, text := range readings {
+		*out = nil
+		dec := json.NewDecoder(strings.NewReader(text))
+		if dec.Decode(out) != nil || *out == nil {
+			continue
+		}
+		rest, err := io.ReadAll(dec.Buffered())
+		if tail := strings.TrimSpace(string(rest)); err == nil && (tail == "" || tail[0] == '&') {
+			return true
+		}
+	}
+	return false
+}
+
+// plain turns a JSON value into a setting: strings, numbers and booleans.
+func plain(value json.RawMessage) (string, error) {
+	switch value[0] {
+	case '"':
+		var s string
+		err := json.Unmarshal(value, &s)
+		return s, err
+	case '{', '[':
+		return "", errors.New("must be a string, a number or a boolean, not an object or a list")
+	case 'n':
+		return "", errors.New("must not be null")
+	}
+	return string(value), nil
+}

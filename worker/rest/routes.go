@@ -1,0 +1,341 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// writeTimeout is how long a write may wait for its own record to come back from RocketMQ.
+const writeTimeout = 15 * time.Second
+
+// anyRevision is store.Write.IfRevision for whatever is stored.
+const anyRevision int64 = -1
+
+// routes registers the resource API.
+func (s *Server) routes(handle func(pattern string, h func(http.ResponseWriter, *http.Request) error)) {
+	const one = "/connectors/{name}"
+	handle("GET /cluster", s.getCluster)
+	handle("GET /plugins", s.getPlugins)
+	handle("PUT /validate", s.validate)
+	handle("GET /watch", s.watch)
+	handle("GET /connectors", s.listConnectors)
+	handle("POST /connectors", s.createConnector)
+	handle("GET "+one, s.getConnector)
+	handle("PUT "+one, s.putConnector)
+	handle("DELETE "+one, s.deleteConnector)
+	handle("PUT "+one+"/state", s.putState)
+	for verb, state := range map[string]store.State{"pause": store.Paused, "resume": store.Running, "stop": store.Stopped} {
+		handle("POST "+one+"/"+verb, func(w http.ResponseWriter, r *http.Request) error {
+			return s.answerState(w, r, state)
+		})
+	}
+	handle("POST "+one+"/restart", s.restart)
+	handle("GET "+one+"/status", s.getStatus)
+	handle("GET "+one+"/tasks", s.getTasks)
+	handle("POST "+one+"/tasks/{task}/restart", s.restart)
+}
+
+func (s *Server) getCluster(w http.ResponseWriter, _ *http.Request) error {
+	answer(w, http.StatusOK, s.clusterView(s.backends.Members.View()))
+	return nil
+}
+
+func (s *Server) getPlugins(w http.ResponseWriter, _ *http.Request) error {
+	answer(w, http.StatusOK, plugins(s.backends.Catalog.List()))
+	return nil
+}
+
+func (s *Server) listConnectors(w http.ResponseWriter, _ *http.Request) error {
+	out := []restapi.Connector{}
+	for _, c := range s.backends.Configs.All() {
+		out = append(out, s.show(c))
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+// named returns the connector that the path names.
+func (s *Server) named(r *http.Request) (store.Connector, error) {
+	name := r.PathValue("name")
+	c, ok := s.backends.Configs.Get(name)
+	if !ok {
+		return store.Connector{}, notFound(name)
+	}
+	return c, nil
+}
+
+func (s *Server) getConnector(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.named(r)
+	if err != nil {
+		return err
+	}
+	tag := etag(c.Revision)
+	w.Header().Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	answer(w, http.StatusOK, s.show(c))
+	return nil
+}
+
+func (s *Server) createConnector(w http.ResponseWriter, r *http.Request) error {
+	var in restapi.Connector
+	if err := decode(r, &in); err != nil {
+		return err
+	}
+	write, warnings, err := s.writeOf(in, nil)
+	if err != nil {
+		return err
+	}
+	write.IfRevision, write.RequestID = 0, requestID(r)
+	return s.answerWrite(w, r, write, warnings, http.StatusCreated)
+}
+
+func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
+	revision, given, err := condition(r)
+	if err != nil {
+		return err
+	}
+	var in restapi.Connector
+	if err := decode(r, &in); err != nil {
+		return err
+	}
+	name := r.PathValue("name")
+	if in.Name != "" && in.Name != name {
+		return malformed("name in the body (%q) differs from that in the path (%q)", in.Name, name)
+	}
+	in.Name = name
+	before, exists := s.backends.Configs.Get(name)
+	write, warnings, err := s.writeOf(in, before.Config)
+	if err != nil {
+		return err
+	}
+	write.IfRevision, write.RequestID = revision, requestID(r)
+	status := http.StatusOK
+	if !exists {
+		status = http.StatusCreated
+	}
+	if exists && (!given || revision == before.Revision) && unchanged(before, write) {
+		w.Header().Set("ETag", etag(before.Revision))
+		shown := s.show(before)
+		shown.Warnings = warnings
+		answer(w, http.StatusOK, shown)
+		return nil
+	}
+	return s.answerWrite(w, r, write, warnings, status)
+}
+
+// unchanged reports whether the write would store what is there. The way in which the class is named does not matter.
+func unchanged(before store.Connector, write store.Write) bool {
+	return maps.Equal(before.Config, write.Config) && (write.State == "" || write.State == before.State)
+}
+
+// writeOf checks the request and makes the write that stores it; before is the stored config, nil for none.
+func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
+	cfg, f := storedConfig(in, before)
+	checked := s.check(in.Name, cfg)
+	f.errs = append(f.errs, checked.errs...)
+	switch in.State {
+	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
+	default:
+		f.add("state", stateError(in.State))
+	}
+	if len(f.errs) > 0 {
+		return store.Write{}, nil, invalid(f.errs)
+	}
+	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, checked.warnings, nil
+}
+
+func stateError(state string) error {
+	return fmt.Errorf("state must be Running, Paused or Stopped, not %q", state)
+}
+
+// write stores within writeTimeout. A conflict with a precondition that the caller stated is 412.
+func (s *Server) write(r *http.Request, w store.Write) (store.Connector, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	defer cancel()
+	c, err := s.backends.Configs.Put(ctx, w)
+	if err == nil {
+		s.cfg.Log.Info("Storing a connector", "connector", c.Name, "epoch", c.Epoch, "revision", c.Revision,
+			"state", string(c.State), "deleted", c.Deleted, "requestID", w.RequestID)
+		return c, nil
+	}
+	if current, ok := conflictOf(err); ok && r.Header.Get("If-Match")+r.Header.Get("If-None-Match") != "" {
+		return c, s.conflict(http.StatusPreconditionFailed, current)
+	}
+	return c, err
+}
+
+func (s *Server) answerWrite(w http.ResponseWriter, r *http.Request, write store.Write, warnings []string, status int) error {
+	c, err := s.write(r, write)
+	if err != nil {
+		return err
+	}
+	shown := s.show(c)
+	shown.Warnings = warnings
+	w.Header().Set("ETag", etag(c.Revision))
+	if status == http.StatusCreated {
+		w.Header().Set("Location", restapi.Prefix+"/connectors/"+c.Name)
+	}
+	answer(w, status, shown)
+	return nil
+}
+
+func (s *Server) deleteConnector(w http.ResponseWriter, r *http.Request) error {
+	keep := false
+	switch v := r.URL.Query().Get("positions"); v {
+	case "", "reset":
+	case "keep":
+		keep = true
+	default:
+		return malformed("positions must be keep or reset, not %q", v)
+	}
+	revision, given, err := condition(r)
+	if err != nil {
+		return err
+	}
+	if given && revision == 0 {
+		return malformed("a deletion cannot be made if-none-match: send If-Match, or neither")
+	}
+	if err := s.remove(r, r.PathValue("name"), revision, keep); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// remove deletes the connector and, unless keep, forgets its positions: kept ones would make a later connector of the
+// same name on another system skip records. A repeated deletion finishes one that broke off between the two steps.
+func (s *Server) remove(r *http.Request, name string, revision int64, keep bool) error {
+	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	defer cancel()
+	_, exists := s.backends.Configs.Get(name)
+	if exists {
+		write := store.Write{Name: name, Delete: true, IfRevision: revision, RequestID: requestID(r)}
+		if _, err := s.write(r, write); err != nil {
+			return err
+		}
+	}
+	epoch := s.backends.Configs.Epoch(name)
+	forgotten := false
+	for _, p := range []Progress{s.backends.Positions, s.backends.Offsets} {
+		if keep || epoch == 0 || len(p.Read(name)) == 0 {
+			continue
+		}
+		if err := p.Reset(ctx, name, nil, epoch); err != nil {
+			return fmt.Errorf("forgetting the positions of %s: %w", name, err)
+		}
+		forgotten = true
+	}
+	if !exists && !forgotten {
+		return notFound(name)
+	}
+	return nil
+}
+
+func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
+	var in restapi.StateRequest
+	if err := decode(r, &in); err != nil {
+		return err
+	}
+	switch in.State {
+	case restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
+		return s.answerState(w, r, store.State(in.State))
+	}
+	return invalid([]restapi.FieldError{{Field: "state", Detail: stateError(in.State).Error()}})
+}
+
+func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state store.State) error {
+	revision, given, err := condition(r)
+	if err != nil {
+		return err
+	}
+	c, err := s.named(r)
+	if err != nil {
+		return err
+	}
+	if c.State == state && (!given || revision == c.Revision) {
+		w.Header().Set("ETag", etag(c.Revision))
+		answer(w, http.StatusOK, s.show(c))
+		return nil
+	}
+	return s.answerWrite(w, r, store.Write{Name: c.Name, State: state, IfRevision: revision, RequestID: requestID(r)}, nil, http.StatusOK)
+}
+
+// restart asks the owners to stop and start one task or all tasks. The answer says only that this was stored.
+func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.named(r)
+	if err != nil {
+		return err
+	}
+	task := -1
+	if text := r.PathValue("task"); text != "" {
+		task, err = strconv.Atoi(text)
+		if err != nil || task < 0 || task >= len(c.Tasks) {
+			return problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
+				"connector %q has no task %q; it has %d, from 0", c.Name, text, len(c.Tasks))
+		}
+	}
+	if c.State != store.Running {
+		return problem(http.StatusConflict, restapi.ProblemConflict, "Conflict", "connector %q is %s: only a Running one can be restarted", c.Name, c.State)
+	}
+	id := requestID(r)
+	_, err = s.write(r, store.Write{Name: c.Name, IfRevision: anyRevision, RequestID: id, Restart: &store.Restart{ID: id, Task: task}})
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.named(r)
+	if err != nil {
+		return err
+	}
+	view := s.backends.Members.View()
+	answer(w, http.StatusOK, s.status(c, view, workerNames(view)))
+	return nil
+}
+
+func (s *Server) getTasks(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.named(r)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, s.tasks(c, s.backends.Members.View()))
+	return nil
+}
+
+func (s *Server) tasks(c store.Connector, view cluster.View) []restapi.Task {
+	spec, names := s.specOf(c.Config), workerNames(view)
+	out := make([]restapi.Task, 0, len(c.Tasks))
+	for i, cfg := range c.Tasks {
+		out = append(out, restapi.Task{TaskStatus: s.unitStatus(c, i, view, names), Config: masked(spec, cfg)})
+	}
+	return out
+}
+
+func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
+	var in restapi.Connector
+	if err := decode(r, &in); err != nil {
+		return err
+	}
+	before, _ := s.backends.Configs.Get(in.Name)
+	_, warnings, err := s.writeOf(in, before.Config)
+	out := restapi.Validation{Valid: err == nil, Warnings: warnings}
+	if err != nil {
+		out.Errors = s.problemOf(err).Errors
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}

@@ -1,0 +1,139 @@
+package rest
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// specOf returns the Spec of the config's class; one with only the class's name when the class is not known here.
+func (s *Server) specOf(cfg map[string]string) connector.Spec {
+	class, err := config.ClassOf(cfg)
+	if err != nil {
+		return connector.Spec{}
+	}
+	found, err := s.backends.Catalog.Find(class)
+	if err != nil {
+		return connector.Spec{Class: class}
+	}
+	return found.Spec()
+}
+
+// show turns a stored connector into what the API answers.
+func (s *Server) show(c store.Connector) restapi.Connector {
+	spec := s.specOf(c.Config)
+	cfg := masked(spec, c.Config)
+	for key := range cfg {
+		if config.SetByField(key) {
+			delete(cfg, key)
+		}
+	}
+	tasks, err := config.MaxTasks(c.Config)
+	if err != nil {
+		tasks = 0
+	}
+	return restapi.Connector{
+		Name: c.Name, Class: spec.Class, Kind: string(spec.Kind), State: string(c.State), Config: cfg, MaxTasks: tasks,
+		Epoch: c.Epoch, Revision: c.Revision,
+	}
+}
+
+// status says what the workers see of the connector, by the view given.
+func (s *Server) status(c store.Connector, view cluster.View, names map[int64]string) restapi.ConnectorStatus {
+	spec := s.specOf(c.Config)
+	own := s.unitStatus(c, allocate.ConnectorTask, view, names)
+	out := restapi.ConnectorStatus{
+		Name: c.Name, Class: spec.Class, Kind: string(spec.Kind), State: own.State, Desired: string(c.State), Worker: own.Worker,
+		Error: own.Error, Epoch: c.Epoch, Revision: c.Revision, Tasks: make([]restapi.TaskStatus, 0, len(c.Tasks)),
+		Topics: topicsOf(c.Config),
+	}
+	for i := range c.Tasks {
+		out.Tasks = append(out.Tasks, s.unitStatus(c, i, view, names))
+	}
+	return out
+}
+
+// unitStatus joins what the log says about the unit (who owns it) with what its owner wrote last. A status that was not
+// written by the present owner at the present epoch is history: the unit is unassigned until its owner speaks.
+func (s *Server) unitStatus(c store.Connector, task int, view cluster.View, names map[int64]string) restapi.TaskStatus {
+	out := restapi.TaskStatus{ID: task, State: restapi.StateUnassigned}
+	owner, owned := view.Owners[cluster.Unit{Connector: c.Name, Task: task}]
+	if !owned {
+		if c.State == store.Stopped {
+			out.State = restapi.StateStopped
+		}
+		return out
+	}
+	out.Worker, out.Generation = names[owner.Session], owner.Generation
+	st, ok := s.backends.Statuses.Get(c.Name, task)
+	if !ok || st.Generation != owner.Generation || st.Epoch != owner.Epoch {
+		return out
+	}
+	out.State, out.Error, out.Restarts = st.State, st.Error, st.Restarts
+	if !st.NextRestart.IsZero() {
+		next := st.NextRestart
+		out.NextRestart = &next
+	}
+	return out
+}
+
+// workerNames maps the view's sessions to worker ids.
+func workerNames(view cluster.View) map[int64]string {
+	names := make(map[int64]string, len(view.Members))
+	for _, m := range view.Members {
+		names[m.Session] = m.Worker
+	}
+	return names
+}
+
+// topicsOf returns the RocketMQ topics that the config names, sorted. Topics that a rename format makes are left out.
+func topicsOf(cfg map[string]string) []string {
+	if f := cfg["topic.rename.format"]; f != "" && f != "${topic}" && cfg["topicNames"] == "" {
+		return nil
+	}
+	var out []string
+	for _, key := range []string{"topicNames", "connect.topicnames", "connect.topicname", "kafka.topics"} {
+		out = append(out, strings.FieldsFunc(cfg[key], func(r rune) bool { return strings.ContainsRune(",; \t", r) })...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// clusterView turns the view into what the API answers; members are sorted by worker id.
+func (s *Server) clusterView(view cluster.View) restapi.Cluster {
+	out := restapi.Cluster{ID: s.cfg.ClusterID, Worker: s.cfg.WorkerID, Joined: view.Joined, Members: make([]restapi.Member, 0, len(view.Members))}
+	tasks := map[int64]int{}
+	for unit, owner := range view.Owners {
+		if unit.Task != allocate.ConnectorTask {
+			tasks[owner.Session]++
+		}
+	}
+	for _, m := range view.Members {
+		out.Members = append(out.Members, restapi.Member{
+			Worker: m.Worker, Session: m.Session, Address: m.Address, Version: m.Version, Eligible: m.Eligible, Tasks: tasks[m.Session],
+		})
+	}
+	slices.SortFunc(out.Members, func(a, b restapi.Member) int { return strings.Compare(a.Worker, b.Worker) })
+	return out
+}
+
+// plugins turns the catalog into what the API answers.
+func plugins(specs []connector.Spec) []restapi.Plugin {
+	out := make([]restapi.Plugin, 0, len(specs))
+	for _, spec := range specs {
+		p := restapi.Plugin{Class: spec.Class, Aliases: spec.Aliases, Kind: string(spec.Kind), Version: spec.Version, Keys: make([]restapi.PluginKey, 0, len(spec.Keys))}
+		for _, k := range spec.Keys {
+			p.Keys = append(p.Keys, restapi.PluginKey{
+				Name: k.Name, Type: string(k.Type), Default: k.Default, Required: k.Required, Secret: k.Secret, Enum: k.Enum, Doc: k.Doc,
+			})
+		}
+		out = append(out, p)
+	}
+	return out
+}

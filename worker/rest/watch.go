@@ -1,0 +1,110 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+)
+
+const (
+	// pingInterval is how often a watch stream shows that it lives.
+	pingInterval = 5 * time.Second
+	// lineTimeout is how long a watcher may take to read what it was sent, before the stream ends.
+	lineTimeout = 15 * time.Second
+)
+
+// watch streams events as NDJSON until the caller goes or falls behind what is kept; see restapi.WatchEvent.
+func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
+	from, err := fromRevision(r)
+	if err != nil {
+		return err
+	}
+	events, revision, changed, ok := s.hub.since(from)
+	if from == 0 {
+		if events, revision, changed, err = s.whole(r); err != nil {
+			return err
+		}
+	} else if !ok {
+		return problem(http.StatusGone, restapi.ProblemGone, "Revision is gone",
+			"revision %d is too old, or another worker's: watch without from", from)
+	}
+	if rec, isRecorder := w.(*recorder); isRecorder {
+		rec.stream = true
+	}
+	s.metrics.streams.Inc()
+	defer s.metrics.streams.Dec()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	line := &lines{to: w, control: http.NewResponseController(w)}
+	_ = line.control.SetReadDeadline(time.Time{})
+	events = append(events, restapi.WatchEvent{Revision: revision, Type: restapi.EventSynced})
+	ping := time.NewTicker(pingInterval)
+	defer ping.Stop()
+	for {
+		if line.send(events) != nil { // the caller has gone, or does not read
+			return nil
+		}
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-ping.C:
+			events = []restapi.WatchEvent{{Revision: revision, Type: restapi.EventPing}}
+		case <-changed:
+			if events, revision, changed, ok = s.hub.since(revision); !ok {
+				return nil
+			}
+		}
+	}
+}
+
+func fromRevision(r *http.Request) (int64, error) {
+	text := r.URL.Query().Get("from")
+	if text == "" {
+		return 0, nil
+	}
+	from, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || from < 0 {
+		return 0, malformed("from must be the revision of an event, not %q", text)
+	}
+	return from, nil
+}
+
+// whole returns the whole state, waiting until it was read for the first time.
+func (s *Server) whole(r *http.Request) (events []restapi.WatchEvent, revision int64, changed <-chan struct{}, err error) {
+	for {
+		events, revision, changed, ok := s.hub.snapshot()
+		if ok {
+			return events, revision, changed, nil
+		}
+		select {
+		case <-r.Context().Done():
+			return nil, 0, nil, r.Context().Err()
+		case <-changed:
+		}
+	}
+}
+
+// lines writes events, each as one line.
+type lines struct {
+	to      http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (l *lines) send(events []restapi.WatchEvent) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for _, ev := range events {
+		if err := enc.Encode(ev); err != nil {
+			return err
+		}
+	}
+	_ = l.control.SetWriteDeadline(time.Now().Add(lineTimeout))
+	if _, err := l.to.Write(b.Bytes()); err != nil {
+		return err
+	}
+	return l.control.Flush()
+}
