@@ -1,0 +1,230 @@
+// Package fold turns the cluster log into sessions, owners and epoch floors. It is a value: Step takes one entry and says
+// what it changed; no goroutine, no clock and no IO.
+package fold
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// Version is the version of the fold's rules. Digests are compared between equal versions only.
+const Version = 1
+
+// recordVersion is the version of the records' form. Records of another one are foreign.
+const recordVersion = 1
+
+// Unit is a connector or one of its tasks.
+type Unit = allocate.Unit
+
+// Kind names what a record asks for.
+type Kind string
+
+// The kinds of records.
+const (
+	Join      Kind = "join"
+	Heartbeat Kind = "heartbeat"
+	Expire    Kind = "expire"
+	Leave     Kind = "leave"
+	Claim     Kind = "claim"
+	Release   Kind = "release"
+	Snapshot  Kind = "snapshot"
+)
+
+// Record is one record of the log. Session and Sequence are set on all kinds but join and expire.
+type Record struct {
+	Version  int   `json:"v"`
+	Kind     Kind  `json:"kind"`
+	Session  int64 `json:"session,omitempty"`
+	Sequence int64 `json:"seq,omitempty"`
+	// AsOf is the offset that the writer had folded to, and Digest its fold's digest there.
+	AsOf   int64  `json:"asOf,omitempty"`
+	Digest string `json:"digest,omitempty"`
+
+	Join    *Joining `json:"join,omitempty"`    // join
+	Terms   *Terms   `json:"terms,omitempty"`   // join, heartbeat
+	Expire  *Expiry  `json:"expire,omitempty"`  // expire
+	Claim   *Claims  `json:"claim,omitempty"`   // claim
+	Release []Held   `json:"release,omitempty"` // release
+	Part    *Part    `json:"part,omitempty"`    // snapshot
+}
+
+// Joining is a process that wants to be a session.
+type Joining struct {
+	Worker string `json:"worker"`
+	// Incarnation is unique to one attempt of one process, however often its record is appended.
+	Incarnation string `json:"incarnation"`
+	Address     string `json:"address,omitempty"`
+	Version     string `json:"version,omitempty"`
+	Proof       *Proof `json:"storeProof,omitempty"`
+}
+
+// Proof names a locked store directory. Whoever holds the same one later proves that the earlier holder's process is gone.
+type Proof struct {
+	Store  string `json:"store"`
+	Boot   string `json:"boot"`
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+	// Start counts the locks taken on the store, Attempt the joins of one holder, so that a late record proves nothing.
+	Start   int64 `json:"start"`
+	Attempt int64 `json:"attempt"`
+}
+
+// supersedes reports whether a holder with proof p can only exist after the holder of older has ended.
+func (p *Proof) supersedes(older *Proof) bool {
+	if p == nil || older == nil || p.Store == "" || p.Boot == "" {
+		return false
+	}
+	same := p.Store == older.Store && p.Boot == older.Boot && p.Device == older.Device && p.Inode == older.Inode
+	return same && (p.Start > older.Start || p.Start == older.Start && p.Attempt > older.Attempt)
+}
+
+// Terms are the settings of a member that others go by.
+type Terms struct {
+	// Fold is the version of the member's fold rules.
+	Fold             int             `json:"fold"`
+	TimeoutMS        int64           `json:"sessionTimeoutMs"`
+	IntervalMS       int64           `json:"heartbeatIntervalMs"`
+	RebalanceDelayMS int64           `json:"rebalanceDelayMs,omitempty"`
+	Allocation       allocate.Params `json:"allocation"`
+}
+
+// Timeout is how long the member may be silent.
+func (t Terms) Timeout() time.Duration { return time.Duration(t.TimeoutMS) * time.Millisecond }
+
+// Interval is the time between the member's heartbeats.
+func (t Terms) Interval() time.Duration { return time.Duration(t.IntervalMS) * time.Millisecond }
+
+// Expiry ends a session whose newest heartbeat (or join) is still the one at offset Heartbeat.
+type Expiry struct {
+	Session   int64 `json:"session"`
+	Heartbeat int64 `json:"lastHeartbeatOffset"`
+}
+
+// Claims asks for units. Request is the writer's own number for it, the same each time it is repeated.
+type Claims struct {
+	Request int64   `json:"request"`
+	Units   []Asked `json:"units"`
+}
+
+// Asked is one unit that is claimed at an epoch; Above is the highest generation of it that the writer knows.
+type Asked struct {
+	Connector string `json:"connector"`
+	Task      int    `json:"task"`
+	Epoch     int64  `json:"epoch"`
+	Above     int64  `json:"above"`
+}
+
+// Unit is the unit that is asked for.
+func (a Asked) Unit() Unit { return Unit{Connector: a.Connector, Task: a.Task} }
+
+// Held is one ownership that is released.
+type Held struct {
+	Connector  string `json:"connector"`
+	Task       int    `json:"task"`
+	Generation int64  `json:"generation"`
+}
+
+// Unit is the unit that is released.
+func (h Held) Unit() Unit { return Unit{Connector: h.Connector, Task: h.Task} }
+
+// Part is one of Total pieces of the image of a fold at the record's AsOf. Sum is the SHA-256 of the whole image.
+type Part struct {
+	Index int    `json:"index"`
+	Total int    `json:"total"`
+	Sum   string `json:"sum"`
+	Data  []byte `json:"data"`
+}
+
+// Entry returns the record as an entry to append.
+func (r Record) Entry() (rmq.Entry, error) {
+	r.Version = recordVersion
+	value, err := json.Marshal(r)
+	if err != nil {
+		return rmq.Entry{}, fmt.Errorf("encoding %s record: %w", r.Kind, err)
+	}
+	return rmq.Entry{Key: string(r.Kind), Value: value}, nil
+}
+
+var (
+	errForeign   = errors.New("foreign record")
+	errMalformed = errors.New("malformed record")
+)
+
+// Decode returns the record that an entry holds, or an error that says why it is none.
+func Decode(value []byte) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal(value, &r); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	if r.Version != recordVersion {
+		return nil, fmt.Errorf("%w: version %d", errForeign, r.Version)
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// largest bounds numbers that are counted on, so that sums stay in range.
+const largest = 1 << 61
+
+func inRange(n int64) bool { return n >= 0 && n < largest }
+
+// check looks at form only; whether the record is accepted depends on the fold.
+func (r *Record) check() error {
+	ok := false
+	switch r.Kind {
+	case Join:
+		ok = r.Join != nil && r.Join.Worker != "" && r.Join.Incarnation != "" && r.Terms.valid()
+		return malformedUnless(ok, r.Kind)
+	case Expire:
+		return malformedUnless(r.Expire != nil, r.Kind)
+	case Heartbeat:
+		ok = r.Terms.valid()
+	case Leave:
+		ok = true
+	case Claim:
+		ok = r.Claim.valid()
+	case Release:
+		ok = len(r.Release) > 0
+	case Snapshot:
+		ok = r.Part.valid()
+	default:
+		return fmt.Errorf("%w: kind %q", errForeign, r.Kind)
+	}
+	return malformedUnless(ok && r.Sequence > 0 && inRange(r.Sequence) && inRange(r.Session), r.Kind)
+}
+
+func malformedUnless(ok bool, kind Kind) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", errMalformed, kind)
+}
+
+func (t *Terms) valid() bool {
+	const hour = int64(time.Hour / time.Millisecond)
+	return t != nil && t.IntervalMS > 0 && t.TimeoutMS > 0 && t.TimeoutMS <= 24*hour &&
+		t.RebalanceDelayMS >= 0 && t.RebalanceDelayMS <= 24*hour
+}
+
+func (c *Claims) valid() bool {
+	if c == nil || len(c.Units) == 0 {
+		return false
+	}
+	for _, u := range c.Units {
+		if u.Connector == "" || u.Task < allocate.ConnectorTask || !inRange(u.Epoch) || !inRange(u.Above) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Part) valid() bool {
+	return p != nil && p.Total > 0 && p.Total <= maxParts && p.Index >= 0 && p.Index < p.Total
+}

@@ -1,0 +1,168 @@
+package fold
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// chain is the digest after an entry: it covers all entries so far and what the fold made of each.
+func chain(previous string, e rmq.Entry, out Outcome) string {
+	h := sha256.New()
+	var n [16]byte
+	binary.BigEndian.PutUint64(n[:8], uint64(e.Offset))
+	binary.BigEndian.PutUint64(n[8:], uint64(len(e.Value)))
+	h.Write([]byte(previous))
+	h.Write(n[:])
+	h.Write(e.Value)
+	h.Write([]byte(out.Reason))
+	for _, ev := range out.Events {
+		fmt.Fprintf(h, "\n%s", ev)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// image is a fold as a snapshot holds it: versioned, and with one form per state.
+type image struct {
+	Version  int              `json:"v"`
+	Offset   int64            `json:"asOf"`
+	Digest   string           `json:"digest"`
+	Sessions []Session        `json:"sessions"`
+	Owners   []ownedUnit      `json:"owners"`
+	Floors   map[string]int64 `json:"floors"`
+	Asked    map[string]int64 `json:"asked"`
+	Tops     []ownedUnit      `json:"tops"`
+	Marks    map[string]mark  `json:"marks"`
+}
+
+type ownedUnit struct {
+	Connector  string `json:"connector"`
+	Task       int    `json:"task"`
+	Session    int64  `json:"session,omitempty"`
+	Generation int64  `json:"generation"`
+	Epoch      int64  `json:"epoch,omitempty"`
+}
+
+func compareOwned(a, b ownedUnit) int {
+	return cmp.Or(cmp.Compare(a.Connector, b.Connector), cmp.Compare(a.Task, b.Task))
+}
+
+// Image returns the whole state. Equal states have equal images.
+func (f *Fold) Image() ([]byte, error) {
+	im := image{
+		Version: Version, Offset: f.offset, Digest: f.digest, Sessions: f.Sessions(), Floors: f.floors, Asked: f.asked, Marks: f.marks,
+		Owners: make([]ownedUnit, 0, len(f.owners)), Tops: make([]ownedUnit, 0, len(f.tops)),
+	}
+	for u, o := range f.owners {
+		im.Owners = append(im.Owners, ownedUnit{u.Connector, u.Task, o.Session, o.Generation, o.Epoch})
+	}
+	for u, top := range f.tops {
+		im.Tops = append(im.Tops, ownedUnit{Connector: u.Connector, Task: u.Task, Generation: top})
+	}
+	slices.SortFunc(im.Owners, compareOwned)
+	slices.SortFunc(im.Tops, compareOwned)
+	out, err := json.Marshal(im)
+	if err != nil {
+		return nil, fmt.Errorf("encoding cluster snapshot: %w", err)
+	}
+	return out, nil
+}
+
+// Restore returns the fold that an image was made of.
+func Restore(data []byte) (*Fold, error) {
+	var im image
+	if err := json.Unmarshal(data, &im); err != nil {
+		return nil, fmt.Errorf("decoding cluster snapshot: %w", err)
+	}
+	if im.Version != Version {
+		return nil, fmt.Errorf("decoding cluster snapshot: fold version %d, want %d", im.Version, Version)
+	}
+	f := New()
+	f.offset, f.digest = im.Offset, im.Digest
+	maps.Copy(f.floors, im.Floors)
+	maps.Copy(f.asked, im.Asked)
+	maps.Copy(f.marks, im.Marks)
+	for _, s := range im.Sessions {
+		f.sessions[s.ID] = s
+	}
+	for _, o := range im.Owners {
+		f.owners[Unit{Connector: o.Connector, Task: o.Task}] = Owner{o.Session, o.Generation, o.Epoch}
+		f.held[o.Connector]++
+	}
+	for _, o := range im.Tops {
+		f.tops[Unit{Connector: o.Connector, Task: o.Task}] = o.Generation
+	}
+	return f, nil
+}
+
+const (
+	// partSize keeps a record far below a broker's message limit, base64 included.
+	partSize = 256 << 10
+	maxParts = 4096
+)
+
+// Split cuts an image into parts of which each fits a record.
+func Split(data []byte) []Part {
+	sum := sha256.Sum256(data)
+	total := max(1, (len(data)+partSize-1)/partSize)
+	parts := make([]Part, 0, total)
+	for i := range total {
+		parts = append(parts, Part{Index: i, Total: total, Sum: hex.EncodeToString(sum[:]),
+			Data: data[i*partSize : min(len(data), (i+1)*partSize)]})
+	}
+	return parts
+}
+
+// Snapshots gathers parts and keeps the newest complete image. The zero value is ready.
+type Snapshots struct {
+	asOf    int64
+	newest  *Fold
+	partial map[string][][]byte // by sum
+}
+
+// Newest returns the fold of the newest complete snapshot seen so far; nil without one.
+func (s *Snapshots) Newest() *Fold { return s.newest }
+
+// Add looks at one entry. What is no part of a snapshot, or does not fit together, is passed over. A snapshot is taken
+// whoever wrote it and however late: any fold of the log up to its asOf is the same.
+func (s *Snapshots) Add(e rmq.Entry) {
+	if e.Key != string(Snapshot) {
+		return
+	}
+	r, err := Decode(e.Value)
+	if err != nil || r.Kind != Snapshot || s.newest != nil && r.AsOf <= s.asOf {
+		return
+	}
+	if s.partial == nil {
+		s.partial = map[string][][]byte{}
+	}
+	parts := s.partial[r.Part.Sum]
+	if parts == nil {
+		parts = make([][]byte, r.Part.Total)
+		s.partial[r.Part.Sum] = parts
+	}
+	if len(parts) != r.Part.Total {
+		return
+	}
+	parts[r.Part.Index] = r.Part.Data
+	if slices.ContainsFunc(parts, func(p []byte) bool { return p == nil }) {
+		return
+	}
+	delete(s.partial, r.Part.Sum)
+	data := slices.Concat(parts...)
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != r.Part.Sum {
+		return
+	}
+	f, err := Restore(data)
+	if err != nil || f.offset != r.AsOf || f.offset >= e.Offset {
+		return
+	}
+	s.newest, s.asOf = f, r.AsOf
+}

@@ -1,0 +1,277 @@
+// Package member is one worker's part in the cluster as a machine: entries of the log, results of appends and time go in,
+// appends and permissions come out. It has no goroutine, no clock and no IO, so what is simulated is what runs.
+package member
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// Config is what does not change in the life of a process.
+type Config struct {
+	Worker, Address, Version string
+	// Incarnation is random and unique to the process.
+	Incarnation string
+	// Proof is nil when the store directory proves nothing.
+	Proof *fold.Proof
+	Terms fold.Terms
+}
+
+var (
+	// ErrDigest means two workers made different things of the same log.
+	ErrDigest = errors.New("cluster log was folded to different states")
+	// ErrDuplicate means another live worker has the same id.
+	ErrDuplicate = errors.New("another live worker has the same id")
+	// ErrSuperseded means another process holds this worker's store directory.
+	ErrSuperseded = errors.New("another process took over the store directory")
+	// ErrSessionLost means the session ended before the log answered.
+	ErrSessionLost = errors.New("session in the cluster was lost")
+)
+
+type phase int
+
+const (
+	joining phase = iota
+	joined
+	stopped
+)
+
+// Machine is made by New. It is not safe for use by several goroutines.
+type Machine struct {
+	cfg     Config
+	fold    *fold.Fold
+	history history
+	expiry  *Expiry
+	phase   phase
+	attempt int64
+
+	session  int64
+	sequence int64          // of the newest record that was made
+	returned int64          // the highest sequence of an own record that was read back
+	beats    map[int64]Time // when each heartbeat that has not come back was first sent, by sequence
+	lease    Lease
+	joinFrom time.Duration // no join before: what ran under an older session may still run
+
+	nextBeat time.Duration
+	hold     time.Duration // nothing is sent before, after an append failed
+	inflight *flight
+	flights  int64
+
+	blocker int64         // the session that holds this worker's id
+	waited  time.Duration // counted since this worker's join was first refused for it
+
+	ownership ownership
+	snapshot  snapshots
+}
+
+// New returns a machine that has folded nothing; Restart makes it usable.
+func New(cfg Config) *Machine {
+	return &Machine{cfg: cfg, fold: fold.New(), ownership: newOwnership()}
+}
+
+// Restart goes on from another fold: at the start of the process, and when the log no longer continues the old one. A
+// session that was held is given up, and no new one is asked for while its lease runs.
+func (m *Machine) Restart(now Time, f *fold.Fold) {
+	m.lose(now)
+	m.fold, m.history = f, history{}
+	m.history.add(f.Offset(), f.Digest())
+	m.expiry = NewExpiry(m.cfg.Terms.Interval())
+	m.blocker, m.waited = noSession, 0
+	for _, s := range f.Sessions() {
+		m.expiry.Heard(s.ID, now.Boot)
+	}
+}
+
+const noSession = -1
+
+// lose gives the session up: nothing of it runs on, and the next join is another incarnation's.
+func (m *Machine) lose(now Time) {
+	if m.phase == joined {
+		m.attempt++
+		m.phase = joining
+		m.joinFrom = m.lease.Until()
+	}
+	m.lease = Lease{}
+	m.session, m.sequence, m.returned = noSession, 0, 0
+	m.beats = map[int64]Time{}
+	m.ownership.lose()
+	m.snapshot = snapshots{}
+	m.nextBeat = now.Boot
+}
+
+// Fold is the state so far, to be read only.
+func (m *Machine) Fold() *fold.Fold { return m.fold }
+
+// Session is this worker's live session; false while it has none.
+func (m *Machine) Session() (int64, bool) { return m.session, m.phase == joined }
+
+// Lease is the lease as it is.
+func (m *Machine) Lease() Lease { return m.lease }
+
+func (m *Machine) incarnation() string {
+	return m.cfg.Incarnation + "-" + strconv.FormatInt(m.attempt, 10)
+}
+
+// Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap may be cured by Restart, the others
+// (ErrDigest, ErrDuplicate, ErrSuperseded) by a person.
+func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
+	out, err := m.fold.Step(e)
+	if err != nil || out.Reason == fold.Repeated {
+		return out, err
+	}
+	m.history.add(e.Offset, m.fold.Digest())
+	counted := m.account(now, out)
+	if out.Record == nil {
+		return out, nil
+	}
+	if err := m.compare(out); err != nil {
+		return out, err
+	}
+	if m.phase == joined && out.Record.Session == m.session && hasSequence(out.Record.Kind) {
+		m.own(now, out)
+	}
+	if err := m.followEvents(now, out); err != nil {
+		return out, err
+	}
+	m.ownership.prune(m.owns)
+	return out, m.wait(out, counted)
+}
+
+func hasSequence(k fold.Kind) bool { return k != fold.Join && k != fold.Expire }
+
+// account feeds the expiry accounting and returns the time that this entry counted for.
+func (m *Machine) account(now Time, out fold.Outcome) time.Duration {
+	r := out.Record
+	if r == nil {
+		return 0
+	}
+	var counted time.Duration
+	if m.isOwn(r) {
+		counted = m.expiry.Own(now.Boot)
+	}
+	if out.Reason == fold.Accepted && r.Kind == fold.Heartbeat {
+		m.expiry.Heard(r.Session, now.Boot)
+	}
+	for _, ev := range out.Events {
+		switch ev.Kind {
+		case fold.Joined:
+			m.expiry.Heard(ev.Session, now.Boot)
+		case fold.Left, fold.Expired, fold.Superseded:
+			m.expiry.Gone(ev.Session)
+		}
+	}
+	return counted
+}
+
+func (m *Machine) isOwn(r *fold.Record) bool {
+	if r.Kind == fold.Join {
+		return r.Join.Incarnation == m.incarnation()
+	}
+	return m.phase == joined && hasSequence(r.Kind) && r.Session == m.session
+}
+
+// compare proves by the digest that the writer's fold and this one are the same.
+//
+// Invariant C1: workers that folded to the same offset hold the same state.
+func (m *Machine) compare(out fold.Outcome) error {
+	r := out.Record
+	if out.Reason != fold.Accepted || r.Kind != fold.Heartbeat && r.Kind != fold.Snapshot {
+		return nil
+	}
+	s, live := m.fold.Session(r.Session)
+	mine, known := m.history.at(r.AsOf)
+	if !live || !known || s.Terms.Fold != fold.Version || r.Digest == mine {
+		return nil
+	}
+	return fmt.Errorf("%w: at offset %d worker %s (session %d) has digest %s, this worker %s; "+
+		"run one version of the worker, or restart all workers if the cluster topic was changed by hand",
+		ErrDigest, r.AsOf, s.Worker, s.ID, r.Digest, mine)
+}
+
+// own follows a record of this worker's session that came back.
+func (m *Machine) own(now Time, out fold.Outcome) {
+	r := out.Record
+	m.returned = max(m.returned, r.Sequence)
+	if out.Reason != fold.Accepted {
+		return
+	}
+	switch r.Kind {
+	case fold.Heartbeat:
+		if sent, ok := m.beats[r.Sequence]; ok {
+			m.lease = newLease(sent, r.Terms.Timeout())
+		}
+		for seq := range m.beats {
+			if seq <= r.Sequence {
+				delete(m.beats, seq)
+			}
+		}
+	case fold.Claim:
+		m.ownership.claimed(r.Claim.Request, out.Events)
+	}
+}
+
+func (m *Machine) followEvents(now Time, out fold.Outcome) error {
+	for _, ev := range out.Events {
+		switch {
+		case ev.Kind == fold.Joined && m.phase == joining && out.Record.Join.Incarnation == m.incarnation():
+			m.phase, m.session, m.nextBeat = joined, ev.Session, now.Boot
+			m.blocker, m.waited = noSession, 0
+		case m.phase != joined || ev.Session != m.session:
+		case ev.Kind == fold.Superseded:
+			m.lose(now)
+			return fmt.Errorf("%w: worker %s at %s ended session %d of this process at %s; "+
+				"give each worker a storePathRootDir of its own", ErrSuperseded, m.cfg.Worker, out.Record.Join.Address, ev.Session, m.cfg.Address)
+		case ev.Kind == fold.Expired || ev.Kind == fold.Left:
+			m.lose(now)
+		}
+	}
+	return nil
+}
+
+// wait watches, while another session has this worker's id, whether that one goes on for a session after this one's start.
+func (m *Machine) wait(out fold.Outcome, counted time.Duration) error {
+	if m.phase != joining {
+		return nil
+	}
+	older, ok := m.fold.Live(m.cfg.Worker)
+	if !ok {
+		m.blocker, m.waited = noSession, 0
+		return nil
+	}
+	r := out.Record
+	switch {
+	case older.ID != m.blocker:
+		if r.Kind == fold.Join && r.Join.Incarnation == m.incarnation() {
+			m.blocker, m.waited = older.ID, 0
+		}
+	case m.isOwn(r):
+		m.waited += counted
+	case r.Kind == fold.Heartbeat && r.Session == older.ID && out.Reason == fold.Accepted && m.waited > older.Terms.Timeout():
+		return fmt.Errorf("%w: worker id %s is used by a worker at %s (session %d) that is alive, and by this one at %s; "+
+			"give each worker a workerId of its own", ErrDuplicate, m.cfg.Worker, older.Address, older.ID, m.cfg.Address)
+	}
+	return nil
+}
+
+// historySize is for how many offsets the digests are kept: what a heartbeat may be late.
+const historySize = 8192
+
+type history struct{ digests map[int64]string }
+
+func (h *history) add(offset int64, digest string) {
+	if h.digests == nil {
+		h.digests = make(map[int64]string)
+	}
+	h.digests[offset] = digest
+	delete(h.digests, offset-historySize)
+}
+
+func (h *history) at(offset int64) (string, bool) {
+	d, ok := h.digests[offset]
+	return d, ok
+}

@@ -1,0 +1,198 @@
+package member
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+)
+
+const (
+	simFaults = 60 * time.Second // faults happen
+	simCalm   = 30 * time.Second // then everybody must come to rest
+	simSlice  = 50 * time.Millisecond
+)
+
+func TestSimulation(t *testing.T) {
+	for part := range uint64(4) {
+		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
+			t.Parallel()
+			for seed := part; seed < simSeeds; seed += 4 {
+				if s := simulate(seed, plant{}); s.failed != nil {
+					t.Fatalf("seed %d: %v\n%s", seed, s.failed, s.tail(150))
+				}
+			}
+		})
+	}
+}
+
+// The checks are worth something only if they find bugs.
+func TestSimulationFindsPlantedBugs(t *testing.T) {
+	cases := map[string]struct {
+		plant plant
+		want  string
+	}{
+		"a gate that is ignored":                             {plant{ignoreGate: true}, "C2"},
+		"a lease that counts from a heartbeat's coming back": {plant{freshLease: true}, "C2"},
+		"tasks that run on while they are released":          {plant{ignoreDrain: true}, "C2"},
+		"a worker that misreads an entry":                    {plant{misread: true}, "C1"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(simSeeds) {
+				if s := simulate(seed, tc.plant); s.failed != nil && strings.Contains(s.failed.Error(), tc.want) {
+					t.Logf("found by seed %d: %v", seed, s.failed)
+					return
+				}
+			}
+			t.Errorf("%d seeds found nothing", simSeeds)
+		})
+	}
+}
+
+func simulate(seed uint64, p plant) *sim {
+	s := newSim(seed, p)
+	s.rough = true
+	n := 2 + s.rng.IntN(3)
+	for i := range n {
+		s.startAuto(fmt.Sprintf("w%d", i), s.storeOf(i), map[string]int64{"a": 1, "b": 1})
+	}
+	for s.now < simFaults && s.failed == nil {
+		s.slices(200*time.Millisecond + s.random(4*time.Second))
+		s.fault()
+	}
+	s.calm()
+	s.slices(simCalm)
+	if s.failed == nil && p == (plant{}) {
+		s.checkRest()
+	}
+	return s
+}
+
+func (s *sim) storeOf(i int) string {
+	if i%2 == 0 {
+		return fmt.Sprintf("store%d", i)
+	}
+	return ""
+}
+
+func (s *sim) startAuto(id, store string, want map[string]int64) {
+	p := s.start(id, store)
+	p.tasks.auto, p.tasks.want = true, want
+}
+
+func (s *sim) slices(d time.Duration) {
+	for end := s.now + d; s.now < end && s.failed == nil; {
+		s.advance(simSlice)
+		for _, p := range s.procs {
+			s.wake(p)
+			s.deliver(p, simSlice)
+		}
+	}
+}
+
+// fault does one thing to somebody.
+func (s *sim) fault() {
+	live := s.live()
+	ids := make([]string, 0, len(live))
+	for id := range live {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	if len(ids) == 0 {
+		return
+	}
+	p := live[ids[s.rng.IntN(len(ids))]]
+	switch s.rng.IntN(9) {
+	case 0, 1:
+		s.crash(p)
+		s.startAgain(p, s.random(12*time.Second))
+	case 2:
+		s.freeze(p)
+		s.at(s.random(12*time.Second), func() { s.thaw(p) })
+	case 3:
+		s.setDown(true)
+		s.at(s.random(10*time.Second), func() { s.setDown(false) })
+	case 4:
+		s.setCut(p, true)
+		s.at(s.random(10*time.Second), func() { s.setCut(p, false) })
+	case 5:
+		c := []string{"a", "b"}[s.rng.IntN(2)]
+		s.tracef("epoch %s", c)
+		for _, other := range s.procs {
+			if other.tasks.want[c] != 0 {
+				s.at(s.random(time.Second), func() { other.tasks.want[c]++ })
+			}
+		}
+	case 6:
+		s.tracef("stop %s", p.id)
+		p.tasks.leaving = true
+		s.startAgain(p, s.random(12*time.Second))
+	case 7:
+		s.slow = s.random(3 * time.Second)
+		s.tracef("slow %v", s.slow)
+		s.at(s.random(8*time.Second), func() { s.slow = 0 })
+	case 8:
+		p.wallStep += s.random(4*time.Second) - 2*time.Second
+		s.tracef("clock step %s %v", p.id, p.wallStep)
+	}
+}
+
+// startAgain starts a worker id anew once its process has gone, in place or elsewhere.
+func (s *sim) startAgain(old *proc, after time.Duration) {
+	s.at(after, func() {
+		if old.alive && old.fatal == nil {
+			s.startAgain(old, time.Second)
+			return
+		}
+		if s.live()[old.id] != nil {
+			return
+		}
+		store := old.store
+		if s.rng.IntN(3) == 0 {
+			store = ""
+		}
+		want := map[string]int64{}
+		for _, p := range s.procs {
+			for c, e := range p.tasks.want {
+				want[c] = max(want[c], e)
+			}
+		}
+		s.startAuto(old.id, store, want)
+	})
+}
+
+func (s *sim) calm() {
+	s.tracef("calm")
+	s.slow, s.rough = 0, false
+	s.setDown(false)
+	for _, p := range s.procs {
+		p.cut = false
+		s.thaw(p)
+	}
+	s.at(3*time.Second, func() { // faults that were still to end
+		for _, p := range s.procs {
+			p.cut = false
+			s.thaw(p)
+		}
+	})
+}
+
+// checkRest wants each unit run by exactly one live worker in the end.
+func (s *sim) checkRest() {
+	for _, c := range []string{"a", "b"} {
+		for task := allocate.ConnectorTask; task < tasksOfConnector; task++ {
+			u := fold.Unit{Connector: c, Task: task}
+			o, ok := s.observer.Owner(u)
+			h := s.holds[u]
+			if !ok || h.p == nil || h.grant.Generation != o.Generation || h.until+2*simSlice < s.now {
+				s.fail("%s is not run in the end: owner %+v (%t), last run of generation %d until %v", u, o, ok, h.grant.Generation, h.until)
+			}
+		}
+	}
+}
