@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 var (
@@ -65,4 +67,129 @@ type Options struct {
 	IsOldest   func() bool
 	Log        logr.Logger
 	Registerer prometheus.Registerer
+}
+
+const defaultFlushInterval = 5 * time.Second
+
+// Stores are the four stores of one worker.
+type Stores struct {
+	configs            *Configs
+	positions, offsets *Progress
+	statuses           *Statuses
+	services           []service.Service
+}
+
+// Open checks the options and makes the stores; it does no IO.
+func Open(opts Options, client Client) (*Stores, error) {
+	if client == nil {
+		return nil, errors.New("opening stores: a client is required")
+	}
+	topics := map[string]bool{}
+	for _, topic := range []string{opts.Topics.Config, opts.Topics.Position, opts.Topics.Offset, opts.Topics.Status} {
+		if topic == "" || topics[topic] {
+			return nil, fmt.Errorf("opening stores: the config, position, offset and status topics must be four different names, not %+v", opts.Topics)
+		}
+		topics[topic] = true
+	}
+	if opts.IsOldest == nil {
+		opts.IsOldest = func() bool { return true }
+	}
+	if opts.FlushInterval <= 0 {
+		opts.FlushInterval = defaultFlushInterval
+	}
+	b := &builder{opts: opts, client: client, metrics: keyedlog.NewMetrics(opts.Registerer)}
+	s := &Stores{
+		configs:   &Configs{fold: newConfigFold()},
+		positions: &Progress{fold: newProgressFold(), isOldest: opts.IsOldest},
+		offsets:   &Progress{fold: newProgressFold(), isOldest: opts.IsOldest},
+		statuses:  &Statuses{fold: newStatusFold()},
+	}
+	return s, b.build(s)
+}
+
+// Services reads every topic to its end on Start, and follows them and keeps the local files in Run.
+func (s *Stores) Services() []service.Service { return s.services }
+
+// Configs gives the store of what the users want.
+func (s *Stores) Configs() *Configs { return s.configs }
+
+// Positions gives the store of the sources' progress.
+func (s *Stores) Positions() *Progress { return s.positions }
+
+// Offsets gives the store of the sinks' progress.
+func (s *Stores) Offsets() *Progress { return s.offsets }
+
+// Statuses gives the store of what the owners say.
+func (s *Stores) Statuses() *Statuses { return s.statuses }
+
+type builder struct {
+	opts    Options
+	client  Client
+	metrics *keyedlog.Metrics
+	mirror  *mirror
+}
+
+// build makes the tables. Progress is re-published before configs, so that after a loss of all topics no task starts
+// from nothing while its position is still to come back.
+func (b *builder) build(s *Stores) error {
+	b.mirror = newMirror(b.opts)
+	topics := b.opts.Topics
+	oldest := func(string) bool { return b.opts.IsOldest() }
+	var errs [4]error
+	s.positions.table, errs[0] = b.table(tableOptions{name: "position", topic: topics.Position, fold: s.positions.fold,
+		owns: s.positions.owns, sheets: []*sheet{progressSheet(s.positions.fold, positionFile)}})
+	s.offsets.table, errs[1] = b.table(tableOptions{name: "offset", topic: topics.Offset, fold: s.offsets.fold,
+		owns: s.offsets.owns, sheets: []*sheet{progressSheet(s.offsets.fold, offsetFile)}})
+	s.statuses.table, errs[2] = b.table(tableOptions{name: "status", topic: topics.Status, fold: s.statuses.fold, owns: oldest})
+	s.configs.table, errs[3] = b.table(tableOptions{name: "config", topic: topics.Config, fold: s.configs.fold, owns: oldest,
+		settle: 2 * time.Second, sheets: []*sheet{connectorSheet(s.configs.fold), taskSheet(s.configs.fold)}})
+	if err := errors.Join(errs[:]...); err != nil {
+		return fmt.Errorf("opening stores: %w", err)
+	}
+	s.configs.used = func(name string) (epoch int64) {
+		s.positions.table.View(func() { epoch = max(epoch, s.positions.fold.epoch(name)) })
+		s.offsets.table.View(func() { epoch = max(epoch, s.offsets.fold.epoch(name)) })
+		s.statuses.table.View(func() { epoch = max(epoch, s.statuses.fold.epoch(name)) })
+		return epoch
+	}
+	s.statuses.life = s.configs.life
+	for _, t := range []*keyedlog.Table{s.positions.table, s.offsets.table, s.statuses.table, s.configs.table} {
+		s.services = append(s.services, t.Service())
+	}
+	if b.opts.Dir != "" {
+		s.services = append(s.services, b.mirror.service())
+	}
+	return nil
+}
+
+type tableOptions struct {
+	name, topic string
+	fold        keyedlog.Fold
+	owns        func(key string) bool
+	settle      time.Duration
+	sheets      []*sheet
+}
+
+func (b *builder) table(o tableOptions) (*keyedlog.Table, error) {
+	options := keyedlog.Options{
+		Name: o.name,
+		Open: func(ctx context.Context) (keyedlog.Log, error) {
+			log, err := b.client.OpenLog(ctx, o.topic, b.opts.Broker)
+			if err != nil {
+				return nil, fmt.Errorf("topic %s: %w", o.topic, err)
+			}
+			return log, nil
+		},
+		Fold: o.fold, Owns: o.owns, Settle: o.settle,
+		Log: b.opts.Log.WithValues("topic", o.topic), Metrics: b.metrics,
+	}
+	if b.opts.Dir != "" && len(o.sheets) > 0 {
+		options.Recover = func(end int64) ([]string, int64) { return b.mirror.recover(end, o.sheets...) }
+	}
+	table, err := keyedlog.New(options)
+	for _, s := range o.sheets {
+		s.table, s.topic, s.target = table, o.topic, o.fold
+	}
+	b.mirror.sheets = append(b.mirror.sheets, o.sheets...)
+	return table, err
 }

@@ -1,0 +1,364 @@
+package keyedlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+// Options makes a Table. Name, Open and Fold are required.
+type Options struct {
+	// Name is the metrics' label and the service's name.
+	Name string
+	// Open gives the topic's log, making the topic if there is none. It is called again when the topic has gone.
+	Open func(ctx context.Context) (Log, error)
+	Fold Fold
+	// Owns says whether this worker is the first to re-publish the newest value of a key that a refused record hides from
+	// compaction; the others follow after a while. Nil means yes. It is called under the Table's lock.
+	Owns func(key string) bool
+	// Recover is called once, under the lock, when the log was read to its end. It may put values into the fold that the
+	// log has lost, and gives their keys, which are then re-published, and how far the log once reached. Nil recovers
+	// nothing.
+	Recover func(end int64) (keys []string, reach int64)
+	// Settle is how long a hidden value waits for its owner's next regular write before it is re-published; 0 means 1 s.
+	Settle  time.Duration
+	Log     logr.Logger
+	Metrics *Metrics
+}
+
+const (
+	firstPause  = 100 * time.Millisecond
+	longPause   = 3 * time.Second
+	quietPeriod = time.Minute
+)
+
+// Table is a fold over a topic with what keeps it going: reading, appending, re-publishing and telling of changes. It is
+// safe for concurrent use.
+type Table struct {
+	opts    Options
+	meter   meter
+	wake    chan struct{} // capacity 1: the appender has something to do
+	stopped chan struct{}
+
+	mu       sync.RWMutex
+	log      Log
+	next     int64 // everything below was folded
+	reach    int64 // how far a log that lost records had reached; 0 once they are back
+	version  int64 // rises with each accepted record
+	shadows  map[string]*shadow
+	waiters  []waiter
+	queue    []*request
+	watchers map[chan struct{}]struct{}
+	quiet    map[string]time.Time // when a kind of trouble may be logged again
+}
+
+// New makes a Table; nothing is read before its Service starts.
+func New(opts Options) (*Table, error) {
+	if opts.Name == "" || opts.Open == nil || opts.Fold == nil {
+		return nil, errors.New("making a keyed log: name, open and fold are required")
+	}
+	if opts.Settle <= 0 {
+		opts.Settle = time.Second
+	}
+	if opts.Owns == nil {
+		opts.Owns = func(string) bool { return true }
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = NewMetrics(nil)
+	}
+	opts.Log = opts.Log.WithValues("store", opts.Name)
+	return &Table{
+		opts: opts, meter: opts.Metrics.of(opts.Name),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		shadows: map[string]*shadow{}, watchers: map[chan struct{}]struct{}{}, quiet: map[string]time.Time{},
+	}, nil
+}
+
+// Service reads the topic to its end on Start, waiting for a broker that is away, and follows it in Run.
+func (t *Table) Service() service.Service {
+	return service.Service{Name: t.opts.Name, Start: t.start, Run: t.run}
+}
+
+// View calls fn while the fold does not change. fn must not call the Table.
+func (t *Table) View(fn func()) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	fn()
+}
+
+// Snapshot is View, and gives the fold's version, which rises with each change, and how far the log was read: beyond its
+// end while values that it lost are still to be published again.
+func (t *Table) Snapshot(fn func(version, reach int64)) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	fn(t.version, max(t.next, t.reach))
+}
+
+// Next gives the offset up to which the log was folded.
+func (t *Table) Next() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.next
+}
+
+// Watch gives a channel that receives after changes, at least once after the last of several, and a function that ends it.
+func (t *Table) Watch() (changed <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watchers[ch] = struct{}{}
+	return ch, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.watchers, ch)
+	}
+}
+
+func (t *Table) start(ctx context.Context) error {
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		err := t.load(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || permanent(err) {
+			return err
+		}
+		t.complain("load", err, "Waiting for the topic")
+		if !sleep(ctx, pause) {
+			return fmt.Errorf("waiting for the topic, last error %q: %w", err, ctx.Err())
+		}
+	}
+	if t.opts.Recover == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keys, reach := t.opts.Recover(t.next)
+	for _, key := range keys {
+		t.shade(key)
+	}
+	if len(keys) > 0 {
+		t.reach = max(t.reach, reach)
+		t.opts.Log.Info("Restoring values that the topic has lost from local files", "keys", len(keys))
+		t.tell()
+	}
+	return nil
+}
+
+// load reads on from where an earlier attempt stopped.
+func (t *Table) load(ctx context.Context) error {
+	if t.current() == nil {
+		if err := t.reopen(ctx); err != nil {
+			return err
+		}
+	}
+	first, end, err := t.current().Bounds(ctx)
+	if err != nil {
+		return fmt.Errorf("asking for the topic's bounds: %w", err)
+	}
+	from := t.Next()
+	if from < first || from > end {
+		from = first
+	}
+	next, err := t.current().Read(ctx, from, t.apply)
+	if err != nil {
+		return fmt.Errorf("reading the topic from offset %d: %w", from, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.advance(next)
+	return nil
+}
+
+func (t *Table) current() Log {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.log
+}
+
+func (t *Table) reopen(ctx context.Context) error {
+	log, err := t.opts.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("opening the topic: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log = log
+	return nil
+}
+
+func (t *Table) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var group service.Group
+	group.Go(func() { t.appendLoop(ctx) })
+	group.Go(func() { t.republishLoop(ctx) })
+	// Deferred, so that a fold's panic leaves nothing running behind the error that it becomes.
+	defer func() {
+		cancel()
+		group.Wait()
+		close(t.stopped)
+	}()
+	return t.follow(ctx)
+}
+
+// follow tails the log until ctx ends or the topic is of no use.
+func (t *Table) follow(ctx context.Context) error {
+	for pause := firstPause; ; {
+		before := t.Next()
+		err := t.current().Tail(ctx, before, t.apply)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if t.Next() > before {
+			pause = firstPause
+		}
+		switch {
+		case errors.Is(err, rmq.ErrTruncated):
+			err = t.relocate(ctx)
+		case errors.Is(err, rmq.ErrTopicNotFound):
+			err = t.reopen(ctx)
+		case err == nil:
+			err = errors.New("tail ended without an error")
+		}
+		if permanent(err) {
+			return fmt.Errorf("following the topic: %w", err)
+		}
+		if err != nil {
+			t.complain("tail", err, "Retrying to follow the topic")
+		}
+		sleep(ctx, pause)
+		pause = min(2*pause, longPause)
+	}
+}
+
+// relocate finds the place to go on from when the log does not hold the one asked for: behind what has aged out, or, when
+// the log ends before what was already read, at its start, and then everything that does not come back is re-published.
+func (t *Table) relocate(ctx context.Context) error {
+	first, end, err := t.current().Bounds(ctx)
+	if err != nil {
+		return fmt.Errorf("asking for the topic's bounds: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.next <= end {
+		t.opts.Log.Info("Reading on behind records that have aged out", "from", t.next, "first", first)
+		t.advance(max(t.next, first))
+		return nil
+	}
+	t.opts.Log.Error(ErrLogLost, "Publishing again what the topic lost: it ends before what was read of it; "+
+		"check whether the broker lost data or the topic was made anew", "read", t.next, "end", end)
+	for _, key := range t.opts.Fold.Keys() {
+		t.shade(key)
+	}
+	for _, w := range t.waiters {
+		w.done <- ErrLogLost
+	}
+	t.waiters = nil
+	t.reach = max(t.reach, t.next)
+	t.advance(first)
+	return nil
+}
+
+// apply folds one record. It never fails: whatever is in the topic, the records behind it count.
+func (t *Table) apply(e rmq.Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	verdict, why := t.opts.Fold.Apply(e.Key, e.Value)
+	switch verdict {
+	case Accepted:
+		delete(t.shadows, e.Key)
+		t.tell()
+	case Same:
+		delete(t.shadows, e.Key)
+	case Refused:
+		t.meter.refused.Inc()
+		t.shade(e.Key)
+	case Malformed:
+		t.meter.malformed.Inc()
+		t.shade(e.Key)
+	default:
+		t.meter.foreign.Inc()
+	}
+	if why != nil && t.mayLog("record") {
+		t.opts.Log.Error(why, "Ignoring a record", "key", e.Key, "offset", e.Offset)
+	}
+	if len(t.shadows) == 0 {
+		t.reach = 0
+	}
+	t.advance(e.Offset + 1)
+	return nil
+}
+
+// advance wakes who waits for what was read; the caller holds the lock.
+func (t *Table) advance(next int64) {
+	t.next = next
+	t.meter.offset.Set(float64(next))
+	left := t.waiters[:0]
+	for _, w := range t.waiters {
+		if w.until <= next {
+			w.done <- nil
+		} else {
+			left = append(left, w)
+		}
+	}
+	clear(t.waiters[len(left):])
+	t.waiters = left
+}
+
+// tell notifies the watchers of a change; the caller holds the lock.
+func (t *Table) tell() {
+	t.version++
+	for ch := range t.watchers {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// complain logs a kind of trouble at most once in quietPeriod.
+func (t *Table) complain(kind string, err error, message string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mayLog(kind) {
+		t.opts.Log.Error(err, message)
+	}
+}
+
+func (t *Table) mayLog(kind string) bool {
+	now := time.Now()
+	if now.Before(t.quiet[kind]) {
+		return false
+	}
+	t.quiet[kind] = now.Add(quietPeriod)
+	return true
+}
+
+// permanent errors do not go away by trying again.
+func permanent(err error) bool {
+	for _, target := range []error{rmq.ErrTooLarge, rmq.ErrAccessDenied, rmq.ErrClosed, rmq.ErrTopicShape} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// sleep says false when ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+)
+
+// version is that of every stored value. A reader leaves records of other versions alone.
+const version = 1
+
+var (
+	errVersion = errors.New("value of a version that this worker does not know")
+	errKey     = errors.New("value does not belong to its key")
+	errField   = errors.New("value lacks a required field or has an impossible one")
+)
+
+// The kinds of keys.
+const (
+	kindConnector = "connector"
+	kindTasks     = "tasks"
+	kindFence     = "fence"
+	kindReset     = "reset"
+	kindPosition  = "position"
+	kindStatus    = "status"
+)
+
+const maxKeyPart = 512
+
+// keyOf joins a kind and names. Names are escaped, since brokers split keys at white space, and long ones hashed: the
+// value has the names in full.
+func keyOf(kind string, parts ...string) string {
+	var b strings.Builder
+	b.WriteString(kind)
+	for _, p := range parts {
+		b.WriteByte('/')
+		if p = url.PathEscape(p); len(p) > maxKeyPart {
+			sum := sha256.Sum256([]byte(p))
+			p = "sha256:" + hex.EncodeToString(sum[:])
+		}
+		b.WriteString(p)
+	}
+	return b.String()
+}
+
+func connectorKey(name string) string           { return keyOf(kindConnector, name) }
+func tasksKey(name string) string               { return keyOf(kindTasks, name) }
+func resetKey(name string) string               { return keyOf(kindReset, name) }
+func fenceKey(name string, task int) string     { return keyOf(kindFence, name, strconv.Itoa(task)) }
+func positionKey(name, partition string) string { return keyOf(kindPosition, name, partition) }
+func statusKey(connector string, task int) string {
+	return keyOf(kindStatus, connector, strconv.Itoa(task))
+}
+
+func kindOf(key string) string {
+	kind, _, _ := strings.Cut(key, "/")
+	return kind
+}
+
+// value is what every stored value can say of itself.
+type value interface {
+	key() string
+	valid() bool
+}
+
+// decode reads a stored value of a key. The verdict is Accepted when it could be read.
+func decode[T value](key string, data []byte) (T, keyedlog.Verdict, error) {
+	var none, v T
+	var head struct {
+		V int `json:"v"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return none, keyedlog.Malformed, fmt.Errorf("decoding a stored value: %w", err)
+	}
+	if head.V != version {
+		if head.V > version {
+			return none, keyedlog.Foreign, fmt.Errorf("%w: %d", errVersion, head.V)
+		}
+		return none, keyedlog.Malformed, fmt.Errorf("%w: %d", errVersion, head.V)
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return none, keyedlog.Malformed, fmt.Errorf("decoding a stored value: %w", err)
+	}
+	if !v.valid() {
+		return none, keyedlog.Malformed, errField
+	}
+	if v.key() != key {
+		return none, keyedlog.Malformed, errKey
+	}
+	return v, keyedlog.Accepted, nil
+}
+
+// encode cannot fail: stored values hold strings, numbers, maps of strings and times only.
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encoding %T: %v", v, err))
+	}
+	return data
+}
+
+// text is a string that may hold any bytes: JSON would replace those that are not UTF-8.
+type text string
+
+type binaryText struct {
+	Base64 string `json:"base64"`
+}
+
+// MarshalJSON gives a JSON string, or {"base64": …} for what is not UTF-8.
+func (t text) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(t)) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal(binaryText{base64.StdEncoding.EncodeToString([]byte(t))})
+}
+
+// UnmarshalJSON reads both forms.
+func (t *text) UnmarshalJSON(data []byte) error {
+	var s string
+	if err := json.Unmarshal(data, &s); err == nil {
+		*t = text(s)
+		return nil
+	}
+	var b binaryText
+	if err := json.Unmarshal(data, &b); err != nil {
+		return err
+	}
+	raw, err := base64.StdEncoding.DecodeString(b.Base64)
+	if err != nil {
+		return err
+	}
+	*t = text(raw)
+	return nil
+}
+
+// newID names a write or an owner so that nobody else can have the same name.
+func newID() string { return rand.Text() }
+
+func validMap(m map[string]string) bool {
+	for k, v := range m {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return false
+		}
+	}
+	return true
+}

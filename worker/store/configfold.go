@@ -1,0 +1,179 @@
+package store
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+)
+
+// maxRequests is how many accepted request ids a value remembers.
+const maxRequests = 32
+
+// request is a write that was accepted: a retry finds its id.
+type request struct {
+	ID       string `json:"id"`
+	Revision int64  `json:"revision"`
+}
+
+type restartValue struct {
+	ID   string `json:"id"`
+	Task int    `json:"task"`
+}
+
+// connectorValue is a connector without its task set, under a key of its own.
+type connectorValue struct {
+	V       int               `json:"v"`
+	Name    string            `json:"name"`
+	Config  map[string]string `json:"config,omitempty"`
+	State   State             `json:"state"`
+	Deleted bool              `json:"deleted,omitempty"`
+	Epoch   int64             `json:"epoch"`
+	// Born is the epoch in which this life of the connector began: a deleted one may be created again.
+	Born int64 `json:"born"`
+	// Revision is one above Replaces, the revision that the writer saw: readers accept it only if that still holds.
+	Revision  int64         `json:"revision"`
+	Replaces  int64         `json:"replaces"`
+	Requests  []request     `json:"requests"` // newest last; the last is this write's own
+	Restart   *restartValue `json:"restart,omitempty"`
+	UpdatedAt time.Time     `json:"updatedAt"`
+	// Republished marks a value that had been accepted before: only its order counts, no condition.
+	Republished bool `json:"republished,omitempty"`
+}
+
+func (v *connectorValue) key() string { return connectorKey(v.Name) }
+
+func (v *connectorValue) valid() bool {
+	return v.Name != "" && v.Revision == v.Replaces+1 && v.Replaces >= 0 && v.Epoch > 0 && v.Born > 0 &&
+		len(v.Requests) > 0 && knownState(v.State)
+}
+
+func (v *connectorValue) id() string { return v.Requests[len(v.Requests)-1].ID }
+
+func (v *connectorValue) knows(id string) bool {
+	return slices.ContainsFunc(v.Requests, func(r request) bool { return r.ID == id })
+}
+
+// tasksValue is the task set of one epoch of a connector, under a key of its own: a pause does not rewrite it.
+type tasksValue struct {
+	V           int                 `json:"v"`
+	Name        string              `json:"name"`
+	Epoch       int64               `json:"epoch"`
+	Tasks       []map[string]string `json:"tasks"`
+	ID          string              `json:"id"`
+	Republished bool                `json:"republished,omitempty"`
+}
+
+func (v *tasksValue) key() string { return tasksKey(v.Name) }
+
+func (v *tasksValue) valid() bool { return v.Name != "" && v.Epoch > 0 && v.ID != "" && v.Tasks != nil }
+
+// configFold holds the connectors, tombstones included, and their newest task sets. A connector's value follows the one
+// it replaces, the first task set of an epoch wins.
+//
+// Invariant C3: (config, epoch) is one record, and a task set counts only for the epoch that it names.
+type configFold struct {
+	connectors map[string]*connectorValue // by key
+	tasks      map[string]*tasksValue     // by key
+}
+
+func newConfigFold() *configFold {
+	return &configFold{connectors: map[string]*connectorValue{}, tasks: map[string]*tasksValue{}}
+}
+
+// Apply folds one record.
+func (f *configFold) Apply(key string, data []byte) (keyedlog.Verdict, error) {
+	switch kindOf(key) {
+	case kindConnector:
+		v, verdict, err := decode[*connectorValue](key, data)
+		if err != nil {
+			return verdict, err
+		}
+		return f.applyConnector(v), nil
+	case kindTasks:
+		v, verdict, err := decode[*tasksValue](key, data)
+		if err != nil {
+			return verdict, err
+		}
+		return f.applyTasks(v), nil
+	}
+	return keyedlog.Foreign, errKey
+}
+
+// applyConnector compares and sets. A value whose base is newer than what is held follows records that compaction has
+// removed: its writer had accepted them.
+func (f *configFold) applyConnector(v *connectorValue) keyedlog.Verdict {
+	held := f.connectors[v.key()]
+	switch {
+	case held == nil:
+	case v.Revision == held.Revision && v.id() == held.id():
+		return keyedlog.Same
+	case v.Republished && v.Revision >= held.Revision:
+	case !v.Republished && v.Replaces >= held.Revision:
+	default:
+		return keyedlog.Refused
+	}
+	v.Republished = false
+	f.connectors[v.key()] = v
+	return keyedlog.Accepted
+}
+
+func (f *configFold) applyTasks(v *tasksValue) keyedlog.Verdict {
+	held := f.tasks[v.key()]
+	switch {
+	case held == nil || v.Epoch > held.Epoch:
+	case v.Epoch == held.Epoch && v.ID == held.ID:
+		return keyedlog.Same
+	case v.Epoch == held.Epoch && v.Republished:
+	default:
+		return keyedlog.Refused
+	}
+	v.Republished = false
+	f.tasks[v.key()] = v
+	return keyedlog.Accepted
+}
+
+// Current gives the value to publish again.
+func (f *configFold) Current(key string) ([]byte, bool) {
+	if v := f.connectors[key]; v != nil {
+		again := *v
+		again.Republished = true
+		return encode(&again), true
+	}
+	if v := f.tasks[key]; v != nil {
+		again := *v
+		again.Republished = true
+		return encode(&again), true
+	}
+	return nil, false
+}
+
+// Keys gives every key with a value.
+func (f *configFold) Keys() []string {
+	return slices.AppendSeq(slices.Collect(maps.Keys(f.connectors)), maps.Keys(f.tasks))
+}
+
+// view joins a connector with the task set of its epoch; the result shares nothing with the fold.
+func (f *configFold) view(name string) (Connector, bool) {
+	v := f.connectors[connectorKey(name)]
+	if v == nil {
+		return Connector{Name: name}, false
+	}
+	out := Connector{
+		Name: v.Name, Config: maps.Clone(v.Config), State: v.State, Epoch: v.Epoch, Revision: v.Revision,
+		Deleted: v.Deleted, UpdatedAt: v.UpdatedAt,
+	}
+	if v.Restart != nil {
+		out.Restart = Restart(*v.Restart)
+	}
+	if t := f.tasks[tasksKey(name)]; t != nil && t.Epoch == v.Epoch && !v.Deleted {
+		out.Tasks = make([]map[string]string, len(t.Tasks))
+		for i, task := range t.Tasks {
+			out.Tasks[i] = maps.Clone(task)
+		}
+	}
+	return out, true
+}
+
+func knownState(s State) bool { return s == Running || s == Paused || s == Stopped }

@@ -1,0 +1,268 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+const fileLogPeriod = time.Minute
+
+// mirror keeps the stores' local files, and restores a topic that was lost from them. A disk that is full or slow holds
+// nothing else up: the topics are what counts.
+type mirror struct {
+	cluster  string
+	interval time.Duration
+	log      logr.Logger
+	writes   *prometheus.CounterVec
+	sheets   []*sheet
+
+	group  service.Group
+	busy   chan struct{} // capacity 1: held while files are written
+	logged time.Time
+	disk   directory
+}
+
+// sheet is one file: a part of one store's fold.
+type sheet struct {
+	name, topic string
+	table       *keyedlog.Table
+	target      keyedlog.Fold
+	// collect gives the values by connector; what they point to never changes.
+	collect func() map[string]any
+	// records gives what a connector's part of the file stands for, in the order to fold it.
+	records func(raw json.RawMessage) ([]value, error)
+	saved   int64 // version of the fold that the file has
+}
+
+func newMirror(opts Options) *mirror {
+	return &mirror{
+		cluster: opts.ClusterID, interval: opts.FlushInterval, log: opts.Log,
+		writes: promauto.With(opts.Registerer).NewCounterVec(prometheus.CounterOpts{
+			Name: "connect_worker_store_file_writes_total",
+			Help: "Local files that were written, by file and result.",
+		}, []string{"file", "result"}),
+		busy: make(chan struct{}, 1),
+		disk: directory{path: opts.Dir, damaged: map[string]bool{}},
+	}
+}
+
+// recover puts the sheets' values into a fold whose topic ends before what the files have read.
+func (m *mirror) recover(end int64, sheets ...*sheet) (keys []string, reach int64) {
+	for _, s := range sheets {
+		doc, err := m.disk.load(s.name)
+		if err != nil {
+			m.log.Error(err, "Reading a local file failed; going on without what it lacks", "file", s.name)
+		}
+		if doc == nil {
+			continue
+		}
+		if doc.Cluster != m.cluster || doc.Topic != s.topic {
+			m.log.Info("Leaving a local file of another cluster or topic alone until it is replaced", "file", s.name,
+				"fileCluster", doc.Cluster, "fileTopic", doc.Topic)
+			continue
+		}
+		if doc.Read <= end {
+			continue
+		}
+		keys = append(keys, m.restore(s, doc)...)
+		reach = max(reach, doc.Read)
+	}
+	return keys, reach
+}
+
+func (m *mirror) restore(s *sheet, doc *document) []string {
+	var keys []string
+	for _, connector := range slices.Sorted(maps.Keys(doc.Connectors)) {
+		values, err := s.records(doc.Connectors[connector])
+		if err != nil {
+			m.log.Error(err, "Ignoring a connector's values in a local file", "file", s.name, "connector", connector)
+		}
+		for _, v := range values {
+			switch verdict, err := s.target.Apply(v.key(), encode(v)); {
+			case verdict == keyedlog.Accepted:
+				keys = append(keys, v.key())
+			case err != nil:
+				m.log.Error(err, "Ignoring a value in a local file", "file", s.name, "connector", connector)
+			}
+		}
+	}
+	return keys
+}
+
+// service writes what has changed at an interval and at the end.
+func (m *mirror) service() service.Service {
+	return service.Service{Name: "store-files", Run: m.run, Stop: m.flush}
+}
+
+func (m *mirror) run(ctx context.Context) error {
+	ticker := time.NewTicker(m.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := m.flush(ctx); err != nil {
+			return nil // ctx ended while the disk hung
+		}
+	}
+}
+
+// flush writes what has changed. It gives up waiting, not writing, when ctx ends: a hung disk cannot be interrupted.
+func (m *mirror) flush(ctx context.Context) error {
+	select {
+	case m.busy <- struct{}{}:
+	case <-ctx.Done():
+		return errors.New("local files are not up to date: the disk does not answer")
+	}
+	done := make(chan struct{})
+	m.group.Go(func() {
+		defer func() { <-m.busy; close(done) }()
+		for _, s := range m.sheets {
+			m.write(s)
+		}
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.New("local files are not up to date: the disk does not answer")
+	}
+}
+
+func (m *mirror) write(s *sheet) {
+	var parts map[string]any
+	var latest int64
+	doc := &document{V: version, Cluster: m.cluster, Topic: s.topic, Connectors: map[string]json.RawMessage{}}
+	s.table.Snapshot(func(version, reach int64) {
+		if version != s.saved {
+			parts, latest, doc.Read = s.collect(), version, reach
+		}
+	})
+	if parts == nil {
+		return
+	}
+	for connector, part := range parts {
+		doc.Connectors[connector] = encode(part)
+	}
+	if err := m.disk.save(s.name, doc); err != nil {
+		m.writes.WithLabelValues(s.name, "failed").Inc()
+		if time.Since(m.logged) >= fileLogPeriod {
+			m.logged = time.Now()
+			m.log.Error(err, "Writing a local file failed; going on without, free space or check the directory's rights",
+				"file", s.name)
+		}
+		return
+	}
+	m.writes.WithLabelValues(s.name, "written").Inc()
+	s.saved = latest
+}
+
+// connectorSheet is connectorConfig.json: one value a connector, tombstones included.
+func connectorSheet(fold *configFold) *sheet {
+	return &sheet{
+		name: connectorFile,
+		collect: func() map[string]any {
+			out := map[string]any{}
+			for _, v := range fold.connectors {
+				out[v.Name] = v
+			}
+			return out
+		},
+		records: func(raw json.RawMessage) ([]value, error) {
+			v := &connectorValue{}
+			if err := json.Unmarshal(raw, v); err != nil {
+				return nil, err
+			}
+			v.Republished = true
+			return []value{v}, nil
+		},
+	}
+}
+
+// taskSheet is taskConfig.json: the newest task set of each connector.
+func taskSheet(fold *configFold) *sheet {
+	return &sheet{
+		name: taskFile,
+		collect: func() map[string]any {
+			out := map[string]any{}
+			for _, v := range fold.tasks {
+				out[v.Name] = v
+			}
+			return out
+		},
+		records: func(raw json.RawMessage) ([]value, error) {
+			v := &tasksValue{}
+			if err := json.Unmarshal(raw, v); err != nil {
+				return nil, err
+			}
+			v.Republished = true
+			return []value{v}, nil
+		},
+	}
+}
+
+// progressPart is a connector's part of position.json and offset.json.
+type progressPart struct {
+	Reset     *resetValue      `json:"reset,omitempty"`
+	Fences    []*fenceValue    `json:"fences,omitempty"`
+	Positions []*positionValue `json:"positions,omitempty"`
+}
+
+func progressSheet(fold *progressFold, name string) *sheet {
+	return &sheet{
+		name: name,
+		collect: func() map[string]any {
+			out := map[string]any{}
+			for connector, l := range fold.lineages {
+				part := &progressPart{Reset: l.reset}
+				for _, task := range slices.Sorted(maps.Keys(l.fences)) {
+					part.Fences = append(part.Fences, l.fences[task])
+				}
+				for _, partition := range slices.Sorted(maps.Keys(l.values)) {
+					part.Positions = append(part.Positions, l.values[partition])
+				}
+				out[connector] = part
+			}
+			return out
+		},
+		records: progressRecords,
+	}
+}
+
+func progressRecords(raw json.RawMessage) ([]value, error) {
+	var part progressPart
+	if err := json.Unmarshal(raw, &part); err != nil {
+		return nil, err
+	}
+	var out []value
+	for _, v := range part.Fences {
+		if v != nil {
+			v.Republished = true
+			out = append(out, v)
+		}
+	}
+	if part.Reset != nil {
+		part.Reset.Republished = true
+		out = append(out, part.Reset)
+	}
+	for _, v := range part.Positions {
+		if v != nil {
+			v.Republished = true
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,284 @@
+package store
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+// stamp orders the owners of one task: what the older one writes is ignored once the newer one's fence was read.
+type stamp struct {
+	Epoch      int64 `json:"epoch"`
+	Generation int64 `json:"generation"`
+	Attempt    int64 `json:"attempt"`
+}
+
+func (s stamp) compare(o stamp) int {
+	return cmp.Or(cmp.Compare(s.Epoch, o.Epoch), cmp.Compare(s.Generation, o.Generation), cmp.Compare(s.Attempt, o.Attempt))
+}
+
+// fenceValue announces an owner of a task.
+type fenceValue struct {
+	V         int    `json:"v"`
+	Connector string `json:"connector"`
+	Task      int    `json:"task"`
+	stamp
+	// ID tells two fences of the same stamp apart: the first wins.
+	ID          string `json:"id"`
+	Republished bool   `json:"republished,omitempty"`
+}
+
+func (v *fenceValue) key() string { return fenceKey(v.Connector, v.Task) }
+
+func (v *fenceValue) valid() bool { return v.Connector != "" && v.ID != "" && v.Epoch > 0 }
+
+// positionValue is the progress of one partition.
+type positionValue struct {
+	V         int    `json:"v"`
+	Connector string `json:"connector"`
+	Partition text   `json:"partition"`
+	Position  text   `json:"position"`
+	Task      int    `json:"task"`
+	stamp
+	// Moves counts how often the partition went to another task within its epoch: it orders writes of different tasks,
+	// whose generations say nothing about each other.
+	Moves       int64 `json:"moves,omitempty"`
+	Sequence    int64 `json:"sequence"`
+	Republished bool  `json:"republished,omitempty"`
+}
+
+func (v *positionValue) key() string { return positionKey(v.Connector, string(v.Partition)) }
+
+func (v *positionValue) valid() bool { return v.Connector != "" && v.Epoch > 0 }
+
+func (v *positionValue) compare(o *positionValue) int {
+	return cmp.Or(cmp.Compare(v.Epoch, o.Epoch), cmp.Compare(v.Moves, o.Moves), v.stamp.compare(o.stamp),
+		cmp.Compare(v.Sequence, o.Sequence))
+}
+
+type pair struct {
+	Partition text `json:"partition"`
+	Position  text `json:"position"`
+}
+
+// resetValue replaces all progress of older epochs by what the user named. One record, so it is all or nothing.
+type resetValue struct {
+	V           int    `json:"v"`
+	Connector   string `json:"connector"`
+	Epoch       int64  `json:"epoch"`
+	Positions   []pair `json:"positions"` // sorted by partition
+	ID          string `json:"id"`
+	Republished bool   `json:"republished,omitempty"`
+}
+
+func (v *resetValue) key() string { return resetKey(v.Connector) }
+
+func (v *resetValue) valid() bool { return v.Connector != "" && v.Epoch > 0 && v.ID != "" }
+
+// lineage is the progress of one connector.
+type lineage struct {
+	reset  *resetValue
+	fences map[int]*fenceValue
+	values map[text]*positionValue
+	// floor is the highest epoch that was fenced or reset: nothing of an older one may be written any more.
+	//
+	// Invariant C3: a fence of an epoch means that no task of an older one is owned.
+	floor int64
+}
+
+// progressFold holds positions or offsets. Between two fences of a task its partitions' values form a lattice: the
+// highest stamp wins, so replays, duplicates and reorderings change nothing.
+type progressFold struct {
+	lineages map[string]*lineage
+	// current finds a key's value for re-publication.
+	current map[string]value
+}
+
+func newProgressFold() *progressFold {
+	return &progressFold{lineages: map[string]*lineage{}, current: map[string]value{}}
+}
+
+func (f *progressFold) of(connector string) *lineage {
+	l := f.lineages[connector]
+	if l == nil {
+		l = &lineage{fences: map[int]*fenceValue{}, values: map[text]*positionValue{}}
+		f.lineages[connector] = l
+	}
+	return l
+}
+
+// Apply folds one record.
+func (f *progressFold) Apply(key string, data []byte) (keyedlog.Verdict, error) {
+	switch kindOf(key) {
+	case kindFence:
+		v, verdict, err := decode[*fenceValue](key, data)
+		if err != nil {
+			return verdict, err
+		}
+		return f.applyFence(v), nil
+	case kindPosition:
+		v, verdict, err := decode[*positionValue](key, data)
+		if err != nil {
+			return verdict, err
+		}
+		return f.applyPosition(v), nil
+	case kindReset:
+		v, verdict, err := decode[*resetValue](key, data)
+		if err != nil {
+			return verdict, err
+		}
+		return f.applyReset(v), nil
+	}
+	return keyedlog.Foreign, errKey
+}
+
+// applyFence: a value that is published again was accepted when it was new, so only its order counts then.
+func (f *progressFold) applyFence(v *fenceValue) keyedlog.Verdict {
+	l := f.of(v.Connector)
+	if held := l.fences[v.Task]; held != nil {
+		c := v.stamp.compare(held.stamp)
+		if c == 0 && v.ID == held.ID {
+			return keyedlog.Same
+		}
+		if c < 0 || c == 0 && !v.Republished {
+			return keyedlog.Refused
+		}
+	}
+	if !v.Republished && v.Epoch < l.floor {
+		return keyedlog.Refused
+	}
+	v.Republished = false
+	l.fences[v.Task] = v
+	l.floor = max(l.floor, v.Epoch)
+	f.current[v.key()] = v
+	return keyedlog.Accepted
+}
+
+// applyPosition ignores what an owner wrote who was fenced off.
+//
+// Invariant P3: a write of an older generation, epoch or attempt than the newest fence is ignored by every reader.
+func (f *progressFold) applyPosition(v *positionValue) keyedlog.Verdict {
+	l := f.of(v.Connector)
+	if l.reset != nil && v.Epoch < l.reset.Epoch {
+		return keyedlog.Refused
+	}
+	if held := l.values[v.Partition]; held != nil {
+		c := v.compare(held)
+		if c == 0 && v.Position == held.Position && v.Task == held.Task {
+			return keyedlog.Same
+		}
+		if c < 0 || c == 0 && !v.Republished {
+			return keyedlog.Refused
+		}
+	}
+	if !v.Republished {
+		fence := l.fences[v.Task]
+		if v.Epoch < l.floor || fence != nil && v.stamp.compare(fence.stamp) < 0 {
+			return keyedlog.Refused
+		}
+	}
+	v.Republished = false
+	l.values[v.Partition] = v
+	f.current[v.key()] = v
+	return keyedlog.Accepted
+}
+
+func (f *progressFold) applyReset(v *resetValue) keyedlog.Verdict {
+	l := f.of(v.Connector)
+	if l.reset != nil {
+		if v.Epoch == l.reset.Epoch && v.ID == l.reset.ID {
+			return keyedlog.Same
+		}
+		if v.Epoch < l.reset.Epoch || v.Epoch == l.reset.Epoch && !v.Republished {
+			return keyedlog.Refused
+		}
+	}
+	if !v.Republished && v.Epoch <= l.floor {
+		return keyedlog.Refused
+	}
+	v.Republished = false
+	l.reset = v
+	l.floor = max(l.floor, v.Epoch)
+	f.current[v.key()] = v
+	for partition, held := range l.values {
+		if held.Epoch < v.Epoch {
+			delete(l.values, partition)
+			delete(f.current, held.key())
+		}
+	}
+	return keyedlog.Accepted
+}
+
+// Current gives the value to publish again.
+func (f *progressFold) Current(key string) ([]byte, bool) {
+	switch v := f.current[key].(type) {
+	case *fenceValue:
+		again := *v
+		again.Republished = true
+		return encode(&again), true
+	case *positionValue:
+		again := *v
+		again.Republished = true
+		return encode(&again), true
+	case *resetValue:
+		again := *v
+		again.Republished = true
+		return encode(&again), true
+	}
+	return nil, false
+}
+
+// Keys gives every key with a value.
+func (f *progressFold) Keys() []string { return slices.Collect(maps.Keys(f.current)) }
+
+// read gives where each partition stands: what the tasks wrote, over what the user set.
+func (f *progressFold) read(connector string) record.Positions {
+	out := record.Positions{}
+	l := f.lineages[connector]
+	if l == nil {
+		return out
+	}
+	if l.reset != nil {
+		for _, p := range l.reset.Positions {
+			out[record.SourcePartition(p.Partition)] = record.Position(p.Position)
+		}
+	}
+	for partition, v := range l.values {
+		out[record.SourcePartition(partition)] = record.Position(v.Position)
+	}
+	return out
+}
+
+// newest gives the highest generation that any fence or value of a task has.
+func (f *progressFold) newest(connector string, task int) int64 {
+	var out int64
+	l := f.lineages[connector]
+	if l == nil {
+		return 0
+	}
+	if fence := l.fences[task]; fence != nil {
+		out = fence.Generation
+	}
+	for _, v := range l.values {
+		if v.Task == task {
+			out = max(out, v.Generation)
+		}
+	}
+	return out
+}
+
+// epoch gives the highest epoch that any record of a connector has.
+func (f *progressFold) epoch(connector string) int64 {
+	l := f.lineages[connector]
+	if l == nil {
+		return 0
+	}
+	out := l.floor
+	for _, v := range l.values {
+		out = max(out, v.Epoch)
+	}
+	return out
+}
