@@ -1,0 +1,101 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+)
+
+const (
+	// requestTimeout bounds a request with its retries. The data path has bounds of its own.
+	requestTimeout = 10 * time.Second
+	requestRetries = 4
+	softwareName   = "rocketmq-connect"
+)
+
+// connect makes a client that dials through the returned connections. It does no IO but reading certificate files.
+func (a access) connect(env connector.Env, opts ...kgo.Opt) (*kgo.Client, *connections, error) {
+	tlsConfig, err := a.security.tlsConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	conns := &connections{tls: tlsConfig}
+	clientID := a.clientID
+	if clientID == "" {
+		clientID = fmt.Sprintf("%s-%d", env.Connector, env.Task)
+	}
+	base := []kgo.Opt{
+		kgo.SeedBrokers(a.bootstrap...), kgo.ClientID(clientID), kgo.SoftwareNameAndVersion(softwareName, version),
+		kgo.Dialer(conns.Dial), kgo.RequestRetries(requestRetries), kgo.RetryTimeout(requestTimeout),
+		kgo.MetadataMinAge(250 * time.Millisecond), kgo.DisableClientMetrics(), kgo.WithLogger(clientLog{env.Log}),
+	}
+	if mechanism := a.security.saslMechanism(); mechanism != nil {
+		base = append(base, kgo.SASL(mechanism))
+	}
+	client, err := kgo.NewClient(append(base, opts...)...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a Kafka client: %w", err)
+	}
+	return client, conns, nil
+}
+
+// explain tells why a request failed and what to do. What may pass by itself matches connector.ErrNotConnected.
+func (a access) explain(ctx context.Context, doing string, err error) error {
+	at := strings.Join(a.bootstrap, ",")
+	var refused *kerr.Error
+	var badCert *tls.CertificateVerificationError
+	var unknownAuthority x509.UnknownAuthorityError
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	case errors.As(err, &badCert), errors.As(err, &unknownAuthority):
+		return fmt.Errorf("%s: the certificate of Kafka at %s is not trusted; check %s: %w", doing, at, keyCALocation, err)
+	case errors.As(err, &refused):
+		return a.explainRefusal(doing, at, refused, err)
+	}
+	return fmt.Errorf("%s: %w to Kafka at %s (check %s and %s): %w", doing, connector.ErrNotConnected, at, keyBootstrap, keyProtocol, err)
+}
+
+func (a access) explainRefusal(doing, at string, refused *kerr.Error, err error) error {
+	switch refused {
+	case kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState:
+		return fmt.Errorf("%s: Kafka at %s refused the credentials; check %s and the user's name and password: %w", doing, at, keyMechanism, err)
+	case kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed:
+		return fmt.Errorf("%s: the user of %s lacks the right; grant it in Kafka at %s: %w", doing, keyMechanism, at, err)
+	}
+	if refused.Retriable {
+		return fmt.Errorf("%s: %w to Kafka at %s: %w", doing, connector.ErrNotConnected, at, err)
+	}
+	return fmt.Errorf("%s on Kafka at %s: %w", doing, at, err)
+}
+
+// clientLog hands the client's own log over, at a level that is off by default: what matters comes back as errors.
+type clientLog struct{ log logr.Logger }
+
+// Level says which of the client's messages are wanted.
+func (l clientLog) Level() kgo.LogLevel {
+	switch {
+	case l.log.V(3).Enabled():
+		return kgo.LogLevelDebug
+	case l.log.V(2).Enabled():
+		return kgo.LogLevelInfo
+	case l.log.V(1).Enabled():
+		return kgo.LogLevelWarn
+	}
+	return kgo.LogLevelNone
+}
+
+// Log writes one message.
+func (l clientLog) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
+	l.log.V(1).WithName("kafka-client").Info(msg, keyvals...)
+}

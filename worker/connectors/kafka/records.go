@@ -1,0 +1,123 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+// Why records are skipped.
+const (
+	skipLoop       = "loop"         // a sink of this Connect cluster wrote them
+	skipOutOfRange = "out-of-range" // Kafka no longer holds them; one is counted when nobody knows how many
+	skipDataLoss   = "data-loss"    // Kafka lost its newest records; counted once each time
+)
+
+// skips gathers one Poll's skipped records per partition, for one log line each.
+type skips map[record.SourcePartition]*skip
+
+type skip struct {
+	first, last int64
+	records     int
+}
+
+// take turns fetched records into ours.
+func (s *Source) take(fetches kgo.Fetches) []record.Record {
+	records := make([]record.Record, 0, fetches.NumRecords())
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if len(p.Records) > 0 {
+			records = s.takePartition(records, p)
+		}
+	})
+	s.reportSkips()
+	return records
+}
+
+func (s *Source) takePartition(out []record.Record, p kgo.FetchTopicPartition) []record.Record {
+	name, target, queue := partitionName(p.Topic, p.Partition), rocketMQTopic(s.set.rename, p.Topic), int(p.Partition)
+	if s.set.byKey {
+		queue = record.QueueAny
+	}
+	for _, in := range p.Records {
+		headers := takeHeaders(in.Headers)
+		if s.env.ClusterID != "" && hasOrigin(headers, s.env.ClusterID) {
+			s.skip(name, in.Offset)
+			continue
+		}
+		r := record.Record{
+			Topic: target, Queue: queue, Key: in.Key, Value: in.Value, Headers: headers,
+			Partition: name, Position: position(in.Offset + 1),
+		}
+		if in.Timestamp.UnixMilli() >= 0 { // -1: the record has none
+			r.Timestamp = in.Timestamp
+		}
+		delete(s.progress, name)
+		out = append(out, r)
+	}
+	s.next[name] = p.Records[len(p.Records)-1].Offset + 1
+	return out
+}
+
+func takeHeaders(in []kgo.RecordHeader) []record.Header {
+	if len(in) == 0 {
+		return nil
+	}
+	headers := make([]record.Header, len(in))
+	for i, h := range in {
+		headers[i] = record.Header{Name: h.Key, Value: h.Value}
+	}
+	return headers
+}
+
+func (s *Source) skip(name record.SourcePartition, offset int64) {
+	s.progress[name] = position(offset + 1)
+	each := s.skips[name]
+	if each == nil {
+		each = &skip{first: offset}
+		s.skips[name] = each
+	}
+	each.last = offset
+	each.records++
+}
+
+// reportSkips counts and logs. Invariant P4: every skip is counted and logged with its source position.
+func (s *Source) reportSkips() {
+	for name, each := range s.skips {
+		s.env.Skipped(skipLoop, each.records)
+		s.env.Log.V(1).Info("Skipping records that this Connect cluster wrote itself",
+			"partition", name, "records", each.records, "firstOffset", each.first, "lastOffset", each.last)
+	}
+	clear(s.skips)
+}
+
+// reposition goes on at another offset when Kafka does not hold the one that comes next, as auto.offset.reset says.
+func (s *Source) reposition(ctx context.Context, topic string, partition int32) error {
+	bounds, err := s.bounds(ctx, topic)
+	if err != nil {
+		return err
+	}
+	name, b := partitionName(topic, partition), bounds[partition]
+	next, known := s.next[name]
+	if s.set.reset == resetNone {
+		return fmt.Errorf("partition %d of %s holds offsets %d to %d, and the position is %d: set %s to %s or %s, or reset the connector's positions",
+			partition, topic, b.start, b.end, next, keyReset, resetEarliest, resetLatest)
+	}
+	to, lost := b.start, int64(1)
+	if s.set.reset == resetLatest {
+		to = b.end
+	}
+	if known && to > next {
+		lost = to - next
+	}
+	// Invariant P4: what can no longer be read is counted and logged.
+	s.env.Skipped(skipOutOfRange, int(lost))
+	s.env.Log.Info("Going on at another offset: Kafka does not hold the next one", "partition", name, "position", next,
+		"firstOffset", b.start, "endOffset", b.end, "newPosition", to)
+	s.next[name], s.progress[name] = to, position(to)
+	s.client.RemoveConsumePartitions(map[string][]int32{topic: {partition}})
+	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(to)}})
+	return nil
+}

@@ -1,0 +1,222 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+const (
+	// maxBufferedBytes bounds what one task keeps in memory on its way to Kafka; Put waits above it.
+	maxBufferedBytes = 32 << 20
+	// defaultBatch is Kafka's own max.message.bytes, for brokers that do not tell.
+	defaultBatch = 1_048_588
+)
+
+// Sink writes records to Kafka, acknowledged by all in-sync replicas. The zero value is ready for Open.
+//
+// Put returns once Kafka acknowledged its batch, so nothing is under way between two calls. A Put that ends otherwise
+// cuts the sink off from Kafka: what the brokers do not have then, they will not get.
+type Sink struct {
+	env    connector.Env
+	set    sinkSettings
+	client *kgo.Client
+	admin  *kadm.Client
+	conns  *connections
+	origin []byte
+
+	mu      sync.Mutex
+	targets map[string]*target // by RocketMQ topic
+	limits  map[string]int     // max.message.bytes by Kafka topic; the client asks for it too
+	dead    error              // why nothing can be delivered before the next Open
+}
+
+var _ connector.Sink = (*Sink)(nil)
+
+var errCutOff = errors.New("the sink was cut off from Kafka and has to be opened again")
+
+// Open connects and makes the Kafka topics that are missing, as far as their RocketMQ topics exist already.
+func (s *Sink) Open(ctx context.Context, env connector.Env, cfg connector.Config) error {
+	*s = Sink{env: env, origin: []byte(env.ClusterID), targets: make(map[string]*target), limits: make(map[string]int)}
+	var err error
+	if s.set, err = readSinkSettings(cfg); err != nil {
+		return err
+	}
+	if s.client, s.conns, err = s.set.connect(env, s.options()...); err != nil {
+		return err
+	}
+	s.admin = kadm.NewClient(s.client)
+	return s.openTargets(ctx)
+}
+
+func (s *Sink) options() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		// Idempotent writes alone would keep a record that was sent once for ever, lease or not.
+		kgo.AllowIdempotentProduceCancellation(),
+		kgo.RecordDeliveryTimeout(s.set.deliveryTimeout),
+		kgo.ProducerBatchCompression(s.codec()), kgo.ProducerBatchMaxBytesFn(s.limit),
+		kgo.MaxBufferedBytes(maxBufferedBytes), kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
+	}
+}
+
+func (s *Sink) codec() kgo.CompressionCodec {
+	switch s.set.compression {
+	case "gzip":
+		return kgo.GzipCompression()
+	case "snappy":
+		return kgo.SnappyCompression()
+	case "lz4":
+		return kgo.Lz4Compression()
+	case "zstd":
+		return kgo.ZstdCompression()
+	}
+	return kgo.NoCompression()
+}
+
+// Put delivers the batch and returns when Kafka has acknowledged all of it. When ctx ends first, nothing more of the
+// batch is delivered, and the sink has to be opened again.
+func (s *Sink) Put(ctx context.Context, batch []record.Record) error {
+	if s.dead != nil {
+		return s.dead
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("writing to Kafka: %w", context.Cause(ctx))
+	}
+	out, tooLarge, err := s.prepare(ctx, batch)
+	if err != nil {
+		return err
+	}
+	refused, err := s.produce(ctx, out)
+	if err == nil && refused >= 0 {
+		refused, err = s.produceSingly(ctx, out, refused)
+	}
+	switch {
+	case isPoison(err):
+		return &connector.PoisonError{Index: refused, Err: s.set.explain(ctx, "writing to "+out[refused].Topic, err)}
+	case err != nil:
+		return s.cut(ctx, err)
+	case tooLarge != nil:
+		return tooLarge
+	}
+	return nil
+}
+
+// prepare maps the batch up to the first record that Kafka would refuse for its size.
+func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Record, *connector.PoisonError, error) {
+	space := make([]kgo.Record, len(batch))
+	out := make([]*kgo.Record, 0, len(batch))
+	for i := range batch {
+		r := &batch[i]
+		to, err := s.target(ctx, r.Topic)
+		if err != nil {
+			return nil, nil, err
+		}
+		if size := leastSize(r); size > to.limit {
+			return out, &connector.PoisonError{Index: i, Err: fmt.Errorf(
+				"it takes %d bytes, and Kafka topic %s takes %d (its max.message.bytes)", size, to.name, to.limit)}, nil
+		}
+		space[i] = kgo.Record{
+			Topic: to.name, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Headers: s.headers(r.Headers),
+			Partition: int32(r.Queue), // read by the partitioner
+		}
+		out = append(out, &space[i])
+	}
+	return out, nil, nil
+}
+
+func (s *Sink) headers(in []record.Header) []kgo.RecordHeader {
+	out := make([]kgo.RecordHeader, 0, len(in)+1)
+	for _, h := range in {
+		out = append(out, kgo.RecordHeader{Key: h.Name, Value: h.Value})
+	}
+	if s.env.ClusterID != "" {
+		out = append(out, kgo.RecordHeader{Key: headerOrigin, Value: s.origin})
+	}
+	return out
+}
+
+// produce sends the records and waits for all of them. It returns the first that was refused as poison, -1 if none was,
+// or the error that ended the whole batch.
+func (s *Sink) produce(ctx context.Context, out []*kgo.Record) (refused int, err error) {
+	var mu sync.Mutex
+	first, failure := len(out), error(nil)
+	for i, r := range out {
+		s.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if isPoison(err) {
+				first = min(first, i)
+			} else if err != nil && failure == nil {
+				failure = err
+			}
+		})
+	}
+	if err := s.client.Flush(ctx); err != nil {
+		return -1, err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if first == len(out) {
+		first = -1
+	}
+	return first, failure
+}
+
+// produceSingly sends the records from the given one on, each for itself, up to the first that is refused: Kafka refuses
+// whole batches, the innocent included.
+func (s *Sink) produceSingly(ctx context.Context, out []*kgo.Record, from int) (refused int, err error) {
+	for i := from; i < len(out); i++ {
+		again := *out[i] // the partition stays the one that was chosen
+		if err := s.client.ProduceSync(ctx, &again).FirstErr(); err != nil {
+			return i, err
+		}
+	}
+	return -1, nil
+}
+
+// isPoison reports whether Kafka refuses the record itself, today and tomorrow.
+func isPoison(err error) bool {
+	return slices.ContainsFunc([]*kerr.Error{
+		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnsupportedForMessageFormat,
+	}, func(e *kerr.Error) bool { return errors.Is(err, e) })
+}
+
+// cut ends all delivery for good. Invariant C2: once ctx, the lease, is over, nothing that was put may still arrive. The
+// connections are reset, so that neither the client nor the kernel sends what is left.
+func (s *Sink) cut(ctx context.Context, err error) error {
+	s.conns.cut()
+	s.dead = errCutOff
+	if ctx.Err() != nil {
+		return fmt.Errorf("writing to Kafka: %w", context.Cause(ctx))
+	}
+	if errors.Is(err, kgo.ErrRecordTimeout) {
+		return fmt.Errorf("writing to Kafka: no acknowledgement within %s of %s: %w", keyDeliveryTimeout, s.set.deliveryTimeout,
+			s.set.explain(ctx, "waiting for Kafka", err))
+	}
+	return s.set.explain(ctx, "writing to Kafka", err)
+}
+
+// Flush returns nil while all that was put is acknowledged: Put has waited for it.
+func (s *Sink) Flush(context.Context) error { return s.dead }
+
+// Close lets go of the connections. It does not wait for the brokers.
+func (s *Sink) Close(context.Context) error {
+	if s.client == nil {
+		return nil
+	}
+	s.dead = errCutOff
+	s.conns.cut()
+	s.client.Close()
+	s.client = nil
+	return nil
+}

@@ -1,0 +1,147 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+// target is the Kafka topic that the records of one RocketMQ topic go to.
+type target struct {
+	name  string
+	limit int // max.message.bytes
+}
+
+// openTargets looks up the configured topics. One whose RocketMQ topic does not exist yet is looked up at its first
+// record: only then it is known how many partitions it should have.
+func (s *Sink) openTargets(ctx context.Context) error {
+	if err := s.client.Ping(ctx); err != nil {
+		return s.set.explain(ctx, "opening the sink", err)
+	}
+	for _, topic := range s.set.topics {
+		queues, err := s.env.QueueCount(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("asking for the queues of RocketMQ topic %s: %w", topic, err)
+		}
+		if queues == 0 {
+			continue
+		}
+		if _, err := s.target(ctx, topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// target returns the Kafka topic for a RocketMQ topic, and makes it if it is missing.
+func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
+	if t := s.targets[topic]; t != nil {
+		return t, nil
+	}
+	name := kafkaTopic(s.set.rename, topic)
+	if name == "" || name == "." || name == ".." {
+		return nil, fmt.Errorf("%s makes the name %q of RocketMQ topic %q, which Kafka does not allow", keyRename, name, topic)
+	}
+	doing := "looking up topic " + name
+	details, err := s.admin.ListTopicsWithInternal(ctx, name)
+	if err != nil {
+		return nil, s.set.explain(ctx, doing, err)
+	}
+	switch err := details[name].Err; {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		if err := s.create(ctx, topic, name); err != nil {
+			return nil, err
+		}
+	case err != nil && !kerr.IsRetriable(err):
+		return nil, s.set.explain(ctx, doing, err)
+	}
+	t := &target{name: name, limit: s.askLimit(ctx, name)}
+	s.mu.Lock()
+	s.limits[name] = t.limit
+	s.mu.Unlock()
+	s.targets[topic] = t
+	return t, nil
+}
+
+// create makes a Kafka topic with as many partitions as the RocketMQ topic has queues. Another task may be first.
+func (s *Sink) create(ctx context.Context, topic, name string) error {
+	queues, err := s.env.QueueCount(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("asking for the queues of RocketMQ topic %s: %w", topic, err)
+	}
+	s.env.Log.Info("Creating a Kafka topic", "topic", name, "partitions", max(queues, 1))
+	_, err = s.admin.CreateTopic(ctx, int32(max(queues, 1)), int16(s.set.replication), nil, name)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return s.set.explain(ctx, fmt.Sprintf("creating topic %s with %d partitions (or make it by hand)", name, max(queues, 1)), err)
+	}
+	return nil
+}
+
+// askLimit asks for a topic's max.message.bytes. A user without the right to ask goes by Kafka's default: what is larger
+// than the topic's real limit is then refused by the broker.
+func (s *Sink) askLimit(ctx context.Context, name string) int {
+	configs, err := s.admin.DescribeTopicConfigs(ctx, name)
+	if err != nil {
+		s.env.Log.V(1).Info("Going by Kafka's default size limit", "topic", name, "reason", err.Error())
+		return defaultBatch
+	}
+	for _, topic := range configs {
+		for _, c := range topic.Configs {
+			if c.Key != "max.message.bytes" || c.Value == nil {
+				continue
+			}
+			if n, err := strconv.Atoi(*c.Value); err == nil && n > 0 {
+				return n
+			}
+		}
+	}
+	return defaultBatch
+}
+
+// limit is asked by the client, in goroutines of its own, for the largest batch of a Kafka topic: 512 bytes at least.
+func (s *Sink) limit(topic string) int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.limits[topic]; n > 0 {
+		return int32(min(max(n, 512), maxBufferedBytes))
+	}
+	return defaultBatch
+}
+
+// leastSize is how many bytes a record takes at least, alone in a batch.
+func leastSize(r *record.Record) int {
+	const batch, each = 61, 7
+	size := batch + each + len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		size += 2 + len(r.Headers[i].Name) + len(r.Headers[i].Value)
+	}
+	return size
+}
+
+// partitioner is Kafka's own for records with a key. Records without one keep the order of their RocketMQ queue, whose
+// index comes in the record's Partition: queue modulo partitions.
+type partitioner struct{ byKey kgo.Partitioner }
+
+// ForTopic returns the partitioner of one topic.
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return topicPartitioner{p.byKey.ForTopic(topic)}
+}
+
+type topicPartitioner struct{ kgo.TopicPartitioner }
+
+// RequiresConsistency says that no record may go elsewhere because its partition is away just now.
+func (topicPartitioner) RequiresConsistency(*kgo.Record) bool { return true }
+
+// Partition chooses one of n partitions.
+func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
+	if r.Key == nil && r.Partition >= 0 {
+		return int(r.Partition) % n
+	}
+	return p.TopicPartitioner.Partition(r, n)
+}
