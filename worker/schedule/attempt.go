@@ -1,0 +1,190 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/store"
+	"github.com/rocketmq-connect/operator/worker/task"
+)
+
+// job is one attempt of a unit, with all that it needs of the state at its start.
+type job struct {
+	held      *held
+	unit      Unit
+	grant     cluster.Grant
+	attempt   int64
+	connector store.Connector
+	scrub     func(string) string
+}
+
+// start runs the unit in a goroutine of its own.
+func (s *Scheduler) start(h *held, c store.Connector) {
+	h.begin(time.Now())
+	g := h.grant
+	hard, kill := context.WithCancel(s.base)
+	soft, stop := context.WithCancel(hard)
+	h.stop, h.kill = stop, kill
+	j := job{held: h, unit: h.unit, grant: g, attempt: h.attempt, connector: c}
+	j.scrub = scrubber(c.Config, s.specOf(c))
+	s.cfg.Log.Info("Starting a unit", "connector", j.unit.Connector, "task", j.unit.Task, "worker", s.cfg.WorkerID,
+		"generation", g.Generation, "epoch", g.Epoch, "attempt", j.attempt)
+	s.units.Go(func() {
+		defer kill()
+		defer stop()
+		err := service.Guard(func() error {
+			if j.unit.Task == allocate.ConnectorTask {
+				return s.divide(soft, j)
+			}
+			return s.runTask(soft, hard, j)
+		})
+		s.ended(j, err)
+	})
+}
+
+// ended takes the outcome of an attempt.
+func (s *Scheduler) ended(j job, err error) {
+	s.mu.Lock()
+	h := j.held
+	before := h.retry.restarts
+	h.end(err, j.scrub, time.Now(), s.cfg.Random())
+	failed, problem, next := h.retry.restarts > before, h.problem, h.retry.next
+	s.mu.Unlock()
+	log := s.cfg.Log.WithValues("connector", j.unit.Connector, "task", j.unit.Task, "generation", j.grant.Generation)
+	switch {
+	case failed:
+		s.metrics.failures.WithLabelValues(j.unit.Connector).Inc()
+		log = log.WithValues("nextRestart", next.Format(time.RFC3339))
+		if panicked := (*service.PanicError)(nil); errors.As(err, &panicked) {
+			log = log.WithValues("stack", j.scrub(string(panicked.Stack)))
+		}
+		log.Error(errors.New(problem), "Unit failed")
+	case err != nil:
+		log.Info("Unit ended", "reason", j.scrub(err.Error()))
+	default:
+		log.Info("Unit stopped")
+	}
+	s.nudge()
+}
+
+// find returns the connector of a config.
+func (s *Scheduler) find(cfg map[string]string) (connector.Connector, error) {
+	class, err := config.ClassOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return s.deps.Catalog.Find(class)
+}
+
+func (s *Scheduler) specOf(c store.Connector) connector.Spec {
+	if found, err := s.find(c.Config); err == nil {
+		return found.Spec()
+	}
+	return connector.Spec{}
+}
+
+// divide computes a connector's task configs and publishes them: whatever was published first for the epoch holds.
+func (s *Scheduler) divide(ctx context.Context, j job) error {
+	found, err := s.find(j.connector.Config)
+	if err != nil {
+		return err
+	}
+	cfg := connector.Config(maps.Clone(j.connector.Config))
+	if _, err := found.Spec().Check(cfg, config.Reserved); err != nil {
+		return fmt.Errorf("checking the config: %w", err)
+	}
+	if err := found.Validate(cfg); err != nil {
+		return fmt.Errorf("checking the config: %w", err)
+	}
+	limit, err := config.MaxTasks(cfg)
+	if err != nil {
+		return err
+	}
+	dividing, cancel := context.WithTimeout(ctx, s.cfg.TasksTimeout)
+	defer cancel()
+	tasks, err := found.Tasks(dividing, cfg, limit)
+	if err != nil {
+		return fmt.Errorf("dividing the connector into tasks: %w", err)
+	}
+	if len(tasks) == 0 || len(tasks) > limit {
+		return fmt.Errorf("dividing the connector into tasks: its class gave %d, 1 to %d are allowed", len(tasks), limit)
+	}
+	configs := make([]map[string]string, len(tasks))
+	for i, t := range tasks {
+		configs[i] = t
+	}
+	_, err = s.deps.Configs.PublishTasks(ctx, j.unit.Connector, j.grant.Epoch, configs)
+	if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
+		return nil // the config has moved on; so will this unit
+	}
+	if err != nil {
+		return fmt.Errorf("publishing the task configs: %w", err)
+	}
+	return nil
+}
+
+// runTask fences off earlier attempts and runs one.
+func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
+	found, err := s.find(j.connector.Config)
+	if err != nil {
+		return err
+	}
+	progress := s.deps.Positions
+	if found.Spec().Kind == connector.KindSink {
+		progress = s.deps.Offsets
+	}
+	// Invariant P3: the fence is read back before the stored positions are looked at, so that no older attempt's write can
+	// come after.
+	writer, done, err := progress.Fence(soft, store.Fence{Connector: j.unit.Connector, Task: j.unit.Task,
+		Generation: j.grant.Generation, Epoch: j.grant.Epoch, Attempt: j.attempt})
+	if err != nil {
+		return fmt.Errorf("fencing off earlier attempts: %w", err)
+	}
+	defer done()
+	a := task.Attempt{
+		ID: task.ID{Worker: s.cfg.WorkerID, Connector: j.unit.Connector, Task: j.unit.Task, Tasks: len(j.connector.Tasks),
+			Generation: j.grant.Generation, Epoch: j.grant.Epoch, Attempt: j.attempt},
+		Config: taskConfig(j.connector, j.unit.Task),
+		Gate:   s.deps.Gate(j.grant),
+		Writer: writer,
+		Stored: func() record.Positions { return progress.Read(j.unit.Connector) },
+		Scrub:  j.scrub,
+		Opened: func() { s.opened(j) },
+	}
+	switch c := found.(type) {
+	case connector.SourceConnector:
+		return s.deps.Runner.RunSource(soft, hard, c, a)
+	case connector.SinkConnector:
+		return s.deps.Runner.RunSink(soft, hard, c, a)
+	}
+	return fmt.Errorf("connector class %q is neither a source nor a sink", found.Spec().Class)
+}
+
+// opened notes that the connector of an attempt is open: from here on the task counts as running.
+func (s *Scheduler) opened(j job) {
+	s.mu.Lock()
+	j.held.opened, j.held.problem, j.held.retry.next = true, "", time.Time{}
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// taskConfig is the task's published config over the connector's.
+func taskConfig(c store.Connector, index int) connector.Config {
+	cfg := connector.Config(maps.Clone(c.Config))
+	if cfg == nil {
+		cfg = connector.Config{}
+	}
+	if index < len(c.Tasks) {
+		maps.Copy(cfg, c.Tasks[index])
+	}
+	return cfg
+}

@@ -1,0 +1,264 @@
+package schedule
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// idlePass is how long the loop sleeps when nothing is due: what it may have missed is noticed then.
+const idlePass = 10 * time.Second
+
+// run plans and acts until ctx ends.
+func (s *Scheduler) run(ctx context.Context) error {
+	viewChanged, stopView := s.deps.Cluster.Watch()
+	defer stopView()
+	configChanged, stopConfigs := s.deps.Configs.Watch()
+	defer stopConfigs()
+	s.units.Go(func() { s.status.run(s.base) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-viewChanged:
+		case <-configChanged:
+		case <-s.wake:
+		case <-timer.C:
+		}
+		timer.Reset(s.pass(ctx))
+	}
+}
+
+// pass plans once and acts; it returns when to look again without being woken.
+func (s *Scheduler) pass(ctx context.Context) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	in := Input{Worker: s.cfg.WorkerID, View: s.deps.Cluster.View(), Connectors: s.deps.Configs.All(), Held: map[Unit]Held{}}
+	wants := wanted(in.Connectors)
+	in.Adopt = s.watchFree(in.View, wants, now)
+	s.refresh(in, wants)
+	for u, h := range s.held {
+		in.Held[u] = h.view(now)
+	}
+	var claims, releases []Action
+	for _, a := range Plan(in) {
+		switch a.Kind {
+		case Claim:
+			claims = append(claims, a)
+		case Release:
+			releases = append(releases, a)
+		default:
+			s.act(a, wants[a.Unit], in)
+		}
+	}
+	s.release(releases)
+	s.claim(ctx, claims)
+	s.report()
+	return s.due(now)
+}
+
+// watchFree notes since when wanted units are free, and returns those that any worker may claim.
+func (s *Scheduler) watchFree(view cluster.View, wants map[Unit]want, now time.Time) map[Unit]bool {
+	adopt := map[Unit]bool{}
+	for u := range s.free {
+		_, wanted := wants[u]
+		if _, owned := view.Owners[u]; owned || !wanted || !view.Joined {
+			delete(s.free, u)
+		}
+	}
+	for u := range wants {
+		if _, owned := view.Owners[u]; owned || !view.Joined {
+			continue
+		}
+		f, ok := s.free[u]
+		if !ok {
+			f = freeSince{since: now, patience: time.Duration(float64(s.cfg.SessionTimeout) * (1 + s.cfg.Random()))}
+			s.free[u] = f
+		}
+		adopt[u] = now.Sub(f.since) >= f.patience
+	}
+	return adopt
+}
+
+// refresh brings what is held in line with the view and the configs, and forgets what is neither owned nor wanted here.
+func (s *Scheduler) refresh(in Input, wants map[Unit]want) {
+	for u, o := range in.View.Owners {
+		if in.View.Joined && o.Session == in.View.Self && s.held[u] == nil {
+			s.held[u] = &held{unit: u}
+		}
+	}
+	names := map[string]bool{}
+	for _, c := range in.Connectors {
+		names[c.Name] = true
+	}
+	for u, h := range s.held {
+		o, owned := in.View.Owners[u]
+		h.owned = owned && in.View.Joined && o.Session == in.View.Self && o.Generation > h.given
+		w, isWanted := wants[u]
+		if isWanted {
+			h.want = w
+		} else if names[u.Connector] {
+			h.want.state = store.Stopped
+		}
+		if g := (cluster.Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch}); h.owned && h.phase == Idle && h.grant != g {
+			h.take(g, w)
+		}
+		if isWanted && !w.run && h.phase == Idle && h.owned {
+			h.retry.next, h.problem = time.Time{}, "" // a pause ends the wait for a restart
+		}
+		if h.phase == Idle && !h.owned && !h.releasing && !s.claiming && (!isWanted || owned && o.Session != in.View.Self) {
+			delete(s.held, u)
+		}
+	}
+	for name := range s.known {
+		if !names[name] {
+			s.deps.Runner.Forget(name)
+			s.metrics.forget(name)
+		}
+	}
+	s.known = names
+}
+
+// act carries out one action on what runs here.
+func (s *Scheduler) act(a Action, w want, in Input) {
+	h := s.held[a.Unit]
+	log := s.cfg.Log.WithValues("connector", a.Unit.Connector, "task", a.Unit.Task, "generation", a.Generation)
+	switch a.Kind {
+	case Start:
+		i := slices.IndexFunc(in.Connectors, func(c store.Connector) bool { return c.Name == a.Unit.Connector })
+		s.start(h, in.Connectors[i])
+	case Stop:
+		log.Info("Stopping a unit", "reason", a.Reason)
+		s.drain(h)
+	case Kill:
+		if h.phase == Running {
+			log.Info("Stopping a unit that this worker does not own any more")
+		}
+		h.phase = Stopping
+		h.kill()
+	case Restart:
+		log.Info("Restarting a unit", "request", w.restart.ID)
+		h.restartID = w.restart.ID
+		h.forgive()
+		if h.phase == Running {
+			s.drain(h)
+		} else {
+			s.nudge()
+		}
+	}
+}
+
+// drain asks a running unit to stop, and ends it when that takes too long.
+func (s *Scheduler) drain(h *held) {
+	h.phase = Stopping
+	h.stop()
+	kill := h.kill
+	timer := time.AfterFunc(s.cfg.DrainTimeout, kill)
+	h.kill = func() { timer.Stop(); kill() }
+}
+
+// claim asks for units in one request at a time: the log is one, so a second would only wait behind the first.
+func (s *Scheduler) claim(ctx context.Context, claims []Action) {
+	if len(claims) == 0 || s.claiming {
+		return
+	}
+	s.claiming = true
+	reqs := make([]cluster.ClaimRequest, 0, len(claims))
+	self := s.deps.Cluster.View().Self
+	for _, a := range claims {
+		u := a.Unit
+		h := s.held[u]
+		if h == nil {
+			h = &held{unit: u}
+			s.held[u] = h
+		}
+		h.keptFrom = 0
+		if a.For != self {
+			h.keptFrom = a.For
+		}
+		above := max(s.deps.Positions.Newest(u.Connector, u.Task), s.deps.Offsets.Newest(u.Connector, u.Task), h.given)
+		reqs = append(reqs, cluster.ClaimRequest{Unit: u, Epoch: a.Epoch, Above: above})
+	}
+	s.units.Go(func() {
+		grants, err := s.deps.Cluster.Claim(ctx, reqs)
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error(err, "Claiming units failed", "units", len(reqs))
+		}
+		s.cfg.Log.V(1).Info("Claimed units", "asked", len(reqs), "granted", len(grants))
+		if err != nil {
+			pause(ctx, time.Second) // the view did not change: without it the next pass would claim at once
+		}
+		s.mu.Lock()
+		s.claiming = false
+		s.mu.Unlock()
+		s.nudge()
+	})
+}
+
+// release gives units back. From here on none of them runs again under the same generation.
+func (s *Scheduler) release(releases []Action) {
+	var grants []cluster.Grant
+	var names []string
+	for _, a := range releases {
+		h := s.held[a.Unit]
+		if h.releasing {
+			continue
+		}
+		h.releasing = true
+		h.given = max(h.given, a.Generation)
+		grants = append(grants, cluster.Grant{Unit: a.Unit, Generation: a.Generation, Epoch: a.Epoch})
+		names = append(names, fmt.Sprintf("%s (%s)", a.Unit, a.Reason))
+	}
+	if len(grants) == 0 {
+		return
+	}
+	s.cfg.Log.Info("Releasing units", "units", strings.Join(names, ", "))
+	s.units.Go(func() {
+		if err := s.deps.Cluster.Release(s.base, grants); err != nil && s.base.Err() == nil {
+			s.cfg.Log.Error(err, "Releasing units failed; trying again", "units", len(grants))
+			pause(s.base, time.Second)
+		}
+		s.mu.Lock()
+		for _, g := range grants {
+			if h := s.held[g.Unit]; h != nil {
+				h.releasing = false
+			}
+		}
+		s.mu.Unlock()
+		s.nudge()
+	})
+}
+
+// due is when the next back-off or patience ends.
+func (s *Scheduler) due(now time.Time) time.Duration {
+	next := now.Add(idlePass)
+	for _, h := range s.held {
+		if h.phase == Idle && h.retry.next.After(now) && h.retry.next.Before(next) {
+			next = h.retry.next
+		}
+	}
+	for _, f := range s.free {
+		if at := f.since.Add(f.patience); at.After(now) && at.Before(next) {
+			next = at
+		}
+	}
+	return next.Sub(now)
+}
+
+// pause waits for d or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,263 @@
+package schedule
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// Phase is what a worker does with a unit just now.
+type Phase int
+
+// The phases. Idle is neither running nor on its way to stop.
+const (
+	Idle Phase = iota
+	Running
+	Stopping
+)
+
+// Held is what a worker knows of a unit beyond the cluster log: the zero value is a unit that it never ran.
+type Held struct {
+	// Generation is the one that runs, or ran last.
+	Generation int64
+	Phase      Phase
+	// Waiting says that an idle unit must not be started yet: its back-off is not over, or it has finished.
+	Waiting bool
+	// Given is the highest generation that was released, or lost, here: it never runs again.
+	Given int64
+	// KeptFrom is the session that should have claimed the unit when this worker claimed it instead; 0 if there is none.
+	// The unit is not handed over to that one.
+	KeptFrom int64
+	// RestartID is the newest restart request that was carried out.
+	RestartID string
+}
+
+// Input is all that a plan depends on.
+type Input struct {
+	Worker     string
+	View       cluster.View
+	Connectors []store.Connector
+	Held       map[Unit]Held
+	// Away are workers that left a moment ago and are expected back: what they should run waits for them.
+	Away []string
+	// Adopt are units that have been free for so long that any worker may claim them.
+	Adopt map[Unit]bool
+}
+
+// ActionKind is what to do with a unit.
+type ActionKind string
+
+// The actions.
+const (
+	// Claim asks the cluster for a free unit.
+	Claim ActionKind = "claim"
+	// Start runs an owned unit.
+	Start ActionKind = "start"
+	// Stop drains a running unit, which stays owned.
+	Stop ActionKind = "stop"
+	// Kill stops a unit that was lost: at once, and without storing anything.
+	Kill ActionKind = "kill"
+	// Restart starts a unit anew, after a drain if it runs, and forgets its failures.
+	Restart ActionKind = "restart"
+	// Release gives an idle unit back.
+	Release ActionKind = "release"
+)
+
+// Action is one step for one unit.
+type Action struct {
+	Kind ActionKind
+	Unit Unit
+	// Generation and Epoch are those of the ownership in question; a claim has no generation.
+	Generation, Epoch int64
+	// For is, in a claim, the session that should run the unit; not this worker's own when it is adopted.
+	For    int64
+	Reason string
+}
+
+// want is what a connector's config asks of one of its units.
+type want struct {
+	epoch int64
+	state store.State
+	// run says that it should run now, as opposed to being only owned.
+	run     bool
+	restart store.Restart
+}
+
+// plan is the working state of one Plan.
+type plan struct {
+	in      Input
+	wants   map[Unit]want
+	targets map[Unit]string // who should run what
+	session map[string]int64
+	// mayTake says that this worker takes new units: it is eligible, or nobody is.
+	mayTake, eligible bool
+	// epochs are the epochs at which anything of a connector is owned.
+	epochs  map[string]map[int64]bool
+	actions []Action
+}
+
+// Plan returns what to do next, sorted by unit. It is a function of its input alone.
+func Plan(in Input) []Action {
+	p := newPlan(in)
+	for _, u := range sortedUnits(in.Held) {
+		p.lost(u, in.Held[u])
+	}
+	if in.View.Joined {
+		for _, u := range sortedUnits(in.View.Owners) {
+			if o := in.View.Owners[u]; o.Session == in.View.Self {
+				p.owned(u, o, in.Held[u])
+			}
+		}
+		for _, u := range sortedUnits(p.wants) {
+			p.unowned(u)
+		}
+	}
+	slices.SortStableFunc(p.actions, func(a, b Action) int { return compareUnits(a.Unit, b.Unit) })
+	return p.actions
+}
+
+func newPlan(in Input) *plan {
+	p := &plan{in: in, wants: wanted(in.Connectors), session: map[string]int64{}, epochs: map[string]map[int64]bool{}}
+	var eligible, all []string
+	for _, m := range in.View.Members {
+		p.session[m.Worker] = m.Session
+		all = append(all, m.Worker)
+		if m.Eligible {
+			eligible = append(eligible, m.Worker)
+			p.eligible = p.eligible || m.Session == in.View.Self
+		}
+	}
+	p.mayTake = p.eligible
+	if len(eligible) == 0 {
+		eligible, p.mayTake = all, true
+	}
+	for _, w := range in.Away {
+		if _, back := p.session[w]; !back {
+			eligible = append(eligible, w)
+		}
+	}
+	p.targets = allocate.Units(in.View.Allocation, eligible, sortedUnits(p.wants))
+	for u, o := range in.View.Owners {
+		if p.epochs[u.Connector] == nil {
+			p.epochs[u.Connector] = map[int64]bool{}
+		}
+		p.epochs[u.Connector][o.Epoch] = true
+	}
+	return p
+}
+
+// wanted lists the units that somebody should own. A stopped connector keeps its own unit, so that somebody answers for
+// its status; tasks are known once they were published.
+func wanted(connectors []store.Connector) map[Unit]want {
+	out := map[Unit]want{}
+	for _, c := range connectors {
+		divide := c.Tasks == nil && c.State != store.Stopped
+		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.Restart}
+		if c.State == store.Stopped {
+			continue
+		}
+		for i := range c.Tasks {
+			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == store.Running, restart: c.Restart}
+		}
+	}
+	return out
+}
+
+func (p *plan) do(kind ActionKind, u Unit, o cluster.Owner, reason string) {
+	p.actions = append(p.actions, Action{Kind: kind, Unit: u, Generation: o.Generation, Epoch: o.Epoch, Reason: reason})
+}
+
+// lost kills what runs here without being owned here.
+func (p *plan) lost(u Unit, h Held) {
+	o, owned := p.in.View.Owners[u]
+	mine := owned && p.in.View.Joined && o.Session == p.in.View.Self && o.Generation == h.Generation
+	// Invariant C2: what the log does not give to this session any more stops at once.
+	if h.Phase != Idle && !mine {
+		p.do(Kill, u, cluster.Owner{Generation: h.Generation}, "lost")
+	}
+}
+
+// owned decides about a unit that the log gives to this worker.
+func (p *plan) owned(u Unit, o cluster.Owner, h Held) {
+	if h.Phase != Idle && h.Generation != o.Generation {
+		return // an earlier ownership is still stopping
+	}
+	w, isWanted := p.wants[u]
+	reason := p.leaving(u, o, h)
+	switch {
+	case o.Generation <= h.Given:
+		p.do(Release, u, o, "given back")
+	case reason != "" && h.Phase == Running:
+		p.do(Stop, u, o, reason)
+	case reason != "" && h.Phase == Idle:
+		p.do(Release, u, o, reason)
+	case reason != "" || h.Phase == Stopping || !isWanted:
+	case w.restart.ID != h.RestartID && h.Generation == o.Generation && restarts(w.restart, u):
+		p.do(Restart, u, o, "asked for")
+	case !w.run && h.Phase == Running && u.Task != allocate.ConnectorTask:
+		p.do(Stop, u, o, "paused")
+	case w.run && h.Phase == Idle && (!h.Waiting || h.Generation != o.Generation):
+		p.do(Start, u, o, "")
+	}
+}
+
+func restarts(r store.Restart, u Unit) bool {
+	return r.ID != "" && (r.Task == u.Task || r.Task == allocate.ConnectorTask)
+}
+
+// leaving says why this worker gives the unit up; "" keeps it.
+func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
+	w, ok := p.wants[u]
+	switch {
+	case !ok:
+		return "not wanted"
+	case w.epoch != o.Epoch:
+		return "config changed" // Invariant C3: everything of the old epoch goes before anything of the new one starts
+	}
+	target := p.targets[u]
+	session, live := p.session[target]
+	if target == p.in.Worker || !live || !p.eligible || h.KeptFrom == session {
+		return ""
+	}
+	return "moves to " + target
+}
+
+// unowned claims a free unit if this worker should run it, or if nobody else does.
+func (p *plan) unowned(u Unit) {
+	w := p.wants[u]
+	_, owned := p.in.View.Owners[u]
+	if owned || !p.mayTake || p.in.Held[u].Phase != Idle || w.epoch < p.in.View.Floors[u.Connector] {
+		return
+	}
+	// Invariant C3: nothing is claimed while anything of the connector is owned at another epoch; the log refuses it too.
+	for epoch := range p.epochs[u.Connector] {
+		if epoch != w.epoch {
+			return
+		}
+	}
+	session := p.session[p.targets[u]]
+	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: session}
+	switch {
+	case p.targets[u] == p.in.Worker:
+		p.actions = append(p.actions, a)
+	case p.in.Adopt[u] && session != 0: // else it waits for a worker that is away for a moment
+		a.Reason = "nobody claimed it"
+		p.actions = append(p.actions, a)
+	}
+}
+
+func compareUnits(a, b Unit) int {
+	return cmp.Or(cmp.Compare(a.Connector, b.Connector), cmp.Compare(a.Task, b.Task))
+}
+
+func sortedUnits[V any](m map[Unit]V) []Unit {
+	units := make([]Unit, 0, len(m))
+	for u := range m {
+		units = append(units, u)
+	}
+	slices.SortFunc(units, compareUnits)
+	return units
+}

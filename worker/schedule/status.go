@@ -1,0 +1,118 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// report writes the statuses that changed of what this worker owns, and counts tasks by state. Caller holds the lock.
+func (s *Scheduler) report() {
+	counts := map[string]int{stateRunning: 0, statePaused: 0, stateStopped: 0, stateFailed: 0, stateUnassigned: 0}
+	for u, h := range s.held {
+		if !h.owned {
+			continue
+		}
+		state := h.state()
+		if u.Task != allocate.ConnectorTask {
+			counts[state]++
+		}
+		starting := state == stateUnassigned && h.phase != Idle
+		if !s.known[u.Connector] || starting {
+			continue
+		}
+		st := store.Status{Connector: u.Connector, Task: u.Task, State: state, Worker: s.cfg.WorkerID,
+			Generation: h.grant.Generation, Epoch: h.grant.Epoch, Error: h.problem,
+			Restarts: h.retry.restarts, NextRestart: h.retry.next}
+		if st != h.lastStatus {
+			h.lastStatus = st
+			st.Attempt, st.At = h.attempt, time.Now()
+			s.status.put(u, st)
+		}
+	}
+	s.metrics.setTasks(counts)
+}
+
+// statusWriter writes statuses one after the other, only the newest of each unit, and never holds up who reports them.
+type statusWriter struct {
+	store Statuses
+	log   logr.Logger
+	wake  chan struct{}
+
+	mu      sync.Mutex
+	pending map[Unit]store.Status
+}
+
+func newStatusWriter(statuses Statuses, log logr.Logger) *statusWriter {
+	return &statusWriter{store: statuses, log: log, wake: make(chan struct{}, 1), pending: map[Unit]store.Status{}}
+}
+
+func (w *statusWriter) put(u Unit, st store.Status) {
+	w.mu.Lock()
+	w.pending[u] = st
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes what is put until ctx ends.
+func (w *statusWriter) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wake:
+		}
+		w.flush(ctx)
+	}
+}
+
+// flush writes until nothing is left or ctx ends; failures are tried again.
+func (w *statusWriter) flush(ctx context.Context) {
+	failing := false
+	for ctx.Err() == nil {
+		u, st, ok := w.take()
+		if !ok {
+			return
+		}
+		err := w.store.Put(ctx, st)
+		if err == nil || errors.Is(err, store.ErrFenced) {
+			failing = false
+			continue
+		}
+		w.giveBack(u, st)
+		if !failing && ctx.Err() == nil {
+			w.log.Error(err, "Writing a status failed; trying again", "connector", u.Connector, "task", u.Task)
+		}
+		failing = true
+		pause(ctx, time.Second)
+	}
+}
+
+func (w *statusWriter) take() (Unit, store.Status, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, u := range sortedUnits(w.pending) {
+		st := w.pending[u]
+		delete(w.pending, u)
+		return u, st, true
+	}
+	return Unit{}, store.Status{}, false
+}
+
+// giveBack keeps a status for later, unless a newer one has come.
+func (w *statusWriter) giveBack(u Unit, st store.Status) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, newer := w.pending[u]; !newer {
+		w.pending[u] = st
+	}
+}

@@ -1,0 +1,97 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// deadLetterQueues is how many queues a dead letter topic is made with, as in the older runtimes.
+const deadLetterQueues = 8
+
+// maxReason bounds the error text that goes with a dead letter: properties have a size limit.
+const maxReason = 1024
+
+// deadLetters writes records that a sink cannot take to a topic of their own. It opens its sender on first use.
+type deadLetters struct {
+	*Runner
+	a      Attempt
+	topic  string
+	sender Sender
+}
+
+// put returns once the broker confirmed the record.
+func (d *deadLetters) put(ctx context.Context, m *rmq.Received, stage string, cause error) error {
+	if d.sender == nil {
+		if _, err := d.client.EnsureTopic(ctx, d.topic, deadLetterQueues); err != nil {
+			return fmt.Errorf("ensuring the topic: %w", err)
+		}
+		gate := func(ctx context.Context) error { return d.wait(ctx, d.a.Gate, d.cfg.SendTimeout) }
+		d.sender = d.client.NewSender(gate, d.cfg.MaxBufferedBytes, nil)
+	}
+	answer := make(chan error, 1)
+	msg := rmq.Message{Topic: d.topic, Queue: rmq.QueueAny, Properties: d.properties(m, stage, cause), Body: m.Body, BornAt: m.BornAt}
+	if err := d.sender.Send(ctx, msg, func(_ int64, err error) { answer <- err }); err != nil {
+		return fmt.Errorf("sending: %w", err)
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// properties are the record's own and why it is here.
+func (d *deadLetters) properties(m *rmq.Received, stage string, cause error) []rmq.Property {
+	out := slices.DeleteFunc(slices.Clone(m.Properties), func(p rmq.Property) bool { return ofBroker(p.Name) })
+	for _, p := range []rmq.Property{
+		{Name: "topic", Value: m.Queue.Topic},
+		{Name: "partition", Value: m.Queue.String()},
+		{Name: "offset", Value: strconv.FormatInt(m.Offset, 10)},
+		{Name: "connector.name", Value: d.a.ID.Connector},
+		{Name: "task.id", Value: strconv.Itoa(d.a.ID.Task)},
+		{Name: "cluster.id", Value: d.cfg.ClusterID},
+		{Name: "stage", Value: stage},
+		{Name: "exception.class.name", Value: fmt.Sprintf("%T", cause)},
+		{Name: "exception.message", Value: d.reason(cause)},
+	} {
+		if p.Value != "" {
+			out = append(out, rmq.Property{Name: "__connect.errors." + p.Name, Value: p.Value})
+		}
+	}
+	return out
+}
+
+// reason is the error's text without secrets, control characters and excess.
+func (d *deadLetters) reason(cause error) string {
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, d.a.Scrub(cause.Error()))
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "")
+	}
+	return text
+}
+
+func (d *deadLetters) close() {
+	if d.sender != nil {
+		d.sender.Close()
+	}
+}
+
+// ofBroker names the properties that the broker and clients set for each message anew.
+func ofBroker(name string) bool {
+	switch name {
+	case "UNIQ_KEY", "WAIT", "MSG_REGION", "TRACE_ON", "CLUSTER", "MIN_OFFSET", "MAX_OFFSET", "INNER_NUM", "DELAY", "TRAN_MSG", "PGROUP":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,176 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/convert"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+// errReadingEnded means a stop was asked for while a batch waited to be put again: it was not put, and its offsets must not
+// be stored.
+var errReadingEnded = errors.New("reading ended")
+
+// deliver converts and puts one batch, and notes how far it reaches.
+func (s *sinkRun) deliver(batch []rmq.Received) error {
+	records := make([]record.Record, 0, len(batch))
+	origins := make([]*rmq.Received, 0, len(batch))
+	bytes := 0
+	for i := range batch {
+		m := &batch[i]
+		rec, err := convert.FromMessage(m)
+		if err != nil {
+			if err := s.poison(m, stageConvert, err); err != nil {
+				return err
+			}
+			continue
+		}
+		rec.Topic, rec.Queue = s.set.renamed(m.Queue.Topic), s.share.index[m.Queue]
+		rec.Partition, rec.Position = partition(m.Queue), position(m.NextOffset)
+		records, origins, bytes = append(records, rec), append(origins, m), bytes+len(m.Body)
+	}
+	if err := s.put(records, origins); err != nil {
+		return err
+	}
+	s.unflushed += bytes
+	for i := range batch {
+		s.next[batch[i].Queue] = batch[i].NextOffset
+	}
+	return nil
+}
+
+// put hands the records over, once more after failures for as long as errors.retry.timeout allows, and without those that
+// the sink says are poison.
+func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
+	started, pause := time.Now(), 100*time.Millisecond
+	for len(records) > 0 {
+		s.dirty = true
+		err := s.covered(func(ctx context.Context) error { return s.sink.Put(ctx, records) })
+		s.count.batch(err)
+		var poison *connector.PoisonError
+		switch {
+		case err == nil:
+			s.count.delivered(len(records), bodies(origins))
+			return nil
+		case errors.As(err, &poison) && poison.Index >= 0 && poison.Index < len(records):
+			if err := s.poison(origins[poison.Index], stagePut, poison.Err); err != nil {
+				return err
+			}
+			taken := poison.Index // the sink has the records before it; those after it are put again
+			s.count.delivered(taken, bodies(origins[:taken]))
+			records, origins = records[taken+1:], origins[taken+1:]
+			started, pause = time.Now(), 100*time.Millisecond
+			continue
+		}
+		s.count.failed(stagePut)
+		if !s.retries(err, time.Since(started)) {
+			return fmt.Errorf("putting records into the sink: %w", err)
+		}
+		s.log.V(1).Info("Putting a batch again", "reason", s.a.Scrub(err.Error()), "pause", pause.String())
+		if sleep(s.life.reading, pause) != nil {
+			return errReadingEnded
+		}
+		pause = min(2*pause, s.set.retryDelay)
+	}
+	return nil
+}
+
+// retries says whether the same batch is put again in place. What is not, is put again by the next attempt, which starts
+// from the stored offsets.
+func (s *sinkRun) retries(err error, since time.Duration) bool {
+	var panicked *service.PanicError
+	if errors.Is(err, connector.ErrNotConnected) || errors.Is(err, ErrLost) || errors.Is(err, ErrLeaseOver) || errors.As(err, &panicked) {
+		return false
+	}
+	return s.life.work.Err() == nil && (s.set.retryTimeout < 0 || since < s.set.retryTimeout)
+}
+
+// covered calls the sink while the lease runs.
+func (s *sinkRun) covered(call func(ctx context.Context) error) error {
+	// Invariant C2: a put starts only while enough of the lease is left, and its context ends with the lease. What was put
+	// and is not durable yet lives under the lease it was put with.
+	waiting := s.life.alive
+	if s.unflushed > 0 {
+		waiting = s.lease
+	}
+	if err := s.wait(waiting, s.a.Gate, s.cfg.PutMargin); err != nil {
+		if errors.Is(err, ErrLost) {
+			return err
+		}
+		return s.leaseEnded()
+	}
+	if s.lease == nil || s.lease.Err() != nil {
+		if s.unflushed > 0 {
+			return s.leaseEnded()
+		}
+		s.dropLease()
+		s.lease, s.endLease = s.a.Gate.Context(s.life.alive)
+	}
+	err := service.Guard(func() error { return call(s.lease) })
+	if err != nil && s.lease.Err() != nil {
+		return s.leaseEnded()
+	}
+	return err
+}
+
+func (s *sinkRun) dropLease() {
+	if s.endLease != nil {
+		s.endLease()
+	}
+}
+
+// leaseEnded says why the lease's context ended.
+func (s *sinkRun) leaseEnded() error {
+	if s.life.alive.Err() != nil {
+		return context.Cause(s.life.alive)
+	}
+	return ErrLeaseOver
+}
+
+// poison applies errors.tolerance to a record that no retry will deliver: nil when the task goes on without it.
+func (s *sinkRun) poison(m *rmq.Received, stage string, err error) error {
+	s.count.failed(stage)
+	where := place{partition(m.Queue), position(m.Offset)}
+	if !s.set.tolerateAll {
+		return &RecordError{Where: where.String(), Stage: stage, Err: err}
+	}
+	// Invariant P4: the record goes to the dead letter topic, or its skip is counted and logged with its place.
+	if s.set.deadLetter != "" {
+		if err := s.dead.put(s.life.alive, m, stage, err); err != nil {
+			return fmt.Errorf("writing the record of %s to the dead letter topic %q: %w", where, s.set.deadLetter, err)
+		}
+		s.count.deadLettered()
+		return nil
+	}
+	s.count.skipped("poison", 1)
+	s.log.Info("Skipping a record that cannot be delivered", "queue", m.Queue.String(), "offset", m.Offset,
+		"stage", stage, "reason", s.a.Scrub(err.Error()))
+	return nil
+}
+
+func bodies(messages []*rmq.Received) int {
+	sum := 0
+	for _, m := range messages {
+		sum += len(m.Body)
+	}
+	return sum
+}
+
+// parsePosition reads a queue and its offset back from their stored forms.
+func parsePosition(p record.SourcePartition, pos record.Position) (rmq.Queue, int64, bool) {
+	parts := strings.Split(string(p), "/")
+	if len(parts) != 3 {
+		return rmq.Queue{}, 0, false
+	}
+	id, err := strconv.Atoi(parts[2])
+	offset, offsetErr := strconv.ParseInt(string(pos), 10, 64)
+	return rmq.Queue{Topic: parts[0], Broker: parts[1], ID: id}, offset, err == nil && offsetErr == nil
+}

@@ -1,0 +1,195 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// settleChecks is after how many further looks at the routes a task takes a queue that another task had: that one lets go
+// of it at its own next look. Taking it too early would repeat records, never lose any.
+const settleChecks = 2
+
+// missingChecks is how often in a row a topic must be missing before a running task fails because of it.
+const missingChecks = 3
+
+// share is one task's part of the queues of its connector's topics, as a value: routes in, changes out.
+type share struct {
+	task, tasks int
+	// index is each known queue's place among its topic's queues.
+	index map[rmq.Queue]int
+	mine  map[rmq.Queue]bool
+	// waiting counts looks since a queue that another task had became this task's.
+	waiting map[rmq.Queue]int
+	started bool
+}
+
+func newShare(task, tasks int) *share {
+	return &share{task: task, tasks: max(tasks, 1), index: map[rmq.Queue]int{}, mine: map[rmq.Queue]bool{}, waiting: map[rmq.Queue]int{}}
+}
+
+// step takes the queues of all topics, sorted by (topic, broker, id), and returns what this task starts to read and what it
+// stops to read.
+func (s *share) step(queues []rmq.Queue) (add, drop []rmq.Queue) {
+	want := map[rmq.Queue]bool{}
+	for _, i := range allocate.Queues(len(queues), s.task, s.tasks) {
+		want[queues[i]] = true
+	}
+	for _, q := range queues {
+		switch {
+		case !want[q] || s.mine[q]:
+			delete(s.waiting, q)
+		case s.takes(q):
+			delete(s.waiting, q)
+			s.mine[q] = true
+			add = append(add, q)
+		}
+	}
+	for q := range s.mine {
+		if !want[q] {
+			delete(s.mine, q)
+			drop = append(drop, q)
+		}
+	}
+	clear(s.index)
+	seen := map[string]int{}
+	for _, q := range queues {
+		s.index[q] = seen[q.Topic]
+		seen[q.Topic]++
+	}
+	s.started = true
+	return add, drop
+}
+
+// takes says whether a queue that has become this task's is read from now on.
+func (s *share) takes(q rmq.Queue) bool {
+	if _, known := s.index[q]; !known || !s.started {
+		return true
+	}
+	s.waiting[q]++
+	return s.waiting[q] > settleChecks
+}
+
+// partition is the stored name of a queue.
+func partition(q rmq.Queue) record.SourcePartition { return record.SourcePartition(q.String()) }
+
+func position(offset int64) record.Position {
+	return record.Position(strconv.FormatInt(offset, 10))
+}
+
+// groupOf is the consumer group that mirrors a sink's offsets, for RocketMQ's own tools.
+func groupOf(connectorName string) string { return "connect-" + legalTopic(connectorName) }
+
+// routes asks for the queues of all topics, in order.
+func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, error) {
+	var all []rmq.Queue
+	for _, topic := range topics {
+		queues, err := r.client.Route(ctx, topic)
+		if errors.Is(err, rmq.ErrTopicNotFound) {
+			return nil, fmt.Errorf("topic %q does not exist in RocketMQ: create it, or correct %q: %w", topic, topicKeys()[0], err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
+		}
+		all = append(all, queues...)
+	}
+	return all, nil
+}
+
+// watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
+func (r *Runner) watchRoutes(ctx context.Context, topics []string, log logr.Logger, fail func(error), out chan<- []rmq.Queue) {
+	ticker := time.NewTicker(r.cfg.RecheckInterval)
+	defer ticker.Stop()
+	missing := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		queues, err := r.routes(ctx, topics)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, rmq.ErrTopicNotFound):
+			if missing++; missing >= missingChecks {
+				fail(err)
+				return
+			}
+		case err != nil:
+			log.V(1).Info("Looking for new queues failed; going on with the known ones", "reason", err.Error())
+		default:
+			missing = 0
+			select {
+			case out <- queues:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// starts finds where to read each queue from: our own stored offset, else the group's (a connector that another runtime
+// ran), else what consume.from.where says. fresh are the offsets that are not stored yet.
+func (r *Runner) starts(ctx context.Context, a Attempt, queues []rmq.Queue, fromLast bool, log logr.Logger) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
+	stored := a.Stored()
+	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
+	for _, q := range queues {
+		low, high, err := r.client.Offsets(ctx, q)
+		if err != nil {
+			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
+		}
+		offset, known := low, false
+		if pos, ok := stored[partition(q)]; ok {
+			if offset, err = strconv.ParseInt(string(pos), 10, 64); err != nil {
+				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
+			}
+			known = true
+		} else if offset, err = r.firstStart(ctx, a, q, low, high, fromLast); err != nil {
+			return nil, nil, err
+		}
+		if offset < low || offset > high {
+			log.Info("Starting at the earliest record: the stored offset is not in the queue any more", "queue", q.String(),
+				"offset", offset, "min", low, "max", high)
+			offset, known = low, false
+		}
+		from[q] = offset
+		if !known {
+			fresh[partition(q)] = position(offset)
+		}
+	}
+	return from, fresh, nil
+}
+
+func (r *Runner) firstStart(ctx context.Context, a Attempt, q rmq.Queue, low, high int64, fromLast bool) (int64, error) {
+	offset, ok, err := r.client.Committed(ctx, groupOf(a.ID.Connector), q)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("asking for the offset of group %s in queue %s: %w", groupOf(a.ID.Connector), q, err)
+	case ok && offset >= low && offset <= high:
+		return offset, nil
+	case fromLast:
+		return high, nil
+	}
+	return low, nil
+}
+
+// sortedQueues lists the keys of a set in order.
+func sortedQueues(set map[rmq.Queue]bool) []rmq.Queue {
+	return slices.SortedFunc(maps.Keys(set), func(a, b rmq.Queue) int {
+		if a.String() < b.String() {
+			return -1
+		}
+		return 1
+	})
+}

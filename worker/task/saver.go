@@ -1,0 +1,120 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+// saver stores how far a task came: regularly, when it is woken, and once more at the end. A store that is slow or down
+// holds up nothing but the stored positions.
+type saver struct {
+	writer   Writer
+	interval time.Duration
+	// ready returns what may be stored; it is called from the saver's goroutine.
+	ready func() record.Positions
+	// after is told what was stored.
+	after func(ctx context.Context, stored record.Positions)
+	log   logr.Logger
+	count *counters
+
+	stored  record.Positions
+	failing bool
+	wake    chan struct{}
+}
+
+func newSaver(w Writer, interval time.Duration, log logr.Logger, count *counters) *saver {
+	return &saver{writer: w, interval: interval, log: log, count: count,
+		after: func(context.Context, record.Positions) {}, stored: record.Positions{}, wake: make(chan struct{}, 1)}
+}
+
+// kick asks for a save soon.
+func (s *saver) kick() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run saves until ctx ends, or until the task turns out to be lost.
+func (s *saver) run(ctx context.Context, lost func(error)) {
+	ticker := time.NewTicker(s.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-s.wake:
+		}
+		if err := s.save(ctx); errors.Is(err, ErrLost) {
+			lost(err)
+			return
+		}
+	}
+}
+
+// save stores what changed since the last time, if anything did.
+func (s *saver) save(ctx context.Context) error {
+	changed := record.Positions{}
+	for p, pos := range s.ready() {
+		if old, ok := s.stored[p]; !ok || old != pos {
+			changed[p] = pos
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	if err := s.writer.Write(ctx, changed); err != nil {
+		if ctx.Err() == nil && !errors.Is(err, ErrLost) {
+			s.failed(err)
+		}
+		return err
+	}
+	if s.failing {
+		s.log.Info("Storing positions works again")
+	}
+	s.failing = false
+	for p, pos := range changed {
+		s.stored[p] = pos
+	}
+	s.after(ctx, changed)
+	return nil
+}
+
+func (s *saver) failed(err error) {
+	s.count.failed("STORE")
+	if !s.failing {
+		s.log.Error(err, "Storing positions fails: records go on, and those since the last stored position are repeated if the worker dies")
+	}
+	s.failing = true
+}
+
+// last saves what is left, and does not give up before ctx ends or the task is lost.
+func (s *saver) last(ctx context.Context) error {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := s.save(ctx)
+		if err == nil || errors.Is(err, ErrLost) || ctx.Err() != nil {
+			return err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// sleep waits for d, or returns why ctx ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

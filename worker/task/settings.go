@@ -1,0 +1,135 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+)
+
+// The settings of a connector that the worker itself obeys.
+const (
+	keyTolerance    = "errors.tolerance"
+	keyRetryTimeout = "errors.retry.timeout"
+	keyRetryDelay   = "errors.retry.delay.max.ms"
+	keyDeadLetter   = "errors.deadletterqueue.topic.name"
+	keyRename       = "topic.rename.format"
+	keyFromWhere    = "consume.from.where"
+
+	fromFirst = "CONSUME_FROM_FIRST_OFFSET"
+	fromLast  = "CONSUME_FROM_LAST_OFFSET"
+
+	topicPlaceholder = "${topic}"
+)
+
+// topicKeys name the topics of a sink; the first that is set counts.
+func topicKeys() []string { return []string{"topics", "topicNames", "connect.topicnames"} }
+
+type settings struct {
+	tolerateAll bool
+	// retryTimeout bounds how long one batch is put again after a failure: 0 not at all, below 0 for ever.
+	retryTimeout, retryDelay time.Duration
+	deadLetter               string
+	rename                   string
+	fromLast                 bool
+	topics                   []string
+}
+
+func parseSettings(cfg connector.Config) (settings, error) {
+	set := settings{rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: topicsOf(cfg)}
+	var errs []error
+	switch v := cfg[keyTolerance]; strings.ToLower(v) {
+	case "", "none":
+	case "all":
+		set.tolerateAll = true
+	default:
+		errs = append(errs, fmt.Errorf("%s must be none or all, not %q", keyTolerance, v))
+	}
+	switch v := cfg[keyFromWhere]; strings.ToUpper(v) {
+	case "", fromFirst:
+	case fromLast:
+		set.fromLast = true
+	default:
+		errs = append(errs, fmt.Errorf("%s must be %s or %s, not %q", keyFromWhere, fromFirst, fromLast, v))
+	}
+	if v := cfg[keyRename]; v != "" {
+		set.rename = v
+	}
+	if v := cfg[keyRetryTimeout]; v != "" {
+		errs = append(errs, duration(keyRetryTimeout, v, &set.retryTimeout))
+	}
+	if v := cfg[keyRetryDelay]; v != "" {
+		errs = append(errs, duration(keyRetryDelay, v, &set.retryDelay))
+	}
+	if set.deadLetter != "" && set.deadLetter != legalTopic(set.deadLetter) {
+		errs = append(errs, fmt.Errorf("%s: %q is no legal RocketMQ topic: use letters, digits, -, _, %%, |", keyDeadLetter, set.deadLetter))
+	}
+	return set, errors.Join(errs...)
+}
+
+func duration(key, value string, into *time.Duration) error {
+	d, err := connector.ParseDuration(value)
+	if err != nil {
+		return fmt.Errorf("%s must be a duration such as 30s, or a number of milliseconds, not %q", key, value)
+	}
+	*into = d
+	return nil
+}
+
+func topicsOf(cfg connector.Config) []string {
+	for _, key := range topicKeys() {
+		topics := strings.FieldsFunc(cfg[key], func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
+		if len(topics) > 0 {
+			slices.Sort(topics)
+			return slices.Compact(topics)
+		}
+	}
+	return nil
+}
+
+// renamed applies topic.rename.format.
+func (s settings) renamed(topic string) string {
+	return strings.ReplaceAll(s.rename, topicPlaceholder, topic)
+}
+
+// target is the RocketMQ topic for a source's topic.
+func (s settings) target(topic string) string { return legalTopic(s.renamed(topic)) }
+
+// legalTopic replaces what RocketMQ does not allow in a topic's name.
+func legalTopic(topic string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-_%|", r):
+			return r
+		}
+		return '_'
+	}, topic)
+}
+
+// RecordError is a record that holds its task up because errors.tolerance is none.
+type RecordError struct {
+	// Where is the record's place, for example "orders/3 at 1042".
+	Where string
+	// Stage is what was done with the record: CONVERTER, ROCKETMQ_PRODUCE or TASK_PUT.
+	Stage string
+	Err   error
+}
+
+// Error says which record, why, and which key lets the task go on without it.
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("record of %s cannot be delivered (%s): %v; remove the cause, or set %s=all to leave such records out",
+		e.Where, e.Stage, e.Err, keyTolerance)
+}
+
+// Unwrap returns the cause.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// The stages of a record, as the older runtimes name them in __connect.errors.stage.
+const (
+	stageConvert = "CONVERTER"
+	stageProduce = "ROCKETMQ_PRODUCE"
+	stagePut     = "TASK_PUT"
+)

@@ -1,0 +1,275 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+const (
+	// maxPutRecords bounds one batch that is put.
+	maxPutRecords = 512
+	// flushBytes is how much is put before the sink is flushed ahead of its interval.
+	flushBytes = 32 << 20
+)
+
+// sinkRun is one attempt of a sink task.
+type sinkRun struct {
+	*Runner
+	a      Attempt
+	set    settings
+	log    logr.Logger
+	count  *counters
+	life   *lifetime
+	sink   connector.Sink
+	reader Reader
+	dead   *deadLetters
+	share  *share
+	saver  *saver
+	// next is, per queue of this task, where reading goes on after what was put.
+	next map[rmq.Queue]int64
+	// lease ends when the worker's lease does; it lasts from a put to the flush that makes it durable, and longer.
+	lease    context.Context
+	endLease context.CancelFunc
+	// dirty says that something was put since the last flush; unflushed is how many bytes.
+	dirty     bool
+	unflushed int
+	flushed   time.Time
+
+	mu      sync.Mutex
+	durable record.Positions
+}
+
+// RunSink runs one attempt of a sink task until soft ends, hard ends, or something fails. It returns nil after a clean
+// drain: everything that was read is durable and its offset stored. When it returns nothing of the attempt delivers any
+// more.
+func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, a Attempt) error {
+	set, err := parseSettings(a.Config)
+	if err == nil && len(set.topics) == 0 {
+		err = fmt.Errorf("%s is required: the RocketMQ topics to read, separated by commas", topicKeys()[0])
+	}
+	if err != nil {
+		return err
+	}
+	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSink),
+		life: newLifetime(soft, hard), share: newShare(a.ID.Task, a.ID.Tasks), next: map[rmq.Queue]int64{}, durable: record.Positions{}}
+	defer s.life.end()
+	if err := r.wait(s.life.reading, a.Gate, r.cfg.PutMargin); err != nil {
+		return s.life.outcome(err)
+	}
+	r.audit(auditStart, a.ID)
+	defer r.audit(auditStop, a.ID)
+	s.reader = r.client.NewReader(groupOf(a.ID.Connector), r.cfg.MaxBufferedBytes)
+	defer s.reader.Close()
+	s.dead = &deadLetters{Runner: r, a: a, topic: set.deadLetter}
+	defer s.dead.close()
+	if err := service.Guard(func() error { s.sink = c.NewSink(); return nil }); err != nil {
+		return fmt.Errorf("making the sink: %w", err)
+	}
+	defer s.count.setLag(0)
+	defer s.close()
+	return s.life.outcome(s.run())
+}
+
+func (s *sinkRun) run() error {
+	from, err := s.begin()
+	if err != nil {
+		return s.life.unlessEnding(err)
+	}
+	s.a.Opened()
+	s.reader.Assign(from)
+	var group service.Group
+	side, stop := context.WithCancel(s.life.alive)
+	routes := make(chan []rmq.Queue, 1)
+	group.Go(func() { s.saver.run(side, s.life.lose) })
+	group.Go(func() { s.watchRoutes(side, s.set.topics, s.log, s.life.fail, routes) })
+	err = s.pump(routes)
+	if err == nil && s.life.work.Err() == nil {
+		err = s.flush()
+	}
+	stop()
+	group.Wait()
+	if s.life.alive.Err() == nil {
+		err = errors.Join(err, s.saver.last(s.life.alive))
+	}
+	return err
+}
+
+// begin finds the queues and where to start, and opens the sink.
+func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
+	ctx := s.life.reading
+	queues, err := s.routes(ctx, s.set.topics)
+	if err != nil {
+		return nil, err
+	}
+	mine, _ := s.share.step(queues)
+	from, err := s.starting(ctx, mine, s.set.fromLast)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.client.EnsureGroup(ctx, groupOf(s.a.ID.Connector)); err != nil {
+		s.log.V(1).Info("Making the consumer group that mirrors the offsets failed", "group", groupOf(s.a.ID.Connector), "reason", err.Error())
+	}
+	s.saver = newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
+	s.saver.ready, s.saver.after = s.storable, s.mirror
+	err = service.Guard(func() error {
+		return s.sink.Open(ctx, s.env(s.a, s.set, s.log, s.count), s.a.Config)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the sink: %w", err)
+	}
+	return from, nil
+}
+
+// starting finds the offsets to start at and stores those that were not known, so that a restart begins at the same place.
+func (s *sinkRun) starting(ctx context.Context, queues []rmq.Queue, fromLast bool) (map[rmq.Queue]int64, error) {
+	from, fresh, err := s.starts(ctx, s.a, queues, fromLast, s.log)
+	if err != nil || len(fresh) == 0 {
+		return from, err
+	}
+	if err := s.a.Writer.Write(ctx, fresh); err != nil {
+		return nil, fmt.Errorf("storing the offsets to start at: %w", err)
+	}
+	return from, nil
+}
+
+// pump reads, puts and flushes until reading ends. Its error is what ended it; nil for a soft stop.
+func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
+	s.flushed = time.Now()
+	for s.life.reading.Err() == nil {
+		batch, err := s.poll()
+		if err != nil {
+			return s.life.unlessEnding(fmt.Errorf("reading from RocketMQ: %w", err))
+		}
+		if len(batch) > 0 {
+			if err := s.deliver(batch); errors.Is(err, errReadingEnded) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+		if s.unflushed >= flushBytes || time.Since(s.flushed) >= s.cfg.FlushInterval {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+		select {
+		case queues := <-routes:
+			if err := s.reassign(queues); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+// poll waits for records, but not beyond the time of the next flush or the end of the lease that covers what was put.
+func (s *sinkRun) poll() ([]rmq.Received, error) {
+	ctx, cancel := context.WithDeadline(s.life.reading, s.flushed.Add(s.cfg.FlushInterval))
+	defer cancel()
+	if s.dirty {
+		defer context.AfterFunc(s.lease, cancel)()
+	}
+	return s.reader.Poll(ctx, maxPutRecords)
+}
+
+// flush makes what was put durable, and lets its offsets be stored.
+func (s *sinkRun) flush() error {
+	s.flushed = time.Now()
+	s.showLag()
+	if !s.dirty {
+		s.settle() // what was read may have been left out entirely
+		return nil
+	}
+	if err := s.covered(func(ctx context.Context) error { return s.sink.Flush(ctx) }); err != nil {
+		s.count.failed("FLUSH")
+		return fmt.Errorf("flushing the sink: %w", err)
+	}
+	s.dirty, s.unflushed = false, 0
+	s.settle()
+	return nil
+}
+
+// settle lets the offsets up to what was put be stored.
+func (s *sinkRun) settle() {
+	s.mu.Lock()
+	// Invariant P2: the sink has just said that everything that was put is durable.
+	for q, offset := range s.next {
+		s.durable[partition(q)] = position(offset)
+	}
+	s.mu.Unlock()
+	if len(s.next) > 0 {
+		clear(s.next)
+		s.saver.kick()
+	}
+}
+
+func (s *sinkRun) storable() record.Positions {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.durable.Clone()
+}
+
+// mirror shows the stored offsets in the broker's own consumer group. Nothing depends on it.
+func (s *sinkRun) mirror(ctx context.Context, stored record.Positions) {
+	offsets := make(map[rmq.Queue]int64, len(stored))
+	for p, pos := range stored {
+		if q, offset, ok := parsePosition(p, pos); ok {
+			offsets[q] = offset
+		}
+	}
+	if err := s.client.Commit(ctx, groupOf(s.a.ID.Connector), offsets); err != nil && ctx.Err() == nil {
+		s.count.failed("MIRROR")
+		s.log.V(1).Info("Mirroring offsets to the consumer group failed", "group", groupOf(s.a.ID.Connector), "reason", err.Error())
+	}
+}
+
+// reassign follows a change of the topics' queues.
+func (s *sinkRun) reassign(queues []rmq.Queue) error {
+	add, drop := s.share.step(queues)
+	if len(add)+len(drop) == 0 {
+		return nil
+	}
+	s.log.Info("Changing the queues of the task", "added", len(add), "dropped", len(drop))
+	if err := s.flush(); err != nil {
+		return err
+	}
+	// A queue that appeared while the task runs is read from its first record, whatever consume.from.where says.
+	from, err := s.starting(s.life.reading, add, false)
+	if err != nil {
+		return s.life.unlessEnding(err)
+	}
+	assignment := make(map[rmq.Queue]int64, len(s.share.mine))
+	for _, q := range sortedQueues(s.share.mine) {
+		assignment[q] = from[q] // queues that stay go on where they are
+	}
+	s.reader.Assign(assignment)
+	return nil
+}
+
+func (s *sinkRun) showLag() {
+	var sum int64
+	for _, n := range s.reader.Lag() {
+		sum += n
+	}
+	s.count.setLag(sum)
+}
+
+func (s *sinkRun) close() {
+	s.dropLease()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := service.Guard(func() error { return s.sink.Close(ctx) }); err != nil {
+		s.log.Error(err, "Closing the sink failed")
+	}
+}

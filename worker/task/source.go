@@ -1,0 +1,269 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/convert"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+// closeTimeout bounds the Close of a connector, which starts when its contexts may already have ended.
+const closeTimeout = 5 * time.Second
+
+// sourceRun is one attempt of a source task.
+type sourceRun struct {
+	*Runner
+	a      Attempt
+	set    settings
+	log    logr.Logger
+	count  *counters
+	life   *lifetime
+	source connector.Source
+	sender Sender
+	topics map[string]bool // target topics that exist
+
+	mu      sync.Mutex
+	tracker *tracker
+	commits record.Positions // stored, and not yet told to a Committer
+}
+
+// RunSource runs one attempt of a source task until soft ends, hard ends, the source ends (connector.ErrEndOfSource), or
+// something fails. It returns nil after a clean drain: everything that was read is delivered and its position stored.
+// When it returns nothing of the attempt delivers any more.
+func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnector, a Attempt) (err error) {
+	set, err := parseSettings(a.Config)
+	if err != nil {
+		return err
+	}
+	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSource),
+		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: newTracker(), commits: record.Positions{}}
+	defer s.life.end()
+	if err := r.wait(s.life.reading, a.Gate, r.cfg.SendTimeout); err != nil {
+		return s.life.outcome(err)
+	}
+	r.audit(auditStart, a.ID)
+	defer r.audit(auditStop, a.ID)
+	gate := func(ctx context.Context) error { return r.wait(ctx, a.Gate, r.cfg.SendTimeout) }
+	s.sender = r.client.NewSender(gate, r.cfg.MaxBufferedBytes, func(_, _ int, _ time.Duration, err error) { s.count.batch(err) })
+	defer s.sender.Close()
+	if err := service.Guard(func() error { s.source = c.NewSource(); return nil }); err != nil {
+		return fmt.Errorf("making the source: %w", err)
+	}
+	defer s.close()
+	return s.life.outcome(s.run())
+}
+
+func (s *sourceRun) run() error {
+	err := service.Guard(func() error {
+		return s.source.Open(s.life.reading, s.env(s.a, s.set, s.log, s.count), s.a.Config, s.a.Stored())
+	})
+	if err != nil {
+		return s.life.unlessEnding(fmt.Errorf("opening the source: %w", err))
+	}
+	s.a.Opened()
+	saver := newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
+	saver.ready, saver.after = s.storable, s.stored
+	var group service.Group
+	saving, stopSaving := context.WithCancel(s.life.alive)
+	group.Go(func() { saver.run(saving, s.life.lose) })
+	err = s.pump()
+	drained := s.sender.Flush(s.life.alive)
+	stopSaving()
+	group.Wait()
+	if drained == nil || s.life.alive.Err() == nil {
+		drained = errors.Join(drained, saver.last(s.life.alive))
+		s.commit()
+	}
+	if err != nil {
+		return err
+	}
+	return drained
+}
+
+// pump reads and sends until reading ends. Its error is what ended it; nil for a soft stop.
+func (s *sourceRun) pump() error {
+	for s.life.reading.Err() == nil {
+		var batch []record.Record
+		err := service.Guard(func() (err error) {
+			batch, err = s.source.Poll(s.life.reading)
+			return err
+		})
+		if sendErr := s.deliver(batch); sendErr != nil {
+			return sendErr
+		}
+		if err != nil {
+			return s.life.unlessEnding(fmt.Errorf("polling the source: %w", err))
+		}
+		if err := s.passed(); err != nil {
+			return err
+		}
+		s.commit()
+	}
+	return nil
+}
+
+// passed notes what the source read past without returning it: such a place is stored once all before it is delivered. Not
+// asked once reading has ended, when records that were returned may have been left out.
+func (s *sourceRun) passed() error {
+	progressed, ok := s.source.(connector.Progressed)
+	if !ok || s.life.reading.Err() != nil {
+		return nil
+	}
+	var upTo record.Positions
+	if err := service.Guard(func() error { upTo = progressed.Progressed(); return nil }); err != nil {
+		return fmt.Errorf("asking the source how far it read: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, pos := range upTo {
+		s.tracker.settle(s.tracker.add(p, pos))
+	}
+	return nil
+}
+
+// deliver hands records to the lanes. What it leaves out when reading ends is read again by the next attempt.
+func (s *sourceRun) deliver(batch []record.Record) error {
+	for i := range batch {
+		rec := &batch[i]
+		rec.Topic = s.set.target(rec.Topic)
+		if err := s.ensureTopic(rec.Topic); err != nil {
+			return err
+		}
+		if s.life.reading.Err() != nil {
+			return nil
+		}
+		s.send(rec)
+	}
+	return nil
+}
+
+func (s *sourceRun) send(rec *record.Record) {
+	s.mu.Lock()
+	k := s.tracker.add(rec.Partition, rec.Position)
+	s.mu.Unlock()
+	where := place{rec.Partition, rec.Position}
+	msg, err := convert.ToMessage(rec)
+	if err != nil {
+		s.poison(k, where, stageConvert, err)
+		return
+	}
+	size := len(msg.Body)
+	err = s.sender.Send(s.life.work, msg, func(_ int64, err error) { s.sent(k, where, size, err) })
+	if err != nil && s.life.work.Err() == nil {
+		s.sent(k, where, size, err)
+	}
+}
+
+// sent takes the broker's answer for one record; it runs in the lane's goroutine.
+func (s *sourceRun) sent(k ticket, where place, size int, err error) {
+	switch {
+	case err == nil:
+		s.count.delivered(1, size)
+		s.settle(k)
+	case errors.Is(err, ErrLost):
+		s.life.lose(err)
+	case errors.Is(err, rmq.ErrClosed), s.life.alive.Err() != nil: // the attempt is ending; nothing was confirmed
+	case errors.Is(err, rmq.ErrTooLarge):
+		s.poison(k, where, stageProduce, err)
+	default:
+		s.count.failed(stageProduce)
+		s.life.fail(fmt.Errorf("sending the record of %s: %w", where, err))
+	}
+}
+
+func (s *sourceRun) settle(k ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tracker.settle(k)
+}
+
+// poison applies errors.tolerance to a record that no retry will deliver.
+func (s *sourceRun) poison(k ticket, where place, stage string, err error) {
+	s.count.failed(stage)
+	if !s.set.tolerateAll {
+		s.life.fail(&RecordError{Where: where.String(), Stage: stage, Err: err})
+		return
+	}
+	// Invariant P4: a skip is counted and logged with its source position.
+	s.count.skipped("poison", 1)
+	s.log.Info("Skipping a record that cannot be delivered", "partition", where.partition, "position", where.position,
+		"stage", stage, "reason", s.a.Scrub(err.Error()))
+	s.settle(k)
+}
+
+// ensureTopic makes the target topic on first use. Sources that know how many queues it should have made it already.
+func (s *sourceRun) ensureTopic(topic string) error {
+	if s.topics[topic] {
+		return nil
+	}
+	if topic == "" {
+		return errors.New("the source gave a record without a topic: set its topic, or " + keyRename)
+	}
+	if _, err := s.client.EnsureTopic(s.life.work, topic, s.cfg.DefaultQueues); err != nil {
+		return fmt.Errorf("ensuring target topic %q: %w", topic, err)
+	}
+	s.topics[topic] = true
+	return nil
+}
+
+func (s *sourceRun) storable() record.Positions {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tracker.positions()
+}
+
+func (s *sourceRun) stored(_ context.Context, positions record.Positions) {
+	if _, ok := s.source.(connector.Committer); !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, pos := range positions {
+		s.commits[p] = pos
+	}
+}
+
+// commit tells a Committer what was stored. It runs between polls: a source's methods are never called concurrently.
+func (s *sourceRun) commit() {
+	committer, ok := s.source.(connector.Committer)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	upTo := s.commits
+	s.commits = record.Positions{}
+	s.mu.Unlock()
+	if len(upTo) == 0 {
+		return
+	}
+	if err := service.Guard(func() error { return committer.Commit(s.life.alive, upTo) }); err != nil {
+		s.count.failed("COMMIT")
+		s.log.Error(err, "Committing positions to the source failed; they are stored all the same")
+	}
+}
+
+func (s *sourceRun) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := service.Guard(func() error { return s.source.Close(ctx) }); err != nil {
+		s.log.Error(err, "Closing the source failed")
+	}
+}
+
+// place is where a record lies in its source.
+type place struct {
+	partition record.SourcePartition
+	position  record.Position
+}
+
+// String is "partition at position".
+func (p place) String() string { return fmt.Sprintf("%s at %s", p.partition, p.position) }

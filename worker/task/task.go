@@ -1,0 +1,181 @@
+// Package task runs one attempt of one task: the source loop (poll, send, acknowledge, store positions) and the sink loop
+// (read, put, flush, store offsets). An attempt runs under two contexts: the end of soft means stop reading, deliver what
+// was read and store how far it went; the end of hard means stop delivering at once. Who runs what, and when an attempt
+// is repeated, is decided by package schedule.
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+var (
+	// ErrLost means the task is no longer owned by this worker, or its fence was passed by a newer one: nothing may be
+	// delivered or stored any more under this attempt's generation.
+	ErrLost = errors.New("task is no longer owned by this worker")
+	// ErrLeaseOver means the worker's lease ended while a sink was writing: what the sink holds is unknown, so the task has
+	// to be opened again and goes on from its stored offsets. It is no failure of the connector.
+	ErrLeaseOver = errors.New("lease ended while the sink was writing")
+)
+
+// ID names one attempt of one task.
+type ID struct {
+	Worker, Connector string
+	// Task is the task's index, from 0; Tasks is how many the connector has.
+	Task, Tasks                int
+	Generation, Epoch, Attempt int64
+}
+
+// Gate says when a task may deliver. *cluster.Gate is one.
+type Gate interface {
+	// Wait blocks while less than need of the lease is left. It fails with ctx, or for good once the task is lost.
+	Wait(ctx context.Context, need time.Duration) error
+	// Context ends when the lease ends or the task is lost.
+	Context(parent context.Context) (context.Context, context.CancelFunc)
+}
+
+// Writer stores positions under the fence of one attempt.
+type Writer interface {
+	// Write fails with an error that matches ErrLost once a newer fence is there; any other failure is tried again.
+	Write(ctx context.Context, changed record.Positions) error
+}
+
+// Sender is what a task needs of *rmq.Sender.
+type Sender interface {
+	Send(ctx context.Context, m rmq.Message, done func(offset int64, err error)) error
+	Flush(ctx context.Context) error
+	Close() error
+}
+
+// Reader is what a task needs of *rmq.Reader.
+type Reader interface {
+	Assign(offsets map[rmq.Queue]int64)
+	Poll(ctx context.Context, max int) ([]rmq.Received, error)
+	Lag() map[rmq.Queue]int64
+	Close() error
+}
+
+// Client is what tasks need of RocketMQ.
+type Client interface {
+	Route(ctx context.Context, topic string) ([]rmq.Queue, error)
+	EnsureTopic(ctx context.Context, topic string, queues int) ([]rmq.Queue, error)
+	EnsureGroup(ctx context.Context, group string) error
+	Offsets(ctx context.Context, q rmq.Queue) (min, max int64, err error)
+	Committed(ctx context.Context, group string, q rmq.Queue) (offset int64, ok bool, err error)
+	Commit(ctx context.Context, group string, offsets map[rmq.Queue]int64) error
+	NewSender(gate func(context.Context) error, maxBuffered int, onBatch BatchFunc) Sender
+	NewReader(group string, maxBuffered int) Reader
+}
+
+// BatchFunc is told of each batch that was sent.
+type BatchFunc func(records, bytes int, took time.Duration, err error)
+
+// Config is what all tasks of a worker share. Zero durations and sizes take the defaults given.
+type Config struct {
+	Worker, ClusterID string
+	// SendTimeout is how much of the lease a batch needs to be started (2 s); PutMargin is the same for a sink's put (1 s).
+	SendTimeout, PutMargin time.Duration
+	// FlushInterval is how often positions and offsets are stored (1 s).
+	FlushInterval time.Duration
+	// RecheckInterval is how often sinks look for new queues (10 s).
+	RecheckInterval time.Duration
+	// MaxBufferedBytes bounds what one task holds in memory on its way (8 MiB).
+	MaxBufferedBytes int
+	// DefaultQueues is the number of queues of a target topic that the source did not ask for itself (4).
+	DefaultQueues int
+	// Now reads the clock of the audit lines, CLOCK_BOOTTIME. Required.
+	Now func() time.Duration
+	// Log is for people, Audit for the start and stop lines.
+	Log, Audit logr.Logger
+	// Registerer takes the metrics; nil registers none.
+	Registerer prometheus.Registerer
+}
+
+func (c Config) withDefaults() Config {
+	c.SendTimeout = orDefault(c.SendTimeout, 2*time.Second)
+	c.PutMargin = orDefault(c.PutMargin, time.Second)
+	c.FlushInterval = orDefault(c.FlushInterval, time.Second)
+	c.RecheckInterval = orDefault(c.RecheckInterval, 10*time.Second)
+	c.MaxBufferedBytes = orDefault(c.MaxBufferedBytes, 8<<20)
+	c.DefaultQueues = orDefault(c.DefaultQueues, 4)
+	return c
+}
+
+func orDefault[T ~int | ~int64](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// Runner runs attempts. It is safe for concurrent use.
+type Runner struct {
+	cfg     Config
+	client  Client
+	metrics *metrics
+}
+
+// New makes the Runner of a worker.
+func New(cfg Config, client Client) (*Runner, error) {
+	if cfg.Now == nil || client == nil {
+		return nil, errors.New("tasks need a clock and a RocketMQ client")
+	}
+	return &Runner{cfg: cfg.withDefaults(), client: client, metrics: newMetrics(cfg.Registerer)}, nil
+}
+
+// Attempt is one try to run one task.
+type Attempt struct {
+	ID ID
+	// Config is the task's config over the connector's.
+	Config connector.Config
+	Gate   Gate
+	// Writer stores the positions of a source, the offsets of a sink.
+	Writer Writer
+	// Stored reads the newest stored positions of the whole connector.
+	Stored func() record.Positions
+	// Scrub takes secret values out of a text that leaves the worker. Never nil.
+	Scrub func(string) string
+	// Opened is called once the connector is open. Never nil.
+	Opened func()
+}
+
+func (r *Runner) logger(id ID) logr.Logger {
+	return r.cfg.Log.WithValues("connector", id.Connector, "task", id.Task, "worker", id.Worker,
+		"generation", id.Generation, "epoch", id.Epoch)
+}
+
+// wait asks the gate; an error other than the context's own is the loss of the task.
+func (r *Runner) wait(ctx context.Context, g Gate, need time.Duration) error {
+	err := g.Wait(ctx, need)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) connector.Env {
+	return connector.Env{
+		ClusterID: r.cfg.ClusterID, Connector: a.ID.Connector, Task: a.ID.Task, Tasks: a.ID.Tasks, Log: log,
+		Skipped: func(reason string, n int) { count.skipped(reason, n) },
+		QueueCount: func(ctx context.Context, topic string) (int, error) {
+			queues, err := r.client.Route(ctx, set.target(topic))
+			if errors.Is(err, rmq.ErrTopicNotFound) {
+				return 0, nil
+			}
+			return len(queues), err
+		},
+		EnsureTopic: func(ctx context.Context, topic string, queues int) error {
+			_, err := r.client.EnsureTopic(ctx, set.target(topic), queues)
+			return err
+		},
+	}
+}

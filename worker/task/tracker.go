@@ -1,0 +1,80 @@
+package task
+
+import (
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+// tracker knows, per source partition, up to which position every record was delivered, whatever order the answers come
+// in. It is a plain value: no lock, no clock.
+type tracker struct {
+	streams map[record.SourcePartition]*stream
+	// inFlight counts records that were added and not settled.
+	inFlight int
+}
+
+// stream is the records of one partition from the first unsettled one on.
+type stream struct {
+	base    uint64 // the number of entries[0]
+	entries []entry
+	// upTo is the position of the last record of the settled prefix; moved says that there is one.
+	upTo  record.Position
+	moved bool
+}
+
+type entry struct {
+	pos     record.Position
+	settled bool
+}
+
+// ticket names one added record.
+type ticket struct {
+	stream *stream
+	seq    uint64
+}
+
+func newTracker() *tracker { return &tracker{streams: map[record.SourcePartition]*stream{}} }
+
+// add notes a record that is about to be sent. Records of one partition are added in their order.
+func (t *tracker) add(p record.SourcePartition, pos record.Position) ticket {
+	s := t.streams[p]
+	if s == nil {
+		s = &stream{}
+		t.streams[p] = s
+	}
+	s.entries = append(s.entries, entry{pos: pos})
+	t.inFlight++
+	return ticket{stream: s, seq: s.base + uint64(len(s.entries)) - 1}
+}
+
+// settle notes that the record was confirmed by the broker, or skipped as errors.tolerance allows. Settling a record again
+// changes nothing.
+func (t *tracker) settle(k ticket) {
+	s := k.stream
+	if k.seq < s.base || s.entries[k.seq-s.base].settled {
+		return
+	}
+	s.entries[k.seq-s.base].settled = true
+	t.inFlight--
+	n := 0
+	// Invariant P1: only the contiguous prefix of settled records moves the position.
+	for n < len(s.entries) && s.entries[n].settled {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	s.upTo, s.moved = s.entries[n-1].pos, true
+	clear(s.entries[:n])
+	s.entries, s.base = s.entries[n:], s.base+uint64(n)
+}
+
+// positions returns, for each partition that moved at all, the position that may be stored.
+func (t *tracker) positions() record.Positions {
+	out := make(record.Positions, len(t.streams))
+	for p, s := range t.streams {
+		if s.moved {
+			out[p] = s.upTo
+		}
+	}
+	return out
+}
