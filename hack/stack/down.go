@@ -4,22 +4,34 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"os"
+
+	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
 )
 
+// down stops everything and removes the instance's state; what was fetched and built stays. It can be repeated.
 func (s *stack) down(ctx context.Context) error {
 	return s.locked(ctx, func(ctx context.Context) error {
-		var errs []error
-		for _, name := range s.brokers().Names() {
-			if _, ok := s.daemons.Running(name); ok {
-				s.report.Say(name, "stopping")
-			}
-			errs = append(errs, s.daemons.Stop(ctx, name))
-		}
-		if err := errors.Join(errs...); err != nil {
+		if err := step.All(ctx, s.cluster().Stop, s.stopBrokers); err != nil {
 			return err
 		}
-		return os.RemoveAll(s.layout.State())
+		if err := os.RemoveAll(s.layout.State()); err != nil {
+			return fmt.Errorf("removing the state: %w", err)
+		}
+		s.report.Say("stack", "down")
+		return nil
 	})
+}
+
+func (s *stack) stopBrokers(ctx context.Context) error {
+	for _, name := range s.brokers(false).Names() {
+		if _, running := s.daemons.Running(name); running {
+			s.report.Say(name, "stopping")
+		}
+		if err := s.daemons.Stop(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -70,6 +70,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		fmt.Fprint(out, usage)
 		return nil
 	}
+	// Debian keeps containerd's and iptables' programs there; the user's PATH may lack them.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin"); err != nil {
+		return err
+	}
 	s, err := newStack(c.base, out, progress)
 	if err != nil {
 		return err
@@ -80,9 +84,20 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	case "down":
 		return s.down(ctx)
 	case "status":
-		return s.status(ctx)
+		return s.status(c)
 	case "logs":
 		return s.logs(ctx, c.args[0], c.follow)
+	case "load-image":
+		return s.loadImages(ctx, c.args)
+	case "build":
+		return s.build(ctx, c)
+	case "assets":
+		return s.assets(ctx)
+	case "image":
+		return s.image(ctx, c.outDir)
+	case "env":
+		_, err := fmt.Fprint(out, s.environment(c))
+		return err
 	}
 	return errors.New("unknown command " + c.verb)
 }

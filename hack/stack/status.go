@@ -8,26 +8,74 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/rocketmq-connect/operator/hack/stack/internal/broker"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/layout"
 	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
 )
 
-func (s *stack) status(context.Context) error {
+// status prints what there is of the wanted parts, and fails when some of it does not run.
+func (s *stack) status(c call) error {
+	stopped := 0
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tPID\tSINCE\tLOG")
-	for _, name := range s.names() {
+	for _, name := range s.names(c) {
 		state, pid, since := "stopped", "-", "-"
+		stopped++
 		if r, ok := s.daemons.Running(name); ok {
+			stopped--
 			state, pid, since = "running", fmt.Sprint(r.PID), time.Since(r.Since).Round(time.Second).String()
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, state, pid, since, s.daemons.Log(name))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if stopped > 0 {
+		return fmt.Errorf("%d processes do not run: \"up\" starts them", stopped)
+	}
+	fmt.Fprintf(s.out, "\n%s", s.environment(c))
+	return nil
 }
 
-func (s *stack) names() []string { return s.brokers().Names() }
+// names lists the processes of the wanted parts.
+func (s *stack) names(c call) []string {
+	var names []string
+	if c.wants(partRocketMQ) {
+		names = append(names, broker.NameServer, broker.RocketMQ)
+	}
+	if c.wants(partKafka) {
+		names = append(names, broker.Kafka)
+	}
+	if c.wants(partKubernetes) {
+		names = append(names, s.cluster().Names()...)
+	}
+	return names
+}
+
+// environment is what programs on the host need to use the wanted parts, as lines for a shell.
+func (s *stack) environment(c call) string {
+	var b strings.Builder
+	if c.wants(partKubernetes) {
+		bin := filepath.Dir(s.layout.Bin("kubectl"))
+		fmt.Fprintf(&b, "export KUBECONFIG=%s\nexport KUBEBUILDER_ASSETS=%s\nexport PATH=%s:$PATH\n",
+			quote(s.layout.Kubeconfig()), quote(bin), quote(bin))
+	}
+	if c.wants(partRocketMQ) {
+		fmt.Fprintf(&b, "export RMQ_NAMESRV=%s\n", layout.Address(layout.Loopback, s.ports.NameServer))
+	}
+	if c.wants(partKafka) {
+		fmt.Fprintf(&b, "export KAFKA_BOOTSTRAP=%s\n", layout.Address(layout.Loopback, s.ports.Kafka))
+	}
+	return b.String()
+}
+
+// quote makes a path one word of a shell.
+func quote(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
 
 // logs prints a process's output, and with follow goes on until it is interrupted.
 func (s *stack) logs(ctx context.Context, name string, follow bool) error {

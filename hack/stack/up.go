@@ -4,17 +4,35 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/rocketmq-connect/operator/hack/stack/internal/broker"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/cluster"
 	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
 )
 
+// up starts the wanted parts side by side. With the cluster, this time or before, the brokers serve pods too.
 func (s *stack) up(ctx context.Context, c call) error {
-	return s.locked(ctx, func(ctx context.Context) error {
-		if err := s.fetch.BrokerPackages(ctx); err != nil {
+	if c.buildOnly {
+		return s.build(ctx, c)
+	}
+	k := s.cluster()
+	if c.wants(partKubernetes) {
+		if err := k.Check(); err != nil {
 			return err
 		}
-		b := s.brokers()
+	}
+	return s.locked(ctx, func(ctx context.Context) error {
+		if err := s.packages(ctx, c); err != nil {
+			return err
+		}
+		pods := c.wants(partKubernetes) || k.Exists()
+		if pods {
+			if err := k.CreateBridge(ctx); err != nil {
+				return err
+			}
+		}
+		b := s.brokers(pods)
 		var work []func(context.Context) error
 		if c.wants(partRocketMQ) {
 			work = append(work, inOrder(s.fetch.RocketMQ, b.StartRocketMQ))
@@ -22,12 +40,51 @@ func (s *stack) up(ctx context.Context, c call) error {
 		if c.wants(partKafka) {
 			work = append(work, inOrder(s.fetch.Kafka, b.StartKafka))
 		}
+		if c.wants(partKubernetes) {
+			work = append(work, inOrder(s.fetch.Kubernetes, k.Start, s.fetch.Helm))
+		}
 		return step.All(ctx, work...)
 	})
 }
 
-func (s *stack) brokers() broker.Set {
-	return broker.Set{Layout: s.layout, Ports: s.ports, Daemons: s.daemons, Report: s.report}
+// build fetches and builds what the wanted parts need, and starts nothing.
+func (s *stack) build(ctx context.Context, c call) error {
+	if err := s.packages(ctx, c); err != nil {
+		return err
+	}
+	var work []func(context.Context) error
+	if c.wants(partRocketMQ) {
+		work = append(work, s.fetch.RocketMQ)
+	}
+	if c.wants(partKafka) {
+		work = append(work, s.fetch.Kafka)
+	}
+	if c.wants(partKubernetes) {
+		work = append(work, inOrder(s.fetch.Kubernetes, s.fetch.Helm))
+	}
+	return step.All(ctx, work...)
+}
+
+func (s *stack) packages(ctx context.Context, c call) error {
+	return s.fetch.Packages(ctx, c.wants(partRocketMQ) || c.wants(partKafka), c.wants(partKubernetes))
+}
+
+// assets prints the folder that envtest wants in KUBEBUILDER_ASSETS.
+func (s *stack) assets(ctx context.Context) error {
+	dir, err := s.fetch.Assets(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.out, dir)
+	return err
+}
+
+func (s *stack) brokers(pods bool) broker.Set {
+	return broker.Set{Layout: s.layout, Ports: s.ports, Daemons: s.daemons, Report: s.report, Pods: pods}
+}
+
+func (s *stack) cluster() cluster.Cluster {
+	return cluster.Cluster{Layout: s.layout, Ports: s.ports, Daemons: s.daemons, Report: s.report}
 }
 
 // inOrder is one function that calls all of them until one fails.

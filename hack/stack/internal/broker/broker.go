@@ -27,6 +27,9 @@ const (
 // startLimit is how long a JVM may take on a machine that builds Kubernetes at the same time.
 const startLimit = 3 * time.Minute
 
+// stopLimit is how long a broker may take to write down what it has.
+const stopLimit = 20 * time.Second
+
 // Set is the brokers of one instance.
 type Set struct {
 	Layout  layout.Layout
@@ -60,19 +63,20 @@ func (s Set) StartRocketMQ(ctx context.Context) error {
 	if s.Pods {
 		bind = "0.0.0.0"
 	}
-	err = s.start(ctx, s.java(jvm{
+	err = s.start(ctx, jvm{
 		name: NameServer, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
-		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: []string{namesrv},
-	}), []daemon.Port{{Part: NameServer, Host: bind, Port: s.Ports.NameServer}}, booted(NameServer))
+		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: []string{namesrv}, ready: booted(NameServer),
+		ports: []daemon.Port{{Part: NameServer, Host: bind, Port: s.Ports.NameServer}},
+	})
 	if err != nil {
 		return err
 	}
-	ports := []daemon.Port{{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker},
-		{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker - 2}, {Part: RocketMQ, Port: s.Ports.Broker + 1}}
-	return s.start(ctx, s.java(jvm{
+	return s.start(ctx, jvm{
 		name: RocketMQ, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
-		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: []string{broker},
-	}), ports, booted(RocketMQ))
+		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: []string{broker}, ready: booted(RocketMQ),
+		ports: []daemon.Port{{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker},
+			{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker - 2}, {Part: RocketMQ, Port: s.Ports.Broker + 1}},
+	})
 }
 
 // StartKafka formats the log folder the first time, starts Kafka, and returns when it takes connections.
@@ -92,10 +96,11 @@ func (s Set) StartKafka(ctx context.Context) error {
 	if s.Pods {
 		ports = append(ports, daemon.Port{Part: Kafka, Host: layout.BridgeIP, Port: s.Ports.KafkaPods})
 	}
-	return s.start(ctx, s.java(jvm{
+	return s.start(ctx, jvm{
 		name: Kafka, libs: []string{fetch.Kafka, fetch.KafkaLogging}, home: home, heap: "-Xms512m -Xmx512m", flags: kafkaLogging,
-		main: "kafka.Kafka", args: []string{conf}, files: []string{conf},
-	}), ports, func(ctx context.Context) error { return dial(ctx, layout.Address(layout.Loopback, s.Ports.Kafka)) })
+		main: "kafka.Kafka", args: []string{conf}, files: []string{conf}, ports: ports,
+		ready: func(ctx context.Context) error { return dial(ctx, layout.Address(layout.Loopback, s.Ports.Kafka)) },
+	})
 }
 
 func (s Set) formatKafka(ctx context.Context, home, conf string) error {
@@ -107,47 +112,22 @@ func (s Set) formatKafka(ctx context.Context, home, conf string) error {
 		"kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", id, "-c", conf}}.Run(ctx)
 }
 
-// Start orders of Stop: clients ahead of what they register with.
+// Names lists the processes in the order in which to stop them: clients ahead of what they register with.
 func (s Set) Names() []string { return []string{RocketMQ, NameServer, Kafka} }
-
-func (s Set) start(ctx context.Context, spec daemon.Spec, ports []daemon.Port, ready func(context.Context) error) error {
-	if _, running := s.Daemons.Running(spec.Name); !running {
-		if err := daemon.CheckPorts(ports); err != nil {
-			return err
-		}
-	}
-	outcome, err := s.Daemons.Start(ctx, spec)
-	if err != nil {
-		return err
-	}
-	switch outcome {
-	case daemon.Restarted:
-		s.Report.Say(spec.Name, "started anew: its configuration has changed")
-	case daemon.Started:
-		s.Report.Say(spec.Name, "started")
-	}
-	if err := s.Daemons.WaitReady(ctx, spec.Name, startLimit, ready); err != nil {
-		return err
-	}
-	if outcome == daemon.Kept {
-		s.Report.Say(spec.Name, "runs already")
-		return nil
-	}
-	s.Report.Say(spec.Name, "ready")
-	return nil
-}
 
 type jvm struct {
 	name, home, heap, main   string
 	libs, flags, args, files []string
+	ports                    []daemon.Port
+	ready                    func(context.Context) error
 }
 
-func (s Set) java(j jvm) daemon.Spec {
+func (s Set) start(ctx context.Context, j jvm) error {
 	args := append(strings.Fields(j.heap), "-XX:+UseG1GC", "-Duser.home="+j.home)
 	args = append(args, j.flags...)
 	args = append(args, "-cp", s.classPath(j.libs), j.main)
-	return daemon.Spec{Name: j.name, Path: "java", Args: append(args, j.args...), Env: []string{"ROCKETMQ_HOME=" + j.home},
-		Files: j.files, Grace: 20 * time.Second}
+	return s.Daemons.Up(ctx, daemon.Spec{Name: j.name, Path: "java", Args: append(args, j.args...), Env: []string{"ROCKETMQ_HOME=" + j.home},
+		Files: j.files, Grace: stopLimit, Ports: j.ports, Ready: j.ready, Limit: startLimit}, s.Report)
 }
 
 func (s Set) classPath(libs []string) string {

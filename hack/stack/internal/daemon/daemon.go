@@ -23,9 +23,13 @@ type Spec struct {
 	Name  string
 	Path  string
 	Args  []string
-	Env   []string // added to the stack's own environment
-	Files []string // configuration files: the process is started anew when they have changed
-	Grace time.Duration
+	Env   []string      // added to the stack's own environment
+	Files []string      // configuration files: the process is started anew when they have changed
+	Grace time.Duration // from SIGTERM to SIGKILL
+	Ports []Port        // what it takes
+
+	Ready func(context.Context) error // nil once it is ready; no function: it is ready at once
+	Limit time.Duration               // for becoming ready
 }
 
 // Record is a process that was started.
@@ -33,7 +37,7 @@ type Record struct {
 	Name        string        `json:"name"`
 	PID         int           `json:"pid"`
 	Fingerprint string        `json:"fingerprint"`
-	Grace       time.Duration `json:"grace"` // from SIGTERM to SIGKILL
+	Grace       time.Duration `json:"grace"`
 	Since       time.Time     `json:"since"`
 	identity
 }
@@ -182,21 +186,45 @@ func end(ctx context.Context, r Record) error {
 	return err
 }
 
-// WaitReady asks ready until it holds. It fails at once, with the end of the log, when the process ends.
-func (f Folder) WaitReady(ctx context.Context, name string, limit time.Duration, ready func(context.Context) error) error {
-	inner, cancel := context.WithTimeout(ctx, limit)
+// Up starts the process unless it runs already as wanted, and returns when it is ready. The error of a process that ends
+// meanwhile, or takes too long, shows the end of its log.
+func (f Folder) Up(ctx context.Context, s Spec, report *step.Reporter) error {
+	if _, running := f.Running(s.Name); !running {
+		if err := CheckPorts(s.Ports); err != nil {
+			return err
+		}
+	}
+	outcome, err := f.Start(ctx, s)
+	if err != nil {
+		return err
+	}
+	if outcome == Restarted {
+		report.Say(s.Name, "started anew: its configuration has changed")
+	}
+	if err := f.waitReady(ctx, s); err != nil {
+		return fmt.Errorf("waiting for %s: %w; the end of %s:\n%s", s.Name, err, f.Log(s.Name), step.Tail(f.Log(s.Name)))
+	}
+	if outcome == Kept {
+		report.Say(s.Name, "runs already")
+		return nil
+	}
+	report.Say(s.Name, "ready")
+	return nil
+}
+
+func (f Folder) waitReady(ctx context.Context, s Spec) error {
+	if s.Ready == nil {
+		return nil
+	}
+	inner, cancel := context.WithTimeout(ctx, s.Limit)
 	defer cancel()
-	err := step.Until(inner, func(ctx context.Context) (bool, error) {
-		if _, ok := f.Running(name); !ok {
+	return step.Until(inner, func(ctx context.Context) (bool, error) {
+		if _, ok := f.Running(s.Name); !ok {
 			return false, &step.FatalError{Err: errors.New("it has ended")}
 		}
-		err := ready(ctx)
+		err := s.Ready(ctx)
 		return err == nil, err
 	})
-	if err != nil {
-		return fmt.Errorf("waiting for %s: %w; the end of %s:\n%s", name, err, f.Log(name), step.Tail(f.Log(name)))
-	}
-	return nil
 }
 
 // fingerprint tells whether a running process was started as the spec says.

@@ -28,11 +28,17 @@ var (
 // CNIPlugins is where Debian keeps the network plugins.
 const CNIPlugins = "/usr/lib/cni"
 
-// BrokerPackages installs what RocketMQ and Kafka need, unless it is there.
-func (f Fetcher) BrokerPackages(ctx context.Context) error { return f.packages(ctx, brokerTools) }
-
-// ClusterPackages installs what Kubernetes needs, unless it is there.
-func (f Fetcher) ClusterPackages(ctx context.Context) error { return f.packages(ctx, clusterTools) }
+// Packages installs the Debian packages that the brokers or the cluster need, unless they are there.
+func (f Fetcher) Packages(ctx context.Context, brokers, cluster bool) error {
+	var tools []tool
+	if brokers {
+		tools = append(tools, brokerTools...)
+	}
+	if cluster {
+		tools = append(tools, clusterTools...)
+	}
+	return f.packages(ctx, tools)
+}
 
 func (f Fetcher) packages(ctx context.Context, tools []tool) error {
 	missing := missingOf(tools)
@@ -77,26 +83,12 @@ func (f Fetcher) packages(ctx context.Context, tools []tool) error {
 func missingOf(tools []tool) []string {
 	var missing []string
 	for _, t := range tools {
-		if _, err := Find(t.program); err != nil {
+		if _, err := exec.LookPath(t.program); err != nil {
 			missing = append(missing, t.pkg)
 		}
 	}
 	slices.Sort(missing)
 	return slices.Compact(missing)
-}
-
-// Find is exec.LookPath that also looks where Debian keeps the administrator's programs.
-func Find(program string) (string, error) {
-	if path, err := exec.LookPath(program); err == nil {
-		return path, nil
-	}
-	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
-		path := filepath.Join(dir, program)
-		if info, err := os.Stat(path); err == nil && !info.IsDir() {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("the program %s is not there", program)
 }
 
 func (f Fetcher) apt(build, log string, args ...string) step.Command {

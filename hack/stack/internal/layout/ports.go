@@ -28,12 +28,12 @@ const (
 
 // Ports are the TCP ports of one instance.
 type Ports struct {
-	NameServer, Broker                      int // the broker also takes Broker-2 and Broker+1
-	Kafka, KafkaController, KafkaPods       int
-	Etcd, EtcdPeer, APIServer               int
-	Kubelet, KubeletHealth                  int
-	ControllerManager, Scheduler            int
-	ProxyMetrics, ProxyHealth, ContainerdCR int
+	NameServer, Broker                int // the broker also takes Broker-2 and Broker+1
+	Kafka, KafkaController, KafkaPods int
+	Etcd, EtcdPeer, APIServer         int
+	Kubelet, KubeletHealth            int
+	ControllerManager, Scheduler      int
+	ProxyMetrics, ProxyHealth         int
 }
 
 // NewPorts gives the usual ports for base 0, else ports from base on.
@@ -45,7 +45,7 @@ func NewPorts(base int) (Ports, error) {
 			Etcd: 2379, EtcdPeer: 2380, APIServer: 6443,
 			Kubelet: 10250, KubeletHealth: 10248,
 			ControllerManager: 10257, Scheduler: 10259,
-			ProxyMetrics: 10249, ProxyHealth: 10256, ContainerdCR: 10260,
+			ProxyMetrics: 10249, ProxyHealth: 10256,
 		}, nil
 	}
 	if base < lowest || base > highest {
@@ -57,7 +57,7 @@ func NewPorts(base int) (Ports, error) {
 		Etcd: base + 30, EtcdPeer: base + 31, APIServer: base + 40,
 		Kubelet: base + 41, KubeletHealth: base + 42,
 		ControllerManager: base + 43, Scheduler: base + 44,
-		ProxyMetrics: base + 45, ProxyHealth: base + 46, ContainerdCR: base + 47,
+		ProxyMetrics: base + 45, ProxyHealth: base + 46,
 	}, nil
 }
 
