@@ -2,21 +2,43 @@ package rmq
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+const (
+	defaultSendTimeout = 2 * time.Second
+	defaultCallTimeout = 3 * time.Second
+)
+
+// What the connections are for: each purpose has its own, so that a long poll or a large batch delays nothing else.
+// Senders and Readers add their own.
+const (
+	forControl = "control"
+	forAppend  = "append"
+	forTail    = "tail"
 )
 
 // Config says how to reach a RocketMQ cluster. NameServers is required; everything else has a usable zero value.
 type Config struct {
-	// NameServers are host:port; the first that answers is used until it fails.
+	// NameServers are host:port; the one that answered last is asked first.
 	NameServers []string
 	// AccessKey, SecretKey and SecurityToken sign every request; all empty: unsigned.
 	AccessKey, SecretKey, SecurityToken string
 	// Namespace is put before topics and groups on the wire.
 	Namespace string
-	// ClientID names this process to the brokers.
+	// ClientID names this process to the brokers: it is the producer group of what is sent.
 	ClientID string
 	// Log's zero value logs nothing.
 	Log logr.Logger
@@ -29,102 +51,200 @@ type Config struct {
 }
 
 // Client speaks to one RocketMQ cluster. It is safe for concurrent use.
-type Client struct{ cfg Config }
+type Client struct {
+	cfg    Config
+	log    logr.Logger
+	pool   *remoting.Pool
+	names  nameServers
+	routes routeCache
+	ids    idSource
+	users  atomic.Int64 // numbers the purposes of Senders and Readers
+
+	ctx    context.Context // ends with Close, cause ErrClosed
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	closers map[interface{ Close() error }]struct{}
+	group   service.Group
+}
 
 // Open checks cfg and does no IO.
-func Open(cfg Config) (*Client, error) { return &Client{cfg: cfg}, nil }
-
-// Close fails what is pending at once and waits for the client's goroutines.
-func (c *Client) Close() error { return nil }
-
-func (c *Client) Brokers(ctx context.Context) ([]Broker, error)            { return nil, ErrClosed }
-func (c *Client) Route(ctx context.Context, topic string) ([]Queue, error) { return nil, ErrClosed }
-
-// TopicSpec is the shape of a topic to create.
-type TopicSpec struct {
-	Queues  int
-	Broker  string // "" = all masters share: each gets Queues
-	Compact bool
+func Open(cfg Config) (*Client, error) {
+	if len(cfg.NameServers) == 0 {
+		return nil, errors.New("no name server is configured: give at least one host:port")
+	}
+	for _, s := range cfg.NameServers {
+		if err := checkAddress(s); err != nil {
+			return nil, fmt.Errorf("name server %q: %w: want host:port, for example 10.0.0.1:9876", s, err)
+		}
+	}
+	if (cfg.AccessKey == "") != (cfg.SecretKey == "") {
+		return nil, errors.New("access key and secret key: one is set and the other is not")
+	}
+	if cfg.SendTimeout <= 0 {
+		cfg.SendTimeout = defaultSendTimeout
+	}
+	if cfg.CallTimeout <= 0 {
+		cfg.CallTimeout = defaultCallTimeout
+	}
+	if cfg.ClientID == "" {
+		cfg.ClientID = "connect"
+	}
+	if cfg.Log.GetSink() == nil {
+		cfg.Log = logr.Discard()
+	}
+	dial := remoting.Dialer(cfg.Dial)
+	if dial == nil {
+		dial = remoting.TCP(cfg.SendTimeout)
+	}
+	sign := remoting.Credentials{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, SecurityToken: cfg.SecurityToken}
+	c := &Client{
+		cfg: cfg, log: cfg.Log,
+		pool:    remoting.NewPool(dial, cfg.CallTimeout, sign),
+		names:   nameServers{addrs: cfg.NameServers},
+		routes:  routeCache{topics: map[string]*routeEntry{}},
+		ids:     newIDSource(),
+		closers: map[interface{ Close() error }]struct{}{},
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	return c, nil
 }
 
-func (c *Client) EnsureTopic(ctx context.Context, topic string, spec TopicSpec) ([]Queue, error) {
-	return nil, ErrClosed
+func checkAddress(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return errors.New("not an address")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || host == "" || strings.ContainsAny(host, "/ ") {
+		return errors.New("bad host or port")
+	}
+	return nil
 }
 
-func (c *Client) EnsureLogTopic(ctx context.Context, topic, broker string, compact bool) (Queue, error) {
-	return Queue{}, ErrClosed
-}
-func (c *Client) EnsureGroup(ctx context.Context, group string) error         { return ErrClosed }
-func (c *Client) Members(ctx context.Context, group string) ([]string, error) { return nil, ErrClosed }
-func (c *Client) Offsets(ctx context.Context, q Queue) (min, max int64, err error) {
-	return 0, 0, ErrClosed
-}
-
-func (c *Client) OffsetAt(ctx context.Context, q Queue, at time.Time) (int64, error) {
-	return 0, ErrClosed
-}
-
-func (c *Client) Committed(ctx context.Context, group string, q Queue) (offset int64, ok bool, err error) {
-	return 0, false, ErrClosed
-}
-
-func (c *Client) Commit(ctx context.Context, group string, offsets map[Queue]int64) error {
-	return ErrClosed
+// Close fails what is pending at once, closes the client's Senders and Readers, and waits for its goroutines.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.cancel(ErrClosed)
+	open := c.closers
+	c.closers = map[interface{ Close() error }]struct{}{}
+	c.mu.Unlock()
+	c.pool.Close()
+	var err error
+	for closer := range open {
+		err = errors.Join(err, closer.Close())
+	}
+	c.group.Wait()
+	return err
 }
 
-// Log is a queue that is used as a totally ordered log.
-type Log struct{ q Queue }
-
-func (c *Client) Log(q Queue) *Log { return &Log{q} }
-
-func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err error) {
-	return 0, ErrClosed
-}
-func (l *Log) Bounds(ctx context.Context) (min, max int64, err error) { return 0, 0, ErrClosed }
-func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next int64, err error) {
-	return 0, ErrClosed
-}
-func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error { return ErrClosed }
-
-// SenderConfig bounds a Sender.
-type SenderConfig struct {
-	// Gate is asked before each batch starts; it blocks while sending is not allowed (lease) and returns an error when it never will be again.
-	Gate             func(ctx context.Context) error // nil: open
-	MaxBatchRecords  int                             // 512
-	MaxBatchBytes    int                             // 1 MiB
-	MaxBufferedBytes int                             // 32 MiB; Send blocks above it
-	OnBatch          func(records, bytes int, took time.Duration, err error)
+// opened notes what Close must close. It says false when the client is closed already.
+func (c *Client) opened(closer interface{ Close() error }) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return false
+	}
+	c.closers[closer] = struct{}{}
+	return true
 }
 
-// Sender sends messages in order per queue.
-type Sender struct{}
-
-func (c *Client) NewSender(cfg SenderConfig) *Sender { return &Sender{} }
-
-func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
-	return ErrClosed
-}
-func (s *Sender) Flush(ctx context.Context) error { return ErrClosed }
-func (s *Sender) Close() error                    { return nil }
-
-// ReaderConfig bounds a Reader.
-type ReaderConfig struct {
-	Group            string
-	MaxBufferedBytes int /* 16 MiB */
-	PullsAhead       int /* 2 */
+func (c *Client) gone(closer interface{ Close() error }) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.closers, closer)
 }
 
-// Reader pulls assigned queues ahead.
-type Reader struct{}
+// background runs fn in the client's group, unless the client is closed.
+func (c *Client) background(fn func(ctx context.Context)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return false
+	}
+	c.group.Go(func() { fn(c.ctx) })
+	return true
+}
 
-func (c *Client) NewReader(cfg ReaderConfig) *Reader { return &Reader{} }
+// request is one call: op says what it does, in errors.
+type request struct {
+	op            string
+	addr, purpose string
+	timeout       time.Duration
+	cmd           remoting.Command
+	// accept are answers besides success that are no errors.
+	accept []int
+}
 
-func (r *Reader) Assign(offsets map[Queue]int64)                        {}
-func (r *Reader) Poll(ctx context.Context, max int) ([]Received, error) { return nil, ErrClosed }
-func (r *Reader) Pause(queues ...Queue)                                 {}
-func (r *Reader) Resume(queues ...Queue)                                {}
-func (r *Reader) Lag() map[Queue]int64                                  { return nil }
-func (r *Reader) Close() error                                          { return nil }
+// call sends a request and reads its answer. The errors are the context's cause, ErrClosed, ErrUnreachable (which leaves
+// open whether the request was carried out) and *BrokerError.
+func (c *Client) call(ctx context.Context, r *request) (*remoting.Command, error) {
+	timeout := r.timeout
+	if timeout == 0 {
+		timeout = c.cfg.CallTimeout
+	}
+	if r.purpose == "" {
+		r.purpose = forControl
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := c.pool.Call(limited, r.addr, r.purpose, &r.cmd)
+	if err != nil {
+		return nil, c.callError(ctx, r, timeout, err)
+	}
+	if resp.Code == remoting.Success {
+		return resp, nil
+	}
+	for _, code := range r.accept {
+		if resp.Code == code {
+			return resp, nil
+		}
+	}
+	return nil, &BrokerError{Op: r.op, Addr: r.addr, Code: resp.Code, Remark: strings.TrimSpace(resp.Remark)}
+}
 
-// IsTemporary says whether trying again may help: busy or restarting brokers, lost connections, time-outs.
-func IsTemporary(err error) bool { return false }
+func (c *Client) callError(ctx context.Context, r *request, timeout time.Duration, err error) error {
+	switch {
+	case c.ctx.Err() != nil || errors.Is(err, remoting.ErrPoolClosed):
+		return fmt.Errorf("%s: %w", r.op, ErrClosed)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", r.op, context.Cause(ctx))
+	case errors.Is(err, remoting.ErrNoAnswer):
+		return fmt.Errorf("%s: %s %w: no answer in %s", r.op, r.addr, ErrUnreachable, timeout)
+	}
+	return fmt.Errorf("%s: %s %w: %w", r.op, r.addr, ErrUnreachable, err)
+}
+
+// onQueue calls the broker of a queue; a failure makes the next call look the broker up again.
+func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Command, error) {
+	route, err := c.routes.get(ctx, c, q.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.op, err)
+	}
+	addr, ok := route.addrs[q.Broker]
+	if !ok {
+		c.routes.suspect(q.Topic)
+		return nil, fmt.Errorf("%s: broker %s of topic %s %w: its master is not registered with the name server", r.op, q.Broker, q.Topic, ErrUnreachable)
+	}
+	r.addr = addr
+	resp, err := c.call(ctx, r)
+	if err != nil && (errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTopicNotFound)) {
+		c.routes.suspect(q.Topic)
+	}
+	return resp, err
+}
+
+// onWire puts the namespace before the name of a topic or group.
+func (c *Client) onWire(name string) string {
+	if c.cfg.Namespace == "" {
+		return name
+	}
+	return c.cfg.Namespace + "%" + name
+}
+
+// queueFields are the fields that name a queue; the 5.x proxy goes by bname.
+func (c *Client) queueFields(q Queue, more ...remoting.Field) []remoting.Field {
+	return append(more,
+		remoting.Field{Name: "topic", Value: c.onWire(q.Topic)},
+		remoting.Field{Name: "queueId", Value: strconv.Itoa(q.ID)},
+		remoting.Field{Name: "bname", Value: q.Broker})
+}

@@ -1,31 +1,226 @@
-// Package rmqtest is an in-memory name server and broker that speak the remoting protocol, for tests.
+// Package rmqtest is an in-memory RocketMQ for tests: a name server and masters that speak the remoting protocol, with the
+// quirks of the real ones (5.3.3). Data live as long as the Broker, over stops and restarts.
 package rmqtest
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
 // Option changes what Start brings up.
 type Option func(*Broker)
 
-// Broker is a name server and its masters.
-type Broker struct{}
+// OverPipe serves no network: clients connect by Broker.Dial over net.Pipe. It works inside synctest bubbles.
+func OverPipe() Option { return func(b *Broker) { b.pipes = true } }
 
-// Start brings up a name server and one master, "broker-a", which stop when the test ends.
-func Start(t testing.TB, opts ...Option) *Broker { return &Broker{} }
+// Masters names the masters; without it there is one, broker-a.
+func Masters(names ...string) Option { return func(b *Broker) { b.names = names } }
 
-// NameServer is the address for rmq.Config.NameServers.
-func (b *Broker) NameServer() string { return "" }
-
-// Dial is for rmq.Config.Dial when the broker runs over pipes.
-func (b *Broker) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	return nil, net.ErrClosed
+// WithCredentials makes the masters refuse requests that are not signed with them.
+func WithCredentials(accessKey, secretKey string) Option {
+	return func(b *Broker) { b.accessKey, b.secretKey = accessKey, secretKey }
 }
 
-// Stop ends the name server and the masters; the data stay for Restart.
-func (b *Broker) Stop() {}
+// Verdict says what becomes of a request. The zero value lets it pass.
+type Verdict struct {
+	// Refuse is a code to answer with; the request is not carried out.
+	Refuse int
+	// Swallow carries the request out and never answers.
+	Swallow bool
+	// Hang neither carries it out nor answers.
+	Hang bool
+}
 
-// OverPipe serves no network: clients connect by Dial. It works inside synctest bubbles.
-func OverPipe() Option { return func(*Broker) {} }
+// Broker is a name server and its masters.
+type Broker struct {
+	pipes                bool
+	names                []string
+	accessKey, secretKey string
+
+	namesrv *server
+	masters []*master
+
+	mu        sync.Mutex
+	intercept func(master string, req *remoting.Command) Verdict
+}
+
+// Start brings up a name server and its masters, which stop when the test ends.
+func Start(t testing.TB, opts ...Option) *Broker {
+	t.Helper()
+	b := &Broker{names: []string{"broker-a"}}
+	for _, o := range opts {
+		o(b)
+	}
+	b.namesrv = &server{handle: b.nameServer}
+	if b.pipes {
+		b.namesrv.addr = "namesrv:9876"
+	}
+	for i, name := range b.names {
+		m := newMaster(b, name)
+		if b.pipes {
+			m.server.addr = fmt.Sprintf("%s:%d", name, 10911+i)
+		}
+		b.masters = append(b.masters, m)
+	}
+	t.Cleanup(b.Stop)
+	if err := b.Restart(); err != nil {
+		t.Fatalf("starting broker: %v", err)
+	}
+	return b
+}
+
+// NameServer is the address for rmq.Config.NameServers.
+func (b *Broker) NameServer() string { return b.namesrv.addr }
+
+// Dial is for rmq.Config.Dial: it connects over a pipe to the server of that address.
+func (b *Broker) Dial(_ context.Context, _, addr string) (net.Conn, error) {
+	for _, s := range b.servers() {
+		if s.addr != addr {
+			continue
+		}
+		ours, theirs := net.Pipe()
+		if s.serve(theirs) {
+			return ours, nil
+		}
+		ours.Close()
+		theirs.Close()
+	}
+	return nil, fmt.Errorf("dial %s: connection refused", addr)
+}
+
+func (b *Broker) servers() []*server {
+	out := []*server{b.namesrv}
+	for _, m := range b.masters {
+		out = append(out, m.server)
+	}
+	return out
+}
+
+// Stop ends all of it, as if killed. The data stay.
+func (b *Broker) Stop() {
+	for _, s := range b.servers() {
+		s.stop()
+	}
+}
+
+// Restart starts what is stopped, on the same addresses.
+func (b *Broker) Restart() error {
+	for _, s := range b.servers() {
+		if err := s.start(b.pipes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StopMaster kills one master. The name server goes on showing it.
+func (b *Broker) StopMaster(name string) { b.master(name).server.stop() }
+
+// RestartMaster starts it again.
+func (b *Broker) RestartMaster(name string) error { return b.master(name).server.start(b.pipes) }
+
+// StopNameServer kills the name server alone; Restart brings it back.
+func (b *Broker) StopNameServer() { b.namesrv.stop() }
+
+// Intercept has fn judge every request to a master from now on; nil lets all pass. fn is called from several goroutines.
+func (b *Broker) Intercept(fn func(master string, req *remoting.Command) Verdict) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.intercept = fn
+}
+
+// Trim removes the records below an offset, as retention does.
+func (b *Broker) Trim(topic, master string, queue int, below int64) {
+	b.master(master).trim(topic, queue, below)
+}
+
+// Cut removes the records from an offset on, as a power loss does: the offsets are given out again.
+func (b *Broker) Cut(topic, master string, queue int, from int64) {
+	b.master(master).cut(topic, queue, from)
+}
+
+func (b *Broker) master(name string) *master {
+	i := slices.IndexFunc(b.masters, func(m *master) bool { return m.name == name })
+	if i < 0 {
+		panic("rmqtest: no master " + name)
+	}
+	return b.masters[i]
+}
+
+// nameServer answers for the name server.
+func (b *Broker) nameServer(_ *peer, req *remoting.Command) *remoting.Command {
+	switch req.Code {
+	case remoting.RouteByTopic:
+		return b.route(req.Field("topic"))
+	case remoting.ClusterInfo:
+		return b.clusterInfo()
+	case remoting.DeleteTopicNamesrv:
+		return &remoting.Command{}
+	}
+	return unsupported(req)
+}
+
+func unsupported(req *remoting.Command) *remoting.Command {
+	return &remoting.Command{Code: remoting.CodeNotSupported, Remark: fmt.Sprintf("request type %d not supported", req.Code)}
+}
+
+// route shows broker ids as unquoted keys, as the real one does.
+func (b *Broker) route(topic string) *remoting.Command {
+	var queues, brokers []string
+	for _, m := range b.masters {
+		n, ok := m.queueCount(topic)
+		if !ok {
+			continue
+		}
+		queues = append(queues, fmt.Sprintf(`{"brokerName":%q,"perm":6,"readQueueNums":%d,"topicSysFlag":0,"writeQueueNums":%d}`, m.name, n, n))
+		brokers = append(brokers, m.data())
+	}
+	if queues == nil {
+		return &remoting.Command{Code: remoting.TopicNotExist, Remark: "No topic route info in name server for the topic: " + topic}
+	}
+	return &remoting.Command{Body: fmt.Appendf(nil, `{"brokerDatas":[%s],"filterServerTable":{},"queueDatas":[%s]}`,
+		strings.Join(brokers, ","), strings.Join(queues, ","))}
+}
+
+func (b *Broker) clusterInfo() *remoting.Command {
+	var brokers, names []string
+	for _, m := range b.masters {
+		if m.server.running() {
+			brokers = append(brokers, fmt.Sprintf("%q:%s", m.name, m.data()))
+			names = append(names, fmt.Sprintf("%q", m.name))
+		}
+	}
+	return &remoting.Command{Body: fmt.Appendf(nil, `{"brokerAddrTable":{%s},"clusterAddrTable":{"DefaultCluster":[%s]}}`,
+		strings.Join(brokers, ","), strings.Join(names, ","))}
+}
+
+// judge applies the access check and the interceptor.
+func (b *Broker) judge(master string, req *remoting.Command) (Verdict, *remoting.Command) {
+	if b.accessKey != "" {
+		switch {
+		case req.Field(remoting.FieldAccessKey) == "":
+			return Verdict{}, &remoting.Command{Code: remoting.NoPermission, Remark: "username cannot be null."}
+		case req.Field(remoting.FieldAccessKey) != b.accessKey,
+			req.Field(remoting.FieldSignature) != remoting.Signature(b.secretKey, slices.Clone(req.Fields), req.Body):
+			return Verdict{}, &remoting.Command{Code: remoting.NoPermission, Remark: "check signature failed."}
+		}
+	}
+	b.mu.Lock()
+	fn := b.intercept
+	b.mu.Unlock()
+	if fn == nil {
+		return Verdict{}, nil
+	}
+	v := fn(master, req)
+	if v.Refuse != 0 {
+		return v, &remoting.Command{Code: v.Refuse, Remark: "refused by the test"}
+	}
+	return v, nil
+}

@@ -1,0 +1,232 @@
+package rmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+)
+
+// readAtOnce is how many records a log asks for; brokers give fewer by their own limits.
+const readAtOnce = 256
+
+// Log is a totally ordered log: a topic of one queue on one broker, read from its master. It is safe for concurrent use.
+type Log struct {
+	c *Client
+	q Queue
+}
+
+// Log uses a queue as a log. EnsureLogTopic gives the queue.
+func (c *Client) Log(q Queue) *Log { return &Log{c: c, q: q} }
+
+// shape verifies that the route still is this one queue.
+func (l *Log) shape(ctx context.Context) error {
+	r, err := l.c.routes.get(ctx, l.c, l.q.Topic)
+	if err != nil {
+		return err
+	}
+	if err := logShape(l.q.Topic, r); err != nil {
+		return err
+	}
+	if r.queues[0] != l.q {
+		return fmt.Errorf("%w: topic %s is now %s and was %s", ErrTopicShape, l.q.Topic, r.queues[0], l.q)
+	}
+	return nil
+}
+
+// Append stores the entries as one batch, in order, within the client's SendTimeout, and returns the first one's offset;
+// the others follow it without gaps. Their Offset and StoredAt are ignored. After an error the batch may have been
+// stored all the same.
+func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err error) {
+	if len(entries) == 0 {
+		return 0, errors.New("appending to a log: no entries")
+	}
+	if err := l.shape(ctx); err != nil {
+		return 0, fmt.Errorf("appending to %s: %w", l.q.Topic, err)
+	}
+	var wire []byte
+	var keys [1]Property
+	for i := range entries {
+		properties := keys[:0]
+		if entries[i].Key != "" {
+			properties = append(properties, Property{Name: propertyKeys, Value: entries[i].Key})
+		}
+		if wire, err = encodeMember(wire, properties, entries[i].Value, &l.c.ids); err != nil {
+			return 0, fmt.Errorf("appending to %s: entry %d (key %q): %w", l.q.Topic, i, entries[i].Key, err)
+		}
+	}
+	if first, err = l.c.send(ctx, l.q, forAppend, outgoing{members: wire, n: len(entries)}); err != nil {
+		return 0, fmt.Errorf("appending to %s: %w", l.q.Topic, err)
+	}
+	return first, nil
+}
+
+// Bounds are the log's first offset and the one after its last record.
+func (l *Log) Bounds(ctx context.Context) (min, max int64, err error) {
+	return l.c.offsets(ctx, l.q, forAppend)
+}
+
+// holds is nil if the log holds the offset or ends there, and ErrTruncated if it does not.
+func (l *Log) holds(ctx context.Context, offset int64) error {
+	return l.c.holds(ctx, l.q, offset, forAppend)
+}
+
+func (c *Client) holds(ctx context.Context, q Queue, offset int64, purpose string) error {
+	wait := backoff{first: 10 * time.Millisecond, last: 100 * time.Millisecond}
+	for asked := time.Now(); ; {
+		min, max, err := c.offsets(ctx, q, purpose)
+		switch {
+		case err != nil:
+			return err
+		case offset < min || offset > max && time.Since(asked) > indexLag:
+			return fmt.Errorf("%w: %d of %s, which is from %d to %d", ErrTruncated, offset, q, min, max)
+		case offset <= max:
+			return nil
+		}
+		if err := wait.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Read calls fn with each record from offset from to the end as it was at the call, and returns where it stopped: where
+// to go on after an error, temporary ones included. fn's error is returned as it is. Compaction leaves gaps.
+func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next int64, err error) {
+	if err := l.shape(ctx); err != nil {
+		return from, fmt.Errorf("reading %s: %w", l.q.Topic, err)
+	}
+	if err := l.holds(ctx, from); err != nil {
+		return from, fmt.Errorf("reading %s: %w", l.q.Topic, err)
+	}
+	_, end, err := l.Bounds(ctx)
+	if err != nil {
+		return from, fmt.Errorf("reading %s: %w", l.q.Topic, err)
+	}
+	wait := backoff{first: 5 * time.Millisecond, last: 200 * time.Millisecond}
+	for next = from; next < end; {
+		p, err := l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: next, max: readAtOnce, purpose: forTail})
+		if err != nil {
+			return next, err
+		}
+		if p.code == remoting.Success {
+			wait.reset()
+			if next, err = deliver(p, next, end, fn); err != nil {
+				return next, err
+			}
+			continue
+		}
+		if p.code == remoting.PullOffsetMoved {
+			if err := l.holds(ctx, next); err != nil {
+				return next, fmt.Errorf("reading %s: %w", l.q.Topic, err)
+			}
+		}
+		if err := wait.wait(ctx); err != nil {
+			return next, err
+		}
+	}
+	return next, nil
+}
+
+// deliver hands on what was pulled below end and returns where to go on.
+func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
+	for i := range p.messages {
+		m := &p.messages[i]
+		if m.Offset < next {
+			continue
+		}
+		if m.Offset >= end {
+			return end, nil
+		}
+		key, _ := m.Property(propertyKeys)
+		if err := fn(Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt}); err != nil {
+			return next, err
+		}
+		next = m.NextOffset
+	}
+	return min(max(next, p.next), end), nil
+}
+
+// Tail calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not to
+// hold the offset (ErrTruncated), or it is no longer one queue on one broker (ErrTopicShape). Anything else, such as a
+// broker that restarts or moves, it outlives.
+func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error {
+	t := tailing{Log: l, next: from, fn: fn, wait: backoff{first: 20 * time.Millisecond, last: time.Second}}
+	for {
+		err := t.step(ctx)
+		switch {
+		case t.failed != nil:
+			return t.failed
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			t.recovered()
+			continue
+		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrClosed):
+			return fmt.Errorf("tailing %s: %w", l.q.Topic, err)
+		}
+		t.struggling(err)
+		if err := t.wait.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// tailing is one Tail on its way.
+type tailing struct {
+	*Log
+	next   int64
+	fn     func(Entry) error
+	failed error // fn's
+	wait   backoff
+	down   string // the error that was logged last
+}
+
+// noEnd is an end that no log reaches.
+const noEnd = 1<<63 - 1
+
+var errNothing = errors.New("the broker gave nothing though the log holds the offset")
+
+func (t *tailing) step(ctx context.Context) error {
+	if err := t.shape(ctx); err != nil {
+		return err
+	}
+	p, err := t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forTail})
+	if errors.Is(err, ErrTopicNotFound) && errors.As(err, new(*BrokerError)) {
+		return fmt.Errorf("%w: its broker no longer has it: %w", ErrTopicShape, err)
+	}
+	if err != nil {
+		return err
+	}
+	switch p.code {
+	case remoting.Success:
+		t.next, t.failed = deliver(p, t.next, noEnd, t.fn)
+		return nil
+	case remoting.PullNotFound:
+		if p.max < t.next { // the end is behind us: only records that are not in the index yet excuse it
+			return t.holds(ctx, t.next)
+		}
+		return nil
+	}
+	// A corrected offset is never followed blindly: what lies between would be lost in silence.
+	if err := t.holds(ctx, t.next); err != nil {
+		return err
+	}
+	return errNothing
+}
+
+func (t *tailing) struggling(err error) {
+	if s := err.Error(); s != t.down {
+		t.down = s
+		t.c.log.Info("Trying again to read log", "topic", t.q.Topic, "offset", t.next, "err", s)
+	}
+}
+
+func (t *tailing) recovered() {
+	t.wait.reset()
+	if t.down != "" {
+		t.down = ""
+		t.c.log.Info("Reading log again", "topic", t.q.Topic, "offset", t.next)
+	}
+}

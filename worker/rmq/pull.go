@@ -1,0 +1,144 @@
+package rmq
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+)
+
+// suspend is how long a broker holds a pull that finds nothing new.
+const suspend = 15 * time.Second
+
+// logGroup reads logs: brokers have this group from the start, so nothing needs to be created.
+const logGroup = "TOOLS_CONSUMER"
+
+// indexLag is how long after its answer a stored record may be missing from the queue's index: until then an offset past
+// the end is no proof of a loss.
+const indexLag = time.Second
+
+// Bits of a pull's sysFlag.
+const (
+	pullSuspend      = 2
+	pullSubscription = 4
+)
+
+// pullRequest asks for up to max messages from offset on. With hold, the broker waits for new ones.
+type pullRequest struct {
+	queue   Queue
+	group   string // as on the wire
+	offset  int64
+	max     int
+	hold    bool
+	purpose string
+}
+
+// pulled is an answer: code is Success, PullNotFound, PullRetryAtOnce or PullOffsetMoved.
+type pulled struct {
+	code           int
+	next, min, max int64
+	messages       []Received
+	bytes          int
+}
+
+func (c *Client) pull(ctx context.Context, p pullRequest) (pulled, error) {
+	flags, held, timeout := pullSubscription, "0", c.cfg.CallTimeout
+	if p.hold {
+		flags, held, timeout = pullSubscription|pullSuspend, strconv.FormatInt(suspend.Milliseconds(), 10), suspend+c.cfg.CallTimeout
+	}
+	r := request{
+		op: "pulling", purpose: p.purpose, timeout: timeout,
+		accept: []int{remoting.PullNotFound, remoting.PullRetryAtOnce, remoting.PullOffsetMoved},
+		cmd: remoting.Command{Code: remoting.PullMessage, Fields: c.queueFields(p.queue,
+			remoting.Field{Name: "consumerGroup", Value: p.group},
+			remoting.Field{Name: "queueOffset", Value: strconv.FormatInt(p.offset, 10)},
+			remoting.Field{Name: "maxMsgNums", Value: strconv.Itoa(p.max)},
+			remoting.Field{Name: "sysFlag", Value: strconv.Itoa(flags)},
+			remoting.Field{Name: "commitOffset", Value: "0"},
+			remoting.Field{Name: "suspendTimeoutMillis", Value: held},
+			remoting.Field{Name: "subscription", Value: "*"},
+			remoting.Field{Name: "subVersion", Value: "0"},
+			remoting.Field{Name: "expressionType", Value: "TAG"})},
+	}
+	resp, err := c.onQueue(ctx, p.queue, &r)
+	if err != nil {
+		return pulled{}, fmt.Errorf("reading %s: %w", p.queue, err)
+	}
+	out, err := decodePull(p.queue, resp)
+	if err != nil {
+		return pulled{}, fmt.Errorf("reading %s at %d: %w", p.queue, p.offset, err)
+	}
+	return out, nil
+}
+
+func decodePull(q Queue, resp *remoting.Command) (out pulled, err error) {
+	out.code, out.bytes = resp.Code, len(resp.Body)
+	for _, f := range [...]struct {
+		name string
+		to   *int64
+	}{{"nextBeginOffset", &out.next}, {"minOffset", &out.min}, {"maxOffset", &out.max}} {
+		if *f.to, err = resp.Int(f.name); err != nil {
+			return out, err
+		}
+	}
+	if resp.Code == remoting.Success {
+		out.messages, err = decodeMessages(q, resp.Body)
+	}
+	return out, err
+}
+
+// smallestStored is less than any stored message takes; it bounds the guess of how many there are.
+const smallestStored = 91
+
+// decodeMessages decodes a pull's body. Bodies point into it, and all properties share one slab.
+func decodeMessages(q Queue, stored []byte) ([]Received, error) {
+	first, _, err := remoting.NextMessage(stored)
+	if err != nil {
+		return nil, err
+	}
+	size := max(smallestStored, len(first.Body)+len(first.Properties)+smallestStored)
+	guess := len(stored)/size + 1
+	out := make([]Received, 0, guess)
+	slab := make([]Property, 0, guess*remoting.CountProperties(first.Properties))
+	for len(stored) > 0 {
+		var m remoting.Message
+		if m, stored, err = remoting.NextMessage(stored); err != nil {
+			return nil, err
+		}
+		body, err := m.Plain()
+		if err != nil {
+			return nil, err
+		}
+		if need := remoting.CountProperties(m.Properties); cap(slab)-len(slab) < need {
+			slab = make([]Property, 0, max(need, cap(slab)))
+		}
+		from := len(slab)
+		slab = appendProperties(slab, m.Properties)
+		out = append(out, Received{
+			Queue: q, Offset: m.Offset, NextOffset: m.Offset + 1, Body: body,
+			Properties: slab[from:len(slab):len(slab)],
+			BornAt:     time.UnixMilli(m.Born), StoredAt: time.UnixMilli(m.Stored),
+		})
+	}
+	return out, nil
+}
+
+// appendProperties parses properties in wire form; what has no name is left out.
+func appendProperties(dst []Property, wire []byte) []Property {
+	text := string(wire)
+	for len(text) > 0 {
+		end := len(text)
+		next := end
+		if i := strings.IndexByte(text, remoting.PropertyEnd); i >= 0 {
+			end, next = i, i+1
+		}
+		if i := strings.IndexByte(text[:end], remoting.NameEnd); i > 0 {
+			dst = append(dst, Property{Name: text[:i], Value: text[i+1 : end]})
+		}
+		text = text[next:]
+	}
+	return dst
+}

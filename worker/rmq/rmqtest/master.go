@@ -1,0 +1,243 @@
+package rmqtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+)
+
+// master is one master broker with its data.
+type master struct {
+	b      *Broker
+	name   string
+	server *server
+
+	mu      sync.Mutex
+	topics  map[string]*topic
+	groups  map[string]json.RawMessage
+	commits map[commitKey]int64
+	members map[*peer]member
+}
+
+type topic struct {
+	compact bool
+	queues  []*queue
+}
+
+type commitKey struct {
+	group, topic string
+	queue        int
+}
+
+// member is what a client said in its heartbeat.
+type member struct {
+	id     string
+	groups []string
+}
+
+func newMaster(b *Broker, name string) *master {
+	m := &master{
+		b: b, name: name, topics: map[string]*topic{}, groups: map[string]json.RawMessage{},
+		commits: map[commitKey]int64{}, members: map[*peer]member{},
+	}
+	m.server = &server{handle: m.handle}
+	return m
+}
+
+func (m *master) data() string {
+	return fmt.Sprintf(`{"brokerAddrs":{0:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`, m.server.addr, m.name)
+}
+
+func (m *master) queueCount(name string) (int, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.topics[name]
+	if t == nil {
+		return 0, false
+	}
+	return len(t.queues), true
+}
+
+func (m *master) handle(p *peer, req *remoting.Command) *remoting.Command {
+	v, refusal := m.b.judge(m.name, req)
+	if refusal != nil || v.Hang {
+		return refusal
+	}
+	resp := m.carryOut(p, req)
+	if v.Swallow {
+		return nil
+	}
+	return resp
+}
+
+func (m *master) carryOut(p *peer, req *remoting.Command) *remoting.Command {
+	switch req.Code {
+	case remoting.SendMessageV2, remoting.SendBatch:
+		return m.store(req)
+	case remoting.PullMessage:
+		return m.pull(p, req)
+	case remoting.MinOffset, remoting.MaxOffset, remoting.SearchOffset:
+		return m.offset(req)
+	case remoting.QueryConsumerOffset:
+		return m.committed(req)
+	case remoting.CommitOffset:
+		return m.commit(req)
+	case remoting.CreateTopic:
+		return m.createTopic(req)
+	case remoting.DeleteTopicBroker:
+		return m.deleteTopic(req)
+	case remoting.AllGroups:
+		return m.allGroups()
+	case remoting.CreateGroup:
+		return m.createGroup(req)
+	case remoting.Heartbeat:
+		return m.heartbeat(p, req)
+	case remoting.ConsumerList:
+		return m.consumers(req)
+	}
+	return unsupported(req)
+}
+
+func (m *master) createTopic(req *remoting.Command) *remoting.Command {
+	n, err := strconv.Atoi(req.Field("readQueueNums"))
+	name := req.Field("topic")
+	if err != nil || n < 1 || name == "" {
+		return &remoting.Command{Code: remoting.SystemError, Remark: "The specified topic is wrong."}
+	}
+	compact := strings.Contains(req.Field("attributes"), "+cleanup.policy=COMPACTION")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.topics[name]
+	if t == nil {
+		t = &topic{compact: compact}
+		m.topics[name] = t
+	} else if compact {
+		return &remoting.Command{Code: remoting.SystemError, Remark: "attempt to update an unchangeable attribute. key: cleanup.policy"}
+	}
+	for id := len(t.queues); id < n; id++ {
+		t.queues = append(t.queues, &queue{changed: make(chan struct{})})
+	}
+	t.queues = t.queues[:n]
+	return &remoting.Command{Remark: "not set any response code"}
+}
+
+func (m *master) deleteTopic(req *remoting.Command) *remoting.Command {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t := m.topics[req.Field("topic")]; t != nil {
+		for _, q := range t.queues {
+			q.wake()
+		}
+	}
+	delete(m.topics, req.Field("topic"))
+	return &remoting.Command{}
+}
+
+func (m *master) allGroups() *remoting.Command {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	body, err := json.Marshal(map[string]any{"subscriptionGroupTable": m.groups})
+	if err != nil {
+		return &remoting.Command{Code: remoting.SystemError, Remark: err.Error()}
+	}
+	return &remoting.Command{Body: body}
+}
+
+func (m *master) createGroup(req *remoting.Command) *remoting.Command {
+	var g struct {
+		GroupName string `json:"groupName"`
+	}
+	if err := json.Unmarshal(req.Body, &g); err != nil || g.GroupName == "" {
+		return &remoting.Command{Code: remoting.SystemError, Remark: "bad group config"}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.groups[g.GroupName] = slices.Clone(req.Body)
+	return &remoting.Command{}
+}
+
+// heartbeat registers the client and tells the others, as the real broker does.
+func (m *master) heartbeat(p *peer, req *remoting.Command) *remoting.Command {
+	var hb struct {
+		ClientID  string `json:"clientID"`
+		Consumers []struct {
+			GroupName string `json:"groupName"`
+		} `json:"consumerDataSet"`
+	}
+	if err := json.Unmarshal(req.Body, &hb); err != nil {
+		return &remoting.Command{Code: remoting.SystemError, Remark: err.Error()}
+	}
+	who := member{id: hb.ClientID}
+	for _, c := range hb.Consumers {
+		who.groups = append(who.groups, c.GroupName)
+	}
+	m.mu.Lock()
+	m.members[p] = who
+	m.mu.Unlock()
+	for _, o := range m.server.others(p) {
+		p.later(func() {
+			o.write(&remoting.Command{Code: remoting.NotifyConsumerIDs, Flag: remoting.FlagOneWay})
+		})
+	}
+	return &remoting.Command{}
+}
+
+func (m *master) consumers(req *remoting.Command) *remoting.Command {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for p, who := range m.members {
+		if p.gone.Err() != nil {
+			delete(m.members, p)
+		} else if slices.Contains(who.groups, req.Field("consumerGroup")) {
+			ids = append(ids, who.id)
+		}
+	}
+	if ids == nil {
+		return &remoting.Command{Code: remoting.SystemError, Remark: "no consumer for this group, " + req.Field("consumerGroup")}
+	}
+	body, err := json.Marshal(map[string]any{"consumerIdList": ids})
+	if err != nil {
+		return &remoting.Command{Code: remoting.SystemError, Remark: err.Error()}
+	}
+	return &remoting.Command{Body: body}
+}
+
+func (m *master) commit(req *remoting.Command) *remoting.Command {
+	id, err1 := req.Int("queueId")
+	offset, err2 := req.Int("commitOffset")
+	if err1 != nil || err2 != nil {
+		return &remoting.Command{Code: remoting.SystemError, Remark: "bad commit"}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.topics[req.Field("topic")] == nil {
+		return &remoting.Command{Code: remoting.TopicNotExist, Remark: "Topic " + req.Field("topic") + " not exist!"}
+	}
+	m.commits[commitKey{req.Field("consumerGroup"), req.Field("topic"), int(id)}] = offset
+	return &remoting.Command{}
+}
+
+// committed answers 0 for a group that never committed while the queue starts at 0, unless told not to.
+func (m *master) committed(req *remoting.Command) *remoting.Command {
+	q, id, refusal := m.queue(req)
+	if refusal != nil {
+		return refusal
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	offset, ok := m.commits[commitKey{req.Field("consumerGroup"), req.Field("topic"), id}]
+	if !ok && (q.min > 0 || req.Field("setZeroIfNotFound") == "false") {
+		return &remoting.Command{Code: remoting.QueryNotFound, Remark: "Not found, maybe this group consumer boot first"}
+	}
+	return offsetAnswer(offset)
+}
+
+func offsetAnswer(offset int64) *remoting.Command {
+	return &remoting.Command{Fields: []remoting.Field{{Name: "offset", Value: strconv.FormatInt(offset, 10)}}}
+}

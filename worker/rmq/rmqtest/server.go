@@ -1,0 +1,178 @@
+package rmqtest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+// answerTimeout bounds writing an answer to a client that does not read.
+const answerTimeout = 10 * time.Second
+
+// handler carries out a request. A nil answer is none: the handler answers later by p.answer, or never.
+type handler func(p *peer, req *remoting.Command) *remoting.Command
+
+// server is one process of the cluster: the name server or a master. It can be stopped and started again on its address.
+type server struct {
+	addr   string
+	handle handler
+
+	mu       sync.Mutex
+	up       bool
+	listener net.Listener // nil: pipes only
+	peers    map[*peer]struct{}
+	group    *service.Group
+}
+
+// peer is one connected client.
+type peer struct {
+	nc     net.Conn
+	server *server
+	gone   context.Context // ends with the connection
+	cancel context.CancelFunc
+	mu     sync.Mutex // held while writing
+}
+
+// start listens on the address of before, or on a free one. Over pipes it listens nowhere.
+func (s *server) start(pipes bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.up {
+		return nil
+	}
+	s.group, s.peers = &service.Group{}, map[*peer]struct{}{}
+	if !pipes {
+		addr := s.addr
+		if addr == "" {
+			addr = "127.0.0.1:0"
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listening: %w", err)
+		}
+		s.addr, s.listener = l.Addr().String(), l
+		s.group.Go(func() { s.accept(l) })
+	}
+	s.up = true
+	return nil
+}
+
+func (s *server) accept(l net.Listener) {
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if !s.serve(nc) {
+			nc.Close()
+		}
+	}
+}
+
+// serve answers a client until it goes. It says false when the server is down.
+func (s *server) serve(nc net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.up {
+		return false
+	}
+	p := &peer{nc: nc, server: s}
+	p.gone, p.cancel = context.WithCancel(context.Background())
+	s.peers[p] = struct{}{}
+	s.group.Go(p.read)
+	return true
+}
+
+// stop breaks all connections, as a killed process does.
+func (s *server) stop() {
+	s.mu.Lock()
+	if !s.up {
+		s.mu.Unlock()
+		return
+	}
+	s.up = false
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	for p := range s.peers {
+		p.cancel()
+		p.nc.Close()
+	}
+	group := s.group
+	s.mu.Unlock()
+	group.Wait()
+}
+
+func (s *server) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up
+}
+
+// others are the peers besides p.
+func (s *server) others(p *peer) []*peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*peer
+	for o := range s.peers {
+		if o != p {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (p *peer) read() {
+	defer func() {
+		p.cancel()
+		p.nc.Close()
+		p.server.mu.Lock()
+		delete(p.server.peers, p)
+		p.server.mu.Unlock()
+	}()
+	r := bufio.NewReaderSize(p.nc, 64<<10)
+	for {
+		req, err := remoting.ReadFrame(r)
+		if err != nil {
+			return
+		}
+		if req.Flag&remoting.FlagResponse != 0 {
+			continue
+		}
+		if resp := p.server.handle(p, req); resp != nil {
+			p.answer(req, resp)
+		}
+	}
+}
+
+// later runs fn beside the reading of further requests.
+func (p *peer) later(fn func()) {
+	p.server.mu.Lock()
+	defer p.server.mu.Unlock()
+	if p.server.up {
+		p.server.group.Go(fn)
+	}
+}
+
+func (p *peer) answer(req, resp *remoting.Command) {
+	resp.Opaque, resp.Flag = req.Opaque, remoting.FlagResponse
+	p.write(resp)
+}
+
+func (p *peer) write(c *remoting.Command) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.nc.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return
+	}
+	frame := net.Buffers{c.AppendHead(nil), c.Body}
+	if _, err := frame.WriteTo(p.nc); err != nil {
+		p.nc.Close()
+	}
+}

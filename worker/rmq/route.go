@@ -1,0 +1,269 @@
+package rmq
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+)
+
+// routeTTL is how long a route is used before it is looked up again behind its users' backs.
+const routeTTL = 30 * time.Second
+
+// Permission bits of a topic on a broker.
+const (
+	permWrite = 2
+	permRead  = 4
+)
+
+// masterID is the broker id of a master.
+const masterID = "0"
+
+// nameServers tries the one that answered last first.
+type nameServers struct {
+	addrs []string
+	mu    sync.Mutex
+	first int
+}
+
+// call asks one name server after the other until one answers. A name server that was restarted knows no topics for a
+// while, so a "no such topic" is believed only if none knows better.
+func (n *nameServers) call(ctx context.Context, c *Client, r request) (*remoting.Command, error) {
+	n.mu.Lock()
+	first := n.first
+	n.mu.Unlock()
+	var failed, missing error
+	for i := range n.addrs {
+		at := (first + i) % len(n.addrs)
+		attempt := r
+		attempt.addr = n.addrs[at]
+		resp, err := c.call(ctx, &attempt)
+		if err == nil {
+			n.mu.Lock()
+			n.first = at
+			n.mu.Unlock()
+			return resp, nil
+		}
+		if errors.Is(err, ErrClosed) || ctx.Err() != nil {
+			return nil, err
+		}
+		if errors.Is(err, ErrTopicNotFound) {
+			missing = err
+		} else {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if missing != nil {
+		return nil, missing
+	}
+	return nil, failed
+}
+
+// route is what the name server knows of a topic. It is immutable.
+type route struct {
+	queues   []Queue           // readable, sorted by (broker, id)
+	writable []Queue           // sorted by (broker, id)
+	addrs    map[string]string // of the masters, by broker name
+	fetched  time.Time
+}
+
+type routeBody struct {
+	QueueDatas []struct {
+		BrokerName     string `json:"brokerName"`
+		ReadQueueNums  int    `json:"readQueueNums"`
+		WriteQueueNums int    `json:"writeQueueNums"`
+		Perm           int    `json:"perm"`
+	} `json:"queueDatas"`
+	BrokerDatas []brokerData `json:"brokerDatas"`
+}
+
+type brokerData struct {
+	Cluster     string            `json:"cluster"`
+	BrokerName  string            `json:"brokerName"`
+	BrokerAddrs map[string]string `json:"brokerAddrs"`
+}
+
+// maxQueues is more than any broker has of one topic; it keeps a mad route from filling the memory.
+const maxQueues = 1 << 16
+
+func parseRoute(topic string, body []byte) (*route, error) {
+	var b routeBody
+	if err := remoting.UnmarshalBody(body, &b); err != nil {
+		return nil, fmt.Errorf("reading the route of topic %s: %w", topic, err)
+	}
+	r := &route{addrs: map[string]string{}, fetched: time.Now()}
+	for _, d := range b.BrokerDatas {
+		if addr := d.BrokerAddrs[masterID]; addr != "" {
+			r.addrs[d.BrokerName] = addr
+		}
+	}
+	for _, d := range b.QueueDatas {
+		if d.Perm&permRead != 0 {
+			r.queues = appendQueues(r.queues, topic, d.BrokerName, d.ReadQueueNums)
+		}
+		if d.Perm&permWrite != 0 {
+			r.writable = appendQueues(r.writable, topic, d.BrokerName, d.WriteQueueNums)
+		}
+	}
+	slices.SortFunc(r.queues, compareQueues)
+	slices.SortFunc(r.writable, compareQueues)
+	return r, nil
+}
+
+func appendQueues(qs []Queue, topic, broker string, n int) []Queue {
+	for id := range min(n, maxQueues) {
+		qs = append(qs, Queue{Topic: topic, Broker: broker, ID: id})
+	}
+	return qs
+}
+
+func compareQueues(a, b Queue) int {
+	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Broker, b.Broker), cmp.Compare(a.ID, b.ID))
+}
+
+// fetchRoute asks a name server.
+func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
+	resp, err := c.names.call(ctx, c, request{
+		op: "looking up topic " + topic,
+		cmd: remoting.Command{Code: remoting.RouteByTopic, Fields: []remoting.Field{
+			{Name: "topic", Value: c.onWire(topic)}, {Name: "acceptStandardJsonOnly", Value: "true"},
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return parseRoute(topic, resp.Body)
+}
+
+// routeCache keeps routes. An old one is better than none: brokers are dropped from the name server while they restart.
+type routeCache struct {
+	mu     sync.Mutex
+	topics map[string]*routeEntry
+}
+
+type routeEntry struct {
+	route    *route
+	suspect  bool          // look it up before the next use
+	fetching chan struct{} // closed when the lookup that runs has ended; nil when none runs
+	err      error         // of the last lookup
+}
+
+// get gives the route of a topic. It waits for a lookup only when there is no route yet or the last use failed, and falls
+// back on the route it has.
+func (rc *routeCache) get(ctx context.Context, c *Client, topic string) (*route, error) {
+	rc.mu.Lock()
+	e := rc.topics[topic]
+	if e == nil {
+		e = &routeEntry{}
+		rc.topics[topic] = e
+	}
+	known := e.route
+	if known != nil && !e.suspect && time.Since(known.fetched) < routeTTL {
+		rc.mu.Unlock()
+		return known, nil
+	}
+	if e.fetching == nil {
+		done := make(chan struct{})
+		if !c.background(func(ctx context.Context) { rc.fetch(ctx, c, topic, e); close(done) }) {
+			rc.mu.Unlock()
+			return nil, ErrClosed
+		}
+		e.fetching = done
+	}
+	wait := known == nil || e.suspect
+	fetching := e.fetching
+	rc.mu.Unlock()
+	if !wait {
+		return known, nil
+	}
+	select {
+	case <-fetching:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	if e.route != nil {
+		return e.route, nil
+	}
+	return nil, e.err
+}
+
+// fetch looks a route up and keeps the result.
+func (rc *routeCache) fetch(ctx context.Context, c *Client, topic string, e *routeEntry) {
+	r, err := c.fetchRoute(ctx, topic)
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	e.fetching, e.err, e.suspect = nil, err, false
+	switch {
+	case err == nil:
+		e.route = r
+	case e.route != nil: // keep it, and ask again after a while
+		old := *e.route
+		old.fetched = time.Now()
+		e.route = &old
+	default:
+		delete(rc.topics, topic)
+	}
+}
+
+// put keeps a route that was looked up by the way.
+func (rc *routeCache) put(topic string, r *route) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	e := rc.topics[topic]
+	if e == nil {
+		e = &routeEntry{}
+		rc.topics[topic] = e
+	}
+	e.route, e.suspect = r, false
+}
+
+// suspect makes the next get look the route up.
+func (rc *routeCache) suspect(topic string) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	if e := rc.topics[topic]; e != nil {
+		e.suspect = true
+	}
+}
+
+// Route looks up the topic's queues, sorted by (broker, id). Without any it fails with ErrTopicNotFound.
+func (c *Client) Route(ctx context.Context, topic string) ([]Queue, error) {
+	r, err := c.fetchRoute(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	c.routes.put(topic, r)
+	if len(r.queues) == 0 {
+		return nil, fmt.Errorf("looking up topic %s: no readable queue: %w", topic, ErrTopicNotFound)
+	}
+	return slices.Clone(r.queues), nil
+}
+
+// Brokers lists the masters, sorted by name.
+func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
+	resp, err := c.names.call(ctx, c, request{op: "listing brokers", cmd: remoting.Command{Code: remoting.ClusterInfo}})
+	if err != nil {
+		return nil, err
+	}
+	var body struct {
+		BrokerAddrTable map[string]brokerData `json:"brokerAddrTable"`
+	}
+	if err := remoting.UnmarshalBody(resp.Body, &body); err != nil {
+		return nil, fmt.Errorf("listing brokers: %w", err)
+	}
+	var out []Broker
+	for name, b := range body.BrokerAddrTable {
+		if addr := b.BrokerAddrs[masterID]; addr != "" {
+			out = append(out, Broker{Cluster: b.Cluster, Name: name, Addr: addr})
+		}
+	}
+	slices.SortFunc(out, func(a, b Broker) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}

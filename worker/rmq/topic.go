@@ -1,0 +1,183 @@
+package rmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+)
+
+// maxTopicName is the brokers' limit.
+const maxTopicName = 127
+
+var topicName = regexp.MustCompile(`^[%|a-zA-Z0-9_-]+$`)
+
+// How long a topic that was just created is looked for.
+const (
+	shownWithin = 10 * time.Second
+	shownPause  = 50 * time.Millisecond
+)
+
+// TopicSpec is the shape of a topic to create.
+type TopicSpec struct {
+	// Queues is how many each broker gets; at least 1.
+	Queues int
+	// Broker is the only one that gets the topic; "": all masters do.
+	Broker string
+	// Compact keeps the last record of each key for ever, on brokers that know it (5.1 and newer); others ignore it.
+	Compact bool
+}
+
+// EnsureTopic returns the queues of a topic and creates it first if no broker serves it. A topic that is there stays as
+// it is, whatever spec says. It returns once the name server shows the topic.
+func (c *Client) EnsureTopic(ctx context.Context, topic string, spec TopicSpec) ([]Queue, error) {
+	queues, err := c.Route(ctx, topic)
+	if err == nil || !errors.Is(err, ErrTopicNotFound) {
+		return queues, err
+	}
+	if len(topic) > maxTopicName || !topicName.MatchString(topic) {
+		return nil, fmt.Errorf("creating topic %q: want at most %d letters, digits, and the characters %%|_-", topic, maxTopicName)
+	}
+	if spec.Queues < 1 {
+		return nil, fmt.Errorf("creating topic %s: want at least 1 queue, not %d", topic, spec.Queues)
+	}
+	brokers, err := c.targets(ctx, topic, spec.Broker)
+	if err != nil {
+		return nil, err
+	}
+	c.log.V(1).Info("Creating topic", "topic", topic, "queues", spec.Queues, "brokers", len(brokers), "compact", spec.Compact)
+	var failed error
+	for _, b := range brokers {
+		if err := c.createTopic(ctx, b, topic, spec); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil { // it may have failed because somebody else was faster
+		if queues, err := c.Route(ctx, topic); err == nil && len(queues) >= spec.Queues*len(brokers) {
+			return queues, nil
+		}
+		return nil, failed
+	}
+	return c.shown(ctx, topic, spec.Queues*len(brokers))
+}
+
+// targets are the brokers to create a topic on.
+func (c *Client) targets(ctx context.Context, topic, broker string) ([]Broker, error) {
+	brokers, err := c.Brokers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("creating topic %s: %w", topic, err)
+	}
+	if len(brokers) == 0 {
+		return nil, fmt.Errorf("creating topic %s: no master broker is registered with the name server: %w", topic, ErrUnreachable)
+	}
+	if broker == "" {
+		return brokers, nil
+	}
+	names := make([]string, len(brokers))
+	for i, b := range brokers {
+		if b.Name == broker {
+			return brokers[i : i+1], nil
+		}
+		names[i] = b.Name
+	}
+	return nil, fmt.Errorf("creating topic %s: broker %q %w: the name server knows %q", topic, broker, ErrUnreachable, names)
+}
+
+func (c *Client) createTopic(ctx context.Context, b Broker, topic string, spec TopicSpec) error {
+	n := strconv.Itoa(spec.Queues)
+	fields := []remoting.Field{
+		{Name: "topic", Value: c.onWire(topic)},
+		{Name: "defaultTopic", Value: "TBW102"},
+		{Name: "readQueueNums", Value: n},
+		{Name: "writeQueueNums", Value: n},
+		{Name: "perm", Value: strconv.Itoa(permRead | permWrite)},
+		{Name: "topicFilterType", Value: "SINGLE_TAG"},
+		{Name: "topicSysFlag", Value: "0"},
+		{Name: "order", Value: "false"},
+		{Name: "bname", Value: b.Name},
+	}
+	if spec.Compact {
+		fields = append(fields, remoting.Field{Name: "attributes", Value: "+cleanup.policy=COMPACTION"})
+	}
+	_, err := c.call(ctx, &request{
+		op: "creating topic " + topic, addr: b.Addr, cmd: remoting.Command{Code: remoting.CreateTopic, Fields: fields},
+	})
+	return err
+}
+
+// shown waits until the name server shows at least n queues of the topic.
+func (c *Client) shown(ctx context.Context, topic string, n int) ([]Queue, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, shownWithin,
+		fmt.Errorf("creating topic %s: the name server does not show %d queues after %s: %w", topic, n, shownWithin, ErrTopicNotFound))
+	defer cancel()
+	for {
+		queues, err := c.Route(ctx, topic)
+		if err == nil && len(queues) >= n {
+			return queues, nil
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrTopicNotFound) && !IsTemporary(err) {
+			return nil, err
+		}
+		if err := pause(ctx, shownPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// EnsureLogTopic returns the one queue of a log topic, which is created on the named broker, or on the first by name, if
+// there is none. A topic of any other shape is left alone: ErrTopicShape.
+func (c *Client) EnsureLogTopic(ctx context.Context, topic, broker string, compact bool) (Queue, error) {
+	queues, err := c.Route(ctx, topic)
+	if errors.Is(err, ErrTopicNotFound) {
+		target := broker
+		if target == "" {
+			brokers, err := c.targets(ctx, topic, "")
+			if err != nil {
+				return Queue{}, err
+			}
+			target = brokers[0].Name
+		}
+		queues, err = c.EnsureTopic(ctx, topic, TopicSpec{Queues: 1, Broker: target, Compact: compact})
+	}
+	if err != nil {
+		return Queue{}, err
+	}
+	r, err := c.routes.get(ctx, c, topic)
+	if err != nil {
+		return Queue{}, err
+	}
+	if err := logShape(topic, r); err != nil {
+		return Queue{}, err
+	}
+	if broker != "" && queues[0].Broker != broker {
+		return Queue{}, fmt.Errorf("%w: topic %s lies on broker %s and is wanted on %s: change the setting, or delete the topic if nothing in it is needed",
+			ErrTopicShape, topic, queues[0].Broker, broker)
+	}
+	return queues[0], nil
+}
+
+// logShape is nil when the topic is one queue on one broker, to read and to write.
+func logShape(topic string, r *route) error {
+	if len(r.queues) == 1 && slices.Equal(r.queues, r.writable) {
+		return nil
+	}
+	return fmt.Errorf("%w: topic %s has %d readable and %d writable queues: use another name, or delete the topic if nothing in it is needed",
+		ErrTopicShape, topic, len(r.queues), len(r.writable))
+}
+
+// pause waits for d, or fails with the cause of the context's end.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
