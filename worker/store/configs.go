@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,26 +188,27 @@ func (f *configFold) next(w Write, floor int64) (*connectorValue, Connector, err
 		next.Replaces, next.Epoch, next.Requests = held.Revision, held.Epoch, held.Requests
 	}
 	if exists {
-		next.Born, next.Restart = held.Born, held.Restart
-		if w.Config == nil {
-			next.Config = held.Config
-		}
-		if w.State == "" {
-			next.State = held.State
-		}
-	} else if w.State == "" {
+		next.keep(held)
+	}
+	if next.State == "" {
 		next.State = Running
 	}
 	if w.Restart != nil {
-		next.Restart = &restartValue{ID: w.Restart.ID, Task: w.Restart.Task}
-		if next.Restart.ID == "" {
-			next.Restart.ID = w.RequestID
-		}
+		next.Restart = &restartValue{ID: cmp.Or(w.Restart.ID, w.RequestID), Task: w.Restart.Task}
 	}
 	next.raise(held, exists, w.Delete, floor)
 	next.Requests = append(slices.Clone(next.Requests), request{ID: w.RequestID, Revision: next.Revision})
 	next.Requests = next.Requests[max(0, len(next.Requests)-maxRequests):]
 	return next, Connector{}, nil
+}
+
+// keep takes over what a write leaves as it is.
+func (v *connectorValue) keep(held *connectorValue) {
+	v.Born, v.Restart = held.Born, held.Restart
+	if v.Config == nil {
+		v.Config = held.Config
+	}
+	v.State = cmp.Or(v.State, held.State)
 }
 
 // raise sets the revision, and a new epoch where the tasks of the old one must not go on.

@@ -1,0 +1,212 @@
+package keyedlog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/logtest"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+func TestStartWaitsForTheBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		inject(t, log, "n/1", "4")
+		log.SetDown(true)
+		a := newNode(t, log, nil).start()
+		time.Sleep(time.Minute)
+		if a.logs.count("Waiting for the topic") == 0 {
+			t.Error("nobody was told of the wait")
+		}
+		log.SetDown(false)
+		time.Sleep(5 * time.Second)
+		a.want("n/1", 4)
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestStartThatWaitsEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		log.SetDown(true)
+		a := newNode(t, log, nil).start()
+		if err := a.stop(); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the context's end", err)
+		}
+	})
+}
+
+func TestLastingErrorsEndTheWorker(t *testing.T) {
+	cases := map[string]error{
+		"the broker refuses the credentials":       fmt.Errorf("pulling: %w", rmq.ErrAccessDenied),
+		"the topic is no longer one queue":         fmt.Errorf("checking: %w", rmq.ErrTopicShape),
+		"the client was closed under the table":    rmq.ErrClosed,
+		"the same, as the broker's numeric answer": &rmq.BrokerError{Op: "pull", Code: 16},
+	}
+	for name, broken := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := logtest.New()
+				a := newNode(t, log, nil).start()
+				log.Break(broken)
+				if err := <-a.done; !errors.Is(err, broken) {
+					t.Errorf("running: got %v, want %v", err, broken)
+				}
+				a.end()
+				b := newNode(t, log, func(o *keyedlog.Options) {
+					o.Open = func(context.Context) (keyedlog.Log, error) { return nil, broken }
+				}).start()
+				if err := <-b.done; !errors.Is(err, broken) {
+					t.Errorf("starting: got %v, want %v", err, broken)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+func TestTailGoesOnAfterAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, nil).start()
+		log.Break(fmt.Errorf("pulling: %w", rmq.ErrUnreachable))
+		time.Sleep(time.Minute)
+		log.Break(nil)
+		a.mustPut("n/1", 1)
+		a.want("n/1", 1)
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestReadingGoesOnBehindWhatAgedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, never).start()
+		a.mustPut("n/1", 1)
+		a.mustPut("n/2", 2)
+		log.SetDown(true)
+		synctest.Wait()
+		log.SetDown(false)
+		log.AgeOut(2)
+		a.mustPut("n/3", 3)
+		a.want("n/1", 1)
+		b := newNode(t, log, never).start()
+		b.want("n/3", 3)
+		if err := errors.Join(a.stop(), b.stop()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAGapAtTheReadersPlaceIsSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, nil).start()
+		a.mustPut("n/1", 1)
+		log.Break(fmt.Errorf("pulling: %w", rmq.ErrUnreachable))
+		time.Sleep(10 * time.Second)
+		log.Break(nil)
+		inject(t, log, "n/1", "2")
+		inject(t, log, "n/1", "3")
+		log.AgeOut(2)
+		time.Sleep(10 * time.Second)
+		a.want("n/1", 3)
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestATopicThatLostRecordsGetsThemBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, nil).start()
+		b := newNode(t, log, never).start()
+		for i := range 5 {
+			a.mustPut(fmt.Sprintf("n/%d", i), i+1)
+		}
+		a.mustPut("n/0", 9)
+		log.Truncate(3)
+		time.Sleep(30 * time.Second)
+		wantLast(t, log, "n/0", "9")
+		wantLast(t, log, "n/3", "4")
+		wantLast(t, log, "n/4", "5")
+		if a.logs.count("Publishing again what the topic lost") != 1 {
+			t.Error("the loss was not logged once")
+		}
+		b.want("n/4", 5)
+		c := newNode(t, log, never).start()
+		c.want("n/0", 9)
+		c.want("n/4", 5)
+		if err := errors.Join(a.stop(), b.stop(), c.stop()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestATopicThatVanishedIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone, made := logtest.New(), logtest.New()
+		opened := 0
+		a := newNode(t, gone, func(o *keyedlog.Options) {
+			o.Open = func(context.Context) (keyedlog.Log, error) {
+				if opened++; opened == 1 {
+					return gone, nil
+				}
+				return made, nil
+			}
+		}).start()
+		a.mustPut("n/1", 1)
+		a.mustPut("n/2", 2)
+		gone.Break(&rmq.BrokerError{Op: "pull", Code: 17})
+		time.Sleep(10 * time.Second)
+		wantLast(t, made, "n/1", "1")
+		wantLast(t, made, "n/2", "2")
+		a.mustPut("n/1", 3)
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestRecoveredValuesArePublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		inject(t, log, "n/1", "4")
+		a := newNode(t, log, nil)
+		fold := highest{"n/1": 0}
+		b := newNode(t, log, func(o *keyedlog.Options) {
+			o.Fold = fold
+			o.Recover = func(end int64) ([]string, int64) {
+				if end != 1 {
+					t.Errorf("the log was said to end at %d, want 1", end)
+				}
+				fold["n/2"] = 8
+				return []string{"n/2"}, 50
+			}
+		}).start()
+		reach := func() (out int64) { b.Snapshot(func(_, r int64) { out = r }); return out }
+		if got := reach(); got != 50 {
+			t.Errorf("reach is %d before the values are back, want 50", got)
+		}
+		time.Sleep(5 * time.Second)
+		if got := reach(); got != 2 {
+			t.Errorf("reach is %d after the values are back, want 2", got)
+		}
+		a.start()
+		a.want("n/1", 4)
+		a.want("n/2", 8)
+		if err := errors.Join(a.stop(), b.stop()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
