@@ -301,10 +301,15 @@ func (f *Fold) Sessions() []Session {
 }
 
 // Eligible reports whether a live session should be given units: its worker id was not expired within three session
-// timeouts, or every member's was.
+// timeouts, or it owns some already (so that nothing moves twice), or every member's was.
 func (f *Fold) Eligible(s Session) bool {
 	if f.marks[s.Worker].Flapping == 0 {
 		return true
+	}
+	for _, o := range f.owners {
+		if o.Session == s.ID {
+			return true
+		}
 	}
 	for _, other := range f.sessions {
 		if f.marks[other.Worker].Flapping == 0 {

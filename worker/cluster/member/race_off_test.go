@@ -2,4 +2,4 @@
 
 package member
 
-const simSeeds = 40
+const simSeeds = 500

@@ -33,6 +33,8 @@ type sim struct {
 	images  map[int64]string
 	holds   map[fold.Unit]hold
 	starts  map[string]int64 // locks taken on each store
+	rings   map[string]map[fold.Unit]string
+	epochs  map[string]int64 // of the configs, before each worker hears of them
 
 	plant    plant
 	terms    fold.Terms
@@ -88,6 +90,7 @@ func newSim(seed uint64, p plant) *sim {
 	return &sim{
 		rng: rand.New(rand.NewPCG(seed, 20)), observer: fold.New(), latency: 10 * time.Millisecond, plant: p,
 		digests: map[int64]string{}, images: map[int64]string{}, holds: map[fold.Unit]hold{}, starts: map[string]int64{},
+		rings: map[string]map[fold.Unit]string{}, epochs: map[string]int64{},
 		terms: fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500,
 			Allocation: allocate.Params{Strategy: allocate.ConsistentHash, VirtualNodes: 16, MaxLoadFactor: 1.25}},
 	}
@@ -182,7 +185,15 @@ func (s *sim) run(p *proc, fn func()) {
 // wake lets p read what is there, and send and schedule what is due.
 func (s *sim) wake(p *proc) {
 	s.run(p, func() {
-		for !p.cut && !s.down && p.read < len(s.log) && p.fatal == nil {
+		budget := len(s.log)
+		if s.rough {
+			budget = 1 + s.rng.IntN(20) // what a worker has read lags behind, also after a pause
+		}
+		for ; !p.cut && !s.down && p.read < len(s.log) && p.fatal == nil; budget-- {
+			if budget == 0 {
+				s.at(s.random(100*time.Millisecond), func() { s.wake(p) })
+				break
+			}
 			s.step(p)
 		}
 		if p.fatal == nil {

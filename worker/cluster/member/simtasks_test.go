@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
@@ -70,12 +71,6 @@ func (s *sim) manage(p *proc) {
 
 // wanted is what the ring gives to p, from what p has folded.
 func (s *sim) wanted(p *proc) map[fold.Unit]int64 {
-	var units []fold.Unit
-	for c := range p.tasks.want {
-		for task := allocate.ConnectorTask; task < tasksOfConnector; task++ {
-			units = append(units, fold.Unit{Connector: c, Task: task})
-		}
-	}
 	f := p.m.Fold()
 	workers := f.Away()
 	for _, m := range f.Sessions() {
@@ -84,12 +79,29 @@ func (s *sim) wanted(p *proc) map[fold.Unit]int64 {
 		}
 	}
 	out := map[fold.Unit]int64{}
-	for u, w := range allocate.Units(s.terms.Allocation, workers, units) {
+	for u, w := range s.ring(p, workers) {
 		if w == p.id {
 			out[u] = p.tasks.want[u.Connector]
 		}
 	}
 	return out
+}
+
+// ring is the allocation over workers, worked out once for each set of them.
+func (s *sim) ring(p *proc, workers []string) map[fold.Unit]string {
+	slices.Sort(workers)
+	connectors := slices.Sorted(maps.Keys(p.tasks.want))
+	key := strings.Join(workers, " ") + ":" + strings.Join(connectors, " ")
+	if s.rings[key] == nil {
+		var units []fold.Unit
+		for _, c := range connectors {
+			for task := allocate.ConnectorTask; task < tasksOfConnector; task++ {
+				units = append(units, fold.Unit{Connector: c, Task: task})
+			}
+		}
+		s.rings[key] = allocate.Units(s.terms.Allocation, workers, units)
+	}
+	return s.rings[key]
 }
 
 // drain stops new deliveries of what is not wanted here, and releases it once the last one has ended.

@@ -2,6 +2,7 @@ package member
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 
 const (
 	simFaults = 60 * time.Second // faults happen
-	simCalm   = 30 * time.Second // then everybody must come to rest
+	simCalm   = 50 * time.Second // then everybody must come to rest
 	simSlice  = 50 * time.Millisecond
 )
 
@@ -58,9 +59,10 @@ func TestSimulationFindsPlantedBugs(t *testing.T) {
 func simulate(seed uint64, p plant) *sim {
 	s := newSim(seed, p)
 	s.rough = true
+	s.epochs["a"], s.epochs["b"] = 1, 1
 	n := 2 + s.rng.IntN(3)
 	for i := range n {
-		s.startAuto(fmt.Sprintf("w%d", i), s.storeOf(i), map[string]int64{"a": 1, "b": 1})
+		s.startAuto(fmt.Sprintf("w%d", i), s.storeOf(i))
 	}
 	for s.now < simFaults && s.failed == nil {
 		s.slices(200*time.Millisecond + s.random(4*time.Second))
@@ -81,9 +83,9 @@ func (s *sim) storeOf(i int) string {
 	return ""
 }
 
-func (s *sim) startAuto(id, store string, want map[string]int64) {
+func (s *sim) startAuto(id, store string) {
 	p := s.start(id, store)
-	p.tasks.auto, p.tasks.want = true, want
+	p.tasks.auto, p.tasks.want = true, maps.Clone(s.epochs)
 }
 
 func (s *sim) slices(d time.Duration) {
@@ -123,11 +125,11 @@ func (s *sim) fault() {
 		s.at(s.random(10*time.Second), func() { s.setCut(p, false) })
 	case 5:
 		c := []string{"a", "b"}[s.rng.IntN(2)]
-		s.tracef("epoch %s", c)
+		s.epochs[c]++
+		epoch := s.epochs[c]
+		s.tracef("epoch %s=%d", c, epoch)
 		for _, other := range s.procs {
-			if other.tasks.want[c] != 0 {
-				s.at(s.random(time.Second), func() { other.tasks.want[c]++ })
-			}
+			s.at(s.random(time.Second), func() { other.tasks.want[c] = max(other.tasks.want[c], epoch) })
 		}
 	case 6:
 		s.tracef("stop %s", p.id)
@@ -157,13 +159,7 @@ func (s *sim) startAgain(old *proc, after time.Duration) {
 		if s.rng.IntN(3) == 0 {
 			store = ""
 		}
-		want := map[string]int64{}
-		for _, p := range s.procs {
-			for c, e := range p.tasks.want {
-				want[c] = max(want[c], e)
-			}
-		}
-		s.startAuto(old.id, store, want)
+		s.startAuto(old.id, store)
 	})
 }
 
