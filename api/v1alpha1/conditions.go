@@ -1,0 +1,121 @@
+package v1alpha1
+
+// Condition types. They follow kstatus: Ready is always there once the controller has seen the object; at most one of
+// Reconciling and Stalled is there, and only with status True.
+const (
+	// ConditionReady is True when the object does what its spec asks for; a connector that is paused or stopped on
+	// purpose is Ready.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while work is under way that is expected to end by itself.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when nothing will get better until a person changes something.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of a Connector's Ready condition.
+const (
+	// ReasonRunning means that every task runs on a live worker.
+	ReasonRunning = "Running"
+	// ReasonPaused means that the spec asks for Paused and no task runs; the tasks stay assigned.
+	ReasonPaused = "Paused"
+	// ReasonStopped means that the spec asks for Stopped and no task is assigned; config and positions are kept.
+	ReasonStopped = "Stopped"
+	// ReasonTasksFailed means that at least one task has failed; status.taskFailures says why and when it is tried again.
+	ReasonTasksFailed = "TasksFailed"
+	// ReasonConnectorFailed means that the connector itself failed, before it had tasks to run.
+	ReasonConnectorFailed = "ConnectorFailed"
+)
+
+// Reasons of a ConnectCluster's Ready condition.
+const (
+	// ReasonWorkersReady means that every wanted worker pod is ready, runs the current configuration and has joined.
+	ReasonWorkersReady = "WorkersReady"
+	// ReasonScaledToZero means that the spec asks for no workers and none runs.
+	ReasonScaledToZero = "ScaledToZero"
+)
+
+// Reasons of the Reconciling condition.
+const (
+	// ReasonProgressing means that the last change was accepted and its effect is not to be seen yet.
+	ReasonProgressing = "Progressing"
+	// ReasonRollingUpdate means that worker pods are being replaced one after the other.
+	ReasonRollingUpdate = "RollingUpdate"
+	// ReasonPodsNotReady means that worker pods exist but are not ready; their events and logs say why.
+	ReasonPodsNotReady = "PodsNotReady"
+	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
+	ReasonMissingMembers = "MissingMembers"
+	// ReasonClusterNotFound means that the ConnectCluster of spec.clusterRef does not exist (yet).
+	ReasonClusterNotFound = "ClusterNotFound"
+	// ReasonClusterNotReady means that the ConnectCluster exists but has no worker that could answer.
+	ReasonClusterNotReady = "ClusterNotReady"
+	// ReasonWorkersUnreachable means that the workers' REST API did not answer; it is called again with back-off.
+	ReasonWorkersUnreachable = "WorkersUnreachable"
+	// ReasonWaitingForTasks means that tasks have not been taken, paused or stopped by their workers yet.
+	ReasonWaitingForTasks = "WaitingForTasks"
+	// ReasonRebalanceInProgress means that the workers refused a change because another one is under way.
+	ReasonRebalanceInProgress = "RebalanceInProgress"
+	// ReasonBackingOff means that tasks failed and wait for their next start.
+	ReasonBackingOff = "BackingOff"
+	// ReasonDeleting means that the object is being deleted and the workers have not let go of it yet.
+	ReasonDeleting = "Deleting"
+	// ReasonApplyFailed means that the API server refused or did not answer a change of a child object; it is tried again.
+	ReasonApplyFailed = "ApplyFailed"
+)
+
+// Reasons of the Stalled condition.
+const (
+	// ReasonConfigRejected means that the workers refused the connector's configuration; what ran before goes on.
+	ReasonConfigRejected = "ConfigRejected"
+	// ReasonRestartBudgetExhausted means that a task failed and is not started again by itself.
+	ReasonRestartBudgetExhausted = "RestartBudgetExhausted"
+	// ReasonConfigInvalid means that spec.template or spec.config of a ConnectCluster cannot be rendered.
+	ReasonConfigInvalid = "ConfigInvalid"
+	// ReasonNameConflict means that an older ConnectCluster has the same clusterId, or that a child object's name is
+	// taken by an object that something else made.
+	ReasonNameConflict = "NameConflict"
+)
+
+// Reasons of events.
+const (
+	// EventConnectorCreated is sent when the workers accepted a connector for the first time.
+	EventConnectorCreated = "ConnectorCreated"
+	// EventConfigUpdated is sent when the workers accepted a changed configuration.
+	EventConfigUpdated = "ConfigUpdated"
+	// EventStateChanged is sent when the workers accepted another desired state.
+	EventStateChanged = "StateChanged"
+	// EventConfigRejected is sent when the workers refused a configuration.
+	EventConfigRejected = "ConfigRejected"
+	// EventConfigWarning is sent when the workers accepted a configuration that has settings without effect.
+	EventConfigWarning = "ConfigWarning"
+	// EventTaskFailed is sent when a task is seen to have failed.
+	EventTaskFailed = "TaskFailed"
+	// EventConnectorRemoved is sent when the workers have removed a connector whose object is being deleted.
+	EventConnectorRemoved = "ConnectorRemoved"
+	// EventFinalizerReleased is sent when an object is let go without having been removed from the workers.
+	EventFinalizerReleased = "FinalizerReleased"
+	// EventClusterNotFound is sent when a connector's cluster does not exist.
+	EventClusterNotFound = "ClusterNotFound"
+	// EventRollingUpdateStarted is sent when the worker pods' template changes.
+	EventRollingUpdateStarted = "RollingUpdateStarted"
+	// EventConfigInvalid is sent when a ConnectCluster cannot be rendered.
+	EventConfigInvalid = "ConfigInvalid"
+	// EventNameConflict is sent when a ConnectCluster's clusterId or a child's name is taken.
+	EventNameConflict = "NameConflict"
+)
+
+// ConnectorFinalizer keeps a Connector until the workers have removed it, as spec.deletionPolicy asks.
+const ConnectorFinalizer = GroupName + "/connector"
+
+// Limits of what a status may hold, so that it can always be written.
+const (
+	// MaxTaskFailures is the largest number of entries in a Connector's status.taskFailures.
+	MaxTaskFailures = 16
+	// MaxFailureMessage is the largest number of characters of one task failure's message.
+	MaxFailureMessage = 256
+	// MaxConditionMessage is the largest number of characters of a condition's message that the controllers write.
+	MaxConditionMessage = 1024
+	// MaxStatusTopics is the largest number of entries in a Connector's status.topics.
+	MaxStatusTopics = 64
+	// MaxStatusMembers is the largest number of entries in a ConnectCluster's status.workers.members.
+	MaxStatusMembers = 64
+)

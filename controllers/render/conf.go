@@ -1,0 +1,89 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/worker/config"
+)
+
+// Where things lie in a worker's container.
+const (
+	confDir        = "/etc/connect"
+	tokenDir       = "/etc/connect-api"
+	credentialsDir = "/etc/connect-credentials"
+	storeDir       = "/var/lib/rocketmq-connect"
+)
+
+// conf renders connect.conf. The file is the same for all workers of a cluster: who a worker is comes from its
+// environment. What the worker would refuse is an error here, so that running pods are not replaced by ones that cannot
+// start.
+func conf(c *v1alpha1.ConnectCluster) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Made by the operator for ConnectCluster %s/%s: changes here are undone.\n", c.Namespace, c.Name)
+	set := func(key string, value any) { fmt.Fprintf(&b, "%s=%v\n", key, value) }
+	id := ClusterID(c)
+	set("connectClusterId", id)
+	set("namesrvAddr", strings.Join(c.Spec.RocketMQ.NameServers, ";"))
+	set("httpPort", Port(c))
+	set("storePathRootDir", storeDir)
+	set("restTokenFile", tokenDir+"/"+TokenKey)
+	set("compatRoutes", false)
+	if c.Spec.RocketMQ.CredentialsSecretRef != nil {
+		set("aclEnable", true)
+		set("credentialsDir", credentialsDir)
+	}
+	set("clusterStoreTopic", id+"-connector-cluster-topic")
+	set("configStoreTopic", id+"-connector-config-topic")
+	set("positionStoreTopic", id+"-connector-position-topic")
+	set("offsetStoreTopic", id+"-connector-offset-topic")
+	set("statusStoreTopic", id+"-connector-status-topic")
+	if t := c.Spec.InternalTopics; t != nil && t.Broker != "" {
+		set("clusterTopicBroker", t.Broker)
+	}
+	if a := c.Spec.Allocation; a != nil {
+		setAllocation(set, a)
+	}
+	set("drainTimeout", drainTimeout(c))
+	if _, ok := c.Spec.Config["logFormat"]; !ok {
+		set("logFormat", "json")
+	}
+	escape := strings.NewReplacer(`\`, `\\`, `#`, `\#`)
+	for _, key := range slices.Sorted(maps.Keys(c.Spec.Config)) {
+		if strings.ContainsAny(key+c.Spec.Config[key], "\r\n") {
+			return "", fmt.Errorf("spec.config: %s must be on one line", key)
+		}
+		set(key, escape.Replace(c.Spec.Config[key]))
+	}
+	return b.String(), check(b.String())
+}
+
+func setAllocation(set func(string, any), a *v1alpha1.AllocationSpec) {
+	if a.Strategy != "" {
+		set("allocTaskStrategy", a.Strategy)
+	}
+	if a.VirtualNodes != nil {
+		set("virtualNode", *a.VirtualNodes)
+	}
+	if a.MaxLoadFactor != "" {
+		set("maxLoadFactor", a.MaxLoadFactor)
+	}
+	if a.RebalanceDelay != nil {
+		set("rebalanceDelay", a.RebalanceDelay.Duration)
+	}
+}
+
+// check has the worker's own parser read the file.
+func check(text string) error {
+	w, _, err := config.Parse(strings.NewReader(text))
+	if err == nil {
+		err = w.Validate()
+	}
+	if err != nil {
+		return fmt.Errorf("the worker would refuse its configuration: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+// Package render turns a ConnectCluster into the child objects that it needs. It is pure: no client, no context, no clock;
+// the same input gives the same bytes.
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
+
+	"github.com/rocketmq-connect/operator/api/v1alpha1"
+)
+
+// Names that other parts of the operator, and users, rely on.
+const (
+	// WorkerContainer is the name of the workers' container.
+	WorkerContainer = "worker"
+	// ConfigKey is the key of the worker configuration in its ConfigMap.
+	ConfigKey = "connect.conf"
+	// TokenKey is the key of the REST token in its Secret.
+	TokenKey = "token"
+	// ConfigHashAnnotation is on the pod template; a changed configuration or token rolls the pods.
+	ConfigHashAnnotation = v1alpha1.GroupName + "/config-hash"
+	// InstanceLabel is on every child object and pod: the cluster's name.
+	InstanceLabel = "app.kubernetes.io/instance"
+	// ManagedByLabel and ManagedBy mark every child object.
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	ManagedBy      = "rocketmq-connect-operator"
+
+	nameLabel      = "app.kubernetes.io/name"
+	componentLabel = "app.kubernetes.io/component"
+	partOfLabel    = "app.kubernetes.io/part-of"
+	workerName     = "rocketmq-connect-worker"
+	component      = "worker"
+)
+
+// What applies where the spec says nothing.
+const (
+	defaultPort         = 8082
+	defaultDrainTimeout = 60 * time.Second
+	// afterDrain is the time that a pod has beyond its drain for leaving the cluster and ending its process.
+	afterDrain   = 15 * time.Second
+	maxClusterID = 95
+)
+
+// WorkerName is the name of the workers' StatefulSet, headless Service, ConfigMap, ServiceAccount, PodDisruptionBudget and
+// NetworkPolicy.
+func WorkerName(c *v1alpha1.ConnectCluster) string { return c.Name + "-worker" }
+
+// APIName is the name of the Service in front of the workers' REST API, and of the Secret with its token.
+func APIName(c *v1alpha1.ConnectCluster) string { return c.Name + "-api" }
+
+// Port is the port of the workers' REST API.
+func Port(c *v1alpha1.ConnectCluster) int32 {
+	if c.Spec.API == nil {
+		return defaultPort
+	}
+	return ptr.Deref(c.Spec.API.Port, defaultPort)
+}
+
+// Replicas is the number of workers that the spec asks for.
+func Replicas(c *v1alpha1.ConnectCluster) int32 { return ptr.Deref(c.Spec.Replicas, 1) }
+
+// APIAddress is the base URL of the workers' REST API inside the Kubernetes cluster.
+func APIAddress(c *v1alpha1.ConnectCluster) string {
+	return fmt.Sprintf("http://%s.%s.svc:%d", APIName(c), c.Namespace, Port(c))
+}
+
+// ClusterID is the id that the workers use: the spec's, or <namespace>-<name>, shortened with a hash if that is too long for
+// RocketMQ's names.
+func ClusterID(c *v1alpha1.ConnectCluster) string {
+	if c.Spec.ClusterID != "" {
+		return c.Spec.ClusterID
+	}
+	id := c.Namespace + "-" + c.Name
+	if len(id) <= maxClusterID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return strings.TrimRight(id[:maxClusterID-9], "-") + "-" + hex.EncodeToString(sum[:4])
+}
+
+// Selector selects the worker pods of the cluster. It is part of the StatefulSet's identity and never changes.
+func Selector(c *v1alpha1.ConnectCluster) map[string]string {
+	return map[string]string{nameLabel: workerName, InstanceLabel: c.Name, componentLabel: component}
+}
+
+// SelectorText is Selector in the form in which autoscalers read it.
+func SelectorText(c *v1alpha1.ConnectCluster) string {
+	return labels.SelectorFromSet(Selector(c)).String()
+}
+
+// Labels are on every child object.
+func Labels(c *v1alpha1.ConnectCluster) map[string]string {
+	l := Selector(c)
+	l[partOfLabel] = "rocketmq-connect"
+	l[ManagedByLabel] = ManagedBy
+	return l
+}
+
+func drainTimeout(c *v1alpha1.ConnectCluster) time.Duration {
+	if c.Spec.UpdateStrategy == nil {
+		return defaultDrainTimeout
+	}
+	return ptr.Deref(c.Spec.UpdateStrategy.DrainTimeout, metav1.Duration{Duration: defaultDrainTimeout}).Duration
+}
