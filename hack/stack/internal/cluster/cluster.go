@@ -3,8 +3,10 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,16 +74,18 @@ func (c Cluster) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := step.All(ctx, c.startContainerd, func(ctx context.Context) error { return c.start(ctx, etcd, nil) }); err != nil {
+	if err := step.All(ctx, c.startContainerd, func(ctx context.Context) error { return c.start(ctx, etcd, c.healthy(etcd)) }); err != nil {
 		return err
 	}
 	if err := c.start(ctx, apiServer, c.ready); err != nil {
 		return err
 	}
+	var rest []func(context.Context) error
 	for _, name := range []string{controllerManager, scheduler, kubelet, proxy} {
-		if err := c.start(ctx, name, nil); err != nil {
-			return err
-		}
+		rest = append(rest, func(ctx context.Context) error { return c.start(ctx, name, c.healthy(name)) })
+	}
+	if err := step.All(ctx, rest...); err != nil {
+		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, nodeLimit)
 	defer cancel()
@@ -199,6 +203,38 @@ func (c Cluster) ready(ctx context.Context) error {
 	defer cancel()
 	_, err := c.kubectl(limited, "get", "--raw", "/readyz")
 	return err
+}
+
+// healthy gives the question whether a process says that it is well. Their certificates on loopback are made up by
+// themselves.
+func (c Cluster) healthy(name string) func(context.Context) error {
+	url := map[string]string{
+		etcd:              "http://" + layout.Address(layout.Loopback, c.Ports.Etcd),
+		controllerManager: "https://" + layout.Address(layout.Loopback, c.Ports.ControllerManager),
+		scheduler:         "https://" + layout.Address(layout.Loopback, c.Ports.Scheduler),
+		kubelet:           "http://" + layout.Address(layout.Loopback, c.Ports.KubeletHealth),
+		proxy:             "http://" + layout.Address(layout.Loopback, c.Ports.ProxyHealth),
+	}[name] + "/health"
+	if name != etcd {
+		url += "z"
+	}
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", url, response.Status)
+		}
+		return nil
+	}
 }
 
 func (c Cluster) kubectlArgs(args ...string) []string {

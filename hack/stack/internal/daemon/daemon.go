@@ -104,6 +104,10 @@ func (f Folder) launch(s Spec, print string) error {
 	if err := errors.Join(os.MkdirAll(f.Records, 0o755), os.MkdirAll(f.Logs, 0o755)); err != nil {
 		return err
 	}
+	// What the process before it said last is kept: it tells why there is a new one.
+	if err := os.Rename(f.Log(s.Name), f.Log(s.Name+".previous")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	log, err := os.Create(f.Log(s.Name))
 	if err != nil {
 		return err
