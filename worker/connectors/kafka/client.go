@@ -20,6 +20,7 @@ const (
 	// requestTimeout bounds a request with its retries. The data path has bounds of its own.
 	requestTimeout = 10 * time.Second
 	requestRetries = 4
+	minRefresh     = 100 * time.Millisecond
 	softwareName   = "rocketmq-connect"
 )
 
@@ -37,7 +38,7 @@ func (a access) connect(env connector.Env, opts ...kgo.Opt) (*kgo.Client, *conne
 	base := []kgo.Opt{
 		kgo.SeedBrokers(a.bootstrap...), kgo.ClientID(clientID), kgo.SoftwareNameAndVersion(softwareName, version),
 		kgo.Dialer(conns.Dial), kgo.RequestRetries(requestRetries), kgo.RetryTimeout(requestTimeout),
-		kgo.MetadataMinAge(250 * time.Millisecond), kgo.DisableClientMetrics(), kgo.WithLogger(clientLog{env.Log}),
+		kgo.MetadataMinAge(minRefresh), kgo.DisableClientMetrics(), kgo.WithLogger(clientLog{env.Log}),
 	}
 	if mechanism := a.security.saslMechanism(); mechanism != nil {
 		base = append(base, kgo.SASL(mechanism))

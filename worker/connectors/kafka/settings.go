@@ -131,7 +131,7 @@ func readSourceSettings(cfg connector.Config) (sourceSettings, error) {
 	s := sourceSettings{
 		access: r.access(), topics: r.list(keyTopics), rename: r.rename(),
 		byKey: r.text(keyQueueSelector) == selectKey, reset: r.text(keyReset), committed: r.text(keyIsolation) == readCommitted,
-		refresh: r.duration(keyMetadataAge, 100*time.Millisecond), fetchWait: r.duration(keyFetchWait, time.Millisecond),
+		refresh: r.duration(keyMetadataAge, minRefresh), fetchWait: r.duration(keyFetchWait, time.Millisecond),
 		fetchMax: r.number(keyFetchMax, 1024), partitionMax: r.number(keyPartitionMax, 1024), pollMax: r.number(keyPollMax, 1),
 	}
 	// Sorted: the share of a task must not hang on the order in which the topics were written down.

@@ -1,0 +1,278 @@
+package connectortest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+// SourceSystem is a system with nothing to read yet, made for one test.
+type SourceSystem struct {
+	// Config makes the connector read it.
+	Config connector.Config
+	// Partitions is how many ordered streams it has; Name gives the SourcePartition of each.
+	Partitions int
+	Name       func(partition int) record.SourcePartition
+	// Produce appends values to one partition, in order, and returns when they can be read.
+	Produce func(t testing.TB, partition int, values ...string)
+	// Unreachable is a config of a system that nobody serves.
+	Unreachable connector.Config
+}
+
+// RunSource holds a source connector to the contract of package connector. setup makes a system for each test.
+func RunSource(t *testing.T, c connector.SourceConnector, setup func(t *testing.T) SourceSystem) {
+	tests := map[string]func(*testing.T, connector.SourceConnector, SourceSystem){
+		"delivers each partition in order":                        sourceDelivers,
+		"goes on from its positions and loses nothing":            sourceResumes,
+		"repeats what was not stored":                             sourceRepeats,
+		"tasks share the partitions":                              sourceShares,
+		"poll ends with its context and the source goes on":       sourcePollEnds,
+		"records stay as they were handed over":                   sourceKeepsBytes,
+		"a system that is away is reported as not connected":      sourceUnreachable,
+		"an open whose context has ended fails and can be closed": sourceOpenEnded,
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { test(t, c, setup(t)) })
+	}
+}
+
+func numbered(partition, from, to int) []string {
+	var out []string
+	for i := from; i < to; i++ {
+		out = append(out, fmt.Sprintf("p%d-%d", partition, i))
+	}
+	return out
+}
+
+func (s SourceSystem) produceAll(t *testing.T, from, to int) {
+	t.Helper()
+	for p := range s.Partitions {
+		s.Produce(t, p, numbered(p, from, to)...)
+	}
+}
+
+// values groups what came by partition.
+func (tk *task) values() map[record.SourcePartition][]string {
+	out := make(map[record.SourcePartition][]string)
+	for _, r := range tk.records {
+		out[r.Partition] = append(out[r.Partition], string(r.Value))
+	}
+	return out
+}
+
+func (s SourceSystem) wantValues(t *testing.T, tk *task, from, to int) {
+	t.Helper()
+	want := make(map[record.SourcePartition][]string)
+	for p := range s.Partitions {
+		want[s.Name(p)] = numbered(p, from, to)
+	}
+	if diff := cmp.Diff(want, tk.values()); diff != "" {
+		t.Errorf("records per partition (-want +got):\n%s", diff)
+	}
+}
+
+func sourceDelivers(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	w := NewWorker(nil)
+	s.produceAll(t, 0, 50)
+	tk := openTask(t, c, s.Config, w.Env(0, 1), nil)
+	defer tk.close(t)
+	tk.collect(t, 50*s.Partitions)
+	s.produceAll(t, 50, 60)
+	tk.collect(t, 60*s.Partitions)
+	s.wantValues(t, tk, 0, 60)
+	for _, r := range tk.records {
+		if r.Topic == "" || r.Position == "" || w.Topics()[r.Topic] == 0 {
+			t.Fatalf("a record has topic %q (queues %d) and position %q", r.Topic, w.Topics()[r.Topic], r.Position)
+		}
+	}
+}
+
+func sourceResumes(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	w := NewWorker(nil)
+	s.produceAll(t, 0, 40)
+	first := openTask(t, c, s.Config, w.Env(0, 1), nil)
+	first.collect(t, 40*s.Partitions)
+	first.close(t)
+	// The positions of any record are good to go on from, not only the last.
+	stored, cut := make(record.Positions), make(map[record.SourcePartition][]string)
+	for _, r := range first.records {
+		if string(r.Value)[len(r.Value)-1] == '7' && stored[r.Partition] == "" {
+			stored[r.Partition] = r.Position
+			cut[r.Partition] = nil
+		} else if stored[r.Partition] != "" {
+			cut[r.Partition] = append(cut[r.Partition], string(r.Value))
+		}
+	}
+	second := openTask(t, c, s.Config, w.Env(0, 1), stored)
+	defer second.close(t)
+	left := 0
+	for _, values := range cut {
+		left += len(values)
+	}
+	second.collect(t, left)
+	if diff := cmp.Diff(cut, second.values()); diff != "" {
+		t.Errorf("records after the stored positions (-want +got):\n%s", diff)
+	}
+	s.produceAll(t, 40, 41)
+	second.collect(t, left+s.Partitions)
+}
+
+func sourceRepeats(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	w := NewWorker(nil)
+	s.produceAll(t, 0, 20)
+	source := c.NewSource()
+	for range 2 {
+		tk := &task{source: source, progress: record.Positions{}}
+		if err := source.Open(waiting(t), w.Env(0, 1), s.Config, nil); err != nil {
+			t.Fatalf("opening again after a close: %v", err)
+		}
+		tk.collect(t, 20*s.Partitions)
+		tk.close(t)
+		s.wantValues(t, tk, 0, 20)
+	}
+}
+
+func sourceShares(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	w := NewWorker(nil)
+	s.produceAll(t, 0, 10)
+	const tasks = 2
+	cfgs, err := c.Tasks(waiting(t), s.Config, tasks)
+	if err != nil || len(cfgs) == 0 || len(cfgs) > tasks {
+		t.Fatalf("%d task configs for at most %d tasks: %v", len(cfgs), tasks, err)
+	}
+	all := &task{}
+	owner := make(map[record.SourcePartition]int)
+	ctx, cancel := context.WithCancel(waiting(t))
+	defer cancel()
+	var open []*task
+	for i, cfg := range cfgs {
+		tk := openTask(t, c, cfg, w.Env(i, len(cfgs)), nil)
+		defer tk.close(t)
+		open = append(open, tk)
+	}
+	type batch struct {
+		task    int
+		records []record.Record
+		err     error
+	}
+	batches, done := make(chan batch), make(chan struct{})
+	for i, tk := range open {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for ctx.Err() == nil {
+				records, err := tk.source.Poll(ctx)
+				select {
+				case batches <- batch{i, records, err}:
+				case <-ctx.Done():
+				}
+			}
+		}()
+	}
+	for len(all.records) < 10*s.Partitions && ctx.Err() == nil {
+		select {
+		case b := <-batches:
+			if b.err != nil {
+				t.Errorf("task %d: %v", b.task, b.err)
+			}
+			for _, r := range b.records {
+				if had, ok := owner[r.Partition]; ok && had != b.task {
+					t.Errorf("tasks %d and %d both read %s", had, b.task, r.Partition)
+				}
+				owner[r.Partition] = b.task
+			}
+			all.records = append(all.records, b.records...)
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	for range open {
+		<-done
+	}
+	s.wantValues(t, all, 0, 10)
+	if used := slices.Compact(slices.Sorted(maps.Values(owner))); s.Partitions >= tasks && len(used) < len(cfgs) {
+		t.Errorf("only tasks %v got partitions", used)
+	}
+}
+
+func sourcePollEnds(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	tk := openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	defer tk.close(t)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := tk.poll(ended); err != nil {
+		t.Errorf("polling with an ended context: %v", err)
+	}
+	// Nothing is there to read: only the context's end can end this one.
+	blocked, cancel := context.WithCancel(context.Background())
+	polled := make(chan error)
+	go func() {
+		var err error
+		for blocked.Err() == nil && err == nil {
+			err = tk.poll(blocked)
+		}
+		polled <- err
+	}()
+	cancel()
+	select {
+	case err := <-polled:
+		if err != nil {
+			t.Errorf("polling when the context ends: %v", err)
+		}
+	case <-waiting(t).Done():
+		t.Fatal("Poll does not end with its context")
+	}
+	s.produceAll(t, 0, 5)
+	tk.collect(t, 5*s.Partitions)
+	s.wantValues(t, tk, 0, 5)
+}
+
+func sourceKeepsBytes(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	s.produceAll(t, 0, 30)
+	tk := openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	tk.collect(t, 30*s.Partitions)
+	was := make([][]byte, len(tk.records))
+	for i, r := range tk.records {
+		was[i] = bytes.Clone(r.Value)
+	}
+	had := tk.records
+	s.produceAll(t, 30, 60)
+	tk.collect(t, 60*s.Partitions)
+	tk.close(t)
+	for i := range had {
+		if !bytes.Equal(had[i].Value, was[i]) {
+			t.Fatalf("a record read %q when it was handed over and %q later", was[i], had[i].Value)
+		}
+	}
+}
+
+func sourceUnreachable(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	source := c.NewSource()
+	err := source.Open(waiting(t), NewWorker(nil).Env(0, 1), s.Unreachable, nil)
+	if !errors.Is(err, connector.ErrNotConnected) {
+		t.Errorf("opening an unreachable system: %v", err)
+	}
+	if err := source.Close(waiting(t)); err != nil {
+		t.Errorf("closing after a failed open: %v", err)
+	}
+}
+
+func sourceOpenEnded(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	source := c.NewSource()
+	if err := source.Open(ended, NewWorker(nil).Env(0, 1), s.Config, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("opening with an ended context: %v", err)
+	}
+	if err := source.Close(waiting(t)); err != nil {
+		t.Errorf("closing after a failed open: %v", err)
+	}
+}
