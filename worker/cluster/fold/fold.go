@@ -45,6 +45,8 @@ type Fold struct {
 	marks    map[string]mark  // by worker id
 	// held counts the owned units of each connector. It follows from owners.
 	held map[string]int
+	// revision rises with what a view shows. It is no part of the state.
+	revision int64
 }
 
 // New returns the fold of the empty log.
@@ -123,6 +125,9 @@ type Outcome struct {
 // Offset is that of the last folded entry; -1 before the first.
 func (f *Fold) Offset() int64 { return f.offset }
 
+// Revision changes whenever sessions, owners, epochs, eligibility or terms do. It compares within one Fold only.
+func (f *Fold) Revision() int64 { return f.revision }
+
 // Digest stands for the log up to Offset and what the fold made of it.
 func (f *Fold) Digest() string { return f.digest }
 
@@ -148,6 +153,7 @@ func (f *Fold) Step(e rmq.Entry) (Outcome, error) {
 		out.Record = r
 		out.Reason, out.Events = f.apply(e.Offset, r)
 	}
+	f.revision += int64(len(out.Events))
 	f.offset = e.Offset
 	f.digest = chain(f.digest, e, out)
 	return out, nil
@@ -204,6 +210,9 @@ func (f *Fold) join(offset int64, r *Record) (Reason, []Event) {
 }
 
 func (f *Fold) heartbeat(offset int64, s Session, terms Terms) {
+	if s.Terms != terms {
+		f.revision++
+	}
 	s.Terms, s.Heartbeat = terms, offset
 	f.sessions[s.ID] = s
 	if oldest, _ := f.Oldest(); oldest.ID != s.ID {
@@ -243,6 +252,9 @@ func (f *Fold) leave(s Session) []Event {
 }
 
 func (f *Fold) setMark(worker string, m mark) {
+	if old := f.marks[worker]; (old.Flapping > 0) != (m.Flapping > 0) || (old.Away > 0) != (m.Away > 0) {
+		f.revision++
+	}
 	if m == (mark{}) {
 		delete(f.marks, worker)
 		return

@@ -49,6 +49,7 @@ type Machine struct {
 	expiry  *Expiry
 	phase   phase
 	attempt int64
+	shut    bool
 
 	session  int64
 	sequence int64          // of the newest record that was made

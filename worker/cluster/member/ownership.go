@@ -109,7 +109,7 @@ func (m *Machine) Open(now Time, g Grant) (left time.Duration, owned bool) {
 // owns reports what the log says.
 func (m *Machine) owns(g Grant) bool {
 	o, ok := m.fold.Owner(g.Unit)
-	return m.phase == joined && ok && o == fold.Owner{Session: m.session, Generation: g.Generation, Epoch: g.Epoch}
+	return m.phase == joined && !m.shut && ok && o == fold.Owner{Session: m.session, Generation: g.Generation, Epoch: g.Epoch}
 }
 
 func (o *ownership) forget(request int64) {

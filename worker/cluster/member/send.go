@@ -25,7 +25,7 @@ type flight struct {
 
 // Ready returns what is to be appended now, if anything is and nothing is under way.
 func (m *Machine) Ready(now Time) (Append, bool, error) {
-	if m.inflight != nil || m.phase == stopped || now.Boot < m.hold {
+	if m.inflight != nil || m.phase == stopped || m.shut || now.Boot < m.hold {
 		return Append{}, false, nil
 	}
 	fl := &flight{id: m.flights + 1, sent: now.Boot, first: m.sequence + 1}
@@ -45,8 +45,10 @@ func (m *Machine) Ready(now Time) (Append, bool, error) {
 	return out, true, nil
 }
 
-// Due is when Ready has something to send at the latest, unless an append is under way.
-func (m *Machine) Due() time.Duration { return max(m.nextBeat, m.hold) }
+// Due is when Ready has something to send at the latest; false while only the result of an append can change that.
+func (m *Machine) Due() (time.Duration, bool) {
+	return max(m.nextBeat, m.hold), m.inflight == nil && m.phase != stopped && !m.shut
+}
 
 // Appended takes the result of an append. An error may mean that it was stored all the same, or will be later: what
 // matters is what comes back from the log.
@@ -158,6 +160,9 @@ func (m *Machine) isOldest() bool {
 	oldest, ok := m.fold.Oldest()
 	return ok && m.phase == joined && oldest.ID == m.session
 }
+
+// Shut ends every permission for good; the session is left in the log, and no heartbeat is sent for it.
+func (m *Machine) Shut() { m.lease, m.shut = Lease{}, true }
 
 // Leave shuts everything for good and returns the entry that ends the session; false if there is none.
 func (m *Machine) Leave() (rmq.Entry, bool, error) {

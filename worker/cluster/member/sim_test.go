@@ -244,7 +244,7 @@ func (s *sim) send(p *proc) {
 		s.append(p, batch)
 	}
 	// Woken at the next beat, once for each time it is due.
-	if due := p.m.Due(); due > now.Boot && due != p.wakeAt {
+	if due, ok := p.m.Due(); ok && due > now.Boot && due != p.wakeAt {
 		p.wakeAt = due
 		s.at(time.Duration(float64(due-now.Boot)/p.rate)+time.Microsecond, func() { s.wake(p) })
 	}

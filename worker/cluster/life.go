@@ -1,0 +1,178 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// start locks the store directory, opens the log, and joins.
+func (c *Cluster) start(ctx context.Context) (err error) {
+	if c.store, err = lockStore(c.cfg.StoreDir); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.store.close())
+		}
+	}()
+	if c.log, err = c.openLog(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.machine = c.newMachine(c.store.proof)
+	c.mu.Unlock()
+	if err := c.restart(ctx); err != nil {
+		return err
+	}
+	c.cfg.Log.Info("Joining the cluster", "worker", c.cfg.WorkerID, "provesRestart", c.store.proof != nil)
+	joined := func() bool { return c.view.Load().Joined }
+	if err := c.keep(ctx, joined); err != nil {
+		return err
+	}
+	if !joined() {
+		return fmt.Errorf("joining the cluster: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// run keeps the session until ctx ends.
+func (c *Cluster) run(ctx context.Context) error {
+	return c.keep(ctx, func() bool { return false })
+}
+
+// stop ends the session. Nothing may run under its grants any more: everything becomes free at once.
+func (c *Cluster) stop(ctx context.Context) error {
+	c.mu.Lock()
+	leave, ok, err := c.machine.Leave()
+	c.publish()
+	c.mu.Unlock()
+	if ok && err == nil {
+		c.cfg.Log.Info("Leaving the cluster", "worker", c.cfg.WorkerID)
+		err = c.leave(ctx, leave)
+	}
+	return errors.Join(err, c.store.close())
+}
+
+// leave repeats the record until it is stored; a repeated one does nothing.
+func (c *Cluster) leave(ctx context.Context, e rmq.Entry) error {
+	for {
+		err := c.append(ctx, []rmq.Entry{e})
+		if err == nil {
+			return nil
+		}
+		if wait(ctx, c.cfg.HeartbeatInterval) != nil {
+			return fmt.Errorf("leaving the cluster (the other workers take over after %v): %w", c.cfg.SessionTimeout, err)
+		}
+	}
+}
+
+// append appends within the send time-out.
+func (c *Cluster) append(ctx context.Context, entries []rmq.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.SendTimeout)
+	defer cancel()
+	_, err := c.log.Append(ctx, entries...)
+	return err
+}
+
+// retryEvery is the pause between tries at what does not work at the moment.
+const retryEvery = time.Second
+
+// openLog opens the log, and tries again for as long as that may help.
+func (c *Cluster) openLog(ctx context.Context) (Log, error) {
+	var log Log
+	err := c.retry(ctx, "opening the cluster log", func() (err error) {
+		log, err = c.open(ctx)
+		return err
+	})
+	return log, err
+}
+
+// retry calls fn until it succeeds, ctx ends, or the error is one that only a person can cure. What recurs is logged once.
+func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error {
+	last := ""
+	for {
+		err := fn()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case isPermanent(err):
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if err.Error() != last {
+			last = err.Error()
+			c.cfg.Log.Info("Waiting to try again", "what", what, "error", last)
+		}
+		if err := wait(ctx, retryEvery); err != nil {
+			return err
+		}
+	}
+}
+
+func isPermanent(err error) bool {
+	return errors.Is(err, rmq.ErrTopicShape) || errors.Is(err, rmq.ErrAccessDenied) || errors.Is(err, rmq.ErrClosed)
+}
+
+// wait returns after d, or with the cause when ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// restart gives up what is held and makes the fold anew from the log.
+func (c *Cluster) restart(ctx context.Context) error {
+	var f *fold.Fold
+	err := c.retry(ctx, "reading the cluster log", func() (err error) {
+		f, c.from, err = bootstrap(ctx, c.log)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.machine.Restart(c.now(), f)
+	c.publish()
+	return nil
+}
+
+// firstWindow is how many entries before the end are searched for a snapshot at first: a few snapshots' worth.
+const firstWindow = 4096
+
+// bootstrap returns the fold of the newest complete snapshot, or the empty fold, and the offset to read on from.
+func bootstrap(ctx context.Context, log Log) (*fold.Fold, int64, error) {
+	first, end, err := log.Bounds(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	for window := int64(firstWindow); ; window *= 4 {
+		from := max(first, end-window)
+		var found fold.Snapshots
+		_, err := log.Read(ctx, from, func(e rmq.Entry) error {
+			found.Add(e)
+			return nil
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		// A snapshot whose next entry has aged out leads nowhere.
+		if f := found.Newest(); f != nil && f.Offset()+1 >= first {
+			return f, f.Offset() + 1, nil
+		}
+		if from == first {
+			return fold.New(), first, nil
+		}
+	}
+}

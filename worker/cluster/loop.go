@@ -1,0 +1,230 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+)
+
+// keep follows the log until ctx ends or done reports true, starting over from a fresh fold when the log was truncated.
+// After an error this worker's part is over, and nothing is delivered any more.
+func (c *Cluster) keep(ctx context.Context, done func() bool) error {
+	for {
+		err := c.follow(ctx, done)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			return nil
+		case !errors.Is(err, rmq.ErrTruncated) && !errors.Is(err, fold.ErrGap):
+			c.shut()
+			return fmt.Errorf("following the cluster log: %w", err)
+		}
+		c.cfg.Log.Info("Joining anew, for the cluster log does not go on where it was read to", "error", err.Error())
+		if err := c.restart(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			c.shut()
+			return err
+		}
+		if wait(ctx, c.cfg.HeartbeatInterval) != nil {
+			return nil
+		}
+	}
+}
+
+// shut ends every delivery for good. The session stays in the log until Stop's leave, or until it expires.
+func (c *Cluster) shut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.machine.Shut()
+	c.publish()
+}
+
+// turn is one run of the loop: the goroutines around the machine and what they report.
+type turn struct {
+	c       *Cluster
+	group   service.Group
+	entries chan rmq.Entry
+	tailed  chan error
+	results chan result
+	timer   *time.Timer
+	failing bool // the newest append failed
+}
+
+type result struct {
+	id  int64
+	err error
+}
+
+// maxSteps bounds how many entries are folded before anything else is looked at.
+const maxSteps = 256
+
+func (c *Cluster) follow(ctx context.Context, done func() bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	t := &turn{c: c, entries: make(chan rmq.Entry, maxSteps), tailed: make(chan error, 1), results: make(chan result, 1), timer: time.NewTimer(0)}
+	c.setRunning(true)
+	defer t.end(cancel)
+	t.group.Go(func() { c.keepLease(ctx) })
+	t.tail(ctx)
+	for !done() {
+		if err := t.send(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-t.entries:
+			if err := t.step(e); err != nil {
+				return err
+			}
+		case err := <-t.tailed:
+			if err != nil {
+				return err
+			}
+		case r := <-t.results:
+			t.appended(r)
+		case <-c.kick:
+		case <-t.timer.C:
+		}
+	}
+	return nil
+}
+
+// end stops the turn's goroutines. An append that was cut off counts as failed: it may be stored all the same.
+func (t *turn) end(cancel context.CancelFunc) {
+	cancel()
+	t.timer.Stop()
+	t.group.Wait()
+	select {
+	case r := <-t.results:
+		t.appended(r)
+	default:
+	}
+	t.c.setRunning(false)
+}
+
+// tail reads the log into entries from where the fold is, until ctx ends or trying again does not help.
+func (t *turn) tail(ctx context.Context) {
+	c := t.c
+	c.mu.Lock()
+	from := max(c.machine.Fold().Offset()+1, c.from)
+	c.mu.Unlock()
+	hand := func(e rmq.Entry) error {
+		select {
+		case t.entries <- e:
+			from = e.Offset + 1
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	t.group.Go(func() {
+		var truncated error
+		err := c.retry(ctx, "tailing the cluster log", func() error {
+			err := c.log.Tail(ctx, from, hand)
+			switch {
+			case errors.Is(err, rmq.ErrTruncated):
+				truncated = err
+				return nil
+			case err == nil:
+				return errTailEnded
+			}
+			return err
+		})
+		t.tailed <- errors.Join(truncated, err)
+	})
+}
+
+var errTailEnded = errors.New("the tail of the log ended")
+
+// step folds an entry and those that are there already, then shows what came of it.
+func (t *turn) step(e rmq.Entry) error {
+	c := t.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.publish()
+	for steps := 0; ; steps++ {
+		out, err := c.machine.Step(c.now(), e)
+		c.report(out)
+		if err != nil || steps == maxSteps {
+			return err
+		}
+		select {
+		case e = <-t.entries:
+		default:
+			return nil
+		}
+	}
+}
+
+// report counts and logs what an entry did.
+func (c *Cluster) report(out fold.Outcome) {
+	if out.Reason != fold.Accepted {
+		c.metrics.ignored.WithLabelValues(string(out.Reason)).Inc()
+		if out.Reason == fold.Malformed || out.Reason == fold.Foreign {
+			c.cfg.Log.Info("Ignoring a record of the cluster log", "reason", out.Reason, "offset", out.Offset)
+		}
+	}
+	for _, ev := range out.Events {
+		switch ev.Kind {
+		case fold.Joined, fold.Left, fold.Superseded:
+			c.cfg.Log.Info("Following a change of the cluster", "what", ev.Kind, "worker", ev.Worker, "session", ev.Session)
+		case fold.Expired:
+			c.metrics.expired.Inc()
+			c.cfg.Log.Info("Following a change of the cluster", "what", ev.Kind, "worker", ev.Worker, "session", ev.Session)
+		default:
+			c.cfg.Log.V(1).Info("Following a change of ownership", "what", ev.Kind, "connector", ev.Unit.Connector, "task", ev.Unit.Task,
+				"session", ev.Session, "generation", ev.Generation, "epoch", ev.Epoch, "reason", ev.Reason)
+		}
+	}
+}
+
+// send starts the append that is due, if any, and sets the timer for the next.
+func (t *turn) send(ctx context.Context) error {
+	c := t.c
+	c.mu.Lock()
+	now := c.now()
+	batch, ok, err := c.machine.Ready(now)
+	due, timed := c.machine.Due()
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if ok {
+		t.group.Go(func() { t.results <- result{batch.ID, c.append(ctx, batch.Entries)} })
+	}
+	// Not later than in an interval, for this timer stands still while the host sleeps.
+	pause := c.cfg.HeartbeatInterval
+	if timed {
+		pause = min(pause, max(due-now.Boot, time.Millisecond))
+	}
+	t.timer.Reset(pause)
+	return nil
+}
+
+func (t *turn) appended(r result) {
+	c := t.c
+	c.mu.Lock()
+	c.machine.Appended(c.now(), r.id, r.err)
+	c.mu.Unlock()
+	label := "ok"
+	if r.err != nil {
+		label = "error"
+	}
+	c.metrics.appends.WithLabelValues(label).Inc()
+	if failing := r.err != nil; failing != t.failing {
+		t.failing = failing
+		if failing {
+			c.cfg.Log.Info("Trying again, for the cluster log took no record", "error", r.err.Error())
+		} else {
+			c.cfg.Log.Info("Going on, for the cluster log takes records again")
+		}
+	}
+}
