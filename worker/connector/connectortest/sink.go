@@ -65,7 +65,7 @@ func (s SinkSystem) batch(from, to int) []record.Record {
 	for i := from; i < to; i++ {
 		queue := i % s.Queues
 		out = append(out, record.Record{
-			Topic: s.Topic, Queue: queue, Value: fmt.Appendf(nil, "q%d-%04d", queue, i), Timestamp: time.Now(),
+			Topic: s.Topic, Queue: queue, Value: fmt.Appendf(nil, "q%d-%04d", queue, i), Timestamp: time.UnixMilli(1_600_000_000_000),
 			Headers:   []record.Header{{Name: "number", Value: fmt.Append(nil, i)}},
 			Partition: record.SourcePartition(fmt.Sprint(queue)), Position: record.Position(fmt.Sprint(i + 1)),
 		})

@@ -63,7 +63,6 @@ func (s *Sink) options() []kgo.Opt {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// Idempotent writes alone would keep a record that was sent once for ever, lease or not.
 		kgo.AllowIdempotentProduceCancellation(),
-		kgo.RecordDeliveryTimeout(s.set.deliveryTimeout),
 		kgo.ProducerBatchCompression(s.codec()), kgo.ProducerBatchMaxBytesFn(s.limit),
 		kgo.MaxBufferedBytes(maxBufferedBytes), kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 	}
@@ -96,9 +95,12 @@ func (s *Sink) Put(ctx context.Context, batch []record.Record) error {
 	if err != nil {
 		return err
 	}
-	refused, err := s.produce(ctx, out)
+	// Not the client's own delivery timeout: it counts from the records' timestamps, which may be years old.
+	delivering, done := context.WithTimeout(ctx, s.set.deliveryTimeout)
+	defer done()
+	refused, err := s.produce(delivering, out)
 	if err == nil && refused >= 0 {
-		refused, err = s.produceSingly(ctx, out, refused)
+		refused, err = s.produceSingly(delivering, out, refused)
 	}
 	switch {
 	case isPoison(err):
@@ -199,7 +201,7 @@ func (s *Sink) cut(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("writing to Kafka: %w", context.Cause(ctx))
 	}
-	if errors.Is(err, kgo.ErrRecordTimeout) {
+	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("writing to Kafka: no acknowledgement within %s of %s: %w", keyDeliveryTimeout, s.set.deliveryTimeout,
 			s.set.explain(ctx, "waiting for Kafka", err))
 	}

@@ -1,0 +1,238 @@
+package kafka
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connector/connectortest"
+	"github.com/rocketmq-connect/operator/worker/record"
+)
+
+func TestSourceKeepsWhatARecordHolds(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(2, "shop.orders"))
+	at := time.UnixMilli(1_700_000_000_123)
+	f.produce(t,
+		&kgo.Record{Topic: "shop.orders", Partition: 1, Key: []byte{0, 0xff}, Value: []byte("v"), Timestamp: at, Headers: []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "b", Value: []byte{}}}},
+		&kgo.Record{Topic: "shop.orders", Partition: 1, Key: []byte{}, Value: []byte{}, Timestamp: at},
+		&kgo.Record{Topic: "shop.orders", Partition: 1, Timestamp: at})
+	w := connectortest.NewWorker(nil)
+	s := openSource(t, f.sourceConfig("shop.orders", keyRename, "from-${topic}"), w.Env(0, 1), nil)
+	got := poll(t, s, 3)
+	base := record.Record{Topic: "from-shop_orders", Queue: 1, Timestamp: at, Partition: "shop.orders/1"}
+	want := []record.Record{base, base, base}
+	want[0].Key, want[0].Value, want[0].Position = []byte{0, 0xff}, []byte("v"), "1"
+	want[0].Headers = []record.Header{{Name: "a", Value: []byte("1")}, {Name: "a"}, {Name: "b", Value: []byte{}}}
+	want[1].Key, want[1].Value, want[1].Position = []byte{}, []byte{}, "2"
+	want[2].Position = "3"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]int{"from-shop_orders": 2}, w.Topics()); diff != "" {
+		t.Errorf("RocketMQ topics (-want +got):\n%s", diff)
+	}
+}
+
+func TestSourceLeavesTheQueueToTheKey(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	f.produceValues(t, "orders", 0, "v")
+	s := openSource(t, f.sourceConfig("orders", keyQueueSelector, selectKey), connectortest.NewWorker(nil).Env(0, 1), nil)
+	if got := poll(t, s, 1); got[0].Queue != record.QueueAny {
+		t.Errorf("queue %d", got[0].Queue)
+	}
+}
+
+func TestSourcePicksUpNewPartitions(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	w := connectortest.NewWorker(nil)
+	first := openSource(t, f.sourceConfig("orders"), w.Env(0, 2), nil)
+	second := openSource(t, f.sourceConfig("orders"), w.Env(1, 2), nil)
+	f.produceValues(t, "orders", 0, "old")
+	poll(t, first, 1)
+	if _, err := kadm.NewClient(f.client).CreatePartitions(limited(t), 2, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	f.client.ForceMetadataRefresh()
+	f.client.PurgeTopicsFromProducing("orders")
+	f.produceValues(t, "orders", 1, "new 1", "new 2")
+	f.produceValues(t, "orders", 2, "new 3")
+	if diff := cmp.Diff([]string{"new 1", "new 2"}, values(poll(t, second, 2))); diff != "" {
+		t.Errorf("task 1 (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"new 3"}, values(poll(t, first, 1))); diff != "" {
+		t.Errorf("task 0 (-want +got):\n%s", diff)
+	}
+}
+
+func TestSourceDealsSeveralTopics(t *testing.T) {
+	s := &Source{env: connector.Env{Tasks: 3}, set: sourceSettings{topics: []string{"a", "b", "c"}}}
+	got := map[string]int{}
+	for s.env.Task = range 3 {
+		for _, topic := range s.set.topics {
+			for p := range 2 {
+				if s.mine(topic, p) {
+					got[string(partitionName(topic, int32(p)))] = s.env.Task
+				}
+			}
+		}
+	}
+	want := map[string]int{"a/0": 0, "a/1": 1, "b/0": 1, "b/1": 2, "c/0": 2, "c/1": 0}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("task per partition (-want +got):\n%s", diff)
+	}
+}
+
+func own(value string) *kgo.Record {
+	return &kgo.Record{Topic: "orders", Value: []byte(value), Headers: []kgo.RecordHeader{{Key: headerOrigin, Value: []byte("other")}, {Key: headerOrigin, Value: []byte(connectortest.ClusterID)}}}
+}
+
+func TestSourceSkipsItsOwnClustersRecords(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	f.produce(t, own("loop 0"))
+	f.produceValues(t, "orders", 0, "mine 1")
+	f.produce(t, own("loop 2"), own("loop 3"))
+	w := connectortest.NewWorker(nil)
+	s := openSource(t, f.sourceConfig("orders"), w.Env(0, 1), nil)
+	got, progress := poll(t, s, 1), record.Positions{}
+	for ctx := limited(t); progress["orders/0"] != "4"; {
+		for partition, position := range s.Progressed() {
+			progress[partition] = position
+		}
+		if progress["orders/0"] != "4" {
+			more, err := s.Poll(ctx)
+			if err != nil || ctx.Err() != nil {
+				t.Fatal(err, ctx.Err())
+			}
+			got = append(got, more...)
+		}
+	}
+	if diff := cmp.Diff([]string{"mine 1"}, values(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if n := w.Skipped()[skipLoop]; n != 3 {
+		t.Errorf("%d records counted as skipped", n)
+	}
+	if s.Progressed() != nil {
+		t.Error("progress is reported twice")
+	}
+}
+
+func TestSourceStartsAtTheEndOnce(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	f.produceValues(t, "orders", 0, "before")
+	cfg := f.sourceConfig("orders", keyReset, resetLatest)
+	s := openSource(t, cfg, connectortest.NewWorker(nil).Env(0, 1), nil)
+	stored := s.Progressed()
+	if diff := cmp.Diff(record.Positions{"orders/0": "1"}, stored); diff != "" {
+		t.Fatalf("where it starts is to be stored (-want +got):\n%s", diff)
+	}
+	if err := s.Close(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	f.produceValues(t, "orders", 0, "while away")
+	again := openSource(t, cfg, connectortest.NewWorker(nil).Env(0, 1), stored)
+	if diff := cmp.Diff([]string{"while away"}, values(poll(t, again, 1))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestSourceWhenKafkaNoLongerHoldsThePosition(t *testing.T) {
+	cases := map[string]struct {
+		reset, position string
+		want            []string
+		wantSkipped     int
+		wantErr         string
+	}{
+		"earliest goes on at the first record and counts what is lost": {reset: resetEarliest, position: "1", want: []string{"3", "4"}, wantSkipped: 2},
+		"earliest reads a topic that was made anew from its start":     {reset: resetEarliest, position: "99", want: []string{"3", "4"}, wantSkipped: 1},
+		"none fails and says what to do":                               {reset: resetNone, position: "1", wantErr: "holds offsets 3 to 5, and the position is 1"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, kfake.SeedTopics(1, "orders"))
+			f.produceValues(t, "orders", 0, "0", "1", "2", "3", "4")
+			if err := f.DeleteRecords("orders", 0, 3); err != nil {
+				t.Fatal(err)
+			}
+			w := connectortest.NewWorker(nil)
+			s := openSource(t, f.sourceConfig("orders", keyReset, tc.reset), w.Env(0, 1), record.Positions{"orders/0": record.Position(tc.position)})
+			if tc.wantErr != "" {
+				if _, err := s.Poll(limited(t)); err == nil || !strings.Contains(err.Error(), tc.wantErr) {
+					t.Errorf("Poll: %v", err)
+				}
+				return
+			}
+			if diff := cmp.Diff(tc.want, values(poll(t, s, len(tc.want)))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if n := w.Skipped()[skipOutOfRange]; n != tc.wantSkipped {
+				t.Errorf("%d counted as skipped, not %d", n, tc.wantSkipped)
+			}
+		})
+	}
+}
+
+func TestSourceTellsWhatIsWrong(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	cases := map[string]struct {
+		cfg  connector.Config
+		from record.Positions
+		want []string
+	}{
+		"a topic that does not exist":   {cfg: f.sourceConfig("orders,ordres"), want: []string{`topic "ordres" does not exist`, f.addr, keyTopics}},
+		"a position that is no offset":  {cfg: f.sourceConfig("orders"), from: record.Positions{"orders/0": "x"}, want: []string{"orders/0", "reset"}},
+		"nobody listens":                {cfg: f.sourceConfig("orders", keyBootstrap, nobody), want: []string{"not connected", nobody, keyBootstrap}},
+		"a CA file that does not exist": {cfg: f.sourceConfig("orders", keyProtocol, "SSL", keyCALocation, "/does/not/exist"), want: []string{keyCALocation, "/does/not/exist"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := &Source{}
+			err := s.Open(limited(t), connectortest.NewWorker(nil).Env(0, 1), tc.cfg, tc.from)
+			for _, part := range tc.want {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("no %q in: %v", part, err)
+				}
+			}
+			if err := s.Close(limited(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestSourceNoticesThat(t *testing.T) {
+	cases := map[string]struct {
+		happens func(*fake) error
+		want    error
+	}{
+		"Kafka went away":       {func(f *fake) error { f.Close(); return nil }, connector.ErrNotConnected},
+		"the topic was deleted": {func(f *fake) error { return f.DeleteTopic("orders") }, kerr.UnknownTopicOrPartition},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, kfake.SeedTopics(1, "orders"))
+			s := openSource(t, f.sourceConfig("orders"), connectortest.NewWorker(nil).Env(0, 1), nil)
+			if err := tc.happens(f); err != nil {
+				t.Fatal(err)
+			}
+			ctx := limited(t)
+			for ctx.Err() == nil {
+				if _, err := s.Poll(ctx); err != nil {
+					if !errors.Is(err, tc.want) {
+						t.Errorf("Poll: %v", err)
+					}
+					return
+				}
+			}
+			t.Error("Poll reports nothing")
+		})
+	}
+}
