@@ -2,62 +2,337 @@ package rmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
-// noTopic is the topic after which a broker would model one that it does not have: there is none, so it creates nothing.
-const noTopic = "__none__"
+// How long a lane waits before it tries a batch again.
+const (
+	firstRetry = 5 * time.Millisecond
+	lastRetry  = time.Second
+)
 
-// outgoing is an encoded batch of n messages.
-type outgoing struct {
-	members []byte
-	n       int
-	born    int64 // ms; 0: now
+// waiting is a message on its way through a lane.
+type waiting struct {
+	done   func(offset int64, err error)
+	size   int // what it takes of the sender's room
+	choice int // see Sender.choice
+	end    int // of its member in the batch
+	err    error
+	wave   *wave
 }
 
-// send stores a batch on one queue and returns its first offset. A batch of one goes as a single message. The request is
-// over, one way or the other, after SendTimeout or at ctx's end, and nothing of it lingers.
-func (c *Client) send(ctx context.Context, q Queue, purpose string, o outgoing) (first int64, err error) {
-	if o.born == 0 {
-		o.born = time.Now().UnixMilli()
+// batch is encoded messages of one queue. Those with an error have no bytes.
+type batch struct {
+	wire []byte
+	msgs []waiting
+	good int   // messages without an error
+	born int64 // of the first, ms
+}
+
+func (b *batch) add(member []byte, m waiting) {
+	b.wire = append(b.wire, member...)
+	m.end = len(b.wire)
+	if m.err == nil {
+		b.good++
 	}
-	r := request{op: "sending to " + q.Topic, purpose: purpose, timeout: c.cfg.SendTimeout}
-	r.cmd = remoting.Command{Code: remoting.SendBatch, Body: o.members, Reset: true}
-	properties, batch := "", "true"
-	if o.n == 1 {
-		body, wire, _, err := remoting.Member(o.members)
-		if err != nil {
-			return 0, err
+	b.msgs = append(b.msgs, m)
+}
+
+// lane is the ordered way to one queue.
+type lane struct {
+	s *Sender
+	q Queue
+	// shunned is until when, since the sender's start, messages that may go anywhere go elsewhere.
+	shunned atomic.Int64
+	wake    chan struct{}
+
+	mu      sync.Mutex
+	pending []*batch // the last may still grow
+	closed  bool
+}
+
+// shunTime is how long a lane is left alone after it failed.
+const shunTime = 3 * time.Second
+
+func (l *lane) shun() { l.shunned.Store(int64(time.Since(l.s.start) + shunTime)) }
+
+func (l *lane) fails() bool {
+	until := l.shunned.Load()
+	return until != 0 && time.Since(l.s.start) < time.Duration(until)
+}
+
+// add encodes a message at the end of the lane. It says false when the lane is closed.
+func (l *lane) add(m *Message, w waiting) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	b := l.last(w.size)
+	if len(b.msgs) == 0 && !m.BornAt.IsZero() {
+		b.born = m.BornAt.UnixMilli()
+	}
+	b.wire, w.err = encodeMember(b.wire, m.Properties, m.Body, &l.s.c.ids)
+	b.add(nil, w)
+	l.signal()
+	return true
+}
+
+// adopt takes over a message from another lane.
+func (l *lane) adopt(member []byte, w waiting) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.last(len(member)).add(member, w)
+	l.signal()
+	return true
+}
+
+// last is the batch to add a message of about that size to. l.mu is held.
+func (l *lane) last(size int) *batch {
+	if n := len(l.pending); n > 0 {
+		b := l.pending[n-1]
+		if len(b.msgs) < l.s.cfg.MaxBatchRecords && len(b.wire)+size <= l.s.cfg.MaxBatchBytes {
+			return b
 		}
-		r.cmd.Code, r.cmd.Body = remoting.SendMessageV2, body
-		properties, batch = string(wire), "false"
 	}
-	r.cmd.Fields = append(make([]remoting.Field, 0, 17), // three more when signed
-		remoting.Field{Name: "a", Value: c.cfg.ClientID},
-		remoting.Field{Name: "b", Value: c.onWire(q.Topic)},
-		remoting.Field{Name: "c", Value: noTopic},
-		remoting.Field{Name: "d", Value: "0"},
-		remoting.Field{Name: "e", Value: strconv.Itoa(q.ID)},
-		remoting.Field{Name: "f", Value: "0"},
-		remoting.Field{Name: "g", Value: strconv.FormatInt(o.born, 10)},
-		remoting.Field{Name: "h", Value: "0"},
-		remoting.Field{Name: "i", Value: properties},
-		remoting.Field{Name: "j", Value: "0"},
-		remoting.Field{Name: "k", Value: "false"},
-		remoting.Field{Name: "l", Value: "0"},
-		remoting.Field{Name: "m", Value: batch},
-		remoting.Field{Name: "n", Value: q.Broker},
-	)
-	resp, err := c.onQueue(ctx, q, &r)
+	b := l.s.batches.Get().(*batch)
+	l.pending = append(l.pending, b)
+	return b
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends batch after batch until the sender is closed.
+func (l *lane) run() {
+	for {
+		b := l.take()
+		if b == nil {
+			select {
+			case <-l.wake:
+				continue
+			case <-l.s.ctx.Done():
+				l.abandon()
+				return
+			}
+		}
+		l.deliver(b)
+		l.recycle(b)
+	}
+}
+
+// take gives the first batch that waits, which then no longer grows.
+func (l *lane) take() *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.pending) == 0 {
+		return nil
+	}
+	b := l.pending[0]
+	l.pending[0] = nil
+	if l.pending = l.pending[1:]; len(l.pending) == 0 {
+		l.pending = nil
+	}
+	return b
+}
+
+// abandon fails what waits when the sender is closed.
+func (l *lane) abandon() {
+	l.mu.Lock()
+	left := l.pending
+	l.pending, l.closed = nil, true
+	l.mu.Unlock()
+	for _, b := range left {
+		l.finish(b, 0, ErrClosed)
+	}
+}
+
+// maxKept bounds the buffers that are kept for later batches.
+const maxKept = 4 << 20
+
+func (l *lane) recycle(b *batch) {
+	if cap(b.wire) > maxKept {
+		return
+	}
+	clear(b.msgs)
+	*b = batch{wire: b.wire[:0], msgs: b.msgs[:0]}
+	l.s.batches.Put(b)
+}
+
+// finish answers all messages of a batch, in order: those without an error of their own are at first, first+1, …, or
+// failed with err.
+func (l *lane) finish(b *batch, first int64, err error) {
+	for i := range b.msgs {
+		m := &b.msgs[i]
+		switch {
+		case m.err != nil:
+			l.answer(m, 0, m.err)
+		case err != nil:
+			l.answer(m, 0, err)
+		default:
+			l.answer(m, first, nil)
+			first++
+		}
+	}
+}
+
+func (l *lane) answer(m *waiting, offset int64, err error) {
+	m.done(offset, err)
+	l.s.room.Release(int64(m.size))
+	m.wave.leave()
+}
+
+// deliver sends a batch until it is stored, or never will be.
+func (l *lane) deliver(b *batch) {
+	if b.good == 0 {
+		l.finish(b, 0, nil)
+		return
+	}
+	retry := backoff{first: firstRetry, last: lastRetry}
+	for {
+		first, err := l.attempt(b)
+		switch {
+		case err == nil:
+			l.shunned.Store(0)
+			l.finish(b, first, nil)
+			return
+		case l.s.ctx.Err() != nil:
+			l.finish(b, 0, ErrClosed)
+			return
+		case errors.Is(err, ErrTooLarge) && b.good > 1:
+			l.oneByOne(b)
+			return
+		case errors.Is(err, ErrTopicNotFound):
+			if l.reroute(b) {
+				return
+			}
+		case !IsTemporary(err):
+			l.finish(b, 0, err)
+			return
+		default:
+			l.log(err, b)
+			l.shun()
+			if l.scatter(b); b.good == 0 {
+				l.finish(b, 0, nil)
+				return
+			}
+		}
+		if retry.wait(l.s.ctx) != nil {
+			l.finish(b, 0, ErrClosed)
+			return
+		}
+	}
+}
+
+// gateFresh is how old the gate's word may be: if it took longer, the lane was held up and asks again.
+const gateFresh = 20 * time.Millisecond
+
+// attempt asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was asked.
+func (l *lane) attempt(b *batch) (first int64, err error) {
+	var asked time.Time
+	for asked.IsZero() || time.Since(asked) > gateFresh {
+		asked = time.Now()
+		if err := l.s.cfg.Gate(l.s.ctx); err != nil {
+			return 0, fmt.Errorf("sending to %s: %w", l.q.Topic, err)
+		}
+	}
+	ctx, cancel := context.WithDeadline(l.s.ctx, asked.Add(l.s.c.cfg.SendTimeout))
+	defer cancel()
+	first, err = l.s.c.send(ctx, l.q, l.s.purpose, outgoing{members: b.wire, n: b.good, born: b.born})
+	if err != nil && l.s.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("sending to %s: broker %s %w: no answer in %s", l.q.Topic, l.q.Broker, ErrUnreachable, l.s.c.cfg.SendTimeout)
+	}
+	l.s.cfg.OnBatch(b.good, len(b.wire), time.Since(asked), err)
+	return first, err
+}
+
+func (l *lane) log(err error, b *batch) {
+	l.s.c.log.V(1).Info("Trying batch again", "topic", l.q.Topic, "queue", l.q.ID, "records", b.good, "err", err.Error())
+}
+
+// oneByOne sends each message of a refused batch by itself, so that only the one that is to blame fails.
+func (l *lane) oneByOne(b *batch) {
+	from := 0
+	for i := range b.msgs {
+		single := &batch{born: b.born}
+		member := b.wire[from:b.msgs[i].end]
+		from = b.msgs[i].end
+		single.add(member, b.msgs[i])
+		l.deliver(single)
+	}
+}
+
+// reroute asks where the queue went that the broker does not know. It says true when the batch needs nothing more: its
+// messages failed, because the topic is gone, or took other lanes.
+func (l *lane) reroute(b *batch) bool {
+	r, err := l.s.c.fetchRoute(l.s.ctx, l.q.Topic)
 	if err != nil {
-		return 0, err
+		if errors.Is(err, ErrTopicNotFound) {
+			l.finish(b, 0, err)
+			return true
+		}
+		return false
 	}
-	if first, err = resp.Int("queueOffset"); err != nil {
-		return 0, fmt.Errorf("%s: %w", r.op, err)
+	l.s.c.routes.put(l.q.Topic, r)
+	for _, q := range r.writable {
+		if q == l.q {
+			return false
+		}
 	}
-	return first, nil
+	if len(r.writable) == 0 {
+		return false
+	}
+	if l.move(b, func(*waiting) bool { return true }); b.good > 0 {
+		return false
+	}
+	l.finish(b, 0, nil)
+	return true
+}
+
+// scatter moves the messages that may go to any queue to lanes that work, if there are any.
+func (l *lane) scatter(b *batch) {
+	l.s.mu.Lock()
+	t := l.s.topics[l.q.Topic]
+	other := false
+	if t != nil {
+		for _, o := range t.lanes {
+			other = other || o != l && !o.fails()
+		}
+	}
+	l.s.mu.Unlock()
+	if other {
+		l.move(b, func(m *waiting) bool { return m.choice == anywhere })
+	}
+}
+
+// move hands messages to the lanes that they would take now; the batch keeps the others, and those that no lane takes.
+func (l *lane) move(b *batch, which func(*waiting) bool) {
+	kept := batch{msgs: b.msgs[:0]}
+	for i, from := 0, 0; i < len(b.msgs); i++ {
+		m := b.msgs[i]
+		member := b.wire[from:m.end]
+		from = m.end
+		if m.err == nil && which(&m) && l.handOver(member, m) {
+			continue
+		}
+		kept.add(member, m)
+	}
+	clear(b.msgs[len(kept.msgs):])
+	b.wire, b.msgs, b.good = append(b.wire[:0], kept.wire...), kept.msgs, kept.good
+}
+
+func (l *lane) handOver(member []byte, m waiting) bool {
+	to, err := l.s.lane(l.s.ctx, l.q.Topic, &m)
+	return err == nil && to != l && to.adopt(member, m)
 }

@@ -1,10 +1,12 @@
 package rmq
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -24,6 +26,9 @@ const (
 // memberOverhead is about what a member takes besides its body and its sender's properties.
 const memberOverhead = 64
 
+// maxBody is the most that fits a frame which brokers read (16 MiB): they cut the connection on a larger one.
+const maxBody = 16<<20 - 64<<10
+
 var errEmptyBody = errors.New("message has an empty body, which RocketMQ does not store")
 
 // encodeMember appends one member of a batch. On an error nothing is appended.
@@ -31,6 +36,9 @@ func encodeMember(dst []byte, properties []Property, body []byte, ids *idSource)
 	start := len(dst)
 	if len(body) == 0 {
 		return dst, errEmptyBody
+	}
+	if len(body) > maxBody {
+		return dst, fmt.Errorf("%w: %d bytes are more than any broker takes", ErrTooLarge, len(body))
 	}
 	dst = remoting.OpenMember(dst, body)
 	identified := false
@@ -99,4 +107,57 @@ func (s *idSource) append(dst []byte) []byte {
 		dst = append(dst, upperHex[tail>>shift&15])
 	}
 	return dst
+}
+
+// noTopic is the topic after which a broker would model one that it does not have: there is none, so it creates nothing.
+const noTopic = "__none__"
+
+// outgoing is an encoded batch of n messages.
+type outgoing struct {
+	members []byte
+	n       int
+	born    int64 // ms; 0: now
+}
+
+// send stores a batch on one queue and returns its first offset. A batch of one goes as a single message. The request is
+// over, one way or the other, after SendTimeout or at ctx's end, and nothing of it lingers.
+func (c *Client) send(ctx context.Context, q Queue, purpose string, o outgoing) (first int64, err error) {
+	if o.born == 0 {
+		o.born = time.Now().UnixMilli()
+	}
+	r := request{op: "sending to " + q.Topic, purpose: purpose, timeout: c.cfg.SendTimeout}
+	r.cmd = remoting.Command{Code: remoting.SendBatch, Body: o.members, Reset: true}
+	properties, batch := "", "true"
+	if o.n == 1 {
+		body, wire, _, err := remoting.Member(o.members)
+		if err != nil {
+			return 0, err
+		}
+		r.cmd.Code, r.cmd.Body = remoting.SendMessageV2, body
+		properties, batch = string(wire), "false"
+	}
+	r.cmd.Fields = append(make([]remoting.Field, 0, 17), // three more when signed
+		remoting.Field{Name: "a", Value: c.cfg.ClientID},
+		remoting.Field{Name: "b", Value: c.onWire(q.Topic)},
+		remoting.Field{Name: "c", Value: noTopic},
+		remoting.Field{Name: "d", Value: "0"},
+		remoting.Field{Name: "e", Value: strconv.Itoa(q.ID)},
+		remoting.Field{Name: "f", Value: "0"},
+		remoting.Field{Name: "g", Value: strconv.FormatInt(o.born, 10)},
+		remoting.Field{Name: "h", Value: "0"},
+		remoting.Field{Name: "i", Value: properties},
+		remoting.Field{Name: "j", Value: "0"},
+		remoting.Field{Name: "k", Value: "false"},
+		remoting.Field{Name: "l", Value: "0"},
+		remoting.Field{Name: "m", Value: batch},
+		remoting.Field{Name: "n", Value: q.Broker},
+	)
+	resp, err := c.onQueue(ctx, q, &r)
+	if err != nil {
+		return 0, err
+	}
+	if first, err = resp.Int("queueOffset"); err != nil {
+		return 0, fmt.Errorf("%s: %w", r.op, err)
+	}
+	return first, nil
 }

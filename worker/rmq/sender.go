@@ -2,22 +2,268 @@ package rmq
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
-// SenderConfig bounds a Sender.
-type SenderConfig struct {
-	Gate             func(ctx context.Context) error
-	MaxBatchRecords  int
-	MaxBatchBytes    int
-	MaxBufferedBytes int
-	OnBatch          func(records, bytes int, took time.Duration, err error)
-}
-type Sender struct{}
+const (
+	defaultBatchRecords  = 512
+	defaultBatchBytes    = 1 << 20
+	defaultBufferedBytes = 32 << 20
+)
 
-func (c *Client) NewSender(cfg SenderConfig) *Sender { return &Sender{} }
-func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
-	return ErrClosed
+// SenderConfig bounds a Sender. The zero value has defaults for everything.
+type SenderConfig struct {
+	// Gate is asked before each attempt at a batch: it blocks while sending is not allowed (no lease), and returns an error
+	// when it never will be again; what is left then fails with that error. nil: always open. Once it lets a batch
+	// start, the batch is over within the client's SendTimeout.
+	Gate func(ctx context.Context) error
+	// MaxBatchRecords is 512 by default, MaxBatchBytes 1 MiB. A larger single message travels alone.
+	MaxBatchRecords int
+	MaxBatchBytes   int
+	// MaxBufferedBytes is how much may wait for its answer before Send blocks; default 32 MiB.
+	MaxBufferedBytes int
+	// OnBatch is told of every attempt, from several goroutines. nil: nobody is.
+	OnBatch func(records, bytes int, took time.Duration, err error)
 }
-func (s *Sender) Flush(ctx context.Context) error { return ErrClosed }
-func (s *Sender) Close() error                    { return nil }
+
+func (cfg *SenderConfig) setDefaults() {
+	if cfg.MaxBatchRecords <= 0 {
+		cfg.MaxBatchRecords = defaultBatchRecords
+	}
+	if cfg.MaxBatchBytes <= 0 {
+		cfg.MaxBatchBytes = defaultBatchBytes
+	}
+	cfg.MaxBatchBytes = min(cfg.MaxBatchBytes, maxBody)
+	if cfg.MaxBufferedBytes <= 0 {
+		cfg.MaxBufferedBytes = defaultBufferedBytes
+	}
+	if cfg.Gate == nil {
+		cfg.Gate = func(context.Context) error { return nil }
+	}
+	if cfg.OnBatch == nil {
+		cfg.OnBatch = func(int, int, time.Duration, error) {}
+	}
+}
+
+// Sender sends messages over one lane per queue: one batch in flight, and a batch is what gathered meanwhile. It is safe
+// for concurrent use; messages of one goroutine to one queue keep their order.
+type Sender struct {
+	c       *Client
+	cfg     SenderConfig
+	purpose string
+	ctx     context.Context // ends with Close, cause ErrClosed
+	cancel  context.CancelCauseFunc
+	start   time.Time
+	room    *semaphore.Weighted
+	turn    atomic.Uint64
+	batches sync.Pool
+
+	mu     sync.Mutex
+	topics map[string]*topicLanes
+	lanes  map[Queue]*lane
+	wave   *wave
+	group  service.Group
+}
+
+// topicLanes are a topic's lanes in the order of its route.
+type topicLanes struct {
+	route *route
+	lanes []*lane
+}
+
+// NewSender makes a sender. Close it.
+func (c *Client) NewSender(cfg SenderConfig) *Sender {
+	cfg.setDefaults()
+	s := &Sender{
+		c: c, cfg: cfg, purpose: "send-" + strconv.FormatInt(c.users.Add(1), 10),
+		room:   semaphore.NewWeighted(int64(cfg.MaxBufferedBytes)),
+		topics: map[string]*topicLanes{}, lanes: map[Queue]*lane{}, wave: newWave(nil),
+	}
+	s.batches.New = func() any { return new(batch) }
+	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
+	if !c.opened(s) {
+		s.cancel(ErrClosed)
+	}
+	return s
+}
+
+// Send queues m and returns; it blocks while MaxBufferedBytes wait for their answers. m's slices may be reused at once.
+// If Send returns nil, done is called exactly once, in the order of the messages of one queue, from a goroutine that must
+// not be held up: with the stored offset; or with an error that trying again would not cure (ErrTooLarge,
+// ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are tried again for ever. A
+// message that failed with ErrClosed, or was tried again, may have been stored nevertheless, even twice.
+func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
+	size := memberOverhead + len(m.Body)
+	for i := range m.Properties {
+		size += len(m.Properties[i].Name) + len(m.Properties[i].Value) + 2
+	}
+	size = min(size, s.cfg.MaxBufferedBytes)
+	if err := s.room.Acquire(ctx, int64(size)); err != nil {
+		return fmt.Errorf("sending to %s: %w", m.Topic, context.Cause(ctx))
+	}
+	r := waiting{done: done, size: size, choice: s.choice(&m)}
+	if err := s.queue(ctx, &m, &r); err != nil {
+		if r.wave != nil {
+			r.wave.leave()
+		}
+		s.room.Release(int64(size))
+		return fmt.Errorf("sending to %s: %w", m.Topic, err)
+	}
+	return nil
+}
+
+// anywhere is the choice of a message that may go to any queue; any other choice is taken modulo the number of queues.
+const anywhere = -1
+
+func (s *Sender) choice(m *Message) int {
+	switch {
+	case m.Queue >= 0:
+		return m.Queue
+	case m.Key != nil:
+		return keyChoice(m.Key)
+	}
+	return anywhere
+}
+
+// keyChoice is FNV-1a, so that all workers agree.
+func keyChoice(key []byte) int {
+	h := uint64(14695981039346656037)
+	for _, b := range key {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return int(h >> 1)
+}
+
+func (s *Sender) queue(ctx context.Context, m *Message, r *waiting) error {
+	l, err := s.lane(ctx, m.Topic, r)
+	if err != nil {
+		return err
+	}
+	if !l.add(m, *r) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// lane finds the lane that a message takes, and has the message join the wave.
+func (s *Sender) lane(ctx context.Context, topic string, m *waiting) (*lane, error) {
+	r, err := s.c.routes.get(ctx, s.c, topic)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.writable) == 0 {
+		return nil, fmt.Errorf("no writable queue: %w", ErrTopicNotFound)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	t := s.topics[topic]
+	if t == nil || t.route != r {
+		t = &topicLanes{route: r, lanes: make([]*lane, len(r.writable))}
+		for i, q := range r.writable {
+			t.lanes[i] = s.laneOf(q)
+		}
+		s.topics[topic] = t
+	}
+	if m.wave == nil {
+		m.wave = s.wave
+		m.wave.open.Add(1)
+	}
+	if m.choice != anywhere {
+		return t.lanes[m.choice%len(t.lanes)], nil
+	}
+	return s.inTurn(t.lanes), nil
+}
+
+// inTurn takes the next lane that does not fail, or just the next if all do.
+func (s *Sender) inTurn(lanes []*lane) *lane {
+	first := s.turn.Add(1)
+	for i := range uint64(len(lanes)) {
+		if l := lanes[(first+i)%uint64(len(lanes))]; !l.fails() {
+			return l
+		}
+	}
+	return lanes[first%uint64(len(lanes))]
+}
+
+// laneOf gives the queue's lane, and starts it if it is new. s.mu is held.
+func (s *Sender) laneOf(q Queue) *lane {
+	l := s.lanes[q]
+	if l == nil {
+		l = &lane{s: s, q: q, wake: make(chan struct{}, 1)}
+		s.lanes[q] = l
+		s.group.Go(l.run)
+	}
+	return l
+}
+
+// Flush waits until everything that was sent before the call was answered.
+func (s *Sender) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	w := s.wave
+	s.wave = newWave(w)
+	s.mu.Unlock()
+	w.leave() // the wave's own token: nothing joins it any more
+	for ; w != nil; w = w.before() {
+		select {
+		case <-w.over:
+		case <-ctx.Done():
+			return fmt.Errorf("flushing: %w", context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// Close fails what was not answered with ErrClosed, gives up what is on its way, and waits for the lanes.
+func (s *Sender) Close() error {
+	s.mu.Lock()
+	s.cancel(ErrClosed)
+	s.mu.Unlock()
+	s.c.pool.Drop(s.purpose)
+	s.group.Wait()
+	s.c.gone(s)
+	return nil
+}
+
+// wave is what was sent between two flushes.
+type wave struct {
+	open atomic.Int64 // unanswered messages, and one until the flush
+	over chan struct{}
+	prev atomic.Pointer[wave]
+}
+
+func newWave(prev *wave) *wave {
+	w := &wave{over: make(chan struct{})}
+	w.open.Store(1)
+	w.prev.Store(prev)
+	return w
+}
+
+func (w *wave) leave() {
+	if w.open.Add(-1) == 0 {
+		close(w.over)
+	}
+}
+
+// before is the newest wave before this one that is not over; those that are, it forgets.
+func (w *wave) before() *wave {
+	for p := w.prev.Load(); p != nil; p = p.prev.Load() {
+		select {
+		case <-p.over:
+			w.prev.Store(p.prev.Load())
+		default:
+			return p
+		}
+	}
+	return nil
+}

@@ -169,15 +169,3 @@ func logShape(topic string, r *route) error {
 	return fmt.Errorf("%w: topic %s has %d readable and %d writable queues: use another name, or delete the topic if nothing in it is needed",
 		ErrTopicShape, topic, len(r.queues), len(r.writable))
 }
-
-// pause waits for d, or fails with the cause of the context's end.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

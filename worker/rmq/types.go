@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
 // Queue is one queue of a topic on one broker (a master).
@@ -103,12 +105,30 @@ func (e *BrokerError) Error() string {
 // Is matches the sentinel of the code.
 func (e *BrokerError) Is(target error) bool {
 	switch e.Code {
-	case 13:
+	case remoting.MessageIllegal:
 		return target == ErrTooLarge
-	case 16:
+	case remoting.NoPermission:
 		return target == ErrAccessDenied
-	case 17:
+	case remoting.TopicNotExist:
 		return target == ErrTopicNotFound
+	}
+	return false
+}
+
+// IsTemporary says whether the same request may succeed later without anybody's help: the broker was busy, restarting or
+// out of reach, or did not store the message as safely as it should.
+func IsTemporary(err error) bool {
+	if errors.Is(err, ErrUnreachable) {
+		return true
+	}
+	var b *BrokerError
+	if !errors.As(err, &b) {
+		return false
+	}
+	switch b.Code {
+	case remoting.SystemError, remoting.SystemBusy, remoting.FlushDiskTimeout, remoting.SlaveNotAvailable,
+		remoting.FlushSlaveTimeout, remoting.ServiceNotAvailable, remoting.FlowControl:
+		return true
 	}
 	return false
 }

@@ -41,6 +41,16 @@ func Run(t *testing.T, newClient func(t *testing.T) *rmq.Client) {
 		"a tail ends at once with its context":               tailEnds,
 		"a log does not hold what it never had":              logTruncated,
 		"a log refuses an empty value":                       logEmptyValue,
+		"a sender keeps the order of each queue":             senderOrder,
+		"a sender chooses by key or in turn":                 senderChooses,
+		"a sender keeps bodies and properties":               senderContents,
+		"a bad message fails alone":                          senderRefuses,
+		"a sender asks its gate":                             senderGate,
+		"a sender blocks when full and fails what is left":   senderCloses,
+		"a reader follows its assignment":                    readerAssigns,
+		"a reader pauses and tells the lag":                  readerPauses,
+		"a reader waits for records":                         readerWaits,
+		"a reader starts over when its offset is gone":       readerLooksAgain,
 		"appends on a topic that is not there are not found": appendNotFound,
 	}
 	for name, run := range cases {

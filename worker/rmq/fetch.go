@@ -1,0 +1,203 @@
+package rmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+)
+
+// pullRecords is how many records a reader asks for; brokers give fewer by their own limits (32 unless configured).
+const pullRecords = 512
+
+// fetch pulls one queue ahead.
+type fetch struct {
+	r      *Reader
+	q      Queue
+	ctx    context.Context
+	cancel context.CancelFunc
+	wake   chan struct{}
+
+	next int64  // offset to pull; only run's goroutine uses it
+	down string // the failure that was logged last; likewise
+
+	// Guarded by r.mu.
+	chunks   []chunk
+	position int64 // after what Poll returned
+	end      int64 // of the queue; -1: unknown
+	paused   bool
+	gone     bool
+	err      error // for Poll
+}
+
+// chunk is what is left of one answer.
+type chunk struct {
+	messages []Received
+	bytes    int
+}
+
+// held is how many records are ready. r.mu is held.
+func (f *fetch) held() (n int) {
+	for _, c := range f.chunks {
+		n += len(c.messages)
+	}
+	return n
+}
+
+// take appends ready records up to max in all. r.mu is held.
+func (f *fetch) take(out []Received, limit int) []Received {
+	for len(f.chunks) > 0 && len(out) < limit {
+		c := &f.chunks[0]
+		n := min(len(c.messages), limit-len(out))
+		out = append(out, c.messages[:n]...)
+		f.position = out[len(out)-1].NextOffset
+		if c.messages = c.messages[n:]; len(c.messages) > 0 {
+			break
+		}
+		f.r.buffered -= c.bytes
+		f.chunks[0] = chunk{}
+		f.chunks = f.chunks[1:]
+	}
+	return out
+}
+
+// run pulls whenever there is room, until the queue is taken away.
+func (f *fetch) run() {
+	wait := backoff{first: 20 * time.Millisecond, last: time.Second}
+	for f.ctx.Err() == nil {
+		if !f.room() {
+			select {
+			case <-f.wake:
+			case <-f.ctx.Done():
+			}
+			continue
+		}
+		err := f.step()
+		switch {
+		case f.ctx.Err() != nil:
+			return
+		case err == nil:
+			wait.reset()
+			f.recovered()
+			continue
+		}
+		f.struggling(err)
+		if wait.wait(f.ctx) != nil {
+			return
+		}
+	}
+}
+
+func (f *fetch) room() bool {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	return len(f.chunks) < f.r.cfg.PullsAhead && f.r.buffered < f.r.cfg.MaxBufferedBytes
+}
+
+func (f *fetch) step() error {
+	if f.next < 0 {
+		low, _, err := f.r.c.offsets(f.ctx, f.q, f.r.purpose)
+		if err != nil {
+			return err
+		}
+		f.jump(low)
+	}
+	p, err := f.r.c.pull(f.ctx, pullRequest{
+		queue: f.q, group: f.r.group, offset: f.next, max: pullRecords, hold: true, purpose: f.r.purpose,
+	})
+	if err != nil {
+		return err
+	}
+	if p.code == remoting.Success {
+		f.keep(p)
+		return nil
+	}
+	if p.code == remoting.PullNotFound && p.max >= f.next {
+		f.sawEnd(p.max)
+		return nil
+	}
+	return f.moved()
+}
+
+// moved finds out why the broker does not have the offset. Invariant P4: what was lost is counted and logged.
+func (f *fetch) moved() error {
+	err := f.r.c.holds(f.ctx, f.q, f.next, f.r.purpose)
+	if err == nil {
+		return errNothing
+	}
+	if !errors.Is(err, ErrTruncated) {
+		return err
+	}
+	low, _, err := f.r.c.offsets(f.ctx, f.q, f.r.purpose)
+	if err != nil {
+		return err
+	}
+	f.r.c.log.Info("Going on after a gap: the broker no longer has the records", "topic", f.q.Topic, "queue", f.q.String(),
+		"wanted", f.next, "first", low)
+	f.r.cfg.OnGap(f.q, f.next, low)
+	f.jump(low)
+	return nil
+}
+
+// jump goes on at another offset.
+func (f *fetch) jump(to int64) {
+	f.next = to
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if len(f.chunks) == 0 {
+		f.position = to
+	}
+}
+
+// keep hands what was pulled to Poll.
+func (f *fetch) keep(p pulled) {
+	messages := p.messages
+	for len(messages) > 0 && messages[0].Offset < f.next {
+		messages = messages[1:]
+	}
+	f.next = max(f.next, p.next)
+	if len(messages) > 0 {
+		f.next = max(f.next, messages[len(messages)-1].NextOffset)
+	}
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if f.gone {
+		return
+	}
+	f.end, f.err = max(p.max, f.next), nil
+	if len(messages) > 0 {
+		f.chunks = append(f.chunks, chunk{messages, p.bytes})
+		f.r.buffered += p.bytes
+		signal(f.r.ready)
+	}
+}
+
+func (f *fetch) sawEnd(end int64) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.end, f.err = end, nil
+}
+
+// struggling logs a failure once, and shows it to Poll if waiting will not cure it.
+func (f *fetch) struggling(err error) {
+	if s := err.Error(); s != f.down {
+		f.down = s
+		f.r.c.log.Info("Trying again to read queue", "topic", f.q.Topic, "queue", f.q.String(), "offset", f.next, "err", s)
+	}
+	if IsTemporary(err) || errors.Is(err, errNothing) {
+		return
+	}
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.err = fmt.Errorf("reading ahead: %w", err)
+	signal(f.r.ready)
+}
+
+func (f *fetch) recovered() {
+	if f.down != "" {
+		f.down = ""
+		f.r.c.log.Info("Reading queue again", "topic", f.q.Topic, "queue", f.q.String(), "offset", f.next)
+	}
+}
