@@ -149,11 +149,12 @@ func setField(cfg map[string]string, field, value string, keys ...string) error 
 	if value == "" {
 		return nil
 	}
+	var err error
 	for _, key := range keys {
 		if v := cfg[key]; v != "" && v != value {
-			return fmt.Errorf("%s is %q but config has %s=%q: leave %s out of config", field, value, key, v, key)
+			err = fmt.Errorf("%s is %q but config has %s=%q: leave %s out of config", field, value, key, v, key)
 		}
 	}
 	cfg[keys[0]] = value
-	return nil
+	return err
 }

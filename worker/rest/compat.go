@@ -85,7 +85,7 @@ func (s *Server) compat() http.Handler {
 			return err
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		text(w, http.StatusNotFound, "Not found: "+r.URL.Path+"; the resource API begins at "+restapi.Prefix)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -360,7 +360,7 @@ func (s *Server) oldApply(r *http.Request, name, id string) error {
 		return err
 	}
 	if state == "" {
-		return s.remove(r, name, anyRevision, false)
+		return s.remove(r, removal{name: name, revision: anyRevision, requestID: id})
 	}
 	if c, ok := s.backends.Configs.Get(name); ok && c.State == state {
 		return nil

@@ -206,21 +206,31 @@ func (s *Server) deleteConnector(w http.ResponseWriter, r *http.Request) error {
 	if given && revision == 0 {
 		return malformed("a deletion cannot be made if-none-match: send If-Match, or neither")
 	}
-	if err := s.remove(r, r.PathValue("name"), revision, keep); err != nil {
+	if err := s.remove(r, removal{name: r.PathValue("name"), revision: revision, requestID: requestID(r), keep: keep}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
+// removal says what to delete.
+type removal struct {
+	name      string
+	revision  int64
+	requestID string
+	// keep leaves the positions.
+	keep bool
+}
+
 // remove deletes the connector and, unless keep, forgets its positions: kept ones would make a later connector of the
 // same name on another system skip records. A repeated deletion finishes one that broke off between the two steps.
-func (s *Server) remove(r *http.Request, name string, revision int64, keep bool) error {
+func (s *Server) remove(r *http.Request, del removal) error {
 	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
 	defer cancel()
+	name := del.name
 	_, exists := s.backends.Configs.Get(name)
 	if exists {
-		write := store.Write{Name: name, Delete: true, IfRevision: revision, RequestID: requestID(r)}
+		write := store.Write{Name: name, Delete: true, IfRevision: del.revision, RequestID: del.requestID}
 		if _, err := s.write(r, write); err != nil {
 			return err
 		}
@@ -228,7 +238,7 @@ func (s *Server) remove(r *http.Request, name string, revision int64, keep bool)
 	epoch := s.backends.Configs.Epoch(name)
 	forgotten := false
 	for _, p := range []Progress{s.backends.Positions, s.backends.Offsets} {
-		if keep || epoch == 0 || len(p.Read(name)) == 0 {
+		if del.keep || epoch == 0 || len(p.Read(name)) == 0 {
 			continue
 		}
 		if err := p.Reset(ctx, name, nil, epoch); err != nil {

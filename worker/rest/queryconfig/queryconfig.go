@@ -44,15 +44,15 @@ func rawParameter(query, name string) (string, bool) {
 	return value, ok
 }
 
-// decodeAny takes the text as it is, then percent-decoded, then with + as a blank as forms have it; what follows the
-// object must be another parameter.
+// decodeAny percent-decodes the text; in an encoded one + is a blank, as forms have it, in a plain one it is a plus, and a
+// stray % is one, too. What follows the object must be another parameter.
 func decodeAny(raw string, out *map[string]json.RawMessage) bool {
-	readings := []string{raw}
-	if s, err := url.PathUnescape(raw); err == nil {
-		readings = append(readings, s)
+	unescape, readings := url.QueryUnescape, []string(nil)
+	if strings.HasPrefix(raw, "{") {
+		unescape, readings = url.PathUnescape, []string{raw}
 	}
-	if s, err := url.QueryUnescape(raw); err == nil {
-		readings = append(readings, s)
+	if s, err := unescape(raw); err == nil {
+		readings = []string{s}
 	}
 	for _, text := range readings {
 		*out = nil

@@ -1,0 +1,147 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// How long a worker waits before it asks a RocketMQ again that is away or refuses.
+const (
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = 15 * time.Second
+)
+
+// readiness is why the worker is not ready, if it is not.
+type readiness struct {
+	mu  sync.Mutex
+	why error
+}
+
+func (r *readiness) set(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.why = why
+}
+
+func (r *readiness) err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+// readyErr returns nil while the worker is a live member with its stores read.
+func (p *parts) readyErr() error {
+	if err := p.ready.err(); err != nil {
+		return err
+	}
+	if !p.cluster.View().Joined {
+		return errors.New("the session in the cluster is over; joining again")
+	}
+	return nil
+}
+
+// awaitRocketMQ returns once the internal topics are there. Whatever is in the way (no name server, no broker, refused
+// credentials, a topic of the wrong shape) can be mended while the worker waits, so it is asked again until ctx ends.
+func (p *parts) awaitRocketMQ(ctx context.Context) error {
+	wait := firstRetry
+	for {
+		err := p.ensureTopics(ctx)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err = explained(err, p.cfg.NamesrvAddrs)
+		p.ready.set(err)
+		p.opts.Log.Info("Waiting for RocketMQ", "nameServers", strings.Join(p.cfg.NamesrvAddrs, ";"), "reason", err.Error(), "retryIn", wait.String())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(wait*2, lastRetry)
+	}
+}
+
+func (p *parts) ensureTopics(ctx context.Context) error {
+	t, broker := p.cfg.Topics, p.cfg.ClusterTopicBroker
+	for _, topic := range []struct {
+		name    string
+		compact bool
+	}{{t.Cluster, false}, {t.Config, true}, {t.Position, true}, {t.Offset, true}, {t.Status, true}} {
+		if _, err := p.client.EnsureLogTopic(ctx, topic.name, broker, topic.compact); err != nil {
+			return fmt.Errorf("preparing topic %s: %w", topic.name, err)
+		}
+	}
+	return nil
+}
+
+// explained says what to do about an error of RocketMQ.
+func explained(err error, nameServers []string) error {
+	switch {
+	case errors.Is(err, rmq.ErrAccessDenied):
+		return fmt.Errorf("RocketMQ refuses the credentials or their rights: set aclEnable=true with an accessKey and secretKey that may administer topics: %w", err)
+	case errors.Is(err, rmq.ErrTopicShape):
+		return fmt.Errorf("an internal topic must have exactly one queue on one broker: mend or remove it, or name another in the configuration: %w", err)
+	case errors.Is(err, rmq.ErrUnreachable):
+		return fmt.Errorf("RocketMQ cannot be reached, name servers %s: check namesrvAddr and that name server and broker run: %w", strings.Join(nameServers, ";"), err)
+	}
+	return err
+}
+
+// localIP returns the address that others most likely reach this host by: the one that speaks to the name server, or,
+// when that is on this host, the first of an interface that is up. It is the same after a restart.
+func localIP(nameServers []string) string {
+	for _, addr := range nameServers {
+		conn, err := net.DialTimeout("udp", addr, time.Second) // sends nothing: it only asks for a route
+		if err != nil {
+			continue
+		}
+		local, ok := conn.LocalAddr().(*net.UDPAddr)
+		_ = conn.Close()
+		if ok && !local.IP.IsLoopback() && !local.IP.IsUnspecified() {
+			return local.IP.String()
+		}
+	}
+	if ip := interfaceIP(); ip != "" {
+		return ip
+	}
+	return "127.0.0.1"
+}
+
+func interfaceIP() string {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return ""
+	}
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 || virtual(i.Name) {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+				return n.IP.String()
+			}
+		}
+	}
+	return ""
+}
+
+// virtual reports whether the interface is of containers, which come and go.
+func virtual(name string) bool {
+	for _, prefix := range []string{"docker", "veth", "cni", "br-", "virbr", "flannel", "kube"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
