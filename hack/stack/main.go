@@ -5,12 +5,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/rocketmq-connect/operator/hack/stack/internal/daemon"
@@ -70,8 +72,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		fmt.Fprint(out, usage)
 		return nil
 	}
-	// Debian keeps containerd's and iptables' programs there; the user's PATH may lack them.
-	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin"); err != nil {
+	if err := prepareEnvironment(); err != nil {
 		return err
 	}
 	s, err := newStack(c.base, out, progress)
@@ -100,6 +101,20 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	return errors.New("unknown command " + c.verb)
+}
+
+// prepareEnvironment sets what every program that the stack starts needs: Debian keeps containerd's and iptables' programs
+// in folders that a user's PATH may lack, and a proxy must not stand between the parts of the stack.
+func prepareEnvironment() error {
+	direct := strings.Join([]string{"localhost", layout.Loopback, layout.PodCIDR, layout.ServiceNet, ".svc", ".cluster.local"}, ",")
+	if user := cmp.Or(os.Getenv("NO_PROXY"), os.Getenv("no_proxy")); user != "" {
+		direct = user + "," + direct
+	}
+	return errors.Join(
+		os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin"),
+		os.Setenv("NO_PROXY", direct),
+		os.Setenv("no_proxy", direct),
+	)
 }
 
 // locked runs fn while no other run of the stack changes the same instance.

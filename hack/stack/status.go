@@ -60,6 +60,9 @@ func (s *stack) names(c call) []string {
 // environment is what programs on the host need to use the wanted parts, as lines for a shell.
 func (s *stack) environment(c call) string {
 	var b strings.Builder
+	if os.Getenv("HTTPS_PROXY")+os.Getenv("https_proxy") != "" {
+		fmt.Fprintf(&b, "export NO_PROXY=%s\n", quote(os.Getenv("NO_PROXY")))
+	}
 	if c.wants(partKubernetes) {
 		bin := filepath.Dir(s.layout.Bin("kubectl"))
 		fmt.Fprintf(&b, "export KUBECONFIG=%s\nexport KUBEBUILDER_ASSETS=%s\nexport PATH=%s:$PATH\n",
@@ -79,7 +82,11 @@ func quote(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\'
 
 // logs prints a process's output, and with follow goes on until it is interrupted.
 func (s *stack) logs(ctx context.Context, name string, follow bool) error {
-	f, err := os.Open(s.daemons.Log(name))
+	path := s.daemons.Log(name)
+	if own := s.brokers(false).OwnLog(name); own != "" {
+		path = own
+	}
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("there is no log of %q: \"status\" lists the names, and \"up\" starts them", name)
 	}

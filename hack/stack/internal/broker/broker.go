@@ -115,6 +115,16 @@ func (s Set) formatKafka(ctx context.Context, home, conf string) error {
 // Names lists the processes in the order in which to stop them: clients ahead of what they register with.
 func (s Set) Names() []string { return []string{RocketMQ, NameServer, Kafka} }
 
+// OwnLog is the file that a process writes its log to by itself, if it has one already; RocketMQ's processes have.
+func (s Set) OwnLog(name string) string {
+	folder := map[string]string{NameServer: "namesrv", RocketMQ: "broker"}[name]
+	path := s.Layout.State("rocketmq", folder, "logs", "rocketmqlogs", folder+".log")
+	if _, err := os.Stat(path); folder == "" || err != nil {
+		return ""
+	}
+	return path
+}
+
 type jvm struct {
 	name, home, heap, main   string
 	libs, flags, args, files []string

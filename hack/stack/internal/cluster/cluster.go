@@ -74,17 +74,16 @@ func (c Cluster) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := step.All(ctx, c.startContainerd, func(ctx context.Context) error { return c.start(ctx, etcd, c.healthy(etcd)) }); err != nil {
+	up := func(name string) func(context.Context) error {
+		return func(ctx context.Context) error { return c.start(ctx, name, c.healthy(name)) }
+	}
+	if err := step.All(ctx, c.startContainerd, up(etcd)); err != nil {
 		return err
 	}
 	if err := c.start(ctx, apiServer, c.ready); err != nil {
 		return err
 	}
-	var rest []func(context.Context) error
-	for _, name := range []string{controllerManager, scheduler, kubelet, proxy} {
-		rest = append(rest, func(ctx context.Context) error { return c.start(ctx, name, c.healthy(name)) })
-	}
-	if err := step.All(ctx, rest...); err != nil {
+	if err := step.All(ctx, up(controllerManager), up(scheduler), up(kubelet)); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, nodeLimit)
@@ -98,6 +97,13 @@ func (c Cluster) Start(ctx context.Context) error {
 
 // settle applies what the cluster itself needs and waits for it.
 func (c Cluster) settle(ctx context.Context, s settings) error {
+	// kube-proxy reads the node's address when it starts, and ends when the address changes: the node is to be there first.
+	if _, err := c.kubectl(ctx, "wait", "--for=create", "node/"+layout.Node, "--timeout=120s"); err != nil {
+		return err
+	}
+	if err := c.start(ctx, proxy, c.healthy(proxy)); err != nil {
+		return err
+	}
 	for _, name := range []string{"coredns.yaml", "brokers.yaml"} {
 		manifest, err := render(name, s)
 		if err != nil {
@@ -112,7 +118,6 @@ func (c Cluster) settle(ctx context.Context, s settings) error {
 		}
 	}
 	for _, wait := range [][]string{
-		{"wait", "--for=create", "node/" + layout.Node, "--timeout=120s"},
 		{"wait", "--for=condition=Ready", "node/" + layout.Node, "--timeout=120s"},
 		{"-n", "default", "wait", "--for=create", "serviceaccount/default", "--timeout=120s"},
 		{"-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"},
@@ -238,7 +243,7 @@ func (c Cluster) healthy(name string) func(context.Context) error {
 }
 
 func (c Cluster) kubectlArgs(args ...string) []string {
-	return append([]string{"--kubeconfig", c.Layout.Kubeconfig()}, args...)
+	return append([]string{"--kubeconfig", c.Layout.Kubeconfig(), "--cache-dir", filepath.Join(c.run(), "kubectl")}, args...)
 }
 
 func (c Cluster) kubectl(ctx context.Context, args ...string) (string, error) {

@@ -23,7 +23,7 @@ var changedSysctls = []string{
 // are folders that others may have come to use meanwhile: they go only when they are empty.
 var (
 	madePaths   = []string{runtimeDir, "/var/lib/kubelet", "/var/log/containers", "/var/log/pods", "/var/lib/cni", "/run/xtables.lock"}
-	sharedPaths = []string{"/run/containerd/s", "/run/containerd", "/run/netns"}
+	sharedPaths = []string{"/run/containerd/s", "/run/containerd", "/run/netns", "/run/mount"}
 )
 
 // firewalls are the kernel's four rule sets, by the names of the programs for them.

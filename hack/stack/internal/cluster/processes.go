@@ -56,7 +56,8 @@ func (c Cluster) args(name string) []string {
 		return c.apiServerArgs(clientURL)
 	case controllerManager:
 		return append(c.clientArgs("controller-manager", c.Ports.ControllerManager), "--service-account-private-key-file="+c.etc("sa.key"),
-			"--root-ca-file="+c.etc("ca.crt"), "--use-service-account-credentials=true")
+			"--root-ca-file="+c.etc("ca.crt"), "--use-service-account-credentials=true",
+			"--flex-volume-plugin-dir="+filepath.Join(c.run(), "volume-plugins"))
 	case scheduler:
 		return c.clientArgs("scheduler", c.Ports.Scheduler)
 	case kubelet:

@@ -34,6 +34,7 @@ func (c Cluster) Stop(ctx context.Context) error {
 	if err := c.stopAll(ctx, controllerManager, scheduler); err != nil { // nothing makes new pods from here on
 		return err
 	}
+	c.reviveContainerd(ctx)
 	c.stopPods(ctx)
 	c.Report.Say(part, "stopping the processes")
 	if err := c.stopAll(ctx, proxy, kubelet); err != nil {
@@ -103,26 +104,30 @@ func (c Cluster) stopPods(ctx context.Context) {
 	}
 }
 
-// killTasks ends the containers that are left. A containerd that has died is started for it; if that fails, killCgroups and
-// killShims do it.
-func (c Cluster) killTasks(ctx context.Context) {
+// reviveContainerd starts a containerd that has died, since only it can take its containers away in good order.
+func (c Cluster) reviveContainerd(ctx context.Context) {
 	if _, err := os.Stat(socket); err != nil {
+		return // it never ran, or the machine was started anew
+	}
+	if _, running := c.Daemons.Running(containerd); running {
 		return
 	}
+	if err := c.startContainerd(ctx); err != nil {
+		c.Report.Say(part, "starting containerd to remove its containers: %v", err)
+	}
+}
+
+// killTasks ends the containers that are left. What fails here is done by killCgroups and killShims.
+func (c Cluster) killTasks(ctx context.Context) {
 	if _, running := c.Daemons.Running(containerd); !running {
-		if err := c.startContainerd(ctx); err != nil {
-			c.Report.Say(part, "starting containerd to remove its containers: %v", err)
-			return
-		}
+		return
 	}
 	tasks, err := c.ctr(ctx, "tasks", "ls", "-q")
 	if err != nil {
 		c.Report.Say(part, "listing containers: %v", err)
 	}
 	for _, t := range strings.Fields(tasks) {
-		if _, err := c.ctr(ctx, "tasks", "delete", "--force", t); err != nil {
-			c.Report.Say(part, "ending container %.12s: %v", t, err)
-		}
+		_, _ = c.ctr(ctx, "tasks", "delete", "--force", t)
 	}
 }
 

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// identity is what tells a process from a later one with the same id.
+// identity is what tells a process from a later one with the same id. The program is no part of it: a script that starts
+// a JVM becomes that JVM.
 type identity struct {
 	Boot  string `json:"boot"`  // the kernel's boot id
 	Start uint64 `json:"start"` // clock ticks from boot to the process's start
-	Exe   string `json:"exe"`
 }
 
 var errGone = errors.New("no such process")
@@ -33,16 +33,11 @@ func identify(pid int) (identity, error) {
 	if state == 'Z' || state == 'X' {
 		return identity{}, errGone
 	}
-	exe, err := os.Readlink(filepath.Join(dir, "exe"))
-	if err != nil {
-		return identity{}, errGone
-	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return identity{}, fmt.Errorf("reading the boot id: %w", err)
 	}
-	// A program that was built anew while it ran shows as deleted; it is still the same process.
-	return identity{Boot: strings.TrimSpace(string(boot)), Start: start, Exe: strings.TrimSuffix(exe, " (deleted)")}, nil
+	return identity{Boot: strings.TrimSpace(string(boot)), Start: start}, nil
 }
 
 // parseStat finds the state (field 3) and the start time (field 22) of /proc/PID/stat. The program's name, field 2, may

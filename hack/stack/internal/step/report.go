@@ -29,7 +29,7 @@ func NewReporter(out io.Writer) *Reporter { return &Reporter{out: out, start: ti
 func (r *Reporter) Say(part, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(r.out, "%7.1fs  %-12s %s\n", time.Since(r.start).Seconds(), part, fmt.Sprintf(format, args...))
+	fmt.Fprintf(r.out, "%7.1fs  %-23s %s\n", time.Since(r.start).Seconds(), part, fmt.Sprintf(format, args...))
 }
 
 // Do runs fn, says what it does, says every ten seconds that it still runs, and how long it took if that was long.

@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	cases := map[string]struct {
+		args    string
+		want    call
+		wantErr string
+	}{
+		"no command shows the help":            {args: "", want: call{verb: "help", only: parts}},
+		"up takes all parts":                   {args: "up", want: call{verb: "up", args: []string{}, only: parts}},
+		"parts are chosen":                     {args: "up --only rocketmq,kafka", want: call{verb: "up", args: []string{}, only: []string{partRocketMQ, partKafka}}},
+		"flags may come ahead of the command":  {args: "--port-base 20000 down", want: call{verb: "down", args: []string{}, only: parts, base: 20000}},
+		"flags may follow an argument":         {args: "logs kafka -f", want: call{verb: "logs", args: []string{"kafka"}, only: parts, follow: true}},
+		"images are many":                      {args: "load-image a.tar b.tar", want: call{verb: "load-image", args: []string{"a.tar", "b.tar"}, only: parts}},
+		"the output folder is chosen":          {args: "image --out /x", want: call{verb: "image", args: []string{}, only: parts, outDir: "/x"}},
+		"an unknown part is named":             {args: "up --only mysql", wantErr: `"mysql" is none of`},
+		"an unknown command is named":          {args: "start", wantErr: `unknown command "start"`},
+		"an unknown flag is named":             {args: "up --fast", wantErr: "-fast"},
+		"logs wants a name":                    {args: "logs", wantErr: "logs needs an argument"},
+		"a left-over argument is named":        {args: "down now", wantErr: `unexpected argument "now"`},
+		"a port base that is no number is bad": {args: "up --port-base x", wantErr: "port-base"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if tc.want.outDir == "" {
+				tc.want.outDir = "dist"
+			}
+			got, err := parse(strings.Fields(tc.args))
+			if tc.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
+					t.Fatalf("parse(%q) fails with %v, want %q", tc.args, err, tc.wantErr)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.verb == "help" {
+				got.outDir, got.args = "dist", nil
+			}
+			if !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("parse(%q) = %+v, want %+v", tc.args, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestQuoteSurvivesAShell(t *testing.T) {
+	if got, want := quote("/it's here"), `'/it'\''s here'`; got != want {
+		t.Errorf("quote gives %s, want %s", got, want)
+	}
+}
