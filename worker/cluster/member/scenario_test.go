@@ -1,0 +1,200 @@
+package member
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+var update = flag.Bool("update", false, "rewrite the traces of the scenarios")
+
+const separator = "----\n"
+
+// Each file in testdata is a script and, after a line of dashes, its trace. `go test -update` rewrites the traces.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script, want, _ := strings.Cut(string(data), separator)
+			got := runScript(t, script)
+			if *update {
+				if err := os.WriteFile(file, []byte(script+separator+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("trace (-want +got); rewrite with -update:\n%s", diff)
+			}
+		})
+	}
+}
+
+func runScript(t *testing.T, script string) string {
+	t.Helper()
+	s := newSim(1, plant{})
+	for n, line := range strings.Split(script, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		if args := strings.Fields(line); len(args) > 0 {
+			if err := s.command(args); err != nil {
+				t.Fatalf("line %d: %q: %v", n+1, line, err)
+			}
+		}
+	}
+	if s.failed != nil {
+		t.Error(s.failed)
+	}
+	return strings.Join(s.trace, "\n") + "\n"
+}
+
+// command carries one line out. The newest process of a worker id is meant by the id.
+func (s *sim) command(args []string) error {
+	settings, rest := map[string]string{}, []string(nil)
+	for _, a := range args[1:] {
+		if k, v, ok := strings.Cut(a, "="); ok && args[0] != "log" {
+			settings[k] = v
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	switch args[0] {
+	case "advance":
+		d, err := time.ParseDuration(rest[0])
+		s.advance(d)
+		return err
+	case "slow":
+		d, err := time.ParseDuration(rest[0])
+		s.slow = d
+		return err
+	case "down":
+		s.setDown(rest[0] == "true")
+		return nil
+	case "log":
+		s.store([]rmq.Entry{{Value: []byte(strings.Join(rest, " "))}}, func() {})
+		return nil
+	case "delay":
+		d, err := time.ParseDuration(rest[0])
+		s.terms.RebalanceDelayMS = d.Milliseconds()
+		return err
+	case "start":
+		s.start(rest[0], settings["store"])
+		return nil
+	}
+	p := s.newest(rest[0])
+	if p == nil {
+		return fmt.Errorf("no worker %s", rest[0])
+	}
+	return s.commandTo(p, args[0], rest[1:], settings)
+}
+
+func (s *sim) commandTo(p *proc, verb string, rest []string, settings map[string]string) error {
+	switch verb {
+	case "crash":
+		s.crash(p)
+	case "freeze":
+		s.freeze(p)
+	case "thaw":
+		s.thaw(p)
+	case "cut":
+		s.setCut(p, rest[0] == "true")
+	case "step-clock":
+		d, err := time.ParseDuration(rest[0])
+		p.wallStep += d
+		return err
+	case "claim":
+		s.claimByHand(p, rest, settings)
+	case "release":
+		for _, name := range rest {
+			o, _ := p.m.Fold().Owner(unitOf(name))
+			p.m.Release([]Grant{{Unit: unitOf(name), Generation: o.Generation, Epoch: o.Epoch}})
+		}
+		s.wake(p)
+	case "stop":
+		e, ok, err := p.m.Leave()
+		if err != nil || !ok {
+			return fmt.Errorf("leaving: %t %w", ok, err)
+		}
+		s.sendLeave(p, e)
+	case "view":
+		s.showView(p)
+	default:
+		return fmt.Errorf("unknown command %s", verb)
+	}
+	return nil
+}
+
+func (s *sim) newest(id string) *proc {
+	for _, p := range slices.Backward(s.procs) {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s *sim) claimByHand(p *proc, names []string, settings map[string]string) {
+	var reqs []Request
+	for _, name := range names {
+		epoch, _ := strconv.ParseInt(settings["epoch"], 10, 64)
+		above, _ := strconv.ParseInt(settings["above"], 10, 64)
+		reqs = append(reqs, Request{Unit: unitOf(name), Epoch: epoch, Above: above})
+	}
+	request := p.m.Claim(reqs)
+	if settings["abandon"] != "" {
+		s.send(p)
+		p.m.Abandon(request)
+	}
+	s.wake(p)
+}
+
+func unitOf(name string) fold.Unit {
+	connector, task, ok := strings.Cut(name, "/")
+	n, _ := strconv.Atoi(task)
+	if !ok {
+		n = allocate.ConnectorTask
+	}
+	return fold.Unit{Connector: connector, Task: n}
+}
+
+// showView prints what a worker has folded and what it may do.
+func (s *sim) showView(p *proc) {
+	f := p.m.Fold()
+	lease := p.m.Lease()
+	session, ok := p.m.Session()
+	s.tracef("view of %s: session=%d joined=%t lease=%v away=%v", p.id, session, ok, lease.Left(s.time(p)).Round(time.Millisecond), f.Away())
+	for _, m := range f.Sessions() {
+		s.tracef("  member %s session=%d eligible=%t", m.Worker, m.ID, f.Eligible(m))
+	}
+	owners := map[fold.Unit]fold.Owner{}
+	f.Owners(func(u fold.Unit, o fold.Owner) { owners[u] = o })
+	for _, u := range slices.SortedFunc(maps.Keys(owners), allocate.Compare) {
+		o := owners[u]
+		left, owned := p.m.Open(s.time(p), Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch})
+		s.tracef("  unit %s session=%d gen=%d epoch=%d open=%t mine=%t", u, o.Session, o.Generation, o.Epoch, left > 0, owned)
+	}
+	asked := map[string]int64{}
+	f.Asked(func(c string, e int64) { asked[c] = e })
+	for _, c := range slices.Sorted(maps.Keys(asked)) {
+		s.tracef("  asked %s epoch=%d", c, asked[c])
+	}
+}
