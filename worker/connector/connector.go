@@ -68,10 +68,11 @@ type Env struct {
 	// Skipped counts records that the connector left out on purpose (a loop, a tombstone it cannot carry); each call
 	// needs a reason from a small fixed set. Never nil.
 	Skipped func(reason string, n int)
-	// QueueCount asks how many queues a RocketMQ topic has; 0 when it does not exist. Never nil. It must not be called
-	// from Poll or Put for each record.
+	// QueueCount asks how many queues a RocketMQ topic has; 0 when it does not exist. Never nil. A sink names the topic
+	// that it reads (the one in Record.Partition). It must not be called from Poll or Put for each record.
 	QueueCount func(ctx context.Context, topic string) (int, error)
-	// EnsureTopic makes a RocketMQ topic with that many queues if it does not exist. Never nil.
+	// EnsureTopic makes a RocketMQ topic with that many queues if it does not exist. Never nil. A source names the topic
+	// as in its records: topic.rename.format is the worker's to apply, here and there.
 	EnsureTopic func(ctx context.Context, topic string, queues int) error
 }
 
@@ -106,7 +107,7 @@ type Progressed interface {
 type Sink interface {
 	// Open connects. The context ends with the call.
 	Open(ctx context.Context, env Env, cfg Config) error
-	// Put hands over a batch in queue order. It may buffer. After ctx has ended nothing of the batch may still be
+	// Put hands over a batch in queue order. Record.Topic is the target, already renamed. It may buffer. After ctx has ended nothing of the batch may still be
 	// delivered: the task's lease is over and another worker may run it.
 	Put(ctx context.Context, batch []record.Record) error
 	// Flush returns nil when everything that was put is durable. An error says that some of it may not be: the worker

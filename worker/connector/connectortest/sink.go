@@ -67,7 +67,7 @@ func (s SinkSystem) batch(from, to int) []record.Record {
 		out = append(out, record.Record{
 			Topic: s.Topic, Queue: queue, Value: fmt.Appendf(nil, "q%d-%04d", queue, i), Timestamp: time.UnixMilli(1_600_000_000_000),
 			Headers:   []record.Header{{Name: "number", Value: fmt.Append(nil, i)}},
-			Partition: record.SourcePartition(fmt.Sprint(queue)), Position: record.Position(fmt.Sprint(i + 1)),
+			Partition: record.SourcePartition(fmt.Sprintf("%s/broker-a/%d", s.Topic, queue)), Position: record.Position(fmt.Sprint(i + 1)),
 		})
 	}
 	return out

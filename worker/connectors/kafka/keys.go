@@ -7,7 +7,6 @@ const (
 	keyBootstrap       = "kafka.bootstrap.server"
 	keyBootstrapKafka  = "kafka.bootstrap.servers"
 	keyTopics          = "kafka.topics"
-	keyRename          = "topic.rename.format"
 	keyQueueSelector   = "queue.selector"
 	keyReset           = "kafka.auto.offset.reset"
 	keyIsolation       = "kafka.isolation.level"
@@ -43,7 +42,6 @@ func sinkTopicKeys() []string { return []string{"topicNames", "topics", "connect
 func sourceKeys() []connector.Key {
 	return append([]connector.Key{
 		{Name: keyTopics, Type: connector.List, Required: true, Doc: "the Kafka topics to read, separated by commas"},
-		{Name: keyRename, Type: connector.String, Default: "${topic}", Doc: "the RocketMQ topic; ${topic} stands for the Kafka topic's name"},
 		{Name: keyQueueSelector, Type: connector.String, Default: selectPartition, Enum: []string{selectPartition, selectKey}, Doc: "what chooses the queue: the Kafka partition's number or the record's key"},
 		{Name: keyReset, Type: connector.String, Default: resetEarliest, Enum: []string{resetEarliest, resetLatest, resetNone}, Doc: "where to start without a stored position, and where to go on when Kafka no longer holds it"},
 		{Name: keyIsolation, Type: connector.String, Default: readCommitted, Enum: []string{readCommitted, "read_uncommitted"}, Doc: "whether records of open and aborted transactions are left out"},
@@ -57,7 +55,6 @@ func sourceKeys() []connector.Key {
 
 func sinkKeys() []connector.Key {
 	keys := []connector.Key{
-		{Name: keyRename, Type: connector.String, Default: "${topic}", Doc: "the Kafka topic; ${topic} stands for the RocketMQ topic's name"},
 		{Name: keyCompression, Type: connector.String, Default: "none", Enum: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Doc: "how batches are compressed"},
 		{Name: keyDeliveryTimeout, Type: connector.Duration, Default: "30000", Doc: "how long Kafka may take to acknowledge a record before the task fails and starts anew"},
 		{Name: keyReplication, Type: connector.Int, Default: "-1", Doc: "the replication factor of topics that are made; -1 takes the brokers' default"},

@@ -37,7 +37,7 @@ func (s *Source) take(fetches kgo.Fetches) []record.Record {
 }
 
 func (s *Source) takePartition(out []record.Record, p kgo.FetchTopicPartition) []record.Record {
-	name, target, queue := partitionName(p.Topic, p.Partition), rocketMQTopic(s.set.rename, p.Topic), int(p.Partition)
+	name, queue := partitionName(p.Topic, p.Partition), int(p.Partition)
 	if s.set.byKey {
 		queue = record.QueueAny
 	}
@@ -48,7 +48,7 @@ func (s *Source) takePartition(out []record.Record, p kgo.FetchTopicPartition) [
 			continue
 		}
 		r := record.Record{
-			Topic: target, Queue: queue, Key: in.Key, Value: in.Value, Headers: headers,
+			Topic: p.Topic, Queue: queue, Key: in.Key, Value: in.Value, Headers: headers,
 			Partition: name, Position: position(in.Offset + 1),
 		}
 		if in.Timestamp.UnixMilli() >= 0 { // -1: the record has none

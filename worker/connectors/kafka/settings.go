@@ -35,7 +35,6 @@ type access struct {
 type sourceSettings struct {
 	access
 	topics                 []string
-	rename                 string
 	byKey                  bool
 	reset                  string
 	committed              bool
@@ -47,7 +46,6 @@ type sourceSettings struct {
 type sinkSettings struct {
 	access
 	topics          []string
-	rename          string
 	compression     string
 	deliveryTimeout time.Duration
 	replication     int
@@ -118,18 +116,10 @@ func (r *reader) access() access {
 	return a
 }
 
-func (r *reader) rename() string {
-	format := r.text(keyRename)
-	if strings.Contains(strings.ReplaceAll(format, placeholder, ""), "${") {
-		r.fail("%s: %s is the only placeholder, in %q", keyRename, placeholder, format)
-	}
-	return format
-}
-
 func readSourceSettings(cfg connector.Config) (sourceSettings, error) {
 	r := newReader(SourceConnector{}.Spec(), cfg)
 	s := sourceSettings{
-		access: r.access(), topics: r.list(keyTopics), rename: r.rename(),
+		access: r.access(), topics: r.list(keyTopics),
 		byKey: r.text(keyQueueSelector) == selectKey, reset: r.text(keyReset), committed: r.text(keyIsolation) == readCommitted,
 		refresh: r.duration(keyMetadataAge, minRefresh), fetchWait: r.duration(keyFetchWait, time.Millisecond),
 		fetchMax: r.number(keyFetchMax, 1024), partitionMax: r.number(keyPartitionMax, 1024), pollMax: r.number(keyPollMax, 1),
@@ -143,7 +133,7 @@ func readSourceSettings(cfg connector.Config) (sourceSettings, error) {
 func readSinkSettings(cfg connector.Config) (sinkSettings, error) {
 	r := newReader(SinkConnector{}.Spec(), cfg)
 	s := sinkSettings{
-		access: r.access(), rename: r.rename(), compression: r.text(keyCompression),
+		access: r.access(), compression: r.text(keyCompression),
 		deliveryTimeout: r.duration(keyDeliveryTimeout, 100*time.Millisecond), replication: r.number(keyReplication, -1),
 	}
 	for _, key := range sinkTopicKeys() {

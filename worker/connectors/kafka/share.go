@@ -49,12 +49,8 @@ func (s *Source) partitionCounts(ctx context.Context) (map[string]int, error) {
 // ensureTargets makes each RocketMQ topic with as many queues as its Kafka topic has partitions.
 func (s *Source) ensureTargets(ctx context.Context, counts map[string]int) error {
 	for topic, partitions := range counts {
-		target := rocketMQTopic(s.set.rename, topic)
-		if target == "" {
-			return fmt.Errorf("%s makes an empty RocketMQ topic name of %q", keyRename, topic)
-		}
-		if err := s.env.EnsureTopic(ctx, target, partitions); err != nil {
-			return fmt.Errorf("making RocketMQ topic %s for Kafka topic %s: %w", target, topic, err)
+		if err := s.env.EnsureTopic(ctx, topic, partitions); err != nil {
+			return fmt.Errorf("making the RocketMQ topic for Kafka topic %s: %w", topic, err)
 		}
 	}
 	return nil

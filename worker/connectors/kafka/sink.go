@@ -35,16 +35,16 @@ type Sink struct {
 	origin []byte
 
 	mu      sync.Mutex
-	targets map[string]*target // by RocketMQ topic
+	targets map[string]*target // by record.Topic
 	limits  map[string]int     // max.message.bytes by Kafka topic; the client asks for it too
 	dead    error              // why nothing can be delivered before the next Open
 }
 
 var _ connector.Sink = (*Sink)(nil)
 
-var errCutOff = errors.New("the sink was cut off from Kafka and has to be opened again")
+var errCutOff = fmt.Errorf("%w: the sink was cut off from Kafka and has to be opened again", connector.ErrNotConnected)
 
-// Open connects and makes the Kafka topics that are missing, as far as their RocketMQ topics exist already.
+// Open connects. Kafka topics are looked up, and made if they are missing, at their first record.
 func (s *Sink) Open(ctx context.Context, env connector.Env, cfg connector.Config) error {
 	*s = Sink{env: env, origin: []byte(env.ClusterID), targets: make(map[string]*target), limits: make(map[string]int)}
 	var err error
@@ -55,7 +55,10 @@ func (s *Sink) Open(ctx context.Context, env connector.Env, cfg connector.Config
 		return err
 	}
 	s.admin = kadm.NewClient(s.client)
-	return s.openTargets(ctx)
+	if err := s.client.Ping(ctx); err != nil {
+		return s.set.explain(ctx, "opening the sink", err)
+	}
+	return nil
 }
 
 func (s *Sink) options() []kgo.Opt {
@@ -119,7 +122,7 @@ func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Recor
 	out := make([]*kgo.Record, 0, len(batch))
 	for i := range batch {
 		r := &batch[i]
-		to, err := s.target(ctx, r.Topic)
+		to, err := s.target(ctx, r)
 		if err != nil {
 			return nil, nil, err
 		}

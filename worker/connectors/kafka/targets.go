@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,41 +13,20 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
-// target is the Kafka topic that the records of one RocketMQ topic go to.
+// target is a Kafka topic to write to.
 type target struct {
 	name  string
 	limit int // max.message.bytes
 }
 
-// openTargets looks up the configured topics. One whose RocketMQ topic does not exist yet is looked up at its first
-// record: only then it is known how many partitions it should have.
-func (s *Sink) openTargets(ctx context.Context) error {
-	if err := s.client.Ping(ctx); err != nil {
-		return s.set.explain(ctx, "opening the sink", err)
-	}
-	for _, topic := range s.set.topics {
-		queues, err := s.env.QueueCount(ctx, topic)
-		if err != nil {
-			return fmt.Errorf("asking for the queues of RocketMQ topic %s: %w", topic, err)
-		}
-		if queues == 0 {
-			continue
-		}
-		if _, err := s.target(ctx, topic); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// target returns the Kafka topic for a RocketMQ topic, and makes it if it is missing.
-func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
-	if t := s.targets[topic]; t != nil {
+// target returns the Kafka topic of a record, and makes it if it is missing.
+func (s *Sink) target(ctx context.Context, r *record.Record) (*target, error) {
+	if t := s.targets[r.Topic]; t != nil {
 		return t, nil
 	}
-	name := kafkaTopic(s.set.rename, topic)
+	name := legalTopic(r.Topic)
 	if name == "" || name == "." || name == ".." {
-		return nil, fmt.Errorf("%s makes the name %q of RocketMQ topic %q, which Kafka does not allow", keyRename, name, topic)
+		return nil, fmt.Errorf("%q cannot be the name of a Kafka topic: correct topic.rename.format", r.Topic)
 	}
 	doing := "looking up topic " + name
 	details, err := s.admin.ListTopicsWithInternal(ctx, name)
@@ -55,7 +35,7 @@ func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
 	}
 	switch err := details[name].Err; {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		if err := s.create(ctx, topic, name); err != nil {
+		if err := s.create(ctx, r, name); err != nil {
 			return nil, err
 		}
 	case err != nil && !kerr.IsRetriable(err):
@@ -65,12 +45,14 @@ func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
 	s.mu.Lock()
 	s.limits[name] = t.limit
 	s.mu.Unlock()
-	s.targets[topic] = t
+	s.targets[r.Topic] = t
 	return t, nil
 }
 
 // create makes a Kafka topic with as many partitions as the RocketMQ topic has queues. Another task may be first.
-func (s *Sink) create(ctx context.Context, topic, name string) error {
+func (s *Sink) create(ctx context.Context, r *record.Record, name string) error {
+	// The partition is topic/broker/queue; the record's topic is already the renamed one.
+	topic, _, _ := strings.Cut(string(r.Partition), "/")
 	queues, err := s.env.QueueCount(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("asking for the queues of RocketMQ topic %s: %w", topic, err)

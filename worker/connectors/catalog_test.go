@@ -1,0 +1,46 @@
+package connectors
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+)
+
+func TestCatalog(t *testing.T) {
+	names := map[string]bool{}
+	for _, spec := range Catalog().List() {
+		for _, name := range append([]string{spec.Class}, spec.Aliases...) {
+			if names[name] {
+				t.Errorf("class %s is listed twice", name)
+			}
+			names[name] = true
+			found, err := Catalog().Find(name)
+			if err != nil || found.Spec().Class != spec.Class {
+				t.Errorf("finding %s: %v", name, err)
+			}
+			_, isSource := found.(connector.SourceConnector)
+			_, isSink := found.(connector.SinkConnector)
+			if isSource != (spec.Kind == connector.KindSource) || isSink != (spec.Kind == connector.KindSink) {
+				t.Errorf("%s is a %s but source=%v sink=%v", name, spec.Kind, isSource, isSink)
+			}
+		}
+		if spec.Version == "" {
+			t.Errorf("%s has no version", spec.Class)
+		}
+		for _, key := range spec.Keys {
+			if key.Name == "" || key.Doc == "" || key.Type == "" {
+				t.Errorf("key %q of %s is not described", key.Name, spec.Class)
+			}
+		}
+	}
+}
+
+func TestFindListsWhatThereIs(t *testing.T) {
+	_, err := Catalog().Find("KafkaSorce")
+	for _, want := range []string{`"KafkaSorce"`, "KafkaSource", "KafkaSink"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %s in: %v", want, err)
+		}
+	}
+}
