@@ -156,6 +156,12 @@ type UpdateStrategySpec struct {
 	DrainTimeout *metav1.Duration `json:"drainTimeout,omitempty"`
 }
 
+// WorkerSetting is the value of a setting in connect.conf: at most 4096 characters on one line.
+//
+// +kubebuilder:validation:MaxLength=4096
+// +kubebuilder:validation:Pattern=`^[^\r\n]*$`
+type WorkerSetting string
+
 // ConnectClusterSpec is what a cluster of workers should be.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.clusterId) == has(oldSelf.clusterId) && (!has(self.clusterId) || self.clusterId == oldSelf.clusterId)",message="clusterId is immutable: it names the topics that hold the cluster's state"
@@ -204,12 +210,11 @@ type ConnectClusterSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=128
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z][A-Za-z0-9._-]{0,126}$'))",message="keys must start with a letter and have at most 127 letters, digits, '.', '_' and '-'"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 4096 && !self[k].contains('\\n') && !self[k].contains('\\r'))",message="values must have at most 4096 characters, on one line"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['workerId', 'connectClusterId', 'namesrvAddr', 'httpHost', 'httpPort', 'advertisedAddress', 'storePathRootDir']))",message="workerId, connectClusterId, namesrvAddr, httpHost, httpPort, advertisedAddress and storePathRootDir are reserved: they follow from other fields"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['clusterStoreTopic', 'configStoreTopic', 'positionStoreTopic', 'offsetStoreTopic', 'statusStoreTopic', 'connectStatusTopic', 'clusterTopicBroker']))",message="the names of the internal topics are reserved: they follow from spec.clusterId; clusterTopicBroker is spec.internalTopics.broker"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"
-	Config map[string]string `json:"config,omitempty"`
+	Config map[string]WorkerSetting `json:"config,omitempty"`
 
 	// resources are the worker container's resources.
 	// +optional

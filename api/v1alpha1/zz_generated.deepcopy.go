@@ -180,7 +180,7 @@ func (in *ConnectClusterSpec) DeepCopyInto(out *ConnectClusterSpec) {
 	}
 	if in.Config != nil {
 		in, out := &in.Config, &out.Config
-		*out = make(map[string]string, len(*in))
+		*out = make(map[string]WorkerSetting, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}

@@ -53,10 +53,11 @@ func conf(c *v1alpha1.ConnectCluster) (string, error) {
 	}
 	escape := strings.NewReplacer(`\`, `\\`, `#`, `\#`)
 	for _, key := range slices.Sorted(maps.Keys(c.Spec.Config)) {
-		if strings.ContainsAny(key+c.Spec.Config[key], "\r\n") {
+		value := string(c.Spec.Config[key])
+		if strings.ContainsAny(key+value, "\r\n") {
 			return "", fmt.Errorf("spec.config: %s must be on one line", key)
 		}
-		set(key, escape.Replace(c.Spec.Config[key]))
+		set(key, escape.Replace(value))
 	}
 	return b.String(), check(b.String())
 }

@@ -1,0 +1,181 @@
+package render_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/render"
+	"github.com/rocketmq-connect/operator/controllers/testobj"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func clusters() map[string]*v1alpha1.ConnectCluster {
+	return map[string]*v1alpha1.ConnectCluster{
+		"plain": testobj.Cluster("demo").Obj(),
+		"full": testobj.Cluster("demo").Replicas(5).Config("heartbeatInterval", "250ms").Config("pluginPaths", `C:\plugins #1`).
+			With(func(c *v1alpha1.ConnectCluster) {
+				s := &c.Spec
+				s.ClusterID = "orders"
+				s.Image, s.ImagePullPolicy = "registry.example/worker@sha256:0123", corev1.PullIfNotPresent
+				s.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{Name: "rocketmq-keys"}
+				s.InternalTopics = &v1alpha1.InternalTopicsSpec{Broker: "broker-b"}
+				s.Allocation = &v1alpha1.AllocationSpec{
+					Strategy: v1alpha1.AllocationAveragely, VirtualNodes: ptr.To[int32](64), MaxLoadFactor: "1.5",
+					RebalanceDelay: &metav1.Duration{Duration: 20 * time.Second},
+				}
+				s.API = &v1alpha1.APISpec{Port: ptr.To[int32](9090)}
+				s.Resources = &v1alpha1.ResourceRequirements{Limits: corev1.ResourceList{
+					corev1.ResourceMemory: resource.MustParse("256Mi"), corev1.ResourceCPU: resource.MustParse("2"),
+				}}
+				s.UpdateStrategy = &v1alpha1.UpdateStrategySpec{
+					MaxUnavailable: ptr.To[int32](2), DrainTimeout: &metav1.Duration{Duration: 90 * time.Second},
+				}
+				labelled := &v1alpha1.ObjectTemplate{Labels: map[string]string{"team": "orders"}, Annotations: map[string]string{"note": "ours"}}
+				s.Template = &v1alpha1.TemplateSpec{
+					ServiceAccount: labelled, HeadlessService: labelled, APIService: labelled, PodDisruptionBudget: labelled,
+					Pod: &runtime.RawExtension{Raw: []byte(`{
+						"metadata": {"labels": {"team": "orders", "app.kubernetes.io/instance": "not-yours"}},
+						"spec": {
+							"nodeSelector": {"disk": "ssd"},
+							"containers": [
+								{"name": "worker", "env": [{"name": "HTTP_PROXY", "value": "http://proxy:3128"}]},
+								{"name": "sidecar", "image": "sidecar:1"}
+							],
+							"tolerations": [{"key": "dedicated", "operator": "Exists"}]
+						}}`)},
+				}
+			}).Obj(),
+		"replaced by hand": testobj.Cluster("demo").Replicas(0).With(func(c *v1alpha1.ConnectCluster) {
+			c.Spec.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: v1alpha1.UpdateOnDelete}
+		}).Obj(),
+	}
+}
+
+func asYAML(t *testing.T, c *v1alpha1.ConnectCluster) []byte {
+	t.Helper()
+	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	for _, child := range children {
+		text, err := yaml.Marshal(child)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString("---\n")
+		out.Write(text)
+	}
+	return out.Bytes()
+}
+
+func TestChildrenAreGolden(t *testing.T) {
+	for name, c := range clusters() {
+		t.Run(name, func(t *testing.T) {
+			got := asYAML(t, c)
+			file := filepath.Join("testdata", strings.ReplaceAll(name, " ", "_")+".golden.yaml")
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("other YAML than in %s (-want +got); if it is right, run with -update:\n%s", file, diff)
+			}
+			if again := asYAML(t, c); !bytes.Equal(got, again) {
+				t.Error("the same input gave other bytes")
+			}
+		})
+	}
+}
+
+func TestChildrenRefuse(t *testing.T) {
+	pod := func(text string) *v1alpha1.ConnectCluster {
+		return testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+			c.Spec.Template = &v1alpha1.TemplateSpec{Pod: &runtime.RawExtension{Raw: []byte(text)}}
+		}).Obj()
+	}
+	cases := map[string]struct {
+		cluster *v1alpha1.ConnectCluster
+		want    string
+	}{
+		"a setting that the worker refuses":      {testobj.Cluster("demo").Config("sessionTimeout", "soon").Obj(), "sessionTimeout"},
+		"settings that do not go together":       {testobj.Cluster("demo").Config("sessionTimeout", "1s").Obj(), "heartbeatInterval"},
+		"a setting that adds a line":             {testobj.Cluster("demo").Config("logLevel", "info\nworkerId=x").Obj(), "logLevel must be on one line"},
+		"a pod template with a misspelt field":   {pod(`{"spec": {"nodeSelektor": {"a": "b"}}}`), `spec.template.pod: `},
+		"a pod template with a value of no kind": {pod(`{"spec": {"priority": "high"}}`), `spec.template.pod: `},
+		"a pod template without the worker":      {pod(`{"spec": {"containers": [{"$patch": "delete", "name": "worker"}]}}`), "the container worker must stay"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := render.Children(render.Input{Cluster: tc.cluster, DefaultImage: "worker:default"})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got error %v, want %q in it", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestOnlyWhatWorkersReadRollsThem(t *testing.T) {
+	hash := func(c *v1alpha1.ConnectCluster, token string) string {
+		children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := yaml.Marshal(children[len(children)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), render.ConfigHashAnnotation+": ")
+		line, _, _ := strings.Cut(rest, "\n")
+		return line
+	}
+	base := hash(testobj.Cluster("demo").Obj(), "t")
+	if got := hash(testobj.Cluster("demo").Replicas(9).Obj(), "t"); got != base {
+		t.Error("scaling rolls the workers")
+	}
+	if got := hash(testobj.Cluster("demo").Config("logLevel", "debug").Obj(), "t"); got == base {
+		t.Error("a changed setting does not roll the workers")
+	}
+	if got := hash(testobj.Cluster("demo").Obj(), "other"); got == base {
+		t.Error("another token does not roll the workers")
+	}
+}
+
+func TestClusterID(t *testing.T) {
+	long := strings.Repeat("n", 60)
+	cases := map[string]struct {
+		cluster *v1alpha1.ConnectCluster
+		want    string
+	}{
+		"the spec's, if it has one": {testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) { c.Spec.ClusterID = "mine" }).Obj(), "mine"},
+		"namespace and name":        {testobj.Cluster("demo").InNamespace("shop").Obj(), "shop-demo"},
+		"shortened with a hash":     {testobj.Cluster(strings.Repeat("c", 40)).InNamespace(long).Obj(), long + "-" + strings.Repeat("c", 25) + "-b2e9bfb2"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := render.ClusterID(tc.cluster); got != tc.want || len(got) > 95 {
+				t.Errorf("got %s (%d characters), want %s", got, len(got), tc.want)
+			}
+		})
+	}
+}
