@@ -150,6 +150,9 @@ func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
 		if err != nil {
 			return s.life.unlessEnding(fmt.Errorf("reading from RocketMQ: %w", err))
 		}
+		if s.dirty && s.lease.Err() != nil {
+			return s.leaseEnded()
+		}
 		if len(batch) > 0 {
 			if err := s.deliver(batch); errors.Is(err, errReadingEnded) {
 				return nil

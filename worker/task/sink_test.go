@@ -1,0 +1,373 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// collecting is a sink that buffers what is put and makes it durable at a flush.
+type collecting struct {
+	put      func(n int, batch []record.Record) error // n counts calls
+	flush    func(n int) error
+	buffered []record.Record
+	durable  []record.Record
+	puts     int
+	flushes  int
+	opens    int
+	closes   int
+}
+
+func (c *collecting) Spec() connector.Spec {
+	return connector.Spec{Class: "Collecting", Kind: connector.KindSink}
+}
+func (c *collecting) Validate(connector.Config) error { return nil }
+func (c *collecting) NewSink() connector.Sink         { return c }
+func (c *collecting) Tasks(_ context.Context, cfg connector.Config, _ int) ([]connector.Config, error) {
+	return []connector.Config{cfg}, nil
+}
+
+func (c *collecting) Open(context.Context, connector.Env, connector.Config) error {
+	c.opens++
+	c.buffered = nil
+	return nil
+}
+
+func (c *collecting) Put(ctx context.Context, batch []record.Record) error {
+	c.puts++
+	if c.put != nil {
+		if err := c.put(c.puts, batch); err != nil {
+			if poison := (*connector.PoisonError)(nil); errors.As(err, &poison) {
+				c.buffered = append(c.buffered, batch[:poison.Index]...)
+			}
+			return err
+		}
+	}
+	c.buffered = append(c.buffered, batch...)
+	return ctx.Err()
+}
+
+func (c *collecting) Flush(ctx context.Context) error {
+	c.flushes++
+	if c.flush != nil {
+		if err := c.flush(c.flushes); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.durable, c.buffered = append(c.durable, c.buffered...), nil
+	return nil
+}
+
+func (c *collecting) Close(context.Context) error {
+	c.closes++
+	c.buffered = nil
+	return nil
+}
+
+func (c *collecting) values() (out []string) {
+	for _, r := range c.durable {
+		out = append(out, string(r.Value))
+	}
+	return out
+}
+
+func numbers(from, to int) (out []string) {
+	for i := from; i <= to; i++ {
+		out = append(out, fmt.Sprint(i))
+	}
+	return out
+}
+
+// runSink runs one attempt for so long.
+func (h *harness) runSink(t *testing.T, sink *collecting, cfg connector.Config, d time.Duration) error {
+	t.Helper()
+	soft, stop := context.WithCancel(t.Context())
+	defer stop()
+	time.AfterFunc(d, stop)
+	return h.runner.RunSink(soft, t.Context(), sink, h.attempt(cfg))
+}
+
+func TestSinkStoresOnlyWhatIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 100)...)
+		sink := &collecting{}
+		h.store.check = func(changed record.Positions) {
+			if got, want := string(changed["orders/b/0"]), fmt.Sprint(len(sink.durable)); got != want {
+				t.Errorf("stored offset %s while %s records were durable", got, want)
+			}
+		}
+		for i := range 20 {
+			time.AfterFunc(time.Duration(i)*300*time.Millisecond, func() { h.client.produce("orders", 0, "more") })
+		}
+		if err := h.runSink(t, sink, connector.Config{"topics": "orders"}, 8*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if len(sink.durable) != 120 || h.store.read()["orders/b/0"] != "120" {
+			t.Errorf("%d durable, stored %v, want 120", len(sink.durable), h.store.read())
+		}
+		q := rmq.Queue{Topic: "orders", Broker: "b", ID: 0}
+		if h.client.committed[q] != 120 {
+			t.Errorf("the group shows %d, want 120", h.client.committed[q])
+		}
+		if h.client.open != 0 || sink.closes != sink.opens {
+			t.Errorf("%d readers or senders open, %d opens, %d closes", h.client.open, sink.opens, sink.closes)
+		}
+	})
+}
+
+func TestSinkReplaysAfterFailedFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 30)...)
+		boom := errors.New("disk full")
+		sink := &collecting{flush: func(n int) error {
+			if n == 2 {
+				return boom
+			}
+			return nil
+		}}
+		time.AfterFunc(1500*time.Millisecond, func() { h.client.produce("orders", 0, numbers(31, 60)...) })
+		cfg := connector.Config{"topics": "orders"}
+		if err := h.runSink(t, sink, cfg, 10*time.Second); !errors.Is(err, boom) {
+			t.Fatalf("got %v, want the flush's error", err)
+		}
+		if got := h.store.read()["orders/b/0"]; got != "30" {
+			t.Fatalf("stored %q after the failed flush, want 30", got)
+		}
+		if err := h.runSink(t, sink, cfg, 3*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(numbers(1, 60), sink.values()); diff != "" {
+			t.Errorf("durable records (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestSinkRetriesInPlaceWithoutLosingTheBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 10)...)
+		sink := &collecting{put: func(n int, _ []record.Record) error {
+			if n <= 4 {
+				return errors.New("503")
+			}
+			return nil
+		}}
+		cfg := connector.Config{"topics": "orders", "errors.retry.timeout": "-1"}
+		if err := h.runSink(t, sink, cfg, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(numbers(1, 10), sink.values()); diff != "" {
+			t.Errorf("durable records (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestSinkStoppedWhileABatchWaitsStoresNothingOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 10)...)
+		sink := &collecting{put: func(int, []record.Record) error { return errors.New("503") }}
+		cfg := connector.Config{"topics": "orders", "errors.retry.timeout": "-1"}
+		if err := h.runSink(t, sink, cfg, 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.store.read()["orders/b/0"]; got != "0" || len(sink.durable) != 0 {
+			t.Errorf("stored %q, want 0: nothing was put", got)
+		}
+	})
+}
+
+func TestSinkPoison(t *testing.T) {
+	refuse := func(_ int, batch []record.Record) error {
+		for i, r := range batch {
+			if string(r.Value) == "4" || string(r.Value) == "5" {
+				return &connector.PoisonError{Index: i, Err: errors.New("no such column")}
+			}
+		}
+		return nil
+	}
+	cases := map[string]struct {
+		cfg            connector.Config
+		wantErr        string
+		wantValues     []string
+		wantStored     record.Position
+		wantDeadLetter []string
+	}{
+		"tolerance none holds the task up and names the record": {cfg: connector.Config{}, wantErr: "orders/b/0 at 3", wantStored: "0"},
+		"tolerance all leaves the records out": {cfg: connector.Config{"errors.tolerance": "all"},
+			wantValues: append(numbers(1, 3), numbers(6, 9)...), wantStored: "9"},
+		"a dead letter topic takes them": {cfg: connector.Config{"errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dead"},
+			wantValues: append(numbers(1, 3), numbers(6, 9)...), wantStored: "9", wantDeadLetter: numbers(4, 5)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.client.produce("orders", 0, numbers(1, 9)...)
+				sink := &collecting{put: refuse}
+				tc.cfg["topicNames"] = "orders"
+				err := h.runSink(t, sink, tc.cfg, 3*time.Second)
+				if (err != nil) != (tc.wantErr != "") || err != nil && !strings.Contains(err.Error(), tc.wantErr) {
+					t.Fatalf("got %v, want %q", err, tc.wantErr)
+				}
+				if diff := cmp.Diff(tc.wantValues, sink.values()); diff != "" {
+					t.Errorf("durable records (-want +got):\n%s", diff)
+				}
+				if got := h.store.read()["orders/b/0"]; got != tc.wantStored {
+					t.Errorf("stored %q, want %q", got, tc.wantStored)
+				}
+				if diff := cmp.Diff(tc.wantDeadLetter, h.client.sentBodies()); diff != "" {
+					t.Errorf("dead letters (-want +got):\n%s", diff)
+				}
+				for _, m := range h.client.sent {
+					if !slices.Contains(m.Properties, rmq.Property{Name: "__connect.errors.exception.message", Value: "no such column"}) {
+						t.Errorf("a dead letter does not say why: %v", m.Properties)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestSinkLetsGoWithItsLease(t *testing.T) {
+	cases := map[string]struct {
+		lost    bool
+		wantErr error
+	}{
+		"a lease that ends while something is buffered closes the sink": {wantErr: ErrLeaseOver},
+		"a task that is lost closes the sink":                           {lost: true, wantErr: ErrLeaseOver},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.client.produce("orders", 0, numbers(1, 9)...)
+				sink := &collecting{flush: func(int) error { return errors.New("must not be flushed") }}
+				time.AfterFunc(500*time.Millisecond, func() { h.gate.end(tc.lost) })
+				err := h.runSink(t, sink, connector.Config{"topics": "orders"}, time.Hour)
+				if !errors.Is(err, tc.wantErr) && !errors.Is(err, ErrLost) {
+					t.Errorf("got %v, want %v", err, tc.wantErr)
+				}
+				if got := h.store.read()["orders/b/0"]; got != "0" || sink.closes != 1 {
+					t.Errorf("stored %q, %d closes", got, sink.closes)
+				}
+			})
+		})
+	}
+}
+
+func TestSinkIdleThroughAShutLeaseGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 9)...)
+		sink := &collecting{}
+		time.AfterFunc(2500*time.Millisecond, func() { h.gate.end(false) })
+		time.AfterFunc(5*time.Second, func() {
+			h.gate.mu.Lock()
+			h.gate.shut = false
+			h.gate.mu.Unlock()
+			h.client.produce("orders", 0, "10")
+		})
+		if err := h.runSink(t, sink, connector.Config{"topics": "orders"}, 8*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(numbers(1, 10), sink.values()); diff != "" || sink.opens != 1 {
+			t.Errorf("%d opens, durable records (-want +got):\n%s", sink.opens, diff)
+		}
+	})
+}
+
+func TestSinkNamesATopicThatDoesNotExist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		err := h.runSink(t, &collecting{}, connector.Config{"topics": "orders;missing"}, time.Minute)
+		if !errors.Is(err, rmq.ErrTopicNotFound) || !strings.Contains(err.Error(), `topic "missing"`) {
+			t.Errorf("got %v", err)
+		}
+		if err := h.runSink(t, &collecting{}, connector.Config{}, time.Minute); err == nil || !strings.Contains(err.Error(), "topics is required") {
+			t.Errorf("without topics: got %v", err)
+		}
+	})
+}
+
+func TestSinkStartOffsets(t *testing.T) {
+	q := rmq.Queue{Topic: "orders", Broker: "b", ID: 0}
+	cases := map[string]struct {
+		stored, group string
+		low           int64
+		cfg           connector.Config
+		want          []string
+	}{
+		"nothing known starts at the earliest record":              {low: 2, want: numbers(3, 9)},
+		"the stored offset goes before the group's":                {stored: "5", group: "7", want: numbers(6, 9)},
+		"the group's offset is taken over when there is no other":  {group: "7", want: numbers(8, 9)},
+		"a stored offset below the queue starts at the earliest":   {stored: "1", low: 4, want: numbers(5, 9)},
+		"a stored offset above the queue starts at the earliest":   {stored: "700", want: numbers(1, 9)},
+		"a group's offset above the queue starts at the earliest":  {group: "700", want: numbers(1, 9)},
+		"consume.from.where skips what is there at the first time": {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.client.produce("orders", 0, numbers(1, 9)...)
+				h.client.low[q] = tc.low
+				if tc.stored != "" {
+					h.store.values["orders/b/0"] = record.Position(tc.stored)
+				}
+				if tc.group != "" {
+					_, h.client.committed[q], _ = parsePosition("orders/b/0", record.Position(tc.group))
+				}
+				cfg := connector.Config{"connect.topicnames": "orders"}
+				for k, v := range tc.cfg {
+					cfg[k] = v
+				}
+				sink := &collecting{}
+				if err := h.runSink(t, sink, cfg, 2*time.Second); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tc.want, sink.values()); diff != "" {
+					t.Errorf("records (-want +got):\n%s", diff)
+				}
+				if got := h.store.read()["orders/b/0"]; got != "9" {
+					t.Errorf("stored %q, want 9", got)
+				}
+			})
+		})
+	}
+}
+
+func TestSinkTakesNewQueuesFromTheirFirstRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 9)...)
+		sink := &collecting{}
+		time.AfterFunc(3*time.Second, func() { h.client.produce("orders", 1, numbers(10, 12)...) })
+		cfg := connector.Config{"topics": "orders", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"}
+		if err := h.runSink(t, sink, cfg, 15*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(numbers(10, 12), sink.values()); diff != "" {
+			t.Errorf("records (-want +got):\n%s", diff)
+		}
+		if len(sink.durable) > 0 && sink.durable[0].Queue != 1 {
+			t.Errorf("queue index %d, want 1", sink.durable[0].Queue)
+		}
+	})
+}
