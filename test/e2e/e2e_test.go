@@ -72,7 +72,7 @@ func TestEndToEnd(t *testing.T) {
 
 func open(t *testing.T) *suite {
 	t.Helper()
-	s := &suite{bootstrap: env("KAFKA_BOOTSTRAP", "127.0.0.1:9092"), plan: flow.Plan{Records: records, Size: 512, Keys: 500, Seed: 3}}
+	s := &suite{bootstrap: env("KAFKA_BOOTSTRAP", "127.0.0.1:9092"), plan: flow.Plan{Records: records, Size: 512, Keys: 500, Seed: 3, Begin: time.Now()}}
 	var err error
 	if s.kube, err = kube.New(); err != nil {
 		t.Fatal(err)

@@ -26,6 +26,9 @@ type Plan struct {
 	// Keys is how many different keys the records share.
 	Keys int
 	Seed uint64
+	// Begin is the timestamp of the first record; the others follow 100 µs apart. It has to be recent: Kafka removes what is
+	// older than its retention.
+	Begin time.Time
 	// Rate in records per second; 0 is as fast as it goes.
 	Rate int
 }
@@ -41,7 +44,7 @@ func (p Plan) Record(topic string, i int) *kgo.Record {
 		copy(value[at:], word[:])
 	}
 	r := &kgo.Record{
-		Topic: topic, Value: value, Timestamp: time.UnixMilli(1_700_000_000_000 + int64(i)),
+		Topic: topic, Value: value, Timestamp: p.Begin.Add(time.Duration(i) * 100 * time.Microsecond).Truncate(time.Millisecond),
 		Headers: []kgo.RecordHeader{{Key: "id", Value: []byte(strconv.Itoa(i))}},
 	}
 	switch key := "key-" + strconv.Itoa(i%p.Keys); {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestCheckerCountsWhatWentWrong(t *testing.T) {
-	plan := Plan{Records: 60, Size: 32, Keys: 3, Seed: 7}
+	plan := Plan{Records: 60, Size: 32, Keys: 3, Seed: 7, Begin: time.UnixMilli(1_795_000_000_000)}
 	cases := map[string]struct {
 		change func([]*kgo.Record) []*kgo.Record
 		want   Result
@@ -73,7 +73,7 @@ func TestProducedRecordsPassTheCheck(t *testing.T) {
 	defer kafka.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	plan := Plan{Records: 500, Size: 64, Keys: 10, Seed: 1}
+	plan := Plan{Records: 500, Size: 64, Keys: 10, Seed: 1, Begin: time.Now()}
 	if err := Produce(ctx, kafka.ListenAddrs()[0], "out", plan, func(int) {}); err != nil {
 		t.Fatal(err)
 	}

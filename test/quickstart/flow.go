@@ -16,7 +16,7 @@ var errLost = errors.New("records were lost, changed or out of order")
 
 // thereAndBack carries the records from Kafka to RocketMQ, then back to Kafka, and compares each.
 func (d *demo) thereAndBack(ctx context.Context) error {
-	plan := flow.Plan{Records: d.records, Size: d.size, Keys: 5000, Seed: 1}
+	plan := flow.Plan{Records: d.records, Size: d.size, Keys: 5000, Seed: 1, Begin: d.began}
 	topic := fmt.Sprintf("orders-%d", d.began.Unix())
 	d.say("Producing %d records of %d bytes to Kafka topic %s", plan.Records, plan.Size, topic)
 	if err := d.topic(ctx, topic, partitions); err != nil {
