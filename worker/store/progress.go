@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -76,32 +75,30 @@ func (w *Writer) check() error {
 		newest.Generation, newest.Attempt, l.floor)
 }
 
-// Write stores positions and returns when they were read back: one record a partition, all with one sequence. ErrFenced
-// means that they do not count, and nor will any later ones. After other errors they may be stored all the
-// same; writing them again is harmless. Calls of one Writer must not overlap.
+// Write stores positions and returns when they were read back and are the newest of their partitions: one record a
+// partition, all with one sequence. ErrFenced means that they do not count, and nor will any later ones. After
+// other errors they may be stored all the same; writing them again is harmless. Calls of one Writer must not overlap.
 func (w *Writer) Write(ctx context.Context, changed record.Positions) error {
-	var records []keyedlog.Record
-	var err error
-	w.progress.table.View(func() {
-		if err = w.check(); err == nil {
-			records = w.records(changed)
+	sequence := w.sequence.Add(1)
+	for {
+		var records []keyedlog.Record
+		var err error
+		w.progress.table.View(func() {
+			if err = w.check(); err == nil {
+				records = w.records(changed, sequence)
+			}
+		})
+		if err != nil || len(records) == 0 {
+			return err
 		}
-	})
-	if err != nil {
-		return err
+		if err := w.progress.table.Append(ctx, records...); err != nil {
+			return fmt.Errorf("writing progress of task %d of %q: %w", w.fence.Task, w.fence.Connector, err)
+		}
 	}
-	if len(records) == 0 {
-		return nil
-	}
-	if err := w.progress.table.Append(ctx, records...); err != nil {
-		return fmt.Errorf("writing progress of task %d of %q: %w", w.fence.Task, w.fence.Connector, err)
-	}
-	w.progress.table.View(func() { err = w.check() })
-	return err
 }
 
-func (w *Writer) records(changed record.Positions) []keyedlog.Record {
-	sequence := w.sequence.Add(1)
+// records gives what is still to be written: nothing that was read back already.
+func (w *Writer) records(changed record.Positions, sequence int64) []keyedlog.Record {
 	values := w.progress.fold.lineages[w.fence.Connector].values // check found the lineage
 	out := make([]keyedlog.Record, 0, len(changed))
 	for _, partition := range slices.Sorted(maps.Keys(changed)) {
@@ -113,6 +110,9 @@ func (w *Writer) records(changed record.Positions) []keyedlog.Record {
 			v.Moves = held.Moves
 			if held.Task != v.Task {
 				v.Moves++
+			}
+			if v.compare(held) == 0 && v.Position == held.Position {
+				continue
 			}
 		}
 		out = append(out, keyedlog.Record{Key: v.key(), Value: encode(&v)})
@@ -150,27 +150,39 @@ func (p *Progress) Reset(ctx context.Context, connector string, to record.Positi
 	for _, partition := range slices.Sorted(maps.Keys(to)) {
 		v.Positions = append(v.Positions, pair{text(partition), text(to[partition])})
 	}
-	for {
-		var done bool
-		var floor int64
-		p.table.View(func() {
-			if l := p.fold.lineages[connector]; l != nil {
-				floor = l.floor
-				done = l.reset != nil && l.reset.Epoch == epoch && slices.Equal(l.reset.Positions, v.Positions)
-			}
-		})
-		if done {
-			return nil
-		}
-		if floor >= epoch {
-			return fmt.Errorf("resetting the progress of %q at epoch %d: %w: epoch %d has begun; stop the connector and "+
-				"reset it at a newer epoch", connector, epoch, ErrFenced, floor)
-		}
-		err := p.table.Append(ctx, keyedlog.Record{Key: v.key(), Value: encode(&v)})
-		if err != nil && !errors.Is(err, keyedlog.ErrLogLost) {
+	done, begun := p.reset(&v)
+	if done {
+		return nil
+	}
+	if begun < epoch {
+		if err := p.table.Append(ctx, keyedlog.Record{Key: v.key(), Value: encode(&v)}); err != nil {
 			return fmt.Errorf("resetting the progress of %q: %w", connector, err)
 		}
+		// A task that has begun meanwhile may have read what was there before.
+		if done, begun = p.reset(&v); done && begun < epoch {
+			return nil
+		}
 	}
+	return fmt.Errorf("resetting the progress of %q at epoch %d: %w: epoch %d has begun or was reset; stop the connector and "+
+		"reset it at a newer epoch", connector, epoch, ErrFenced, max(begun, epoch))
+}
+
+// reset says whether the reset holds, and which epoch was fenced, or reset otherwise, last.
+func (p *Progress) reset(v *resetValue) (done bool, begun int64) {
+	p.table.View(func() {
+		l := p.fold.lineages[v.Connector]
+		if l == nil {
+			return
+		}
+		done = l.reset != nil && l.reset.Epoch == v.Epoch && slices.Equal(l.reset.Positions, v.Positions)
+		for _, f := range l.fences {
+			begun = max(begun, f.Epoch)
+		}
+		if l.reset != nil && !done {
+			begun = max(begun, l.reset.Epoch)
+		}
+	})
+	return done, begun
 }
 
 // owns says that this worker publishes a key's value again: the task's writer is here, or the worker is the oldest.

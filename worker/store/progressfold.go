@@ -45,8 +45,11 @@ type positionValue struct {
 	stamp
 	// Moves counts how often the partition went to another task within its epoch: it orders writes of different tasks,
 	// whose generations say nothing about each other.
-	Moves       int64 `json:"moves,omitempty"`
-	Sequence    int64 `json:"sequence"`
+	Moves    int64 `json:"moves,omitempty"`
+	Sequence int64 `json:"sequence"`
+	// Since is the epoch in which Position was really written, where lift has raised the order above it; else 0.
+	Since       int64 `json:"since,omitempty"`
+	Absent      bool  `json:"absent,omitempty"` // there is no position: only the order counts
 	Republished bool  `json:"republished,omitempty"`
 }
 
@@ -89,8 +92,8 @@ type lineage struct {
 	floor int64
 }
 
-// progressFold holds positions or offsets. Between two fences of a task its partitions' values form a lattice: the
-// highest stamp wins, so replays, duplicates and reorderings change nothing.
+// progressFold holds positions or offsets. Fences and resets form lattices, and so do the values of partitions between
+// two fences: the highest wins, so replays, duplicates and reorderings change nothing.
 type progressFold struct {
 	lineages map[string]*lineage
 	// current finds a key's value for re-publication.
@@ -135,7 +138,8 @@ func (f *progressFold) Apply(key string, data []byte) (keyedlog.Verdict, error) 
 	return keyedlog.Foreign, errKey
 }
 
-// applyFence: a value that is published again was accepted when it was new, so only its order counts then.
+// applyFence keeps the highest fence of each task. One of an epoch that is over is kept too: whoever appended it sees
+// the floor, and order alone makes every reader agree.
 func (f *progressFold) applyFence(v *fenceValue) keyedlog.Verdict {
 	l := f.of(v.Connector)
 	if held := l.fences[v.Task]; held != nil {
@@ -147,9 +151,6 @@ func (f *progressFold) applyFence(v *fenceValue) keyedlog.Verdict {
 			return keyedlog.Refused
 		}
 	}
-	if !v.Republished && v.Epoch < l.floor {
-		return keyedlog.Refused
-	}
 	v.Republished = false
 	l.fences[v.Task] = v
 	l.floor = max(l.floor, v.Epoch)
@@ -157,35 +158,7 @@ func (f *progressFold) applyFence(v *fenceValue) keyedlog.Verdict {
 	return keyedlog.Accepted
 }
 
-// applyPosition ignores what an owner wrote who was fenced off.
-//
-// Invariant P3: a write of an older generation, epoch or attempt than the newest fence is ignored by every reader.
-func (f *progressFold) applyPosition(v *positionValue) keyedlog.Verdict {
-	l := f.of(v.Connector)
-	if l.reset != nil && v.Epoch < l.reset.Epoch {
-		return keyedlog.Refused
-	}
-	if held := l.values[v.Partition]; held != nil {
-		c := v.compare(held)
-		if c == 0 && v.Position == held.Position && v.Task == held.Task {
-			return keyedlog.Same
-		}
-		if c < 0 || c == 0 && !v.Republished {
-			return keyedlog.Refused
-		}
-	}
-	if !v.Republished {
-		fence := l.fences[v.Task]
-		if v.Epoch < l.floor || fence != nil && v.stamp.compare(fence.stamp) < 0 {
-			return keyedlog.Refused
-		}
-	}
-	v.Republished = false
-	l.values[v.Partition] = v
-	f.current[v.key()] = v
-	return keyedlog.Accepted
-}
-
+// applyReset keeps the reset of the highest epoch.
 func (f *progressFold) applyReset(v *resetValue) keyedlog.Verdict {
 	l := f.of(v.Connector)
 	if l.reset != nil {
@@ -196,9 +169,6 @@ func (f *progressFold) applyReset(v *resetValue) keyedlog.Verdict {
 			return keyedlog.Refused
 		}
 	}
-	if !v.Republished && v.Epoch <= l.floor {
-		return keyedlog.Refused
-	}
 	v.Republished = false
 	l.reset = v
 	l.floor = max(l.floor, v.Epoch)
@@ -207,9 +177,70 @@ func (f *progressFold) applyReset(v *resetValue) keyedlog.Verdict {
 		if held.Epoch < v.Epoch {
 			delete(l.values, partition)
 			delete(f.current, held.key())
+		} else if kept := held.under(v); kept != held {
+			f.hold(l, kept)
 		}
 	}
 	return keyedlog.Accepted
+}
+
+// applyPosition ignores what an owner wrote who was fenced off. What is published again was accepted when it was new:
+// the fences say nothing about it.
+//
+// Invariant P3: a write of an older generation, epoch or attempt than the newest fence is ignored by every reader.
+func (f *progressFold) applyPosition(v *positionValue) keyedlog.Verdict {
+	l := f.of(v.Connector)
+	if l.reset != nil && v.Epoch < l.reset.Epoch {
+		return keyedlog.Refused
+	}
+	if fence := l.fences[v.Task]; !v.Republished && (v.Epoch < l.floor || fence != nil && v.stamp.compare(fence.stamp) < 0) {
+		f.lift(l, v)
+		return keyedlog.Refused
+	}
+	v = v.under(l.reset)
+	if held := l.values[v.Partition]; held != nil {
+		c := v.compare(held)
+		if c == 0 && v.Position == held.Position && v.Absent == held.Absent {
+			return keyedlog.Same
+		}
+		if c < 0 || c == 0 && !v.Republished {
+			return keyedlog.Refused
+		}
+	}
+	f.hold(l, v)
+	return keyedlog.Accepted
+}
+
+// under is what a reset leaves of a value of its epoch or a later one: only the order, if the position is older.
+func (v *positionValue) under(reset *resetValue) *positionValue {
+	if reset == nil || v.Since == 0 || v.Since >= reset.Epoch {
+		return v
+	}
+	out := *v
+	out.Position, out.Absent, out.Since = "", true, 0
+	return &out
+}
+
+// lift gives the newest value (or the absence of one) the order of a fenced-off record that is above it. Compaction may
+// move the fence behind that record, and then a new reader takes it: the value that is published again must win there.
+func (f *progressFold) lift(l *lineage, refused *positionValue) {
+	held := l.values[refused.Partition]
+	if held != nil && refused.compare(held) <= 0 {
+		return
+	}
+	lifted := *refused
+	lifted.Position, lifted.Absent, lifted.Since = "", true, 0
+	if held != nil && !held.Absent {
+		lifted.Position, lifted.Absent, lifted.Task = held.Position, false, held.Task
+		lifted.Since = cmp.Or(held.Since, held.Epoch)
+	}
+	f.hold(l, &lifted)
+}
+
+func (f *progressFold) hold(l *lineage, v *positionValue) {
+	v.Republished = false
+	l.values[v.Partition] = v
+	f.current[v.key()] = v
 }
 
 // Current gives the value to publish again.
@@ -247,6 +278,9 @@ func (f *progressFold) read(connector string) record.Positions {
 		}
 	}
 	for partition, v := range l.values {
+		if v.Absent {
+			continue
+		}
 		out[record.SourcePartition(partition)] = record.Position(v.Position)
 	}
 	return out
@@ -263,7 +297,7 @@ func (f *progressFold) newest(connector string, task int) int64 {
 		out = fence.Generation
 	}
 	for _, v := range l.values {
-		if v.Task == task {
+		if v.Task == task && !v.Absent {
 			out = max(out, v.Generation)
 		}
 	}

@@ -1,0 +1,171 @@
+package store
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+)
+
+// What is stored is read by workers of other versions: these bytes change only with a new version number.
+func TestStoredValuesKeepTheirBytes(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
+	cases := map[string]struct {
+		value     value
+		wantKey   string
+		wantBytes string
+	}{
+		"a connector": {
+			value: &connectorValue{
+				V: 1, Name: "orders to kafka", Config: map[string]string{"b": "2", "a": "1"}, State: Paused, Epoch: 3, Born: 1,
+				Revision: 5, Replaces: 4, Requests: []request{{"r4", 4}, {"r5", 5}}, Restart: &restartValue{"r4", -1}, UpdatedAt: at,
+			},
+			wantKey: "connector/orders%20to%20kafka",
+			wantBytes: `{"v":1,"name":"orders to kafka","config":{"a":"1","b":"2"},"state":"Paused","epoch":3,"born":1,"revision":5,` +
+				`"replaces":4,"requests":[{"id":"r4","revision":4},{"id":"r5","revision":5}],"restart":{"id":"r4","task":-1},` +
+				`"updatedAt":"2026-01-02T03:04:05.006Z"}`,
+		},
+		"a deleted connector that is published again": {
+			value: &connectorValue{
+				V: 1, Name: "c", State: Running, Deleted: true, Epoch: 2, Born: 1, Revision: 2, Replaces: 1,
+				Requests: []request{{"r2", 2}}, UpdatedAt: at, Republished: true,
+			},
+			wantKey: "connector/c",
+			wantBytes: `{"v":1,"name":"c","state":"Running","deleted":true,"epoch":2,"born":1,"revision":2,"replaces":1,` +
+				`"requests":[{"id":"r2","revision":2}],"updatedAt":"2026-01-02T03:04:05.006Z","republished":true}`,
+		},
+		"a task set": {
+			value:     &tasksValue{V: 1, Name: "c", Epoch: 3, Tasks: []map[string]string{{"b": "2", "a": "1"}, {}}, ID: "x"},
+			wantKey:   "tasks/c",
+			wantBytes: `{"v":1,"name":"c","epoch":3,"tasks":[{"a":"1","b":"2"},{}],"id":"x"}`,
+		},
+		"a fence": {
+			value:     &fenceValue{V: 1, Connector: "c", Task: 2, stamp: stamp{Epoch: 3, Generation: 40, Attempt: 1}, ID: "x"},
+			wantKey:   "fence/c/2",
+			wantBytes: `{"v":1,"connector":"c","task":2,"epoch":3,"generation":40,"attempt":1,"id":"x"}`,
+		},
+		"a position": {
+			value: &positionValue{
+				V: 1, Connector: "c", Partition: "orders/3", Position: "1042", Task: 2,
+				stamp: stamp{Epoch: 3, Generation: 40, Attempt: 1}, Moves: 1, Sequence: 7,
+			},
+			wantKey: "position/c/orders%2F3",
+			wantBytes: `{"v":1,"connector":"c","partition":"orders/3","position":"1042","task":2,"epoch":3,"generation":40,"attempt":1,` +
+				`"moves":1,"sequence":7}`,
+		},
+		"a position of bytes": {
+			value: &positionValue{
+				V: 1, Connector: "c", Partition: "\xff", Position: "\xfe\x00", stamp: stamp{Epoch: 1}, Sequence: 1,
+			},
+			wantKey: "position/c/%FF",
+			wantBytes: `{"v":1,"connector":"c","partition":{"base64":"/w=="},"position":{"base64":"/gA="},"task":0,"epoch":1,` +
+				`"generation":0,"attempt":0,"sequence":1}`,
+		},
+		"a reset": {
+			value:     &resetValue{V: 1, Connector: "c", Epoch: 4, Positions: []pair{{"p", "1"}}, ID: "x"},
+			wantKey:   "reset/c",
+			wantBytes: `{"v":1,"connector":"c","epoch":4,"positions":[{"partition":"p","position":"1"}],"id":"x"}`,
+		},
+		"a status": {
+			value: &statusValue{
+				V: 1, Connector: "c", Task: -1, State: "Failed", Worker: "w1", stamp: stamp{Epoch: 3, Generation: 40, Attempt: 1},
+				Sequence: 2, Error: "unreachable", Restarts: 4, NextRestart: at, At: at,
+			},
+			wantKey: "status/c/-1",
+			wantBytes: `{"v":1,"connector":"c","task":-1,"state":"Failed","worker":"w1","epoch":3,"generation":40,"attempt":1,` +
+				`"sequence":2,"error":"unreachable","restarts":4,"nextRestart":"2026-01-02T03:04:05.006Z","at":"2026-01-02T03:04:05.006Z"}`,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			wantEqual(t, tc.value.key(), tc.wantKey)
+			wantEqual(t, string(encode(tc.value)), tc.wantBytes)
+			back, err := read(tc.wantKey, []byte(tc.wantBytes))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.value, back, cmp.AllowUnexported(fenceValue{}, positionValue{}, statusValue{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// read decodes a value of any kind.
+func read(key string, data []byte) (out value, err error) {
+	switch kindOf(key) {
+	case kindConnector:
+		out, _, err = decode[*connectorValue](key, data)
+	case kindTasks:
+		out, _, err = decode[*tasksValue](key, data)
+	case kindFence:
+		out, _, err = decode[*fenceValue](key, data)
+	case kindReset:
+		out, _, err = decode[*resetValue](key, data)
+	case kindPosition:
+		out, _, err = decode[*positionValue](key, data)
+	case kindStatus:
+		out, _, err = decode[*statusValue](key, data)
+	default:
+		err = errKey
+	}
+	return out, err
+}
+
+func TestUnreadableRecordsAreJudgedByTheirCause(t *testing.T) {
+	cases := map[string]struct {
+		key, value string
+		want       keyedlog.Verdict
+	}{
+		"no JSON":                        {key: "fence/c/0", value: `{"v":1,`, want: keyedlog.Malformed},
+		"nothing":                        {key: "fence/c/0", value: ``, want: keyedlog.Malformed},
+		"null":                           {key: "fence/c/0", value: `null`, want: keyedlog.Malformed},
+		"no version":                     {key: "fence/c/0", value: `{"connector":"c","epoch":1,"id":"x"}`, want: keyedlog.Malformed},
+		"a newer version is left alone":  {key: "fence/c/0", value: `{"v":2,"connector":7}`, want: keyedlog.Foreign},
+		"a field of another type":        {key: "fence/c/0", value: `{"v":1,"connector":7}`, want: keyedlog.Malformed},
+		"a missing field":                {key: "fence/c/0", value: `{"v":1,"connector":"c","id":"x"}`, want: keyedlog.Malformed},
+		"another one's key":              {key: "fence/c/1", value: `{"v":1,"connector":"c","epoch":1,"id":"x"}`, want: keyedlog.Malformed},
+		"a kind of another store":        {key: "tasks/c", value: `{"v":1}`, want: keyedlog.Foreign},
+		"no key":                         {value: `{"v":1}`, want: keyedlog.Foreign},
+		"what an older runtime wrote":    {key: "Y29ubmVjdG9yLWZpbGVTb3VyY2U=", value: `{"schema":null}`, want: keyedlog.Foreign},
+		"fields it does not know are ok": {key: "fence/c/0", value: `{"v":1,"connector":"c","epoch":1,"id":"x","y":1}`, want: keyedlog.Accepted},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := newProgressFold().Apply(tc.key, []byte(tc.value))
+			wantEqual(t, got, tc.want)
+			if (err == nil) != (tc.want == keyedlog.Accepted) {
+				t.Errorf("got error %v with verdict %d", err, got)
+			}
+		})
+	}
+}
+
+func FuzzFoldsTakeAnything(f *testing.F) {
+	f.Add("fence/c/0", []byte(`{"v":1,"connector":"c","epoch":1,"id":"x"}`))
+	f.Add("position/c/%FF", []byte(`{"v":1,"connector":"c","partition":{"base64":"/w=="},"epoch":1}`))
+	f.Add("reset/c", []byte(`{"v":1,"connector":"c","epoch":4,"positions":[{}],"id":"x"}`))
+	f.Add("connector/c", []byte(`{"v":1,"name":"c","state":"Running","epoch":1,"born":1,"revision":1,"requests":[{}]}`))
+	f.Add("tasks/c", []byte(`{"v":1,"name":"c","epoch":1,"tasks":[null],"id":"x"}`))
+	f.Add("status/c/-1", []byte(`{"v":1,"connector":"c","task":-1,"state":"x","sequence":1,"at":"0001-01-01T00:00:00+14:00"}`))
+	f.Fuzz(func(t *testing.T, key string, data []byte) {
+		for _, fold := range []keyedlog.Fold{newConfigFold(), newProgressFold(), newStatusFold()} {
+			verdict, err := fold.Apply(key, data)
+			if (verdict == keyedlog.Accepted) != (err == nil) {
+				t.Fatalf("verdict %d with error %v", verdict, err)
+			}
+			again, ok := fold.Current(key)
+			if ok != (err == nil) {
+				t.Fatalf("current is %t with error %v", ok, err)
+			}
+			if !ok {
+				continue
+			}
+			if verdict, err := fold.Apply(key, again); verdict != keyedlog.Same {
+				t.Fatalf("what is published again gives %d, %v: %s", verdict, err, again)
+			}
+		}
+	})
+}

@@ -1,0 +1,273 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+)
+
+// state is a fold's state as what it would publish again.
+func state(f keyedlog.Fold) map[string]string {
+	out := map[string]string{}
+	for _, key := range f.Keys() {
+		data, _ := f.Current(key)
+		out[key] = string(data)
+	}
+	return out
+}
+
+func apply(f keyedlog.Fold, log []keyedlog.Record) keyedlog.Fold {
+	for _, r := range log {
+		_, _ = f.Apply(r.Key, r.Value)
+	}
+	return f
+}
+
+func wantState(t *testing.T, seed uint64, what string, got, want keyedlog.Fold) {
+	t.Helper()
+	if diff := cmp.Diff(state(want), state(got)); diff != "" {
+		t.Fatalf("seed %d: %s (-want +got):\n%s", seed, what, diff)
+	}
+}
+
+func asRecord(v value) keyedlog.Record { return keyedlog.Record{Key: v.key(), Value: encode(v)} }
+
+// history is a topic in which workers with different knowledge have written.
+type history struct {
+	rnd     *rand.Rand
+	make    func() keyedlog.Fold
+	log     []keyedlog.Record
+	readers [3]struct {
+		fold keyedlog.Fold
+		read int
+	}
+}
+
+// reader is one of three workers; each has read a part of the log, usually all.
+func (h *history) reader() keyedlog.Fold {
+	r := &h.readers[h.rnd.IntN(len(h.readers))]
+	if r.fold == nil {
+		r.fold = h.make()
+	}
+	end := len(h.log)
+	if h.rnd.IntN(3) == 0 {
+		end = r.read + h.rnd.IntN(end-r.read+1)
+	}
+	apply(r.fold, h.log[r.read:end])
+	r.read = end
+	return r.fold
+}
+
+// settle publishes again what is hidden, as the Tables do.
+func (h *history) settle(t *testing.T) {
+	t.Helper()
+	for range 10 {
+		fold, hidden := h.make(), map[string]bool{}
+		for _, r := range h.log {
+			switch verdict, _ := fold.Apply(r.Key, r.Value); verdict {
+			case keyedlog.Accepted, keyedlog.Same:
+				delete(hidden, r.Key)
+			case keyedlog.Refused, keyedlog.Malformed:
+				hidden[r.Key] = true
+			}
+		}
+		before := len(h.log)
+		for key := range hidden {
+			if again, ok := fold.Current(key); ok {
+				h.log = append(h.log, keyedlog.Record{Key: key, Value: again})
+			}
+		}
+		if len(h.log) == before {
+			return
+		}
+	}
+	t.Fatal("publishing again does not come to an end")
+}
+
+func compacted(log []keyedlog.Record) []keyedlog.Record {
+	last := map[string]int{}
+	for i, r := range log {
+		last[r.Key] = i
+	}
+	var out []keyedlog.Record
+	for i, r := range log {
+		if last[r.Key] == i {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (h *history) configStep() value {
+	fold, _ := h.reader().(*configFold)
+	name := fmt.Sprint("c", h.rnd.IntN(2))
+	if h.rnd.IntN(3) == 0 {
+		view, _ := fold.view(name)
+		return &tasksValue{V: 1, Name: name, Epoch: max(1, view.Epoch), Tasks: []map[string]string{{"n": fmt.Sprint(h.rnd.IntN(9))}}, ID: fmt.Sprint(h.rnd.Uint32())}
+	}
+	w := Write{Name: name, IfRevision: -1, RequestID: fmt.Sprint(h.rnd.Uint32())}
+	switch h.rnd.IntN(4) {
+	case 0:
+		w.Delete = true
+	case 1:
+		w.State = Paused
+	default:
+		w.Config = map[string]string{"n": fmt.Sprint(h.rnd.IntN(3))}
+	}
+	if next, _, err := fold.next(w, 0); err == nil && next != nil {
+		return next
+	}
+	return nil
+}
+
+func (h *history) progressStep() value {
+	fold, _ := h.reader().(*progressFold)
+	name := fmt.Sprint("c", h.rnd.IntN(2))
+	task := h.rnd.IntN(2)
+	l := fold.of(name)
+	owner := stamp{Epoch: max(1, l.floor), Generation: 1}
+	if f := l.fences[task]; f != nil {
+		owner = f.stamp
+	}
+	switch h.rnd.IntN(8) {
+	case 0:
+		owner.Generation += int64(h.rnd.IntN(2))
+		owner.Attempt++
+		owner.Epoch = max(owner.Epoch, l.floor)
+		return &fenceValue{V: 1, Connector: name, Task: task, stamp: owner, ID: fmt.Sprint(h.rnd.Uint32())}
+	case 1:
+		return &resetValue{V: 1, Connector: name, Epoch: l.floor + 1, ID: fmt.Sprint(h.rnd.Uint32()), Positions: []pair{{"p0", "0"}}}
+	}
+	v := &positionValue{
+		V: 1, Connector: name, Partition: text(fmt.Sprint("p", h.rnd.IntN(3))), Position: text(fmt.Sprint(h.rnd.IntN(100))),
+		Task: task, stamp: owner, Sequence: 1,
+	}
+	if held := l.values[v.Partition]; held != nil && held.Epoch == v.Epoch {
+		v.Moves, v.Sequence = held.Moves, held.Sequence+1
+		if held.Task != task {
+			v.Moves++
+		}
+	}
+	return v
+}
+
+func (h *history) statusStep() value {
+	return &statusValue{
+		V: 1, Connector: "c", Task: h.rnd.IntN(2), State: fmt.Sprint("S", h.rnd.IntN(3)), Sequence: int64(1 + h.rnd.IntN(3)),
+		stamp: stamp{Epoch: int64(h.rnd.IntN(2)), Generation: int64(h.rnd.IntN(3)), Attempt: int64(h.rnd.IntN(2))},
+	}
+}
+
+// folds are the three stores' folds, each with what its workers write.
+func folds() map[string]struct {
+	make func() keyedlog.Fold
+	step func(h *history) value
+} {
+	return map[string]struct {
+		make func() keyedlog.Fold
+		step func(h *history) value
+	}{
+		"config":   {func() keyedlog.Fold { return newConfigFold() }, (*history).configStep},
+		"progress": {func() keyedlog.Fold { return newProgressFold() }, (*history).progressStep},
+		"status":   {func() keyedlog.Fold { return newStatusFold() }, (*history).statusStep},
+	}
+}
+
+func newHistory(seed uint64, make func() keyedlog.Fold, step func(h *history) value) *history {
+	h := &history{rnd: rand.New(rand.NewPCG(seed, 7)), make: make}
+	for range 40 {
+		v := step(h)
+		if v == nil {
+			continue
+		}
+		h.log = append(h.log, asRecord(v))
+		for h.rnd.IntN(4) == 0 { // a record that was stored twice, or late
+			h.log = append(h.log, h.log[max(0, len(h.log)-1-h.rnd.IntN(6))])
+		}
+		if h.rnd.IntN(8) == 0 {
+			h.log = append(h.log, keyedlog.Record{Key: v.key(), Value: []byte("{")})
+		}
+	}
+	return h
+}
+
+const lawRuns = 100
+
+// Invariant P3: once what refused records hide was published again, compaction loses nothing.
+func TestCompactionChangesNothing(t *testing.T) {
+	for name, tc := range folds() {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(lawRuns) {
+				h := newHistory(seed, tc.make, tc.step)
+				before := apply(tc.make(), h.log)
+				h.settle(t)
+				full := apply(tc.make(), h.log)
+				wantState(t, seed, "publishing again changed the state", full, before)
+				short := compacted(h.log)
+				wantState(t, seed, "compaction changed the state", apply(tc.make(), short), full)
+				for range 5 { // the log goes on, and readers of either form stay alike
+					if v := tc.step(h); v != nil {
+						h.log, short = append(h.log, asRecord(v)), append(short, asRecord(v))
+					}
+				}
+				wantState(t, seed, "a compacted log went on differently", apply(tc.make(), short), apply(tc.make(), h.log))
+			}
+		})
+	}
+}
+
+// A reader that goes back and reads again, from anywhere, holds the same.
+func TestReadingAgainChangesNothing(t *testing.T) {
+	for name, tc := range folds() {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(lawRuns) {
+				h := newHistory(seed, tc.make, tc.step)
+				want := apply(tc.make(), h.log)
+				got := apply(tc.make(), h.log)
+				apply(got, h.log[h.rnd.IntN(len(h.log)):])
+				wantState(t, seed, "reading again changed the state", got, want)
+			}
+		})
+	}
+}
+
+// Records that differ only in their stamps form a lattice: statuses always, positions between two fences.
+func TestOrderAndRepetitionDoNotMatterWithinALattice(t *testing.T) {
+	positions := func(h *history) value {
+		return &positionValue{
+			V: 1, Connector: "c", Partition: text(fmt.Sprint("p", h.rnd.IntN(2))), Position: "x",
+			stamp: stamp{Epoch: 1, Generation: int64(h.rnd.IntN(3)), Attempt: int64(h.rnd.IntN(3))}, Sequence: int64(h.rnd.IntN(4)),
+		}
+	}
+	fences := func(h *history) value {
+		s := stamp{Epoch: 1, Generation: int64(h.rnd.IntN(5)), Attempt: int64(h.rnd.IntN(5))}
+		return &fenceValue{V: 1, Connector: "c", Task: h.rnd.IntN(2), stamp: s, ID: fmt.Sprint(s)}
+	}
+	cases := map[string]struct {
+		make func() keyedlog.Fold
+		step func(h *history) value
+	}{
+		"statuses":  {func() keyedlog.Fold { return newStatusFold() }, (*history).statusStep},
+		"positions": {func() keyedlog.Fold { return newProgressFold() }, positions},
+		"fences":    {func() keyedlog.Fold { return newProgressFold() }, fences},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(lawRuns) {
+				h := &history{rnd: rand.New(rand.NewPCG(seed, 11)), make: tc.make}
+				for range 12 {
+					h.log = append(h.log, asRecord(tc.step(h)))
+				}
+				want := apply(tc.make(), h.log)
+				mixed := append(slices.Clone(h.log), h.log[:h.rnd.IntN(len(h.log))]...)
+				h.rnd.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+				wantState(t, seed, "another order gives another state", apply(tc.make(), mixed), want)
+			}
+		})
+	}
+}
