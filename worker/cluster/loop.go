@@ -219,6 +219,9 @@ func (t *turn) appended(r result) {
 		label = "error"
 	}
 	c.metrics.appends.WithLabelValues(label).Inc()
+	if errors.Is(r.err, context.Canceled) {
+		return // cut off by this turn's end
+	}
 	if failing := r.err != nil; failing != t.failing {
 		t.failing = failing
 		if failing {

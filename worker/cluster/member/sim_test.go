@@ -36,6 +36,10 @@ type sim struct {
 	rings   map[string]map[fold.Unit]string
 	epochs  map[string]int64 // of the configs, before each worker hears of them
 
+	owned        map[fold.Unit]fold.Owner
+	epochOf      map[string]int64
+	generationOf map[fold.Unit]int64
+
 	plant    plant
 	terms    fold.Terms
 	restarts int
@@ -91,6 +95,7 @@ func newSim(seed uint64, p plant) *sim {
 		rng: rand.New(rand.NewPCG(seed, 20)), observer: fold.New(), latency: 10 * time.Millisecond, plant: p,
 		digests: map[int64]string{}, images: map[int64]string{}, holds: map[fold.Unit]hold{}, starts: map[string]int64{},
 		rings: map[string]map[fold.Unit]string{}, epochs: map[string]int64{},
+		owned: map[fold.Unit]fold.Owner{}, epochOf: map[string]int64{}, generationOf: map[fold.Unit]int64{},
 		terms: fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500,
 			Allocation: allocate.Params{Strategy: allocate.ConsistentHash, VirtualNodes: 16, MaxLoadFactor: 1.25}},
 	}
@@ -330,6 +335,7 @@ func (s *sim) observe(e rmq.Entry) {
 	}
 	for _, ev := range out.Events {
 		s.tracef("@%d %s", e.Offset, ev)
+		s.checkEvent(ev)
 	}
 	if out.Reason != fold.Accepted && out.Reason != fold.WorkerAlive {
 		kind := fold.Kind("record")
@@ -337,6 +343,27 @@ func (s *sim) observe(e rmq.Entry) {
 			kind = out.Record.Kind
 		}
 		s.tracef("@%d %s refused: %s", e.Offset, kind, out.Reason)
+	}
+}
+
+// checkEvent looks at ownership by itself, without the fold's maps.
+//
+// Invariant C3: units of one connector are owned at one epoch, which never goes back; generations only rise.
+func (s *sim) checkEvent(ev fold.Event) {
+	switch ev.Kind {
+	case fold.Granted:
+		for u, o := range s.owned {
+			if u == ev.Unit || u.Connector == ev.Unit.Connector && o.Epoch != ev.Epoch {
+				s.fail("C3: %s while %s is owned: %+v", ev, u, o)
+			}
+		}
+		if ev.Epoch < s.epochOf[ev.Unit.Connector] || ev.Generation <= s.generationOf[ev.Unit] {
+			s.fail("C3: %s goes back behind epoch %d or generation %d", ev, s.epochOf[ev.Unit.Connector], s.generationOf[ev.Unit])
+		}
+		s.owned[ev.Unit] = fold.Owner{Session: ev.Session, Generation: ev.Generation, Epoch: ev.Epoch}
+		s.epochOf[ev.Unit.Connector], s.generationOf[ev.Unit] = ev.Epoch, ev.Generation
+	case fold.Freed:
+		delete(s.owned, ev.Unit)
 	}
 }
 

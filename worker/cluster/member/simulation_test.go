@@ -60,6 +60,7 @@ func simulate(seed uint64, p plant) *sim {
 	s := newSim(seed, p)
 	s.rough = true
 	s.epochs["a"], s.epochs["b"] = 1, 1
+	s.terms.RebalanceDelayMS = []int64{0, 0, 3000}[s.rng.IntN(3)]
 	n := 2 + s.rng.IntN(3)
 	for i := range n {
 		s.startAuto(fmt.Sprintf("w%d", i), s.storeOf(i))

@@ -3,6 +3,7 @@ package cluster
 import (
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,4 +31,14 @@ func isLocal(f *os.File) bool {
 		return true
 	}
 	return false
+}
+
+// Now is the time of CLOCK_BOOTTIME: it goes on while the host sleeps, and nobody sets it. Where there is none it is a
+// monotonic time since the start of the process.
+func Now() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return monotonic()
+	}
+	return time.Duration(ts.Nano())
 }
