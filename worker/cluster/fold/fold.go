@@ -1,6 +1,7 @@
 package fold
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -309,7 +310,9 @@ func (f *Fold) Oldest() (Session, bool) {
 
 // Sessions returns the live sessions by number.
 func (f *Fold) Sessions() []Session {
-	return slices.SortedFunc(maps.Values(f.sessions), func(a, b Session) int { return int(a.ID - b.ID) })
+	out := slices.AppendSeq(make([]Session, 0, len(f.sessions)), maps.Values(f.sessions))
+	slices.SortFunc(out, func(a, b Session) int { return cmp.Compare(a.ID, b.ID) })
+	return out
 }
 
 // Eligible reports whether a live session should be given units: its worker id was not expired within three session

@@ -61,12 +61,13 @@ func (s *sim) manage(p *proc) {
 	if _, ok := p.m.Session(); !ok || !t.auto {
 		return
 	}
-	s.drain(p)
+	wanted := s.wanted(p)
+	s.drain(p, wanted)
 	if t.leaving {
 		s.leaveDrained(p)
 		return
 	}
-	s.claim(p)
+	s.claim(p, wanted)
 }
 
 // wanted is what the ring gives to p, from what p has folded.
@@ -105,8 +106,7 @@ func (s *sim) ring(p *proc, workers []string) map[fold.Unit]string {
 }
 
 // drain stops new deliveries of what is not wanted here, and releases it once the last one has ended.
-func (s *sim) drain(p *proc) {
-	wanted := s.wanted(p)
+func (s *sim) drain(p *proc, wanted map[fold.Unit]int64) {
 	asked := map[string]int64{}
 	p.m.Fold().Asked(func(c string, e int64) { asked[c] = e })
 	for _, g := range sortedGrants(p.tasks.running) {
@@ -122,12 +122,11 @@ func (s *sim) drain(p *proc) {
 	}
 }
 
-func (s *sim) claim(p *proc) {
+func (s *sim) claim(p *proc, wanted map[fold.Unit]int64) {
 	t := &p.tasks
 	if t.request != 0 {
 		return
 	}
-	wanted := s.wanted(p)
 	var reqs []Request
 	for _, u := range slices.SortedFunc(maps.Keys(wanted), allocate.Compare) {
 		if _, owned := p.m.Fold().Owner(u); !owned {
