@@ -27,10 +27,14 @@ type held struct {
 	opened     bool
 	started    time.Time
 	// finished says that the source has no more records.
-	finished   bool
-	problem    string // why it failed, without secrets
-	retry      retry
-	given      int64
+	finished bool
+	problem  string // why it failed, without secrets
+	retry    retry
+	granted  int64
+	given    int64
+	// refused counts claims in a row that got nothing; the next one waits until claimAt.
+	refused    int
+	claimAt    time.Time
 	releasing  bool
 	keptFrom   int64
 	restartID  string
@@ -64,7 +68,7 @@ func (h *held) state() string {
 // view is the unit as Plan sees it.
 func (h *held) view(now time.Time) Held {
 	return Held{Generation: h.grant.Generation, Phase: h.phase, Waiting: h.finished || now.Before(h.retry.next),
-		Given: h.given, KeptFrom: h.keptFrom, RestartID: h.restartID}
+		Granted: h.granted, Given: h.given, KeptFrom: h.keptFrom, RestartID: h.restartID}
 }
 
 // take notes a new ownership. Failures of another config say nothing about this one.
@@ -102,6 +106,22 @@ func (h *held) end(err error, scrub func(string) string, now time.Time, random f
 // forgive forgets earlier failures, so that the unit may be started at once.
 func (h *held) forgive() {
 	h.finished, h.problem, h.retry = false, "", retry{}
+}
+
+const (
+	firstClaimDelay   = 200 * time.Millisecond
+	longestClaimDelay = 5 * time.Second
+)
+
+// claimed notes the outcome of a claim: generation is 0 when it was refused. A refused claim is a record in the log like any
+// other, so the next one waits.
+func (h *held) claimed(generation int64, now time.Time) {
+	if generation > 0 {
+		h.granted, h.refused, h.claimAt = max(h.granted, generation), 0, time.Time{}
+		return
+	}
+	h.claimAt = now.Add(min(firstClaimDelay<<min(h.refused, 8), longestClaimDelay))
+	h.refused++
 }
 
 const (

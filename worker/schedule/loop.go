@@ -52,7 +52,9 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	for _, a := range Plan(in) {
 		switch a.Kind {
 		case Claim:
-			claims = append(claims, a)
+			if h := s.held[a.Unit]; h == nil || !now.Before(h.claimAt) {
+				claims = append(claims, a)
+			}
 		case Release:
 			releases = append(releases, a)
 		default:
@@ -90,23 +92,18 @@ func (s *Scheduler) watchFree(view cluster.View, wants map[Unit]want, now time.T
 
 // refresh brings what is held in line with the view and the configs, and forgets what is neither owned nor wanted here.
 func (s *Scheduler) refresh(in Input, wants map[Unit]want) {
-	for u, o := range in.View.Owners {
-		if in.View.Joined && o.Session == in.View.Self && s.held[u] == nil {
-			s.held[u] = &held{unit: u}
-		}
-	}
-	names := map[string]bool{}
+	names, states := map[string]bool{}, map[string]store.State{}
 	for _, c := range in.Connectors {
-		names[c.Name] = true
+		names[c.Name], states[c.Name] = true, c.State
 	}
 	for u, h := range s.held {
 		o, owned := in.View.Owners[u]
-		h.owned = owned && in.View.Joined && o.Session == in.View.Self && o.Generation > h.given
+		h.owned = owned && in.View.Joined && o.Session == in.View.Self && o.Generation > h.given && o.Generation <= h.granted
 		w, isWanted := wants[u]
 		if isWanted {
 			h.want = w
-		} else if names[u.Connector] {
-			h.want.state = store.Stopped
+		} else {
+			h.want = want{state: states[u.Connector]}
 		}
 		if g := (cluster.Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch}); h.owned && h.phase == Idle && h.grant != g {
 			h.take(g, w)
@@ -190,17 +187,28 @@ func (s *Scheduler) claim(ctx context.Context, claims []Action) {
 	s.units.Go(func() {
 		grants, err := s.deps.Cluster.Claim(ctx, reqs)
 		if err != nil && ctx.Err() == nil {
-			s.cfg.Log.Error(err, "Claiming units failed", "units", len(reqs))
+			s.cfg.Log.Error(err, "Claiming units failed; trying again", "units", len(reqs))
 		}
-		s.cfg.Log.V(1).Info("Claimed units", "asked", len(reqs), "granted", len(grants))
-		if err != nil {
-			pause(ctx, time.Second) // the view did not change: without it the next pass would claim at once
-		}
-		s.mu.Lock()
-		s.claiming = false
-		s.mu.Unlock()
-		s.nudge()
+		s.claimed(reqs, grants)
 	})
+}
+
+// claimed takes the outcome of a claim.
+func (s *Scheduler) claimed(reqs []cluster.ClaimRequest, grants []cluster.Grant) {
+	s.cfg.Log.V(1).Info("Claimed units", "asked", len(reqs), "granted", len(grants))
+	got := map[Unit]int64{}
+	for _, g := range grants {
+		got[g.Unit] = g.Generation
+	}
+	s.mu.Lock()
+	s.claiming = false
+	for _, r := range reqs {
+		if h := s.held[r.Unit]; h != nil {
+			h.claimed(got[r.Unit], time.Now())
+		}
+	}
+	s.mu.Unlock()
+	s.nudge()
 }
 
 // release gives units back. From here on none of them runs again under the same generation.
@@ -240,15 +248,17 @@ func (s *Scheduler) release(releases []Action) {
 // due is when the next back-off or patience ends.
 func (s *Scheduler) due(now time.Time) time.Duration {
 	next := now.Add(idlePass)
-	for _, h := range s.held {
-		if h.phase == Idle && h.retry.next.After(now) && h.retry.next.Before(next) {
-			next = h.retry.next
-		}
-	}
-	for _, f := range s.free {
-		if at := f.since.Add(f.patience); at.After(now) && at.Before(next) {
+	sooner := func(at time.Time) {
+		if at.After(now) && at.Before(next) {
 			next = at
 		}
+	}
+	for _, h := range s.held {
+		sooner(h.retry.next)
+		sooner(h.claimAt)
+	}
+	for _, f := range s.free {
+		sooner(f.since.Add(f.patience))
 	}
 	return next.Sub(now)
 }

@@ -26,6 +26,9 @@ type Held struct {
 	Phase      Phase
 	// Waiting says that an idle unit must not be started yet: its back-off is not over, or it has finished.
 	Waiting bool
+	// Granted is the highest generation that a claim of this worker got. An ownership beyond it is not to be used: its claim
+	// is still under way, or was given up, and then the cluster gives the unit back.
+	Granted int64
 	// Given is the highest generation that was released, or lost, here: it never runs again.
 	Given int64
 	// KeptFrom is the session that should have claimed the unit when this worker claimed it instead; 0 if there is none.
@@ -41,8 +44,6 @@ type Input struct {
 	View       cluster.View
 	Connectors []store.Connector
 	Held       map[Unit]Held
-	// Away are workers that left a moment ago and are expected back: what they should run waits for them.
-	Away []string
 	// Adopt are units that have been free for so long that any worker may claim them.
 	Adopt map[Unit]bool
 }
@@ -92,8 +93,8 @@ type plan struct {
 	wants   map[Unit]want
 	targets map[Unit]string // who should run what
 	session map[string]int64
-	// mayTake says that this worker takes new units: it is eligible, or nobody is.
-	mayTake, eligible bool
+	// home says that units are allocated to this worker: it is not flapping.
+	home bool
 	// epochs are the epochs at which anything of a connector is owned.
 	epochs  map[string]map[int64]bool
 	actions []Action
@@ -121,25 +122,11 @@ func Plan(in Input) []Action {
 
 func newPlan(in Input) *plan {
 	p := &plan{in: in, wants: wanted(in.Connectors), session: map[string]int64{}, epochs: map[string]map[int64]bool{}}
-	var eligible, all []string
 	for _, m := range in.View.Members {
 		p.session[m.Worker] = m.Session
-		all = append(all, m.Worker)
-		if m.Eligible {
-			eligible = append(eligible, m.Worker)
-			p.eligible = p.eligible || m.Session == in.View.Self
-		}
 	}
-	p.mayTake = p.eligible
-	if len(eligible) == 0 {
-		eligible, p.mayTake = all, true
-	}
-	for _, w := range in.Away {
-		if _, back := p.session[w]; !back {
-			eligible = append(eligible, w)
-		}
-	}
-	p.targets = allocate.Units(in.View.Allocation, eligible, sortedUnits(p.wants))
+	p.home = slices.Contains(in.View.Homes, in.Worker)
+	p.targets = allocate.Units(in.View.Allocation, in.View.Homes, sortedUnits(p.wants))
 	for u, o := range in.View.Owners {
 		if p.epochs[u.Connector] == nil {
 			p.epochs[u.Connector] = map[int64]bool{}
@@ -182,8 +169,8 @@ func (p *plan) lost(u Unit, h Held) {
 
 // owned decides about a unit that the log gives to this worker.
 func (p *plan) owned(u Unit, o cluster.Owner, h Held) {
-	if h.Phase != Idle && h.Generation != o.Generation {
-		return // an earlier ownership is still stopping
+	if o.Generation > h.Granted || h.Phase != Idle && h.Generation != o.Generation {
+		return // not this worker's to use yet, or an earlier ownership is still stopping
 	}
 	w, isWanted := p.wants[u]
 	reason := p.leaving(u, o, h)
@@ -214,12 +201,12 @@ func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
 	switch {
 	case !ok:
 		return "not wanted"
-	case w.epoch != o.Epoch:
+	case w.epoch != o.Epoch, o.Epoch < p.in.View.Asked[u.Connector]:
 		return "config changed" // Invariant C3: everything of the old epoch goes before anything of the new one starts
 	}
 	target := p.targets[u]
 	session, live := p.session[target]
-	if target == p.in.Worker || !live || !p.eligible || h.KeptFrom == session {
+	if target == p.in.Worker || !live || !p.home || h.KeptFrom == session {
 		return ""
 	}
 	return "moves to " + target
@@ -229,8 +216,8 @@ func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
 func (p *plan) unowned(u Unit) {
 	w := p.wants[u]
 	_, owned := p.in.View.Owners[u]
-	if owned || !p.mayTake || p.in.Held[u].Phase != Idle || w.epoch < p.in.View.Floors[u.Connector] {
-		return
+	if owned || !p.home || p.in.Held[u].Phase != Idle || w.epoch < max(p.in.View.Floors[u.Connector], p.in.View.Asked[u.Connector]) {
+		return // or this worker has not read the newest config yet
 	}
 	// Invariant C3: nothing is claimed while anything of the connector is owned at another epoch; the log refuses it too.
 	for epoch := range p.epochs[u.Connector] {

@@ -1,0 +1,150 @@
+package schedule
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// onlyW1 is a view with sessions 10 (w1, this worker) and 20 (w2), in which units are allocated to w1 alone.
+func onlyW1(owners map[Unit]cluster.Owner) cluster.View {
+	return cluster.View{Joined: true, Self: 10, Members: []cluster.Member{{Session: 10, Worker: "w1"}, {Session: 20, Worker: "w2"}},
+		Homes: []string{"w1"}, Owners: owners, Allocation: allocate.Params{Strategy: "ConsistentHash", VirtualNodes: 160}}
+}
+
+func toW2(v cluster.View) cluster.View {
+	v.Homes = []string{"w1", "w2"}
+	v.Allocation = allocate.Params{Strategy: "Averagely"} // c to w1, c-0 to w2, c-1 to w1
+	return v
+}
+
+func divided(state store.State, epoch int64, tasks int) []store.Connector {
+	c := store.Connector{Name: "c", State: state, Epoch: epoch}
+	for range tasks {
+		c.Tasks = append(c.Tasks, map[string]string{})
+	}
+	return []store.Connector{c}
+}
+
+func render(actions []Action) string {
+	var out []string
+	for _, a := range actions {
+		s := fmt.Sprintf("%s %s", a.Kind, a.Unit)
+		if a.Generation > 0 {
+			s += fmt.Sprintf(" generation=%d", a.Generation)
+		}
+		if a.Kind == Claim {
+			s += fmt.Sprintf(" epoch=%d", a.Epoch)
+		}
+		if a.Reason != "" {
+			s += ": " + a.Reason
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, "; ")
+}
+
+func TestPlan(t *testing.T) {
+	conn, zero := unit(allocate.ConnectorTask), unit(0)
+	mine := func(generation, epoch int64) cluster.Owner {
+		return cluster.Owner{Session: 10, Generation: generation, Epoch: epoch}
+	}
+	both := map[Unit]cluster.Owner{conn: mine(4, 1), zero: mine(5, 1)}
+	idle := Held{Generation: 5, Granted: 5}
+	running := Held{Generation: 5, Granted: 5, Phase: Running}
+	restart := divided(store.Running, 1, 1)
+	restart[0].Restart = store.Restart{ID: "r1", Task: 0}
+	cases := map[string]struct {
+		view       cluster.View
+		connectors []store.Connector
+		held       map[Unit]Held
+		adopt      map[Unit]bool
+		want       string
+	}{
+		"free units are claimed by who should run them": {view: onlyW1(nil), connectors: divided(store.Running, 1, 1),
+			want: "claim c epoch=1; claim c-0 epoch=1"},
+		"tasks are not wanted before they are known": {view: onlyW1(nil), connectors: divided(store.Running, 1, 0), want: "claim c epoch=1"},
+		"units of others are left alone":             {view: toW2(onlyW1(nil)), connectors: divided(store.Running, 1, 1), want: "claim c epoch=1"},
+		"a unit that nobody claims is adopted": {view: toW2(onlyW1(nil)), connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true},
+			want: "claim c epoch=1; claim c-0 epoch=1: nobody claimed it"},
+		"an adopted unit is not handed back to who did not claim it": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, KeptFrom: 20}}, want: "start c-0 generation=5"},
+		"nothing is claimed outside the view": {view: cluster.View{}, connectors: divided(store.Running, 1, 1), want: ""},
+		"a worker that is no home takes nothing": {view: func() cluster.View { v := onlyW1(nil); v.Homes = []string{"w2"}; return v }(),
+			connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true}, want: ""},
+		"nothing is claimed while another epoch is owned": {view: onlyW1(map[Unit]cluster.Owner{zero: {Session: 20, Generation: 5, Epoch: 1}}),
+			connectors: divided(store.Running, 2, 1), want: ""},
+		"an older epoch than the log's is not claimed": {view: func() cluster.View { v := onlyW1(nil); v.Floors = map[string]int64{"c": 3}; return v }(),
+			connectors: divided(store.Running, 2, 1), want: ""},
+		"a granted unit is started":                  {view: onlyW1(both), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: idle}, want: "start c-0 generation=5"},
+		"a grant that no claim answered is not used": {view: onlyW1(both), connectors: divided(store.Running, 1, 1), want: ""},
+		"a connector's own unit divides it": {view: onlyW1(map[Unit]cluster.Owner{conn: mine(4, 1)}), connectors: divided(store.Running, 1, 0),
+			held: map[Unit]Held{conn: {Granted: 4}}, want: "start c generation=4"},
+		"a unit that waits for its next try is not started": {view: onlyW1(both), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Waiting: true}}, want: ""},
+		"a running unit goes on": {view: onlyW1(both), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
+		"a unit that moves is drained": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running},
+			want: "stop c-0 generation=5: moves to w2"},
+		"a unit that moves is released once it is idle": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: idle},
+			want: "release c-0 generation=5: moves to w2"},
+		"a draining unit is waited for": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Phase: Stopping}}, want: ""},
+		"a new epoch drains the old one": {view: onlyW1(both), connectors: divided(store.Running, 2, 0), held: map[Unit]Held{zero: running, conn: {Generation: 4, Granted: 4}},
+			want: "release c generation=4: config changed; stop c-0 generation=5: not wanted"},
+		"a claim at a newer epoch drains before the config is read": {view: func() cluster.View { v := onlyW1(both); v.Asked = map[string]int64{"c": 2}; return v }(),
+			connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: "stop c-0 generation=5: config changed"},
+		"a pause drains and keeps": {view: onlyW1(both), connectors: divided(store.Paused, 1, 1), held: map[Unit]Held{zero: running}, want: "stop c-0 generation=5: paused"},
+		"a paused task stays":      {view: onlyW1(both), connectors: divided(store.Paused, 1, 1), held: map[Unit]Held{zero: idle}, want: ""},
+		"a stopped connector drains its tasks and keeps its own unit": {view: onlyW1(both), connectors: divided(store.Stopped, 1, 1),
+			held: map[Unit]Held{zero: running, conn: {Generation: 4, Granted: 4}}, want: "stop c-0 generation=5: not wanted"},
+		"a deleted connector is released": {view: onlyW1(both), held: map[Unit]Held{zero: idle, conn: {Generation: 4, Granted: 4}},
+			want: "release c generation=4: not wanted; release c-0 generation=5: not wanted"},
+		"a released generation never runs again": {view: onlyW1(both), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Given: 5}}, want: "release c-0 generation=5: given back"},
+		"what the log gave to another stops at once": {view: onlyW1(map[Unit]cluster.Owner{zero: {Session: 20, Generation: 9, Epoch: 1}}),
+			connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: "claim c epoch=1; kill c-0 generation=5: lost"},
+		"what is lost with the session stops at once": {view: cluster.View{Owners: both}, connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running},
+			want: "kill c-0 generation=5: lost"},
+		"a newer grant waits for the older attempt": {view: onlyW1(both), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 3, Granted: 5, Phase: Stopping}}, want: "kill c-0 generation=3: lost"},
+		"a restart is carried out once": {view: onlyW1(both), connectors: restart, held: map[Unit]Held{zero: running}, want: "restart c-0 generation=5: asked for"},
+		"a restart that was carried out is not repeated": {view: onlyW1(both), connectors: restart,
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "r1"}}, want: ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := Input{Worker: "w1", View: tc.view, Connectors: tc.connectors, Held: tc.held, Adopt: tc.adopt}
+			if diff := cmp.Diff(tc.want, render(Plan(in))); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestScrubber(t *testing.T) {
+	cases := map[string]struct {
+		cfg  map[string]string
+		text string
+		want string
+	}{
+		"values of secret keys are hidden": {cfg: map[string]string{"db.password": "hunter2", "url": "host"}, text: "login hunter2 at host failed",
+			want: "login ****** at host failed"},
+		"the longer secret goes first": {cfg: map[string]string{"a.secret": "abc", "b.secret": "abcdef"}, text: "got abcdef", want: "got ******"},
+		"quoted parts of a JAAS line are hidden": {cfg: map[string]string{"kafka.client.sasl.jaas.config": `x required username="u1" password="pw1";`},
+			text: "SASL of u1 with pw1 refused", want: "SASL of ****** with ****** refused"},
+		"long texts are cut": {text: strings.Repeat("x", 3000), want: strings.Repeat("x", maxProblem) + "…"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, scrubber(tc.cfg, specForTest())(tc.text)); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
