@@ -103,7 +103,7 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 	}
 
 	// Records cross from Kafka to RocketMQ, and come back by the sink; the source leaves out what the sink wrote.
-	plan := flow.Plan{Records: 2000, Size: 256, Keys: 50, Seed: 1}
+	plan := flow.Plan{Records: 2000, Size: 256, Keys: 50, Seed: 1, Begin: time.Now()}
 	l.produce(plan)
 	w1.curl(`/connectors/create/kafkaSource?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
 	runs(t, map[string]int{"kafkaSource": 4}, w1, w2)

@@ -6,8 +6,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqsuite"
 )
 
@@ -27,4 +29,13 @@ func TestRocketMQ(t *testing.T) {
 		}
 		return c
 	})
+}
+
+func TestRocketMQMembers(t *testing.T) {
+	c, err := rmq.Open(rmq.Config{NameServers: nameServers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	rmqsuite.RunMembers(t, c, remoting.TCP(time.Second))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -341,7 +342,7 @@ func TestPingsShowThatTheStreamLives(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		srv := &http.Server{Handler: w.server.Handler(), BaseContext: func(net.Listener) context.Context { return ctx }}
 		done := make(chan struct{})
-		go func() { defer close(done); _ = srv.Serve(&oneConn{conn: there}) }()
+		go func() { defer close(done); _ = srv.Serve(newOneConn(there)) }()
 		go func() { _, _ = here.Write([]byte("GET /api/v1/watch HTTP/1.1\r\nHost: x\r\n\r\n")) }()
 		start := time.Now()
 		lines := bufio.NewScanner(here)
@@ -363,29 +364,30 @@ func TestPingsShowThatTheStreamLives(t *testing.T) {
 
 // oneConn is a listener of one connection.
 type oneConn struct {
-	conn net.Conn
-	once bool
-	done chan struct{}
+	conns chan net.Conn
+	addr  net.Addr
+	close sync.Once
+}
+
+func newOneConn(conn net.Conn) *oneConn {
+	l := &oneConn{conns: make(chan net.Conn, 1), addr: conn.LocalAddr()}
+	l.conns <- conn
+	return l
 }
 
 func (l *oneConn) Accept() (net.Conn, error) {
-	if !l.once {
-		l.once, l.done = true, make(chan struct{})
-		return l.conn, nil
+	if conn, ok := <-l.conns; ok {
+		return conn, nil
 	}
-	<-l.done
 	return nil, net.ErrClosed
 }
 
 func (l *oneConn) Close() error {
-	if l.done != nil {
-		close(l.done)
-		l.done = nil
-	}
-	return l.conn.Close()
+	l.close.Do(func() { close(l.conns) })
+	return nil
 }
 
-func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
+func (l *oneConn) Addr() net.Addr { return l.addr }
 
 func TestAPortThatIsTaken(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
