@@ -12,6 +12,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // SinkSystem is an empty system to write to, made for one test.
@@ -184,13 +185,14 @@ func sinkStalled(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	taken, release := s.Stall(t)
 	ctx, cancel := context.WithCancel(waiting(t))
 	delivered := make(chan error, 1)
-	go func() {
+	var putting service.Group
+	putting.Go(func() {
 		err := sink.Put(ctx, s.batch(0, 500))
 		if err == nil {
 			err = sink.Flush(ctx)
 		}
 		delivered <- err
-	}()
+	})
 	<-taken
 	cancel()
 	select {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // SourceSystem is a system with nothing to read yet, made for one test.
@@ -141,64 +142,69 @@ func sourceRepeats(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	}
 }
 
+// pollResult is what one Poll of one of several tasks returned.
+type pollResult struct {
+	task    int
+	records []record.Record
+	err     error
+}
+
+// pollAll polls the tasks at the same time until ctx ends, and then closes the channel.
+func pollAll(ctx context.Context, open []*task) <-chan pollResult {
+	out := make(chan pollResult)
+	var tasks, all service.Group
+	for i, tk := range open {
+		tasks.Go(func() {
+			for ctx.Err() == nil {
+				records, err := tk.source.Poll(ctx)
+				select {
+				case out <- pollResult{i, records, err}:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	all.Go(func() {
+		tasks.Wait()
+		close(out)
+	})
+	return out
+}
+
 func sourceShares(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	w := NewWorker(nil)
 	s.produceAll(t, 0, 10)
-	const tasks = 2
-	cfgs, err := c.Tasks(waiting(t), s.Config, tasks)
-	if err != nil || len(cfgs) == 0 || len(cfgs) > tasks {
-		t.Fatalf("%d task configs for at most %d tasks: %v", len(cfgs), tasks, err)
+	const most = 2
+	cfgs, err := c.Tasks(waiting(t), s.Config, most)
+	if err != nil || len(cfgs) == 0 || len(cfgs) > most {
+		t.Fatalf("%d task configs for at most %d tasks: %v", len(cfgs), most, err)
 	}
-	all := &task{}
-	owner := make(map[record.SourcePartition]int)
-	ctx, cancel := context.WithCancel(waiting(t))
-	defer cancel()
 	var open []*task
 	for i, cfg := range cfgs {
 		tk := openTask(t, c, cfg, w.Env(i, len(cfgs)), nil)
 		defer tk.close(t)
 		open = append(open, tk)
 	}
-	type batch struct {
-		task    int
-		records []record.Record
-		err     error
-	}
-	batches, done := make(chan batch), make(chan struct{})
-	for i, tk := range open {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			for ctx.Err() == nil {
-				records, err := tk.source.Poll(ctx)
-				select {
-				case batches <- batch{i, records, err}:
-				case <-ctx.Done():
-				}
+	ctx, cancel := context.WithCancel(waiting(t))
+	defer cancel()
+	all, owner := &task{}, make(map[record.SourcePartition]int)
+	for p := range pollAll(ctx, open) {
+		if p.err != nil {
+			t.Errorf("task %d: %v", p.task, p.err)
+			cancel()
+		}
+		for _, r := range p.records {
+			if had, ok := owner[r.Partition]; ok && had != p.task {
+				t.Errorf("tasks %d and %d both read %s", had, p.task, r.Partition)
 			}
-		}()
-	}
-	for len(all.records) < 10*s.Partitions && ctx.Err() == nil {
-		select {
-		case b := <-batches:
-			if b.err != nil {
-				t.Errorf("task %d: %v", b.task, b.err)
-			}
-			for _, r := range b.records {
-				if had, ok := owner[r.Partition]; ok && had != b.task {
-					t.Errorf("tasks %d and %d both read %s", had, b.task, r.Partition)
-				}
-				owner[r.Partition] = b.task
-			}
-			all.records = append(all.records, b.records...)
-		case <-ctx.Done():
+			owner[r.Partition] = p.task
+		}
+		if all.records = append(all.records, p.records...); len(all.records) >= 10*s.Partitions {
+			cancel()
 		}
 	}
-	cancel()
-	for range open {
-		<-done
-	}
 	s.wantValues(t, all, 0, 10)
-	if used := slices.Compact(slices.Sorted(maps.Values(owner))); s.Partitions >= tasks && len(used) < len(cfgs) {
+	if used := slices.Compact(slices.Sorted(maps.Values(owner))); s.Partitions >= most && len(used) < len(cfgs) {
 		t.Errorf("only tasks %v got partitions", used)
 	}
 }
@@ -213,14 +219,15 @@ func sourcePollEnds(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	}
 	// Nothing is there to read: only the context's end can end this one.
 	blocked, cancel := context.WithCancel(context.Background())
-	polled := make(chan error)
-	go func() {
+	polled := make(chan error, 1)
+	var polling service.Group
+	polling.Go(func() {
 		var err error
 		for blocked.Err() == nil && err == nil {
 			err = tk.poll(blocked)
 		}
 		polled <- err
-	}()
+	})
 	cancel()
 	select {
 	case err := <-polled:

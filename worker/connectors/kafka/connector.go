@@ -84,3 +84,86 @@ func (SourceConnector) NewSource() connector.Source { return &Source{} }
 
 // NewSink makes the sink of one task.
 func (SinkConnector) NewSink() connector.Sink { return &Sink{} }
+
+// The settings. Those that Kafka's own clients have too carry Kafka's names behind "kafka.".
+const (
+	keyBootstrap       = "kafka.bootstrap.server"
+	keyBootstrapKafka  = "kafka.bootstrap.servers"
+	keyTopics          = "kafka.topics"
+	keyQueueSelector   = "queue.selector"
+	keyReset           = "kafka.auto.offset.reset"
+	keyIsolation       = "kafka.isolation.level"
+	keyMetadataAge     = "kafka.metadata.max.age.ms"
+	keyFetchMax        = "kafka.fetch.max.bytes"
+	keyPartitionMax    = "kafka.max.partition.fetch.bytes"
+	keyFetchWait       = "kafka.fetch.max.wait.ms"
+	keyPollMax         = "kafka.max.poll.records"
+	keyClientID        = "kafka.client.id"
+	keyCompression     = "kafka.compression.type"
+	keyDeliveryTimeout = "kafka.delivery.timeout.ms"
+	keyReplication     = "kafka.topic.replication.factor"
+
+	keyProtocol           = "kafka.security.protocol"
+	keyMechanism          = "kafka.sasl.mechanism"
+	keyJAAS               = "kafka.sasl.jaas.config"
+	keyUsername           = "kafka.sasl.username"
+	keyPassword           = "kafka.sasl.password"
+	keyCALocation         = "kafka.ssl.ca.location"
+	keyCertLocation       = "kafka.ssl.certificate.location"
+	keyKeyLocation        = "kafka.ssl.key.location"
+	keyTruststorePEM      = "kafka.ssl.truststore.certificates"
+	keyKeystoreChain      = "kafka.ssl.keystore.certificate.chain"
+	keyKeystoreKey        = "kafka.ssl.keystore.key"
+	keyTruststoreLocation = "kafka.ssl.truststore.location"
+	keyKeystoreLocation   = "kafka.ssl.keystore.location"
+	keyEndpointIdent      = "kafka.ssl.endpoint.identification.algorithm"
+)
+
+// sinkTopicKeys name the RocketMQ topics of a sink. The worker reads them; the first that is set counts.
+func sinkTopicKeys() []string { return []string{"topicNames", "topics", "connect.topicnames"} }
+
+func sourceKeys() []connector.Key {
+	return append([]connector.Key{
+		{Name: keyTopics, Type: connector.List, Required: true, Doc: "the Kafka topics to read, separated by commas"},
+		{Name: keyQueueSelector, Type: connector.String, Default: selectPartition, Enum: []string{selectPartition, selectKey}, Doc: "what chooses the queue: the Kafka partition's number or the record's key"},
+		{Name: keyReset, Type: connector.String, Default: resetEarliest, Enum: []string{resetEarliest, resetLatest, resetNone}, Doc: "where to start without a stored position, and where to go on when Kafka no longer holds it"},
+		{Name: keyIsolation, Type: connector.String, Default: readCommitted, Enum: []string{readCommitted, "read_uncommitted"}, Doc: "whether records of open and aborted transactions are left out"},
+		{Name: keyMetadataAge, Type: connector.Duration, Default: "10000", Doc: "how often new partitions are looked for"},
+		{Name: keyFetchMax, Type: connector.Int, Default: "4194304", Doc: "how many bytes one answer of a broker may have"},
+		{Name: keyPartitionMax, Type: connector.Int, Default: "1048576", Doc: "how many bytes of one partition an answer may have"},
+		{Name: keyFetchWait, Type: connector.Duration, Default: "500", Doc: "how long a broker may wait for records"},
+		{Name: keyPollMax, Type: connector.Int, Default: "1000", Doc: "how many records are handed over at once"},
+	}, sharedKeys()...)
+}
+
+func sinkKeys() []connector.Key {
+	keys := []connector.Key{
+		{Name: keyCompression, Type: connector.String, Default: "none", Enum: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Doc: "how batches are compressed"},
+		{Name: keyDeliveryTimeout, Type: connector.Duration, Default: "30000", Doc: "how long Kafka may take to acknowledge a record before the task fails and starts anew"},
+		{Name: keyReplication, Type: connector.Int, Default: "-1", Doc: "the replication factor of topics that are made; -1 takes the brokers' default"},
+	}
+	for _, name := range sinkTopicKeys() {
+		keys = append(keys, connector.Key{Name: name, Type: connector.List, Doc: "the RocketMQ topics to read, separated by commas"})
+	}
+	return append(keys, sharedKeys()...)
+}
+
+func sharedKeys() []connector.Key {
+	return []connector.Key{
+		{Name: keyBootstrap, Type: connector.List, Doc: "Kafka brokers to ask first, host:port, separated by commas"},
+		{Name: keyBootstrapKafka, Type: connector.List, Doc: "the same, by Kafka's own name"},
+		{Name: keyClientID, Type: connector.String, Doc: "the client id that brokers see; by default the connector's name and task"},
+		{Name: keyProtocol, Type: connector.String, Default: protocolPlain, Enum: []string{protocolPlain, protocolTLS, protocolSASL, protocolSASLTLS}, Doc: "whether TLS and SASL are used"},
+		{Name: keyMechanism, Type: connector.String, Default: mechanismPlain, Enum: []string{mechanismPlain, mechanismSCRAM256, mechanismSCRAM512}, Doc: "how SASL proves who we are"},
+		{Name: keyJAAS, Type: connector.String, Secret: true, Doc: "user name and password in Kafka's form: … required username=\"…\" password=\"…\";"},
+		{Name: keyUsername, Type: connector.String, Doc: "the SASL user name, instead of " + keyJAAS},
+		{Name: keyPassword, Type: connector.String, Secret: true, Doc: "the SASL password, instead of " + keyJAAS},
+		{Name: keyCALocation, Type: connector.String, Doc: "a PEM file with the authorities that sign the brokers' certificates; the system's by default"},
+		{Name: keyCertLocation, Type: connector.String, Doc: "a PEM file with the client's certificate chain"},
+		{Name: keyKeyLocation, Type: connector.String, Doc: "a PEM file with the client's private key, not encrypted"},
+		{Name: keyTruststorePEM, Type: connector.String, Doc: "the authorities themselves, PEM"},
+		{Name: keyKeystoreChain, Type: connector.String, Doc: "the client's certificate chain itself, PEM"},
+		{Name: keyKeystoreKey, Type: connector.String, Secret: true, Doc: "the client's private key itself, PEM, not encrypted"},
+		{Name: keyEndpointIdent, Type: connector.String, Default: "https", Enum: []string{"https", "none"}, Doc: "none accepts a broker certificate of another host name"},
+	}
+}

@@ -121,3 +121,15 @@ func (s *Source) reposition(ctx context.Context, topic string, partition int32) 
 	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(to)}})
 	return nil
 }
+
+// headerOrigin marks records that a Connect cluster's sink wrote, so that its sources leave them alone.
+const headerOrigin = "connect-origin"
+
+func hasOrigin(headers []record.Header, cluster string) bool {
+	for i := range headers {
+		if headers[i].Name == headerOrigin && string(headers[i].Value) == cluster {
+			return true
+		}
+	}
+	return false
+}

@@ -127,3 +127,17 @@ func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
 	}
 	return p.TopicPartitioner.Partition(r, n)
 }
+
+// maxTopic is the longest name of a Kafka topic.
+const maxTopic = 249
+
+// legalTopic is the Kafka topic for a name; characters that Kafka does not allow become "_".
+func legalTopic(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
+			return r
+		}
+		return '_'
+	}, name)
+	return name[:min(len(name), maxTopic)]
+}
