@@ -133,7 +133,7 @@ func setupClusters(mgr ctrl.Manager, hub *feed.Hub, o Options) error {
 	r := connectcluster.New(mgr.GetClient(), apply.New(mgr.GetClient(), mgr.GetAPIReader()), hub,
 		mgr.GetEventRecorder(recorderName), connectcluster.Options{DefaultImage: o.DefaultWorkerImage, Address: o.Address})
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.ConnectCluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ConnectCluster{}). // status changes too: a pass may have read a cache without its last write
 		Owns(&appsv1.StatefulSet{}).
 		Owns(&corev1.ConfigMap{}).
 		Owns(&corev1.Service{}).
@@ -180,7 +180,7 @@ func setupConnectors(mgr ctrl.Manager, hub *feed.Hub, o Options) error {
 		return out
 	}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.Connector{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.Connector{}). // status changes too: a pass may have read a cache without its last write
 		Watches(&v1alpha1.ConnectCluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), builder.WithPredicates(comesOrGoes())).
 		WatchesRawSource(hub.Connectors(names)).
 		WithOptions(o.controller()).

@@ -24,7 +24,10 @@ import (
 var server *testenv.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(testenv.Run(m, func(s *testenv.Server) { server = s }))
+	os.Exit(testenv.Run(m, func(s *testenv.Server) func() {
+		server = s
+		return nil
+	}))
 }
 
 type admission struct {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -132,7 +131,7 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 		return err
 	}
 	if other != "" {
-		s.seen.Conflict = fmt.Sprintf("clusterId %s belongs to the older ConnectCluster %s: workers of both would share their topics; set another spec.clusterId in a new ConnectCluster", render.ClusterID(s.object), other)
+		s.seen.Conflict = fmt.Sprintf("clusterId %s belongs to ConnectCluster %s: workers of both would share their topics; set another spec.clusterId in a new ConnectCluster", render.ClusterID(s.object), other)
 		s.result = ctrl.Result{RequeueAfter: conflictAgain}
 		return nil
 	}
@@ -168,38 +167,6 @@ func (r *Reconciler) notApplied(s *scope, err error) error {
 	}
 	s.seen.ApplyFailed = err.Error()
 	return err
-}
-
-// idTaken returns the older cluster that uses the same cluster id on the same RocketMQ, as far as the operator sees.
-func (r *Reconciler) idTaken(ctx context.Context, c *v1alpha1.ConnectCluster) (string, error) {
-	var all v1alpha1.ConnectClusterList
-	if err := r.client.List(ctx, &all); err != nil {
-		return "", fmt.Errorf("listing clusters: %w", err)
-	}
-	for i := range all.Items {
-		if o := &all.Items[i]; o.UID != c.UID && render.ClusterID(o) == render.ClusterID(c) && sharesServer(o, c) && older(o, c) {
-			return o.Namespace + "/" + o.Name, nil
-		}
-	}
-	return "", nil
-}
-
-func sharesServer(a, b *v1alpha1.ConnectCluster) bool {
-	for _, x := range a.Spec.RocketMQ.NameServers {
-		for _, y := range b.Spec.RocketMQ.NameServers {
-			if strings.EqualFold(x, y) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func older(a, b *v1alpha1.ConnectCluster) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.UID < b.UID
 }
 
 // observe reads what became of the children and what the workers report, and keeps the stream to them.

@@ -26,8 +26,9 @@ type Server struct {
 	Client client.Client
 }
 
-// Run starts a Server for the tests of a package, runs them, and stops it. It is for TestMain.
-func Run(m *testing.M, use func(*Server)) int {
+// Run starts a Server for the tests of a package, runs them, and stops it. It is for TestMain. What use returns, if not nil,
+// is called before the server is stopped.
+func Run(m *testing.M, use func(*Server) (stop func())) int {
 	env := &envtest.Environment{CRDDirectoryPaths: []string{Path("config", "crd")}, ErrorIfCRDPathMissing: true}
 	cfg, err := env.Start()
 	if err != nil {
@@ -44,7 +45,9 @@ func Run(m *testing.M, use func(*Server)) int {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		return 1
 	}
-	use(s)
+	if stop := use(s); stop != nil {
+		defer stop()
+	}
 	return m.Run()
 }
 
