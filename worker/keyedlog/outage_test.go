@@ -19,12 +19,12 @@ func TestStartWaitsForTheBroker(t *testing.T) {
 		inject(t, log, "n/1", "4")
 		log.SetDown(true)
 		a := newNode(t, log, nil).start()
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if a.logs.count("Waiting for the topic") == 0 {
 			t.Error("nobody was told of the wait")
 		}
 		log.SetDown(false)
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		a.want("n/1", 4)
 		if err := a.stop(); err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestTailGoesOnAfterAnOutage(t *testing.T) {
 		log := logtest.New()
 		a := newNode(t, log, nil).start()
 		log.Break(fmt.Errorf("pulling: %w", rmq.ErrUnreachable))
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		log.Break(nil)
 		a.mustPut("n/1", 1)
 		a.want("n/1", 1)
@@ -113,12 +113,12 @@ func TestAGapAtTheReadersPlaceIsSkipped(t *testing.T) {
 		a := newNode(t, log, nil).start()
 		a.mustPut("n/1", 1)
 		log.Break(fmt.Errorf("pulling: %w", rmq.ErrUnreachable))
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		log.Break(nil)
 		inject(t, log, "n/1", "2")
 		inject(t, log, "n/1", "3")
 		log.AgeOut(2)
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		a.want("n/1", 3)
 		if err := a.stop(); err != nil {
 			t.Fatal(err)
@@ -136,7 +136,7 @@ func TestATopicThatLostRecordsGetsThemBack(t *testing.T) {
 		}
 		a.mustPut("n/0", 9)
 		log.Truncate(3)
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		wantLast(t, log, "n/0", "9")
 		wantLast(t, log, "n/3", "4")
 		wantLast(t, log, "n/4", "5")
@@ -168,7 +168,7 @@ func TestATopicThatVanishedIsMadeAnew(t *testing.T) {
 		a.mustPut("n/1", 1)
 		a.mustPut("n/2", 2)
 		gone.Break(&rmq.BrokerError{Op: "pull", Code: 17})
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		wantLast(t, made, "n/1", "1")
 		wantLast(t, made, "n/2", "2")
 		a.mustPut("n/1", 3)
@@ -198,7 +198,7 @@ func TestRecoveredValuesArePublished(t *testing.T) {
 		if got := reach(); got != 50 {
 			t.Errorf("reach is %d before the values are back, want 50", got)
 		}
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		if got := reach(); got != 2 {
 			t.Errorf("reach is %d after the values are back, want 2", got)
 		}

@@ -247,7 +247,7 @@ func TestAppendHonoursItsContextDuringAnOutage(t *testing.T) {
 		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("took %s, want 5s", took)
 		}
-		go func() { time.Sleep(3 * time.Second); log.SetDown(false) }()
+		go func() { elapse(3 * time.Second); log.SetDown(false) }()
 		a.mustPut("n/1", 2)
 		if got := len(log.Entries()); got != 1 {
 			t.Errorf("%d records are stored, want 1: nobody waited for the first", got)
@@ -330,11 +330,11 @@ func TestARefusedRecordIsFollowedByTheNewestValue(t *testing.T) {
 				a := newNode(t, log, func(o *keyedlog.Options) { o.Owns = func(string) bool { return tc.owner } }).start()
 				a.mustPut("n/1", 5)
 				inject(t, log, "n/1", tc.record)
-				time.Sleep(tc.wantAfter)
+				elapse(tc.wantAfter)
 				synctest.Wait()
 				wantLast(t, log, "n/1", "5")
 				size := len(log.Entries())
-				time.Sleep(5 * time.Minute)
+				elapse(5 * time.Minute)
 				if got := len(log.Entries()); got != size {
 					t.Errorf("%d records more were published without need", got-size)
 				}
@@ -356,7 +356,7 @@ func TestTheOwnersNextWriteSavesPublishingAgain(t *testing.T) {
 		a.mustPut("n/1", 5)
 		inject(t, log, "n/1", "3")
 		a.mustPut("n/1", 6)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if got := len(log.Entries()); got != 3 {
 			t.Errorf("%d records are stored, want 3", got)
 		}
@@ -376,7 +376,7 @@ func TestForeignRecordsAreCountedAndLeftAlone(t *testing.T) {
 		inject(t, log, "", "")
 		a := newNode(t, log, nil).start()
 		a.mustPut("n/1", 1)
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		if got := len(log.Entries()); got != 202 {
 			t.Errorf("%d records are stored, want 202", got)
 		}
@@ -392,3 +392,6 @@ func TestForeignRecordsAreCountedAndLeftAlone(t *testing.T) {
 		}
 	})
 }
+
+// elapse lets a bubble's fake time pass.
+func elapse(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // within synctest bubbles only

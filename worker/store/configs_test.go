@@ -128,7 +128,7 @@ func TestOfWritesOnOneRevisionOneWins(t *testing.T) {
 		if won[0]+won[1]+won[2] != 1 {
 			t.Errorf("winners: %v, want one", won)
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		b.log("config").Compact()
 		late := startWorker(t, b, nil)
 		for _, w := range append(workers, late) {
@@ -240,7 +240,7 @@ func TestARefusedConfigNeverCostsTheNewestItsPlace(t *testing.T) {
 			b.inject(t, "config", e.Key, string(e.Value))
 		}
 		b.inject(t, "config", tasksKey("c"), `{"v":1,"name":"c","epoch":1,"tasks":[],"id":"late"}`)
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		b.log("config").Compact()
 		late := startWorker(t, b, nil)
 		wantEqual(t, late.Configs().All(), w.Configs().All())

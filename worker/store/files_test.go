@@ -61,7 +61,7 @@ func TestFilesAreReadableAndPrivate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := startWorker(t, newBroker(), inDir(dir))
 		fill(t, w)
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		synctest.Wait()
 		for _, name := range allFiles() {
 			data, err := os.ReadFile(filepath.Join(dir, name))
@@ -86,7 +86,7 @@ func TestFilesAreReadableAndPrivate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if after, err := os.Stat(filepath.Join(dir, taskFile)); err != nil || !os.SameFile(before, after) {
 			t.Errorf("a file was written without a change (%v)", err)
 		}
@@ -164,7 +164,7 @@ func TestATopicThatWasLostIsRestoredFromFiles(t *testing.T) {
 				other := startWorker(t, b, notOldest)
 				w = startWorker(t, b, inDir(dir))
 				wantFilled(t, w)
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				wantFilled(t, other)
 				if tc.wantLog != "" && !w.logged(tc.wantLog) {
 					t.Errorf("nothing was logged like %q", tc.wantLog)
@@ -260,7 +260,7 @@ func TestOlderFilesNeverUndoWhatTheTopicHolds(t *testing.T) {
 		other.put(Write{Name: "c", Delete: true, IfRevision: -1})
 		size := len(b.log("config").Entries())
 		w = startWorker(t, b, inDir(dir))
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if _, ok := w.Configs().Get("c"); ok {
 			t.Error("a deleted connector came back")
 		}
@@ -280,7 +280,7 @@ func TestADiskThatFailsHoldsNothingUp(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		w := startWorker(t, newBroker(), func(o *Options) { inDir(dir)(o); o.Registerer = reg })
 		fill(t, w)
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		synctest.Wait()
 		if !w.logged("Writing a local file failed") {
 			t.Error("the failure was not logged")
@@ -296,7 +296,7 @@ func TestADiskThatFailsHoldsNothingUp(t *testing.T) {
 		if err := os.Remove(filepath.Join(root, "store")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		synctest.Wait()
 		if got := counter(t, reg, "connect_worker_store_file_writes_total", "written"); got != 4 {
 			t.Errorf("%v writes are counted after the disk is back, want 4", got)

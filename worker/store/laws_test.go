@@ -196,7 +196,7 @@ func newHistory(seed uint64, make func() keyedlog.Fold, step func(h *history) va
 	return h
 }
 
-const lawRuns = 100
+const lawRuns = 60
 
 // Invariant P3: once what refused records hide was published again, compaction loses nothing.
 func TestCompactionChangesNothing(t *testing.T) {

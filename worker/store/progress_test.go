@@ -73,7 +73,7 @@ func TestALateWriteBehindTheFenceIsIgnored(t *testing.T) {
 		w2.fence(Fence{Connector: "c", Generation: 6, Epoch: 1, Attempt: 1})
 		b.inject(t, "position", late[0], late[1])
 		b.inject(t, "position", late[2], late[3])
-		time.Sleep(time.Minute) // nobody is the oldest: the writer's own key comes back quickly, the other in the end
+		elapse(time.Minute) // nobody is the oldest: the writer's own key comes back quickly, the other in the end
 		w2.fence(Fence{Connector: "c", Generation: 6, Epoch: 1, Attempt: 2})
 		b.log("position").Compact()
 		w3 := startWorker(t, b, nil)
@@ -234,7 +234,7 @@ func TestFencingDuringAnOutageEndsWithItsContext(t *testing.T) {
 			_, err := w.Positions().Fence(t.Context(), Fence{Connector: "c", Generation: 1, Epoch: 1})
 			failed <- err
 		}()
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		select {
 		case err := <-failed:
 			t.Errorf("gave up with %v while its context lives", err)

@@ -92,7 +92,7 @@ func startWorker(t *testing.T, b *broker, change func(*Options)) *worker {
 }
 
 // settle lets what was just read be folded everywhere. Files are real: waits for them need a moment of fake time too.
-func (w *worker) settle() { time.Sleep(10 * time.Millisecond); synctest.Wait() }
+func (w *worker) settle() { elapse(10 * time.Millisecond); synctest.Wait() }
 
 func (w *worker) stop() {
 	w.t.Helper()
@@ -152,3 +152,6 @@ func TestOpenChecksItsOptions(t *testing.T) {
 		})
 	}
 }
+
+// elapse lets a bubble's fake time pass.
+func elapse(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // within synctest bubbles only

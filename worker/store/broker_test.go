@@ -1,0 +1,93 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/store"
+)
+
+// onBroker runs stores over the real client on a broker that speaks the protocol.
+func onBroker(t *testing.T, broker *rmqtest.Broker, id string) *store.Stores {
+	t.Helper()
+	client, err := rmq.Open(rmq.Config{NameServers: []string{broker.NameServer()}, ClientID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stores, err := store.Open(store.Options{
+		ClusterID: "c1", Topics: store.Topics{Config: "config", Position: "position", Offset: "offset", Status: "status"},
+		Dir: t.TempDir(), Log: testr.New(t),
+	}, store.RocketMQ(client))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan struct{})
+	services := append(stores.Services(), service.Service{Name: "ready", Start: func(context.Context) error { close(ready); return nil }})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- service.Run(ctx, func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(context.Background(), 10*time.Second)
+		}, services...)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-ready:
+	case err := <-done:
+		done <- nil
+		t.Fatal(err)
+	}
+	return stores
+}
+
+func TestStoresOverTheProtocol(t *testing.T) {
+	broker := rmqtest.Start(t)
+	one, two := onBroker(t, broker, "one"), onBroker(t, broker, "two")
+	changed, stop := two.Configs().Watch()
+	defer stop()
+	want, err := one.Configs().Put(t.Context(), store.Write{Name: "a b/ü", Config: map[string]string{"k": "v"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for got, ok := two.Configs().Get("a b/ü"); !ok; got, ok = two.Configs().Get("a b/ü") {
+		select {
+		case <-changed:
+		case <-t.Context().Done():
+			t.Fatalf("the other worker never saw it: %+v", got)
+		}
+	}
+	if got, _ := two.Configs().Get("a b/ü"); !cmp.Equal(got, want) {
+		t.Error(cmp.Diff(want, got))
+	}
+	writer, err := one.Positions().Fence(t.Context(), store.Fence{Connector: "a b/ü", Generation: 1, Epoch: 1, Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	positions := record.Positions{"p/0": "1", "\xff": "\x00"}
+	if err := writer.Write(t.Context(), positions); err != nil {
+		t.Fatal(err)
+	}
+	three := onBroker(t, broker, "three")
+	if diff := cmp.Diff(positions, three.Positions().Read("a b/ü")); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(one.Configs().All(), three.Configs().All()); diff != "" {
+		t.Error(diff)
+	}
+}
