@@ -2,4 +2,7 @@
 
 package member
 
-const simSeeds = 500
+const (
+	simSeeds    = 500
+	raceEnabled = false
+)

@@ -3,4 +3,7 @@
 package member
 
 // simSeeds is lower here: the machine has no concurrency for the race detector to look at.
-const simSeeds = 60
+const (
+	simSeeds    = 60
+	raceEnabled = true
+)

@@ -33,6 +33,9 @@ func TestSimulation(t *testing.T) {
 
 // The checks are worth something only if they find bugs.
 func TestSimulationFindsPlantedBugs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("takes more seeds than are run under the race detector")
+	}
 	cases := map[string]struct {
 		plant plant
 		want  string
