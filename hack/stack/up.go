@@ -8,6 +8,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/hack/stack/internal/broker"
 	"github.com/rocketmq-connect/operator/hack/stack/internal/cluster"
+	"github.com/rocketmq-connect/operator/hack/stack/internal/daemon"
 	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
 )
 
@@ -23,16 +24,20 @@ func (s *stack) up(ctx context.Context, c call) error {
 		}
 	}
 	return s.locked(ctx, func(ctx context.Context) error {
+		pods := c.wants(partKubernetes) || k.Exists()
+		b := s.brokers(pods)
+		portsOf := func(name string) []daemon.Port { return append(b.PortsOf(name), k.PortsOf(name)...) }
+		if err := s.daemons.CheckPorts(s.names(c), portsOf); err != nil {
+			return err
+		}
 		if err := s.packages(ctx, c); err != nil {
 			return err
 		}
-		pods := c.wants(partKubernetes) || k.Exists()
 		if pods {
 			if err := k.CreateBridge(ctx); err != nil {
 				return err
 			}
 		}
-		b := s.brokers(pods)
 		var work []func(context.Context) error
 		if c.wants(partRocketMQ) {
 			work = append(work, inOrder(s.fetch.RocketMQ, b.StartRocketMQ))

@@ -48,6 +48,15 @@ func (s Set) advertised() string {
 	return layout.Loopback
 }
 
+// nameServerHost is the address that the name server listens on: pods come by the bridge's address, programs on the host by
+// the loopback address.
+func (s Set) nameServerHost() string {
+	if s.Pods {
+		return "0.0.0.0"
+	}
+	return layout.Loopback
+}
+
 // StartRocketMQ starts the name server, then the broker, and returns when the broker is registered.
 func (s Set) StartRocketMQ(ctx context.Context) error {
 	home := s.Layout.State("rocketmq")
@@ -59,14 +68,9 @@ func (s Set) StartRocketMQ(ctx context.Context) error {
 	booted := func(name string) func(context.Context) error {
 		return func(context.Context) error { return contains(s.Daemons.Log(name), "boot success") }
 	}
-	bind := layout.Loopback
-	if s.Pods {
-		bind = "0.0.0.0"
-	}
 	err = s.start(ctx, jvm{
 		name: NameServer, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
 		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: []string{namesrv}, ready: booted(NameServer),
-		ports: []daemon.Port{{Part: NameServer, Host: bind, Port: s.Ports.NameServer}},
 	})
 	if err != nil {
 		return err
@@ -74,8 +78,6 @@ func (s Set) StartRocketMQ(ctx context.Context) error {
 	return s.start(ctx, jvm{
 		name: RocketMQ, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
 		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: []string{broker}, ready: booted(RocketMQ),
-		ports: []daemon.Port{{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker},
-			{Part: RocketMQ, Host: s.advertised(), Port: s.Ports.Broker - 2}, {Part: RocketMQ, Port: s.Ports.Broker + 1}},
 	})
 }
 
@@ -91,14 +93,9 @@ func (s Set) StartKafka(ctx context.Context) error {
 			return err
 		}
 	}
-	ports := []daemon.Port{{Part: Kafka, Host: layout.Loopback, Port: s.Ports.Kafka},
-		{Part: Kafka, Host: layout.Loopback, Port: s.Ports.KafkaController}}
-	if s.Pods {
-		ports = append(ports, daemon.Port{Part: Kafka, Host: layout.BridgeIP, Port: s.Ports.KafkaPods})
-	}
 	return s.start(ctx, jvm{
 		name: Kafka, libs: []string{fetch.Kafka, fetch.KafkaLogging}, home: home, heap: "-Xms512m -Xmx512m", flags: kafkaLogging,
-		main: "kafka.Kafka", args: []string{conf}, files: []string{conf}, ports: ports,
+		main: "kafka.Kafka", args: []string{conf}, files: []string{conf},
 		ready: func(ctx context.Context) error { return dial(ctx, layout.Address(layout.Loopback, s.Ports.Kafka)) },
 	})
 }
@@ -115,6 +112,24 @@ func (s Set) formatKafka(ctx context.Context, home, conf string) error {
 // Names lists the processes in the order in which to stop them: clients ahead of what they register with.
 func (s Set) Names() []string { return []string{RocketMQ, NameServer, Kafka} }
 
+// PortsOf lists the ports that a process takes.
+func (s Set) PortsOf(name string) []daemon.Port {
+	at := func(host string, port int) daemon.Port { return daemon.Port{Part: name, Host: host, Port: port} }
+	switch name {
+	case NameServer:
+		return []daemon.Port{at(s.nameServerHost(), s.Ports.NameServer)}
+	case RocketMQ:
+		return []daemon.Port{at(s.advertised(), s.Ports.Broker), at(s.advertised(), s.Ports.Broker-2), at("", s.Ports.Broker+1)}
+	case Kafka:
+		ports := []daemon.Port{at(layout.Loopback, s.Ports.Kafka), at(layout.Loopback, s.Ports.KafkaController)}
+		if s.Pods {
+			ports = append(ports, at(layout.BridgeIP, s.Ports.KafkaPods))
+		}
+		return ports
+	}
+	return nil
+}
+
 // OwnLog is the file that a process writes its log to by itself, if it has one already; RocketMQ's processes have.
 func (s Set) OwnLog(name string) string {
 	folder := map[string]string{NameServer: "namesrv", RocketMQ: "broker"}[name]
@@ -128,7 +143,6 @@ func (s Set) OwnLog(name string) string {
 type jvm struct {
 	name, home, heap, main   string
 	libs, flags, args, files []string
-	ports                    []daemon.Port
 	ready                    func(context.Context) error
 }
 
@@ -137,7 +151,7 @@ func (s Set) start(ctx context.Context, j jvm) error {
 	args = append(args, j.flags...)
 	args = append(args, "-cp", s.classPath(j.libs), j.main)
 	return s.Daemons.Up(ctx, daemon.Spec{Name: j.name, Path: "java", Args: append(args, j.args...), Env: []string{"ROCKETMQ_HOME=" + j.home},
-		Files: j.files, Grace: stopLimit, Ports: j.ports, Ready: j.ready, Limit: startLimit}, s.Report)
+		Files: j.files, Grace: stopLimit, Ports: s.PortsOf(j.name), Ready: j.ready, Limit: startLimit}, s.Report)
 }
 
 func (s Set) classPath(libs []string) string {

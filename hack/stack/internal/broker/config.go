@@ -28,11 +28,7 @@ var kafkaLogging = []string{
 func properties(lines ...string) string { return strings.Join(lines, "\n") + "\n" }
 
 func (s Set) nameServerConf() string {
-	bind := layout.Loopback
-	if s.Pods {
-		bind = "0.0.0.0" // the bridge's address for pods, the loopback address for programs on the host
-	}
-	return properties(fmt.Sprintf("listenPort=%d", s.Ports.NameServer), "bindAddress="+bind)
+	return properties(fmt.Sprintf("listenPort=%d", s.Ports.NameServer), "bindAddress="+s.nameServerHost())
 }
 
 func (s Set) brokerConf(store string) string {

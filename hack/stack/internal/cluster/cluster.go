@@ -131,7 +131,7 @@ func (c Cluster) settle(ctx context.Context, s settings) error {
 
 func (c Cluster) start(ctx context.Context, name string, ready func(context.Context) error) error {
 	s := c.spec(name)
-	s.Ports, s.Ready, s.Limit = c.ports(name), ready, startLimit
+	s.Ports, s.Ready, s.Limit = c.PortsOf(name), ready, startLimit
 	return c.Daemons.Up(ctx, s, c.Report)
 }
 

@@ -91,8 +91,8 @@ func (c Cluster) clientArgs(name string, port int) []string {
 		"--leader-elect=false", "--bind-address=" + layout.Loopback, fmt.Sprintf("--secure-port=%d", port)}
 }
 
-// ports are what a process takes.
-func (c Cluster) ports(name string) []daemon.Port {
+// PortsOf lists the ports that a process takes.
+func (c Cluster) PortsOf(name string) []daemon.Port {
 	at := func(host string, ports ...int) []daemon.Port {
 		var taken []daemon.Port
 		for _, p := range ports {

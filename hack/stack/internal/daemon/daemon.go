@@ -64,6 +64,18 @@ func (f Folder) Running(name string) (Record, bool) {
 	return r, err == nil && now == r.identity
 }
 
+// CheckPorts fails if a port that one of the processes needs is taken, except by the process itself. Ports of addresses that
+// do not exist yet pass.
+func (f Folder) CheckPorts(names []string, portsOf func(name string) []Port) error {
+	var wanted []Port
+	for _, name := range names {
+		if _, running := f.Running(name); !running {
+			wanted = append(wanted, portsOf(name)...)
+		}
+	}
+	return CheckPorts(wanted)
+}
+
 // Outcome is what Start did.
 type Outcome int
 
@@ -77,13 +89,13 @@ const (
 
 // Start runs the process in a session of its own, unless it runs already with the same arguments and files.
 func (f Folder) Start(ctx context.Context, s Spec) (Outcome, error) {
-	print, err := s.fingerprint()
+	fingerprint, err := s.fingerprint()
 	if err != nil {
 		return Failed, err
 	}
 	outcome := Started
 	if r, ok := f.Running(s.Name); ok {
-		if r.Fingerprint == print {
+		if r.Fingerprint == fingerprint {
 			return Kept, nil
 		}
 		if err := f.Stop(ctx, s.Name); err != nil {
@@ -94,13 +106,13 @@ func (f Folder) Start(ctx context.Context, s Spec) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return Failed, err
 	}
-	if err := f.launch(s, print); err != nil {
+	if err := f.launch(s, fingerprint); err != nil {
 		return Failed, fmt.Errorf("starting %s: %w", s.Name, err)
 	}
 	return outcome, nil
 }
 
-func (f Folder) launch(s Spec, print string) error {
+func (f Folder) launch(s Spec, fingerprint string) error {
 	if err := errors.Join(os.MkdirAll(f.Records, 0o755), os.MkdirAll(f.Logs, 0o755)); err != nil {
 		return err
 	}
@@ -125,7 +137,7 @@ func (f Folder) launch(s Spec, print string) error {
 	if err != nil {
 		return fmt.Errorf("it ended at once: %w; the end of %s:\n%s", err, f.Log(s.Name), step.Tail(f.Log(s.Name)))
 	}
-	err = writeRecord(f.record(s.Name), Record{Name: s.Name, PID: cmd.Process.Pid, Fingerprint: print, Grace: s.Grace,
+	err = writeRecord(f.record(s.Name), Record{Name: s.Name, PID: cmd.Process.Pid, Fingerprint: fingerprint, Grace: s.Grace,
 		Since: time.Now(), identity: id})
 	if err != nil { // a process that nobody could end later must not stay
 		return errors.Join(err, cmd.Process.Kill())

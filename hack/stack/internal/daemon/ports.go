@@ -19,13 +19,16 @@ type Port struct {
 	Port int
 }
 
-// CheckPorts fails if one of the ports is taken, and names who has it.
+// CheckPorts fails if one of the ports is taken, and names who has it. Nobody has a port of an address that is not there.
 func CheckPorts(ports []Port) error {
 	var errs []error
 	for _, p := range ports {
 		l, err := net.Listen("tcp", net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
 		if err == nil {
 			l.Close()
+			continue
+		}
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
 			continue
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {

@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// stillEvery is how often a running step says that it is still running; quick is what needs no closing line.
+// A running step says after firstWord, and then every nextWord, that it still runs; what is quick needs no closing line.
 const (
-	stillEvery = 10 * time.Second
-	quick      = 2 * time.Second
+	firstWord = 10 * time.Second
+	nextWord  = 30 * time.Second
+	quick     = 2 * time.Second
 )
 
 // Reporter writes one line for each thing that happens, with the seconds since it was made. It is safe for concurrent use.
@@ -32,7 +33,7 @@ func (r *Reporter) Say(part, format string, args ...any) {
 	fmt.Fprintf(r.out, "%7.1fs  %-23s %s\n", time.Since(r.start).Seconds(), part, fmt.Sprintf(format, args...))
 }
 
-// Do runs fn, says what it does, says every ten seconds that it still runs, and how long it took if that was long.
+// Do runs fn, says what it does, says now and then that it still runs, and how long it took if that was long.
 func (r *Reporter) Do(ctx context.Context, part, what string, fn func(context.Context) error) error {
 	r.Say(part, "%s", what)
 	began := time.Now()
@@ -51,7 +52,7 @@ func (r *Reporter) Do(ctx context.Context, part, what string, fn func(context.Co
 }
 
 func (r *Reporter) tick(part, what string, began time.Time, done <-chan struct{}) {
-	t := time.NewTicker(stillEvery)
+	t := time.NewTimer(firstWord)
 	defer t.Stop()
 	for {
 		select {
@@ -59,6 +60,7 @@ func (r *Reporter) tick(part, what string, began time.Time, done <-chan struct{}
 			return
 		case <-t.C:
 			r.Say(part, "%s: still at it after %.0f s", what, time.Since(began).Seconds())
+			t.Reset(nextWord)
 		}
 	}
 }

@@ -51,11 +51,11 @@ func TestUntil(t *testing.T) {
 func TestDoSaysThatItIsStillAtIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
-		err := NewReporter(&out).Do(t.Context(), "etcd", "building etcd", func(ctx context.Context) error { return Pause(ctx, 25*time.Second) })
+		err := NewReporter(&out).Do(t.Context(), "etcd", "building etcd", func(ctx context.Context) error { return Pause(ctx, 45*time.Second) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"0.0s  etcd", "10.0s", "still at it after 20 s", "done in 25 s"} {
+		for _, want := range []string{"0.0s  etcd", "10.0s", "still at it after 40 s", "done in 45 s"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("the progress has no %q:\n%s", want, out.String())
 			}
