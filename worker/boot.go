@@ -12,11 +12,16 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// How long a worker waits before it asks a RocketMQ again that is away or refuses.
 const (
+	// firstRetry and lastRetry bound how long a worker waits before it asks a RocketMQ again that is away or refuses.
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 15 * time.Second
+	// credentialsInterval is how often a running worker looks for renewed credentials.
+	credentialsInterval = 15 * time.Second
 )
+
+// errRenewed ends a worker whose credentials were renewed: whoever started it starts it again, with the new ones.
+var errRenewed = errors.New("the credentials in credentialsDir have changed: start the worker again to use them")
 
 // readiness is why the worker is not ready, if it is not.
 type readiness struct {
@@ -64,8 +69,34 @@ func (p *parts) awaitRocketMQ(ctx context.Context) error {
 			return ctx.Err()
 		case <-time.After(wait):
 		}
+		if p.renewed() {
+			return errRenewed
+		}
 		wait = min(wait*2, lastRetry)
 	}
+}
+
+// watchCredentials ends the worker when the files of its credentials have changed.
+func (p *parts) watchCredentials(ctx context.Context) error {
+	tick := time.NewTicker(credentialsInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if p.renewed() {
+				return errRenewed
+			}
+		}
+	}
+}
+
+// renewed reports whether the files hold other credentials than this worker uses. Files that cannot be read just now, in
+// the middle of an update, say nothing.
+func (p *parts) renewed() bool {
+	creds, err := p.cfg.Credentials()
+	return err == nil && creds != p.creds
 }
 
 func (p *parts) ensureTopics(ctx context.Context) error {

@@ -106,6 +106,7 @@ func identified(cfg config.Worker) config.Worker {
 type parts struct {
 	cfg       config.Worker
 	opts      Options
+	creds     config.Credentials
 	client    *rmq.Client
 	stores    *store.Stores
 	cluster   *cluster.Cluster
@@ -116,12 +117,12 @@ type parts struct {
 
 // build makes everything and does no IO beyond reading the files that the configuration names.
 func build(cfg config.Worker, opts Options) (*parts, error) {
-	p := &parts{cfg: cfg, opts: opts}
-	p.ready.set(errors.New("starting"))
 	creds, err := cfg.Credentials()
 	if err != nil {
 		return nil, err
 	}
+	p := &parts{cfg: cfg, opts: opts, creds: creds}
+	p.ready.set(errors.New("starting"))
 	p.client, err = rmq.Open(rmq.Config{
 		NameServers: cfg.NamesrvAddrs, AccessKey: creds.AccessKey, SecretKey: creds.SecretKey, SecurityToken: creds.SecurityToken,
 		Namespace: cfg.Namespace, ClientID: clientID(cfg), SendTimeout: cfg.SendTimeout, Log: opts.Log.WithName("rmq"),
@@ -220,7 +221,7 @@ func (p *parts) buildWork() error {
 
 // services lists the components in the order in which they start.
 func (p *parts) services() []service.Service {
-	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ}}
+	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ, Run: p.watchCredentials}}
 	out = append(out, p.starting("reading the stores"))
 	out = append(out, p.stores.Services()...)
 	out = append(out, p.starting("joining the cluster"), p.cluster.Service(), p.scheduler.Service())
@@ -246,7 +247,7 @@ func (p *parts) booted(context.Context) error {
 
 func (p *parts) stopping(context.Context) error {
 	p.ready.set(errors.New("stopping: tasks are being handed over"))
-	p.opts.Log.Info("Stopping a worker", "worker", p.cfg.WorkerID, "drainTimeout", p.cfg.DrainTimeout)
+	p.opts.Log.Info("Stopping a worker", "worker", p.cfg.WorkerID, "drainTimeout", p.cfg.DrainTimeout.String())
 	return nil
 }
 
