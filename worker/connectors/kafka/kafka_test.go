@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -216,7 +215,7 @@ func poll(t *testing.T, s *Source, n int) []record.Record {
 func values(records []record.Record) []string {
 	var out []string
 	for _, r := range records {
-		out = append(out, fmt.Sprintf("%s", r.Value))
+		out = append(out, string(r.Value))
 	}
 	return out
 }
