@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -321,4 +322,40 @@ func counter(t *testing.T, reg *prometheus.Registry, name, result string) (sum f
 		}
 	}
 	return sum
+}
+
+func FuzzLocalFilesTakeAnything(f *testing.F) {
+	f.Add([]byte(`{"v":1,"cluster":"c1","topic":"t","read":9,"connectors":{"c":{"v":1,"name":"c","epoch":1,"tasks":[],"id":"x"}}}`))
+	f.Add([]byte(`{"v":1,"cluster":"c1","topic":"t","read":9,"connectors":{"c":{"reset":{},"fences":[null],"positions":[{"v":1}]}}}`))
+	f.Add([]byte(`{"v":1,"cluster":"c1","topic":"t","read":9,"connectors":{"c":null}}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := newMirror(Options{ClusterID: "c1", Dir: t.TempDir()})
+		configs, progress := newConfigFold(), newProgressFold()
+		for _, s := range []*sheet{connectorSheet(configs), taskSheet(configs), progressSheet(progress, positionFile)} {
+			if err := os.WriteFile(filepath.Join(m.disk.path, s.name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.topic, s.target = "t", configs
+			if s.name == positionFile {
+				s.target = progress
+			}
+			keys, _ := m.recover(0, s)
+			for _, key := range keys {
+				if _, ok := s.target.Current(key); !ok {
+					t.Errorf("key %q is to be published and has no value", key)
+				}
+			}
+		}
+	})
+}
+
+func TestADiskThatHangsHoldsNoStopUp(t *testing.T) {
+	m := newMirror(Options{Dir: t.TempDir()})
+	m.busy <- struct{}{} // as while a write does not come back
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.flush(ctx); err == nil {
+		t.Error("the stop was not told that files are out of date")
+	}
 }
