@@ -1,5 +1,5 @@
-// Command house counts what no linter here counts: file, function and package sizes, branches, exported docs and bare go
-// statements. It prints each breach and ends with 1 if there is one. Usage: go run ./hack/house [DIR]
+// Command house counts what no linter here counts: file, function and package sizes, branches, exported docs, bare go
+// statements, and sleeps in tests. It prints each breach and ends with 1 if there is one. Usage: go run ./hack/house [DIR]
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 	if len(os.Args) > 1 {
 		root = os.Args[1]
 	}
-	c := counter{root: root, files: map[string]int{}}
+	c := counter{root: root, files: map[string]int{}, fakesTime: map[string]bool{}}
 	if err := filepath.WalkDir(root, c.visit); err != nil {
 		fmt.Fprintln(os.Stderr, "house:", err)
 		os.Exit(2)
@@ -57,6 +57,8 @@ func main() {
 type counter struct {
 	root           string
 	files          map[string]int
+	fakesTime      map[string]bool
+	sleeps         []string
 	exported, docs int
 	breaches       []string
 }
@@ -79,10 +81,35 @@ func (c *counter) visit(path string, d fs.DirEntry, err error) error {
 		}
 		return nil
 	}
-	if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
-		return nil
+	switch rel = filepath.ToSlash(rel); {
+	case strings.HasSuffix(rel, "_test.go"):
+		return c.testFile(path, rel)
+	case strings.HasSuffix(rel, ".go"):
+		return c.file(path, rel)
 	}
-	return c.file(path, filepath.ToSlash(rel))
+	return nil
+}
+
+// testFile notes sleeps, which are fine only where time is faked.
+func (c *counter) testFile(path, rel string) error {
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, path, nil, 0)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(rel)
+	for _, imported := range f.Imports {
+		c.fakesTime[dir] = c.fakesTime[dir] || imported.Path.Value == `"testing/synctest"`
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Sleep" {
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == "time" {
+				c.sleeps = append(c.sleeps, fmt.Sprintf("%s:%d", rel, set.Position(n.Pos()).Line))
+			}
+		}
+		return true
+	})
+	return nil
 }
 
 func (c *counter) file(path, rel string) error {
@@ -154,6 +181,11 @@ func (c *counter) doc(rel string, has bool) {
 }
 
 func (c *counter) finish() {
+	for _, at := range c.sleeps {
+		if !c.fakesTime[filepath.Dir(at)] {
+			c.breach("%s: time.Sleep in a test without testing/synctest: wait for what you need", at)
+		}
+	}
 	for dir, n := range c.files {
 		if n > maxPackageFiles {
 			c.breach("%s: %d files, %d are enough for one package", dir, n, maxPackageFiles)
