@@ -35,10 +35,10 @@ func (g *Gate) Wait(ctx context.Context, need time.Duration) error {
 		signal := c.signal
 		c.mu.Unlock()
 		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
 		case !owned:
 			return ErrNotOwner
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		case left > need:
 			return nil
 		}
