@@ -62,7 +62,7 @@ func TestAnInvalidConfigurationNamesEveryProblem(t *testing.T) {
 }
 
 func TestTwoWorkersOnOneStoreDirectoryOrPort(t *testing.T) {
-	c := newCluster(t)
+	c := newTestCluster(t)
 	dir, port := t.TempDir(), freePort(t)
 	first := start(t, port, c.conf("W1", port, dir, ""))
 	first.booted("W1")
@@ -81,7 +81,7 @@ func TestTwoWorkersOnOneStoreDirectoryOrPort(t *testing.T) {
 }
 
 func TestANameServerThatIsDownAtTheStart(t *testing.T) {
-	c := newCluster(t)
+	c := newTestCluster(t)
 	front := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	c.nameSrv = front
 	port := freePort(t)

@@ -91,7 +91,7 @@ func (l *lake) produce(plan flow.Plan) {
 // TestCommandsOfTheDocuments runs the user's documents as they are written, but for names and ports: two workers on one
 // host, kafkaSource and kafkaSink made by GET on one topic name both ways.
 func TestCommandsOfTheDocuments(t *testing.T) {
-	c := newCluster(t)
+	c := newTestCluster(t)
 	l := newLake(t, "kafkaconnect-"+c.id)
 	port1, port2 := freePort(t), freePort(t)
 	w1 := start(t, port1, c.conf("CONNECTOR_WORKER_1", port1, t.TempDir(), ""))
@@ -166,7 +166,7 @@ func operate(t *testing.T, l *lake, w1, w2 *proc) {
 }
 
 func TestErrorsOfTheDocumentsCommandsSayWhatToDo(t *testing.T) {
-	c := newCluster(t)
+	c := newTestCluster(t)
 	port := freePort(t)
 	w := start(t, port, c.conf("W", port, t.TempDir(), ""))
 	w.booted("W")

@@ -76,19 +76,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// cluster is a set of workers of one test, apart from all others by its internal topics.
-type cluster struct {
+// testCluster is a set of workers of one test, apart from all others by its internal topics.
+type testCluster struct {
 	t       *testing.T
 	id      string
 	nameSrv string
 }
 
-func newCluster(t *testing.T) *cluster {
-	return &cluster{t: t, id: fmt.Sprintf("it-%d", time.Now().UnixNano()), nameSrv: strings.Join(nameServers(), ";")}
+func newTestCluster(t *testing.T) *testCluster {
+	return &testCluster{t: t, id: fmt.Sprintf("it-%d", time.Now().UnixNano()), nameSrv: strings.Join(nameServers(), ";")}
 }
 
 // conf writes a connect.conf in the form of the user's documents, trailing comments included.
-func (c *cluster) conf(id string, port int, storeDir, more string) string {
+func (c *testCluster) conf(id string, port int, storeDir, more string) string {
 	c.t.Helper()
 	text := fmt.Sprintf(`workerId=%s  #本节点名称,各个worker之间必须唯一
 storePathRootDir=%s #本地持久化文件路径,保存偏移量和config信息
