@@ -44,7 +44,7 @@ func benchSend(b *testing.B, c *rmq.Client, n int) {
 	}
 }
 
-// The in-memory broker runs in the same process: its work and allocations are in the figures (two of them per record).
+// The in-memory broker runs in the same process: its work and allocations are in the figures (one of them per record).
 func BenchmarkSender1KiB(b *testing.B) {
 	c := benchClient(b)
 	b.SetBytes(1024)

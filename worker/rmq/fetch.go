@@ -12,6 +12,9 @@ import (
 // pullRecords is how many records a reader asks for; brokers give fewer by their own limits (32 unless configured).
 const pullRecords = 512
 
+// endAge is how old the known end of a queue may be, for the lag, while there is no room to pull.
+const endAge = 2 * time.Second
+
 // fetch pulls one queue ahead.
 type fetch struct {
 	r      *Reader
@@ -20,8 +23,10 @@ type fetch struct {
 	cancel context.CancelFunc
 	wake   chan struct{}
 
-	next int64  // offset to pull; only run's goroutine uses it
-	down string // the failure that was logged last; likewise
+	// Only run's goroutine uses these.
+	next   int64     // offset to pull
+	down   string    // the failure that was logged last
+	looked time.Time // when the end was last seen
 
 	// Guarded by r.mu.
 	chunks   []chunk
@@ -67,14 +72,14 @@ func (f *fetch) take(out []Received, limit int) []Received {
 func (f *fetch) run() {
 	wait := backoff{first: 20 * time.Millisecond, last: time.Second}
 	for f.ctx.Err() == nil {
+		step := f.step
 		if !f.room() {
-			select {
-			case <-f.wake:
-			case <-f.ctx.Done():
+			if f.rest() {
+				continue
 			}
-			continue
+			step = f.lookAtEnd
 		}
-		err := f.step()
+		err := step()
 		switch {
 		case f.ctx.Err() != nil:
 			return
@@ -94,6 +99,28 @@ func (f *fetch) room() bool {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	return len(f.chunks) < f.r.cfg.PullsAhead && f.r.buffered < f.r.cfg.MaxBufferedBytes
+}
+
+// rest waits for room. It says false when it is time to look at the queue's end instead.
+func (f *fetch) rest() bool {
+	t := time.NewTimer(max(0, endAge-time.Since(f.looked)))
+	defer t.Stop()
+	select {
+	case <-f.wake:
+		return true
+	case <-f.ctx.Done():
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+func (f *fetch) lookAtEnd() error {
+	_, end, err := f.r.c.offsets(f.ctx, f.q, f.r.purpose)
+	if err == nil {
+		f.sawEnd(end)
+	}
+	return err
 }
 
 func (f *fetch) step() error {
@@ -157,7 +184,7 @@ func (f *fetch) keep(p pulled) {
 	for len(messages) > 0 && messages[0].Offset < f.next {
 		messages = messages[1:]
 	}
-	f.next = max(f.next, p.next)
+	f.next, f.looked = max(f.next, p.next), time.Now()
 	if len(messages) > 0 {
 		f.next = max(f.next, messages[len(messages)-1].NextOffset)
 	}
@@ -175,6 +202,7 @@ func (f *fetch) keep(p pulled) {
 }
 
 func (f *fetch) sawEnd(end int64) {
+	f.looked = time.Now()
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.end, f.err = end, nil

@@ -203,7 +203,7 @@ func (r *Reader) pause(queues []Queue, paused bool) {
 	r.wakeAll()
 }
 
-// Lag is how many records of each queue Poll has yet to return, as of the last pull. Queues of which nothing is known yet
+// Lag is how many records of each queue Poll has yet to return, as of a few seconds ago at most while the broker answers. Queues of which nothing is known yet
 // are left out.
 func (r *Reader) Lag() map[Queue]int64 {
 	r.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,18 +216,18 @@ func TestReaderHoldsNoMoreThanItMay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		pulls := 0
+		var pulls atomic.Int32
 		b.Intercept(func(_ string, req *remoting.Command) (v rmqtest.Verdict) {
 			if req.Code == remoting.PullMessage {
-				pulls++
+				pulls.Add(1)
 			}
 			return v
 		})
 		r := c.NewReader(rmq.ReaderConfig{Group: "g", PullsAhead: 20, MaxBufferedBytes: 1 << 20})
 		r.Assign(map[rmq.Queue]int64{q: 0})
 		time.Sleep(time.Minute)
-		if pulls != 6 { // of 200 KiB each
-			t.Errorf("%d pulls ahead", pulls)
+		if n := pulls.Load(); n != 6 { // of 200 KiB each
+			t.Errorf("%d pulls ahead", n)
 		}
 		for n := 0; n < 100; {
 			got, err := r.Poll(t.Context(), 7)

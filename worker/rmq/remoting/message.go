@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrMessage means bytes that are not a stored message, or one of a kind that this client does not read.
@@ -135,6 +136,7 @@ func hostLen(v6 int) int {
 // AppendStored appends a message as a broker stores and serves it. Hosts are 127.0.0.1:0.
 func AppendStored(dst []byte, m *Message) []byte {
 	size := 91 + len(m.Body) + len(m.Topic) + len(m.Properties)
+	dst = slices.Grow(dst, size)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(size))
 	dst = binary.BigEndian.AppendUint32(dst, magicV1)
 	dst = binary.BigEndian.AppendUint32(dst, 0)
