@@ -71,6 +71,24 @@ func (h *held) view(now time.Time) Held {
 		Granted: h.granted, Given: h.given, KeptFrom: h.keptFrom, RestartID: h.restartID}
 }
 
+// refresh notes what the log and the configs say of the unit now.
+func (h *held) refresh(w want, o cluster.Owner, mine bool) {
+	h.want = w
+	h.owned = mine && o.Generation > h.given && o.Generation <= h.granted
+	if !h.owned || h.phase != Idle {
+		return
+	}
+	if g := (cluster.Grant{Unit: h.unit, Generation: o.Generation, Epoch: o.Epoch}); h.grant != g {
+		h.take(g, w)
+	}
+	if !w.run {
+		h.retry.next, h.problem = time.Time{}, "" // a pause ends the wait for a restart
+	}
+}
+
+// unused says that nothing is known of the unit that somebody may need.
+func (h *held) unused() bool { return h.phase == Idle && !h.owned && !h.releasing }
+
 // take notes a new ownership. Failures of another config say nothing about this one.
 func (h *held) take(g cluster.Grant, w want) {
 	if h.grant.Epoch != g.Epoch {

@@ -92,36 +92,29 @@ func (s *Scheduler) watchFree(view cluster.View, wants map[Unit]want, now time.T
 
 // refresh brings what is held in line with the view and the configs, and forgets what is neither owned nor wanted here.
 func (s *Scheduler) refresh(in Input, wants map[Unit]want) {
-	names, states := map[string]bool{}, map[string]store.State{}
+	states := map[string]store.State{}
 	for _, c := range in.Connectors {
-		names[c.Name], states[c.Name] = true, c.State
+		states[c.Name] = c.State
 	}
 	for u, h := range s.held {
-		o, owned := in.View.Owners[u]
-		h.owned = owned && in.View.Joined && o.Session == in.View.Self && o.Generation > h.given && o.Generation <= h.granted
 		w, isWanted := wants[u]
-		if isWanted {
-			h.want = w
-		} else {
-			h.want = want{state: states[u.Connector]}
+		if !isWanted {
+			w = want{state: states[u.Connector]}
 		}
-		if g := (cluster.Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch}); h.owned && h.phase == Idle && h.grant != g {
-			h.take(g, w)
-		}
-		if isWanted && !w.run && h.phase == Idle && h.owned {
-			h.retry.next, h.problem = time.Time{}, "" // a pause ends the wait for a restart
-		}
-		if h.phase == Idle && !h.owned && !h.releasing && !s.claiming && (!isWanted || owned && o.Session != in.View.Self) {
+		o, owned := in.View.Owners[u]
+		mine := owned && in.View.Joined && o.Session == in.View.Self
+		h.refresh(w, o, mine)
+		if !s.claiming && h.unused() && (!isWanted || owned && !mine) {
 			delete(s.held, u)
 		}
 	}
 	for name := range s.known {
-		if !names[name] {
+		if _, exists := states[name]; !exists {
 			s.deps.Runner.Forget(name)
 			s.metrics.forget(name)
 		}
 	}
-	s.known = names
+	s.known = states
 }
 
 // act carries out one action on what runs here.

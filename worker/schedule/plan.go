@@ -6,6 +6,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -126,7 +127,7 @@ func newPlan(in Input) *plan {
 		p.session[m.Worker] = m.Session
 	}
 	p.home = slices.Contains(in.View.Homes, in.Worker)
-	p.targets = allocate.Units(in.View.Allocation, in.View.Homes, sortedUnits(p.wants))
+	p.targets = allocate.Units(in.View.Allocation, in.View.Homes, placed(in.Connectors))
 	for u, o := range in.View.Owners {
 		if p.epochs[u.Connector] == nil {
 			p.epochs[u.Connector] = map[int64]bool{}
@@ -153,6 +154,23 @@ func wanted(connectors []store.Connector) map[Unit]want {
 	return out
 }
 
+// placed lists the units that have a place in the allocation, sorted. Tasks keep theirs while their connector is stopped, or
+// divided anew: else each such change would move the tasks of other connectors to and fro.
+func placed(connectors []store.Connector) []Unit {
+	var out []Unit
+	for _, c := range connectors {
+		tasks := len(c.Tasks)
+		if c.Tasks == nil {
+			tasks, _ = config.MaxTasks(c.Config)
+		}
+		for i := allocate.ConnectorTask; i < tasks; i++ {
+			out = append(out, Unit{Connector: c.Name, Task: i})
+		}
+	}
+	slices.SortFunc(out, compareUnits)
+	return out
+}
+
 func (p *plan) do(kind ActionKind, u Unit, o cluster.Owner, reason string) {
 	p.actions = append(p.actions, Action{Kind: kind, Unit: u, Generation: o.Generation, Epoch: o.Epoch, Reason: reason})
 }
@@ -172,21 +190,29 @@ func (p *plan) owned(u Unit, o cluster.Owner, h Held) {
 	if o.Generation > h.Granted || h.Phase != Idle && h.Generation != o.Generation {
 		return // not this worker's to use yet, or an earlier ownership is still stopping
 	}
-	w, isWanted := p.wants[u]
 	reason := p.leaving(u, o, h)
 	switch {
 	case o.Generation <= h.Given:
 		p.do(Release, u, o, "given back")
-	case reason != "" && h.Phase == Running:
+	case reason == "":
+		p.kept(u, o, h)
+	case h.Phase == Running:
 		p.do(Stop, u, o, reason)
-	case reason != "" && h.Phase == Idle:
+	case h.Phase == Idle:
 		p.do(Release, u, o, reason)
-	case reason != "" || h.Phase == Stopping || !isWanted:
-	case w.restart.ID != h.RestartID && h.Generation == o.Generation && restarts(w.restart, u):
+	}
+}
+
+// kept decides about a unit that stays with this worker.
+func (p *plan) kept(u Unit, o cluster.Owner, h Held) {
+	w, same := p.wants[u], h.Generation == o.Generation
+	switch {
+	case h.Phase == Stopping:
+	case same && w.restart.ID != h.RestartID && restarts(w.restart, u):
 		p.do(Restart, u, o, "asked for")
-	case !w.run && h.Phase == Running && u.Task != allocate.ConnectorTask:
+	case h.Phase == Running && !w.run && u.Task != allocate.ConnectorTask:
 		p.do(Stop, u, o, "paused")
-	case w.run && h.Phase == Idle && (!h.Waiting || h.Generation != o.Generation):
+	case h.Phase == Idle && w.run && !(same && h.Waiting):
 		p.do(Start, u, o, "")
 	}
 }

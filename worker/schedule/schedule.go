@@ -121,7 +121,7 @@ type Scheduler struct {
 	mu       sync.Mutex
 	held     map[Unit]*held
 	free     map[Unit]freeSince
-	known    map[string]bool // connectors of the last pass
+	known    map[string]store.State // connectors of the last pass
 	claiming bool
 }
 
@@ -139,7 +139,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 		return nil, errors.New("a scheduler needs a worker id and all its dependencies")
 	}
 	s := &Scheduler{cfg: cfg.withDefaults(), deps: deps, metrics: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1),
-		held: map[Unit]*held{}, free: map[Unit]freeSince{}, known: map[string]bool{}}
+		held: map[Unit]*held{}, free: map[Unit]freeSince{}, known: map[string]store.State{}}
 	s.status = newStatusWriter(deps.Statuses, cfg.Log)
 	s.base, s.endBase = context.WithCancel(context.Background())
 	return s, nil

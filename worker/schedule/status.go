@@ -24,7 +24,7 @@ func (s *Scheduler) report() {
 			counts[state]++
 		}
 		starting := state == stateUnassigned && h.phase != Idle
-		if !s.known[u.Connector] || starting {
+		if _, exists := s.known[u.Connector]; !exists || starting {
 			continue
 		}
 		st := store.Status{Connector: u.Connector, Task: u.Task, State: state, Worker: s.cfg.WorkerID,

@@ -106,7 +106,7 @@ func (c *fakeClient) NewSender(gate func(context.Context) error, _ int, _ BatchF
 	return s
 }
 
-func (c *fakeClient) NewReader(string, int) Reader {
+func (c *fakeClient) NewReader(string, int, func(rmq.Queue, int64, int64)) Reader {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open++

@@ -36,6 +36,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 type counters struct {
 	m               *metrics
 	connector, kind string
+	// moved and movedBytes are looked up once: they count every record.
+	moved, movedBytes prometheus.Counter
 
 	mu  sync.Mutex
 	lag float64 // this attempt's part of the connector's lag
@@ -46,12 +48,13 @@ func (m *metrics) of(name string, kind connector.Kind) *counters {
 	if kind == connector.KindSink {
 		direction = "sink"
 	}
-	return &counters{m: m, connector: name, kind: direction}
+	return &counters{m: m, connector: name, kind: direction, moved: m.records.WithLabelValues(name, direction, "delivered"),
+		movedBytes: m.bytes.WithLabelValues(name, direction)}
 }
 
 func (c *counters) delivered(records, bytes int) {
-	c.m.records.WithLabelValues(c.connector, c.kind, "delivered").Add(float64(records))
-	c.m.bytes.WithLabelValues(c.connector, c.kind).Add(float64(bytes))
+	c.moved.Add(float64(records))
+	c.movedBytes.Add(float64(bytes))
 }
 
 func (c *counters) skipped(reason string, n int) {

@@ -247,7 +247,7 @@ func (s *sourceRun) commit() {
 	}
 	if err := service.Guard(func() error { return committer.Commit(s.life.alive, upTo) }); err != nil {
 		s.count.failed("COMMIT")
-		s.log.Error(err, "Committing positions to the source failed; they are stored all the same")
+		s.log.Error(s.a.scrubbed(err), "Committing positions to the source failed; they are stored all the same")
 	}
 }
 
@@ -255,7 +255,7 @@ func (s *sourceRun) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := service.Guard(func() error { return s.source.Close(ctx) }); err != nil {
-		s.log.Error(err, "Closing the source failed")
+		s.log.Error(s.a.scrubbed(err), "Closing the source failed")
 	}
 }
 

@@ -73,7 +73,8 @@ type Client interface {
 	Committed(ctx context.Context, group string, q rmq.Queue) (offset int64, ok bool, err error)
 	Commit(ctx context.Context, group string, offsets map[rmq.Queue]int64) error
 	NewSender(gate func(context.Context) error, maxBuffered int, onBatch BatchFunc) Sender
-	NewReader(group string, maxBuffered int) Reader
+	// NewReader's onGap is told of records that were gone before they could be read.
+	NewReader(group string, maxBuffered int, onGap func(q rmq.Queue, from, to int64)) Reader
 }
 
 // BatchFunc is told of each batch that was sent.
@@ -148,6 +149,9 @@ type Attempt struct {
 	Opened func()
 }
 
+// scrubbed is the error for the log, without secrets.
+func (a Attempt) scrubbed(err error) error { return errors.New(a.Scrub(err.Error())) }
+
 func (r *Runner) logger(id ID) logr.Logger {
 	return r.cfg.Log.WithValues("connector", id.Connector, "task", id.Task, "worker", id.Worker,
 		"generation", id.Generation, "epoch", id.Epoch)
@@ -178,4 +182,18 @@ func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) 
 			return err
 		},
 	}
+}
+
+// The audit events of an attempt.
+const (
+	auditStart = "task-start"
+	auditStop  = "task-stop"
+)
+
+// audit writes one line from which ownership can be checked afterwards: the start before anything can be delivered, the
+// stop when nothing can be any more.
+func (r *Runner) audit(event string, id ID) {
+	r.cfg.Audit.Info("Auditing a task", "audit", event, "worker", id.Worker, "connector", id.Connector, "task", id.Task,
+		"generation", id.Generation, "epoch", id.Epoch, "attempt", id.Attempt,
+		"boottime_ns", r.cfg.Now().Nanoseconds(), "wall", time.Now().Format(time.RFC3339Nano))
 }
