@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
 )
@@ -24,14 +25,18 @@ func (s *stack) down(ctx context.Context) error {
 	})
 }
 
+// brokerGrace is short because the brokers' data go too: they need not be written down.
+const brokerGrace = 2 * time.Second
+
 func (s *stack) stopBrokers(ctx context.Context) error {
+	var g step.Group
 	for _, name := range s.brokers(false).Names() {
-		if _, running := s.daemons.Running(name); running {
-			s.report.Say(name, "stopping")
-		}
-		if err := s.daemons.Stop(ctx, name); err != nil {
-			return err
-		}
+		g.Go(func() error {
+			if _, running := s.daemons.Running(name); running {
+				s.report.Say(name, "stopping")
+			}
+			return s.daemons.StopWithin(ctx, name, brokerGrace)
+		})
 	}
-	return nil
+	return g.Wait()
 }

@@ -20,23 +20,23 @@ import (
 
 // status prints what there is of the wanted parts, and fails when some of it does not run.
 func (s *stack) status(c call) error {
-	stopped := 0
+	var stopped []string
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tPID\tSINCE\tLOG")
 	for _, name := range s.names(c) {
 		state, pid, since := "stopped", "-", "-"
-		stopped++
 		if r, ok := s.daemons.Running(name); ok {
-			stopped--
 			state, pid, since = "running", fmt.Sprint(r.PID), time.Since(r.Since).Round(time.Second).String()
+		} else {
+			stopped = append(stopped, name)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, state, pid, since, s.daemons.Log(name))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if stopped > 0 {
-		return fmt.Errorf("%d processes do not run: \"up\" starts them", stopped)
+	if len(stopped) > 0 {
+		return fmt.Errorf("not running: %s; \"up\" starts what is missing", strings.Join(stopped, ", "))
 	}
 	fmt.Fprintf(s.out, "\n%s", s.environment(c))
 	return nil

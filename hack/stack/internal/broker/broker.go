@@ -109,7 +109,7 @@ func (s Set) formatKafka(ctx context.Context, home, conf string) error {
 		"kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", id, "-c", conf}}.Run(ctx)
 }
 
-// Names lists the processes in the order in which to stop them: clients ahead of what they register with.
+// Names lists the processes.
 func (s Set) Names() []string { return []string{RocketMQ, NameServer, Kafka} }
 
 // PortsOf lists the ports that a process takes.

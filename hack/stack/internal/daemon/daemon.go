@@ -158,9 +158,16 @@ func writeRecord(path string, r Record) error {
 }
 
 // Stop ends the process with SIGTERM, and with SIGKILL after its grace. It is nil if the process does not run.
-func (f Folder) Stop(ctx context.Context, name string) error {
+func (f Folder) Stop(ctx context.Context, name string) error { return f.StopWithin(ctx, name, maxGrace) }
+
+// maxGrace is more than any process's own grace.
+const maxGrace = time.Hour
+
+// StopWithin is Stop with a grace of at most limit, for a process whose data are not needed any more.
+func (f Folder) StopWithin(ctx context.Context, name string, limit time.Duration) error {
 	r, ok := f.Running(name)
 	if ok {
+		r.Grace = min(r.Grace, limit)
 		if err := end(ctx, r); err != nil {
 			return fmt.Errorf("stopping %s (pid %d): %w", name, r.PID, err)
 		}

@@ -52,7 +52,7 @@ func Write(path string, s Spec) error {
 	if err != nil {
 		return fmt.Errorf("making a folder for image %s: %w", s.Name, err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a left-over folder does no harm
+	defer os.RemoveAll(dir)
 	ociDir := filepath.Join(dir, "oci")
 	index, err := layout.Write(ociDir, empty.Index)
 	if err != nil {
