@@ -158,7 +158,9 @@ func writeRecord(path string, r Record) error {
 }
 
 // Stop ends the process with SIGTERM, and with SIGKILL after its grace. It is nil if the process does not run.
-func (f Folder) Stop(ctx context.Context, name string) error { return f.StopWithin(ctx, name, maxGrace) }
+func (f Folder) Stop(ctx context.Context, name string) error {
+	return f.StopWithin(ctx, name, maxGrace)
+}
 
 // maxGrace is more than any process's own grace.
 const maxGrace = time.Hour
