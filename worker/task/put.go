@@ -98,7 +98,7 @@ func (s *sinkRun) covered(call func(ctx context.Context) error) error {
 	// Invariant C2: a put starts only while enough of the lease is left, and its context ends with the lease. What was put
 	// and is not durable yet lives under the lease it was put with.
 	waiting := s.life.alive
-	if s.unflushed > 0 {
+	if s.lease != nil {
 		waiting = s.lease
 	}
 	if err := s.wait(waiting, s.a.Gate, s.cfg.PutMargin); err != nil {
@@ -107,11 +107,7 @@ func (s *sinkRun) covered(call func(ctx context.Context) error) error {
 		}
 		return s.leaseEnded()
 	}
-	if s.lease == nil || s.lease.Err() != nil {
-		if s.unflushed > 0 {
-			return s.leaseEnded()
-		}
-		s.dropLease()
+	if s.lease == nil {
 		s.lease, s.endLease = s.a.Gate.Context(s.life.alive)
 	}
 	err := service.Guard(func() error { return call(s.lease) })
@@ -122,8 +118,9 @@ func (s *sinkRun) covered(call func(ctx context.Context) error) error {
 }
 
 func (s *sinkRun) dropLease() {
-	if s.endLease != nil {
+	if s.lease != nil {
 		s.endLease()
+		s.lease = nil
 	}
 }
 

@@ -37,7 +37,7 @@ type sinkRun struct {
 	saver  *saver
 	// next is, per queue of this task, where reading goes on after what was put.
 	next map[rmq.Queue]int64
-	// lease ends when the worker's lease does; it lasts from a put to the flush that makes it durable, and longer.
+	// lease ends when the worker's lease does; it lasts from a put to the flush that makes it durable. Nil outside of that.
 	lease    context.Context
 	endLease context.CancelFunc
 	// dirty says that something was put since the last flush; unflushed is how many bytes.
@@ -150,7 +150,7 @@ func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
 		if err != nil {
 			return s.life.unlessEnding(fmt.Errorf("reading from RocketMQ: %w", err))
 		}
-		if s.dirty && s.lease.Err() != nil {
+		if s.lease != nil && s.lease.Err() != nil {
 			return s.leaseEnded()
 		}
 		if len(batch) > 0 {
@@ -180,7 +180,7 @@ func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
 func (s *sinkRun) poll() ([]rmq.Received, error) {
 	ctx, cancel := context.WithDeadline(s.life.reading, s.flushed.Add(s.cfg.FlushInterval))
 	defer cancel()
-	if s.dirty {
+	if s.lease != nil {
 		defer context.AfterFunc(s.lease, cancel)()
 	}
 	return s.reader.Poll(ctx, maxPutRecords)
@@ -199,6 +199,7 @@ func (s *sinkRun) flush() error {
 		return fmt.Errorf("flushing the sink: %w", err)
 	}
 	s.dirty, s.unflushed = false, 0
+	s.dropLease() // nothing is under way any more
 	s.settle()
 	return nil
 }
