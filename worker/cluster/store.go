@@ -50,7 +50,7 @@ func lockStore(dir string) (*storeLock, error) {
 		return nil, fmt.Errorf("making the store directory: %w", err)
 	}
 	path := filepath.Join(dir, lockName)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640) //nolint:gosec // The directory is the user's own setting.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("opening the store directory's lock: %w", err)
 	}
@@ -93,7 +93,7 @@ func (l *storeLock) take(dir, path string) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	boot := bootID()
 	if ok && boot != "" && isLocal(l.file) {
-		l.proof = &fold.Proof{Store: h.Store, Boot: boot, Device: uint64(stat.Dev), Inode: stat.Ino, Start: h.Start} //nolint:unconvert,gosec // Dev is int32 on some systems.
+		l.proof = &fold.Proof{Store: h.Store, Boot: boot, Device: uint64(stat.Dev), Inode: stat.Ino, Start: h.Start} //nolint:unconvert // Dev is int32 on some systems.
 	}
 	return nil
 }
