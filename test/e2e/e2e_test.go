@@ -357,6 +357,7 @@ func (s *suite) remove(t *testing.T) {
 }
 
 func (s *suite) samples(t *testing.T) {
+	s.createTopic(t, "connect-sample") // as the sample source asks for
 	s.run(t, "", "kubectl", "apply", "-f", samples)
 	s.run(t, "", "kubectl", "wait", "-f", samples, "--for=condition=Ready", "--timeout=150s")
 	s.run(t, "", "kubectl", "delete", "-f", samples, "--timeout=120s")
