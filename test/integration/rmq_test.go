@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func nameServers() []string {
 
 func TestRocketMQ(t *testing.T) {
 	rmqsuite.Run(t, func(t *testing.T) *rmq.Client {
-		c, err := rmq.Open(rmq.Config{NameServers: nameServers()})
+		c, err := rmq.Open(clusterConfig())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +32,42 @@ func TestRocketMQ(t *testing.T) {
 	})
 }
 
+// clusterConfig signs requests if RMQ_ACCESS_KEY and RMQ_SECRET_KEY are set.
+func clusterConfig() rmq.Config {
+	return rmq.Config{
+		NameServers: nameServers(), AccessKey: os.Getenv("RMQ_ACCESS_KEY"), SecretKey: os.Getenv("RMQ_SECRET_KEY"),
+	}
+}
+
+func TestRocketMQRefusesOtherCredentials(t *testing.T) {
+	signed := clusterConfig()
+	if signed.AccessKey == "" {
+		t.Skip("RMQ_ACCESS_KEY is not set: the broker has no access control")
+	}
+	cases := map[string]func(*rmq.Config){
+		"unsigned":     func(c *rmq.Config) { c.AccessKey, c.SecretKey = "", "" },
+		"wrong secret": func(c *rmq.Config) { c.SecretKey += "x" },
+	}
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			cfg := signed
+			change(&cfg)
+			c, err := rmq.Open(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.EnsureTopic(t.Context(), "refused", rmq.TopicSpec{Queues: 1}); !errors.Is(err, rmq.ErrAccessDenied) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 func TestRocketMQMembers(t *testing.T) {
+	if os.Getenv("RMQ_ACCESS_KEY") != "" {
+		t.Skip("the members of this test do not sign")
+	}
 	c, err := rmq.Open(rmq.Config{NameServers: nameServers()})
 	if err != nil {
 		t.Fatal(err)

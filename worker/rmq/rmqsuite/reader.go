@@ -72,7 +72,10 @@ func (e *env) oneBroker(n int) []rmq.Queue {
 	return queues
 }
 
+// reader makes a reader of the test's own group, which exists.
 func (e *env) reader() *rmq.Reader {
+	e.Helper()
+	e.ok(e.client.EnsureGroup(e.ctx, e.name("group")))
 	return e.client.NewReader(rmq.ReaderConfig{Group: e.name("group")})
 }
 
@@ -142,6 +145,7 @@ func readerWaits(e *env) {
 func readerLooksAgain(e *env) {
 	queues := e.oneBroker(1)
 	e.fill(queues, 5)
+	e.ok(e.client.EnsureGroup(e.ctx, e.name("group")))
 	var gaps []int64
 	r := e.client.NewReader(rmq.ReaderConfig{Group: e.name("group"), OnGap: func(_ rmq.Queue, from, to int64) { gaps = append(gaps, from, to) }})
 	defer r.Close()

@@ -50,7 +50,7 @@ func (e *env) flush(s *rmq.Sender, a *answers, n int) {
 // readQueues reads n records of the queues by a Reader, as queue id -> bodies in order.
 func (e *env) readQueues(n int, queues ...rmq.Queue) map[rmq.Queue][]string {
 	e.Helper()
-	r := e.client.NewReader(rmq.ReaderConfig{Group: e.name("group")})
+	r := e.reader()
 	defer r.Close()
 	assignment := map[rmq.Queue]int64{}
 	for _, q := range queues {
@@ -169,7 +169,7 @@ func senderContents(e *env) {
 		e.ok(s.Send(e.ctx, m, a.done(fmt.Sprint(i, " again"))))
 	}
 	e.flush(s, a, 6)
-	r := e.client.NewReader(rmq.ReaderConfig{Group: e.name("group")})
+	r := e.reader()
 	defer r.Close()
 	r.Assign(map[rmq.Queue]int64{queues[0]: 0})
 	for i := 0; i < 6; {
