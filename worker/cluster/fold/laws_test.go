@@ -56,7 +56,9 @@ func randomRecord(rng *rand.Rand, f *Fold) Record {
 	}
 	s := sessions[rng.IntN(len(sessions))]
 	connector, task := string(rune('a'+rng.IntN(2))), rng.IntN(3)-1
-	switch rng.IntN(8) {
+	switch rng.IntN(9) {
+	case 8:
+		return Record{Kind: Snapshot, Session: s.ID, Sequence: s.Sequence + 1, Part: &Part{Total: 1, Sum: "-"}}
 	case 0:
 		return leaveOf(s.ID, s.Sequence+1)
 	case 1:
