@@ -17,6 +17,9 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task"
 )
 
+// leaseForStart is how much of the lease must be left for an attempt to begin.
+const leaseForStart = time.Second
+
 // job is one attempt of a unit, with all that it needs of the state at its start.
 type job struct {
 	held      *held
@@ -142,6 +145,14 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	if found.Spec().Kind == connector.KindSink {
 		progress = s.deps.Offsets
 	}
+	gate := s.deps.Gate(j.grant)
+	// While the lease is shut nothing would come of an attempt; an outage of the brokers is no failure of the task.
+	if err := gate.Wait(soft, leaseForStart); err != nil {
+		if soft.Err() == nil {
+			err = fmt.Errorf("%w: %w", task.ErrLost, err)
+		}
+		return err
+	}
 	// Invariant P3: the fence is read back before the stored positions are looked at, so that no older attempt's write can
 	// come after.
 	writer, done, err := progress.Fence(soft, store.Fence{Connector: j.unit.Connector, Task: j.unit.Task,
@@ -154,7 +165,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 		ID: task.ID{Worker: s.cfg.WorkerID, Connector: j.unit.Connector, Task: j.unit.Task, Tasks: len(j.connector.Tasks),
 			Generation: j.grant.Generation, Epoch: j.grant.Epoch, Attempt: j.attempt},
 		Config: taskConfig(j.connector, j.unit.Task),
-		Gate:   s.deps.Gate(j.grant),
+		Gate:   gate,
 		Writer: writer,
 		Stored: func() record.Positions { return progress.Read(j.unit.Connector) },
 		Scrub:  j.scrub,

@@ -144,8 +144,8 @@ func (h *held) claimed(generation int64, now time.Time) {
 
 const (
 	firstDelay = time.Second
-	// longestDelay bounds the wait for the next start of a failed task, longestReconnect that of one whose other system was
-	// not reachable: such outages are short more often than broken configs are.
+	// longestDelay bounds the wait for the next start of a failed task, longestReconnect that of one whose other system, or
+	// RocketMQ, was not reachable: such outages are short more often than broken configs are.
 	longestDelay     = time.Minute
 	longestReconnect = 15 * time.Second
 	// healthyAfter is how long an attempt has to run for its failure to count as the first one.
@@ -166,7 +166,7 @@ func (r *retry) failed(err error, ran time.Duration, now time.Time, random float
 		r.failures = 0
 	}
 	longest := longestDelay
-	if errors.Is(err, connector.ErrNotConnected) {
+	if task.Temporary(err) {
 		longest = longestReconnect
 	}
 	delay := min(firstDelay<<min(r.failures, 16), longest)

@@ -235,37 +235,66 @@ func (s *liveSink) Flush(context.Context) error {
 
 func (s *liveSink) Close(context.Context) error { return nil }
 
+// newLive starts two workers and has a source and a sink created.
+func newLive(t *testing.T) (l *liveCluster, w1, w2 *liveNode) {
+	l = &liveCluster{t: t, broker: rmqtest.Start(t, rmqtest.OverPipe()), base: time.Now().Add(-time.Hour), sunk: map[string]int{}}
+	w1, w2 = l.start("w1"), l.start("w2")
+	for name, class := range map[string]string{"source": "Source", "sink": "Sink"} {
+		_, err := w1.stores.Configs().Put(t.Context(), store.Write{Name: name, IfRevision: 0, State: store.Running,
+			Config: map[string]string{"connector.class": class, "max.tasks": "4", "topics": "numbers"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	after(5 * time.Second)
+	if len(w1.sched.Running()) == 0 || len(w2.sched.Running()) == 0 {
+		t.Error("a worker got nothing")
+	}
+	return l, w1, w2
+}
+
 func TestTwoWorkersOneIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &liveCluster{t: t, broker: rmqtest.Start(t, rmqtest.OverPipe()), base: time.Now().Add(-time.Hour), sunk: map[string]int{}}
-		w1, w2 := l.start("w1"), l.start("w2")
-		for name, class := range map[string]string{"source": "Source", "sink": "Sink"} {
-			_, err := w1.stores.Configs().Put(t.Context(), store.Write{Name: name, IfRevision: 0, State: store.Running,
-				Config: map[string]string{"connector.class": class, "max.tasks": "4", "topics": "numbers"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		after(5 * time.Second)
-		if got := len(w2.sched.Running()); got == 0 {
-			t.Error("the second worker got nothing")
-		}
+		l, w1, w2 := newLive(t)
 		w2.kill()
 		died := audit.Death{Worker: "w2", At: l.elapsed()}
 		after(5 * time.Second)
 		w3 := l.start("w3")
-		after(60 * time.Second)
-		if got := len(w3.sched.Running()); got == 0 {
+		after(time.Minute)
+		if len(w3.sched.Running()) == 0 {
 			t.Error("the worker that joined got nothing")
 		}
 		w3.leave(t)
 		w1.leave(t)
-		l.check(died)
+		l.check(died, 16)
+	})
+}
+
+func TestBrokerOutagesLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, w1, w2 := newLive(t)
+		for _, outage := range []time.Duration{time.Second, 20 * time.Second, 3 * time.Minute} {
+			l.broker.Stop()
+			after(outage)
+			if err := l.broker.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			after(2 * time.Second)
+		}
+		after(time.Minute)
+		for _, st := range append(w1.sched.Running(), w2.sched.Running()...) {
+			if st.State != stateRunning {
+				t.Errorf("a minute after the outages: %+v", st)
+			}
+		}
+		w2.leave(t)
+		w1.leave(t)
+		l.check(audit.Death{}, 8)
 	})
 }
 
 // check compares what came out with what went in, and the intervals of the audit lines.
-func (l *liveCluster) check(died audit.Death) {
+func (l *liveCluster) check(died audit.Death, wantIntervals int) {
 	missing, repeated := 0, 0
 	for p := range livePartitions {
 		for i := 1; i <= liveLimit; i++ {
@@ -290,8 +319,8 @@ func (l *liveCluster) check(died audit.Death) {
 			l.t.Errorf("no stop line for %+v", in)
 		}
 	}
-	if len(intervals) < 16 {
+	if len(intervals) < wantIntervals {
 		text, _ := json.Marshal(l.events)
-		l.t.Errorf("%d intervals, want the first run and the hand-overs: %s", len(intervals), text)
+		l.t.Errorf("%d intervals, want %d at least: %s", len(intervals), wantIntervals, text)
 	}
 }

@@ -176,6 +176,13 @@ func (w *world) put(name string, state store.State, tasks int) {
 	})
 }
 
+type openGate struct{}
+
+func (openGate) Wait(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+func (openGate) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(parent)
+}
+
 type fakeProgress struct{ *world }
 
 func (p fakeProgress) Read(string) record.Positions { return record.Positions{} }
@@ -287,7 +294,7 @@ func (w *world) join(name string) *member {
 	})
 	var err error
 	m.sched, err = New(Config{WorkerID: name, Log: logr.Discard(), Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
-		Gate: func(cluster.Grant) task.Gate { return nil }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
+		Gate: func(cluster.Grant) task.Gate { return openGate{} }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
 		Statuses: fakeStatuses{w}, Runner: m, Catalog: w})
 	if err != nil {
 		w.t.Fatal(err)

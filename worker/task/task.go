@@ -27,6 +27,11 @@ var (
 	ErrLeaseOver = errors.New("lease ended while the sink was writing")
 )
 
+// Temporary says that an attempt ended because something could not be reached that may be reachable soon.
+func Temporary(err error) bool {
+	return errors.Is(err, connector.ErrNotConnected) || rmq.IsTemporary(err)
+}
+
 // ID names one attempt of one task.
 type ID struct {
 	Worker, Connector string
