@@ -63,6 +63,9 @@ func Run(ctx context.Context, cfg config.Worker, opts Options) error {
 		return context.WithTimeout(context.Background(), cfg.DrainTimeout+leaveTimeout)
 	}
 	opts.Log.Info("Starting a worker", "worker", cfg.WorkerID, "version", opts.Version, "config", cfg.String())
+	if len(cfg.PluginPaths) > 0 {
+		opts.Log.Info("Ignoring pluginPaths: this version runs built-in connectors only", "pluginPaths", cfg.PluginPaths)
+	}
 	err = service.Run(ctx, stopping, p.services()...)
 	return errors.Join(failures(ctx, err), p.client.Close())
 }

@@ -184,6 +184,24 @@ func TestErrorsOfTheDocumentsCommandsSayWhatToDo(t *testing.T) {
 		}
 		return err
 	})
+	// So is a topic that is not there; once it is, the task runs.
+	missing := "missing-" + c.id
+	w.curl(`/connectors/create/missing?config={"kafka.topics":"`+missing+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	eventually(t, func(ctx context.Context) error {
+		text, err := w.get(ctx, "/api/v1/connectors/missing/status")
+		if err == nil && !contains(text, `"state":"Failed"`, missing, "make it, or correct kafka.topics") {
+			err = fmt.Errorf("status is %s", text)
+		}
+		return err
+	})
+	newLake(t, missing)
+	eventually(t, func(ctx context.Context) error {
+		text, err := w.get(ctx, "/api/v1/connectors/missing/tasks")
+		if err == nil && !contains(text, `"state":"Running"`) {
+			err = fmt.Errorf("tasks are %s", text)
+		}
+		return err
+	})
 	resp, err := http.Post(w.url("/api/v1/connectors"), "application/json", badBody()) //nolint:noctx // a bare client, as users have
 	if err != nil {
 		t.Fatal(err)

@@ -95,6 +95,9 @@ func (h *hub) refresh() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !view.Joined && h.ready { // who is out of the cluster does not know who owns what: the last state stands
+		now = h.connectors
+	}
 	before := h.revision
 	if !reflect.DeepEqual(h.cluster, clusterNow) {
 		h.cluster = clusterNow

@@ -313,6 +313,20 @@ func TestWatchEndsWithTheServer(t *testing.T) {
 	}
 }
 
+func TestAWorkerOutOfTheClusterSaysNothingNewOfConnectors(t *testing.T) {
+	w := newWorld(t, nil)
+	w.source("src")
+	w.own("src", -1, 1, 3, 5, "Running")
+	w.server.hub.refresh()
+	_, at, _, _ := w.server.hub.snapshot()
+	w.members.view = cluster.View{}
+	w.server.hub.refresh()
+	events, _, _, _ := w.server.hub.since(at)
+	if len(events) != 1 || events[0].Type != restapi.EventCluster || events[0].Cluster.Joined {
+		t.Errorf("got %+v", events)
+	}
+}
+
 func TestHubForgetsWhatIsTooOld(t *testing.T) {
 	w := newWorld(t, nil)
 	h := w.server.hub
