@@ -212,7 +212,7 @@ func (p *plan) kept(u Unit, o cluster.Owner, h Held) {
 		p.do(Restart, u, o, "asked for")
 	case h.Phase == Running && !w.run && u.Task != allocate.ConnectorTask:
 		p.do(Stop, u, o, "paused")
-	case h.Phase == Idle && w.run && !(same && h.Waiting):
+	case h.Phase == Idle && w.run && (!same || !h.Waiting):
 		p.do(Start, u, o, "")
 	}
 }

@@ -149,12 +149,12 @@ func (r *Runner) starts(ctx context.Context, a Attempt, queues []rmq.Queue, from
 		if err != nil {
 			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 		}
-		offset, known := low, false
-		if pos, ok := stored[partition(q)]; ok {
+		var offset int64
+		pos, known := stored[partition(q)]
+		if known {
 			if offset, err = strconv.ParseInt(string(pos), 10, 64); err != nil {
 				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
 			}
-			known = true
 		} else if offset, err = r.firstStart(ctx, a, q, low, high, fromLast); err != nil {
 			return nil, nil, err
 		}

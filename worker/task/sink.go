@@ -17,7 +17,7 @@ import (
 
 const (
 	// maxPutRecords bounds one batch that is put.
-	maxPutRecords = 512
+	maxPutRecords = 2048
 	// flushBytes is how much is put before the sink is flushed ahead of its interval.
 	flushBytes = 32 << 20
 )
