@@ -1,0 +1,187 @@
+package member
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// alone is a machine on a log that takes everything at once.
+type alone struct {
+	t   *testing.T
+	m   *Machine
+	now time.Duration
+	log []rmq.Entry
+}
+
+func startAlone(t *testing.T) *alone {
+	t.Helper()
+	a := &alone{t: t, m: New(Config{Worker: "w", Address: "here", Incarnation: "p", Terms: fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500},
+		Proof: &fold.Proof{Store: "s", Boot: "b", Start: 1}})}
+	a.m.Restart(a.time(), fold.New())
+	a.turn()
+	if _, ok := a.m.Session(); !ok {
+		t.Fatal("not joined")
+	}
+	return a
+}
+
+func (a *alone) time() Time { return Time{Boot: a.now, Wall: a.now} }
+
+// turn sends what is due and reads it back.
+func (a *alone) turn() {
+	a.t.Helper()
+	batch, ok, err := a.m.Ready(a.time())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if !ok {
+		return
+	}
+	for _, e := range batch.Entries {
+		if err := a.put(e); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	a.m.Appended(a.time(), batch.ID, nil)
+}
+
+// put stores an entry, and has the machine read it.
+func (a *alone) put(e rmq.Entry) error {
+	e.Offset = int64(len(a.log))
+	a.log = append(a.log, e)
+	_, err := a.m.Step(a.time(), e)
+	return err
+}
+
+func (a *alone) putRecord(r fold.Record) error {
+	e, err := r.Entry()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return a.put(e)
+}
+
+func (a *alone) join(worker string, proof *fold.Proof) (session int64, err error) {
+	terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
+	session = int64(len(a.log))
+	return session, a.putRecord(fold.Record{Kind: fold.Join, Terms: &terms,
+		Join: &fold.Joining{Worker: worker, Incarnation: "other", Address: "there", Proof: proof}})
+}
+
+func TestDigestsAreCompared(t *testing.T) {
+	cases := map[string]struct {
+		change func(*fold.Record)
+		want   error
+	}{
+		"the same digest":                 {func(*fold.Record) {}, nil},
+		"another digest":                  {func(r *fold.Record) { r.Digest = "beef" }, ErrDigest},
+		"another digest of other rules":   {func(r *fold.Record) { r.Digest, r.Terms.Fold = "beef", fold.Version+1 }, nil},
+		"a digest of an unknown offset":   {func(r *fold.Record) { r.Digest, r.AsOf = "beef", 1<<40 }, nil},
+		"another digest in a void record": {func(r *fold.Record) { r.Digest, r.Session = "beef", 1<<40 }, nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := startAlone(t)
+			session, err := a.join("v", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := a.m.Fold()
+			terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
+			r := fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1, AsOf: f.Offset(), Digest: f.Digest(), Terms: &terms}
+			tc.change(&r)
+			if err := a.putRecord(r); !errors.Is(err, tc.want) {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestSupersededWorkerEnds(t *testing.T) {
+	a := startAlone(t)
+	_, err := a.join("w", &fold.Proof{Store: "s", Boot: "b", Start: 2})
+	if !errors.Is(err, ErrSuperseded) || !strings.Contains(err.Error(), "here") || !strings.Contains(err.Error(), "there") {
+		t.Errorf("got %v, want %v that names both", err, ErrSuperseded)
+	}
+	if lease := a.m.Lease(); lease.Left(a.time()) != 0 {
+		t.Error("the lease outlived the session")
+	}
+}
+
+func TestRestartWaitsForTheOldLease(t *testing.T) {
+	a := startAlone(t)
+	a.turn() // a heartbeat at 0: the lease ends at 4.5 s
+	a.now = time.Second
+	a.m.Restart(a.time(), fold.New())
+	for a.log = nil; len(a.log) == 0; a.now += 100 * time.Millisecond {
+		a.turn()
+	}
+	if a.now-100*time.Millisecond < 4500*time.Millisecond {
+		t.Errorf("joined again at %v, while the old lease ran", a.now)
+	}
+}
+
+func TestOldestMemberWritesSnapshotsInParts(t *testing.T) {
+	a := startAlone(t)
+	var reqs []Request
+	for i := range 4000 {
+		reqs = append(reqs, Request{Unit: fold.Unit{Connector: fmt.Sprintf("a-connector-with-quite-a-long-name-%d", i)}, Epoch: 1})
+	}
+	a.m.Claim(reqs)
+	var found fold.Snapshots
+	for ; a.now < 7*time.Second; a.now += 100 * time.Millisecond {
+		a.turn()
+	}
+	parts := 0
+	for _, e := range a.log {
+		found.Add(e)
+		if e.Key == string(fold.Snapshot) {
+			parts++
+		}
+	}
+	f := found.Newest()
+	if f == nil || parts < 3 {
+		t.Fatalf("%d parts, complete: %t", parts, f != nil)
+	}
+	if _, ok := f.Owner(reqs[3999].Unit); !ok {
+		t.Error("the snapshot lacks an owner")
+	}
+	// A newcomer that goes on from it ends with the same state.
+	for _, e := range a.log[f.Offset()+1:] {
+		if _, err := f.Step(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.Digest() != a.m.Fold().Digest() {
+		t.Errorf("digest %s, want %s", f.Digest(), a.m.Fold().Digest())
+	}
+}
+
+func TestNothingIsSentAfterTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*Machine){
+		"leave": func(m *Machine) {
+			if _, ok, err := m.Leave(); !ok || err != nil {
+				t.Errorf("leaving: %t, %v", ok, err)
+			}
+		},
+		"shut": func(m *Machine) { m.Shut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := startAlone(t)
+			end(a.m)
+			a.now += time.Minute
+			if _, ok, _ := a.m.Ready(a.time()); ok {
+				t.Error("something is sent")
+			}
+			if _, timed := a.m.Due(); timed {
+				t.Error("something is due")
+			}
+		})
+	}
+}
