@@ -141,11 +141,11 @@ func (r *Runner) watchRoutes(ctx context.Context, topics []string, log logr.Logg
 
 // starts finds where to read each queue from: our own stored offset, else the group's (a connector that another runtime
 // ran), else what consume.from.where says. fresh are the offsets that are not stored yet.
-func (r *Runner) starts(ctx context.Context, a Attempt, queues []rmq.Queue, fromLast bool, log logr.Logger) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
-	stored := a.Stored()
+func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
+	stored := s.a.Stored()
 	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
 	for _, q := range queues {
-		low, high, err := r.client.Offsets(ctx, q)
+		low, high, err := s.client.Offsets(ctx, q)
 		if err != nil {
 			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 		}
@@ -155,12 +155,13 @@ func (r *Runner) starts(ctx context.Context, a Attempt, queues []rmq.Queue, from
 			if offset, err = strconv.ParseInt(string(pos), 10, 64); err != nil {
 				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
 			}
-		} else if offset, err = r.firstStart(ctx, a, q, low, high, fromLast); err != nil {
+		} else if offset, err = s.firstStart(ctx, s.a, q, low, high, fromLast); err != nil {
 			return nil, nil, err
 		}
 		if offset < low || offset > high {
-			log.Info("Starting at the earliest record: the stored offset is not in the queue any more", "queue", q.String(),
+			s.log.Info("Starting at the earliest record: the stored offset is not in the queue any more", "queue", q.String(),
 				"offset", offset, "min", low, "max", high)
+			s.gap(q, offset, low)
 			offset, known = low, false
 		}
 		from[q] = offset

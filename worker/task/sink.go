@@ -132,7 +132,7 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 
 // starting finds the offsets to start at and stores those that were not known, so that a restart begins at the same place.
 func (s *sinkRun) starting(ctx context.Context, queues []rmq.Queue, fromLast bool) (map[rmq.Queue]int64, error) {
-	from, fresh, err := s.starts(ctx, s.a, queues, fromLast, s.log)
+	from, fresh, err := s.starts(ctx, queues, fromLast)
 	if err != nil || len(fresh) == 0 {
 		return from, err
 	}
