@@ -63,9 +63,10 @@ type Client struct {
 	ctx    context.Context // ends with Close, cause ErrClosed
 	cancel context.CancelCauseFunc
 
-	mu      sync.Mutex
-	closers map[interface{ Close() error }]struct{}
-	group   service.Group
+	mu        sync.Mutex
+	closers   map[interface{ Close() error }]struct{}
+	followers map[Queue]map[*follower]struct{}
+	group     service.Group
 }
 
 // Open checks cfg and does no IO.
@@ -104,7 +105,7 @@ func Open(cfg Config) (*Client, error) {
 		names:   nameServers{addrs: cfg.NameServers},
 		routes:  routeCache{topics: map[string]*routeEntry{}},
 		ids:     newIDSource(),
-		closers: map[interface{ Close() error }]struct{}{},
+		closers: map[interface{ Close() error }]struct{}{}, followers: map[Queue]map[*follower]struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c, nil

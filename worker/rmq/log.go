@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
@@ -60,7 +61,54 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 	if first, err = l.c.send(ctx, l.q, forAppend, outgoing{members: wire, n: len(entries)}); err != nil {
 		return 0, fmt.Errorf("appending to %s: %w", l.q.Topic, err)
 	}
+	l.c.appended(l.q, first)
 	return first, nil
+}
+
+// tailLag is how long after an append of the same client a tail may take to see the record before its long poll counts as
+// lost. A lease hangs on reading one's own heartbeats back: it cannot wait for a poll of 15 s to time out.
+const tailLag = time.Second
+
+// follower is a Tail on its way, as the appends of the same client see it.
+type follower struct {
+	seen atomic.Int64                            // where it goes on
+	stop atomic.Pointer[context.CancelCauseFunc] // of the pull that waits
+}
+
+// appended has the tails of the queue checked later.
+func (c *Client) appended(q Queue, offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for f := range c.followers[q] {
+		time.AfterFunc(tailLag, func() { f.check(offset) })
+	}
+}
+
+// check resets the connection of a poll that should have seen the offset.
+func (f *follower) check(offset int64) {
+	if f.seen.Load() > offset {
+		return
+	}
+	if stop := f.stop.Load(); stop != nil {
+		(*stop)(context.DeadlineExceeded)
+	}
+}
+
+func (c *Client) follow(q Queue, f *follower) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.followers[q] == nil {
+		c.followers[q] = map[*follower]struct{}{}
+	}
+	c.followers[q][f] = struct{}{}
+}
+
+func (c *Client) unfollow(q Queue, f *follower) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if delete(c.followers[q], f); len(c.followers[q]) == 0 {
+		delete(c.followers, q)
+	}
 }
 
 // Bounds are the log's first offset and the one after its last record.
@@ -153,7 +201,10 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 // broker that restarts or moves, it outlives.
 func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error {
 	t := tailing{Log: l, next: from, fn: fn, wait: backoff{first: 20 * time.Millisecond, last: time.Second}}
+	l.c.follow(l.q, &t.follower)
+	defer l.c.unfollow(l.q, &t.follower)
 	for {
+		t.seen.Store(t.next)
 		err := t.step(ctx)
 		switch {
 		case t.failed != nil:
@@ -176,6 +227,7 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error 
 // tailing is one Tail on its way.
 type tailing struct {
 	*Log
+	follower
 	next   int64
 	fn     func(Entry) error
 	failed error // fn's
@@ -192,7 +244,7 @@ func (t *tailing) step(ctx context.Context) error {
 	if err := t.shape(ctx); err != nil {
 		return err
 	}
-	p, err := t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forTail})
+	p, err := t.poll(ctx)
 	if errors.Is(err, ErrTopicNotFound) && errors.As(err, new(*BrokerError)) {
 		return fmt.Errorf("%w: its broker no longer has it: %w", ErrTopicShape, err)
 	}
@@ -214,6 +266,15 @@ func (t *tailing) step(ctx context.Context) error {
 		return err
 	}
 	return errNothing
+}
+
+// poll pulls at the end, until there is something new or a check finds that it is stuck.
+func (t *tailing) poll(ctx context.Context) (pulled, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	t.stop.Store(&stop)
+	defer t.stop.Store(nil)
+	return t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forTail})
 }
 
 func (t *tailing) struggling(err error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -178,89 +179,27 @@ func TestTailWaitsForTheIndex(t *testing.T) {
 	})
 }
 
-func TestReaderCountsWhatItSkips(t *testing.T) {
+func TestTailNoticesALostPoll(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
-		l, q := logOf(t, c)
-		appendAll(t, l, 0, 10)
-		b.Trim("log", "broker-a", 0, 4)
-		gaps := make(chan []int64, 10)
-		r := c.NewReader(rmq.ReaderConfig{Group: "g", OnGap: func(_ rmq.Queue, from, to int64) { gaps <- []int64{from, to} }})
-		r.Assign(map[rmq.Queue]int64{q: 2})
-		var got []string
-		for len(got) < 6 {
-			records, err := r.Poll(t.Context(), 100)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range records {
-				got = append(got, string(m.Body))
-			}
-		}
-		if diff := cmp.Diff([]string{"4", "5", "6", "7", "8", "9"}, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff([]int64{2, 4}, <-gaps); diff != "" {
-			t.Errorf("gap (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(map[rmq.Queue]int64{q: 0}, r.Lag()); diff != "" {
-			t.Errorf("lag (-want +got):\n%s", diff)
-		}
-	})
-}
-
-func TestReaderHoldsNoMoreThanItMay(t *testing.T) {
-	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
-		l, q := logOf(t, c)
-		for range 100 {
-			if _, err := l.Append(t.Context(), rmq.Entry{Value: make([]byte, 100<<10)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		var pulls atomic.Int32
-		b.Intercept(func(_ string, req *remoting.Command) (v rmqtest.Verdict) {
-			if req.Code == remoting.PullMessage {
-				pulls.Add(1)
-			}
-			return v
+		l, _ := logOf(t, c)
+		var polls atomic.Int32
+		b.Intercept(func(_ string, req *remoting.Command) rmqtest.Verdict {
+			return rmqtest.Verdict{Hang: req.Code == remoting.PullMessage && polls.Add(1) == 1}
 		})
-		r := c.NewReader(rmq.ReaderConfig{Group: "g", PullsAhead: 20, MaxBufferedBytes: 1 << 20})
-		r.Assign(map[rmq.Queue]int64{q: 0})
-		time.Sleep(time.Minute)
-		if n := pulls.Load(); n != 6 { // of 200 KiB each
-			t.Errorf("%d pulls ahead", n)
-		}
-		for n := 0; n < 100; {
-			got, err := r.Poll(t.Context(), 7)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n += len(got)
-		}
-	})
-}
-
-func TestReaderShowsWhatWaitingDoesNotCure(t *testing.T) {
-	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
-		l, q := logOf(t, c)
+		seen := make(chan time.Time, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- l.Tail(ctx, 0, func(rmq.Entry) error { seen <- time.Now(); return nil })
+		}()
+		synctest.Wait()
+		begun := time.Now()
 		appendAll(t, l, 0, 1)
-		b.Intercept(func(string, *remoting.Command) rmqtest.Verdict {
-			return rmqtest.Verdict{Refuse: remoting.NoPermission}
-		})
-		r := c.NewReader(rmq.ReaderConfig{Group: "g"})
-		r.Assign(map[rmq.Queue]int64{q: 0})
-		if _, err := r.Poll(t.Context(), 1); !errors.Is(err, rmq.ErrAccessDenied) {
-			t.Errorf("refused: %v", err)
+		if took := (<-seen).Sub(begun); took != time.Second+20*time.Millisecond { // and not the 18 s of the poll
+			t.Errorf("seen after %s", took)
 		}
-		b.Intercept(nil)
-		for {
-			got, err := r.Poll(t.Context(), 1)
-			if len(got) == 1 {
-				break
-			}
-			if !errors.Is(err, rmq.ErrAccessDenied) {
-				t.Fatalf("afterwards: %v", err)
-			}
-		}
+		cancel()
+		<-ended
 	})
 }
 
@@ -337,11 +276,14 @@ func TestMessagesMoveWhenTheirQueueGoes(t *testing.T) {
 func TestNameServersStandInForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := rmqtest.Start(t, rmqtest.OverPipe())
+		var mu sync.Mutex
 		asked := map[string]int{}
 		c, err := rmq.Open(rmq.Config{
 			NameServers: []string{"gone:9876", "stalled:9876", b.NameServer()},
 			Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				mu.Lock()
 				asked[addr]++
+				mu.Unlock()
 				if addr == "stalled:9876" {
 					<-ctx.Done()
 					return nil, ctx.Err()
@@ -360,9 +302,11 @@ func TestNameServersStandInForEachOther(t *testing.T) {
 			}
 		}
 		wantTook(t, begun, 3*time.Second) // once; then the one that answered is asked first
+		mu.Lock()
 		if diff := cmp.Diff(map[string]int{"gone:9876": 1, "stalled:9876": 1, "namesrv:9876": 1}, asked); diff != "" {
 			t.Errorf("dials (-want +got):\n%s", diff)
 		}
+		mu.Unlock()
 		b.Stop()
 		if _, err := c.Brokers(t.Context()); !errors.Is(err, rmq.ErrUnreachable) || !rmq.IsTemporary(err) {
 			t.Errorf("none answers: %v", err)
