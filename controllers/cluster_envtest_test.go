@@ -183,3 +183,34 @@ func TestClusterReportsWorkersThatDoNotAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestClusterSaysWhyItsWorkersAreNotReady(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	c := testobj.Cluster("demo").Obj()
+	f.create(c)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "demo-worker-0", Labels: render.Labels(c)},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: render.WorkerContainer, Image: "worker"}}},
+	}
+	f.create(pod)
+	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.1.2.3", PodIPs: []corev1.PodIP{{IP: "10.1.2.3"}}, ContainerStatuses: []corev1.ContainerStatus{
+		{Name: render.WorkerContainer, Image: "worker", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
+	}}
+	if err := api.Client.Status().Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	set := &appsv1.StatefulSet{}
+	f.eventually("a StatefulSet without ready pods", func() error {
+		if err := f.get("demo-worker", set); err != nil {
+			return err
+		}
+		set.Status = appsv1.StatefulSetStatus{ObservedGeneration: set.Generation, Replicas: 3, UpdatedReplicas: 3}
+		return api.Client.Status().Update(t.Context(), set)
+	})
+	got := f.wantCluster("demo", "False/PodsNotReady|Reconciling/PodsNotReady")
+	want := "0 of 3 worker pods are ready; demo-worker-0: not ready: RocketMQ cannot be reached, says 10.1.2.3:8082"
+	if message := got.Status.Conditions[0].Message; message != want {
+		t.Errorf("message %q, want %q", message, want)
+	}
+}

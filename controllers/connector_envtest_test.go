@@ -35,7 +35,7 @@ func TestConnectorRunsOnItsCluster(t *testing.T) {
 	f.eventually("the cluster's counts", func() error {
 		cc := &v1alpha1.ConnectCluster{}
 		if err := f.get("demo", cc); err != nil || cc.Status.Connectors == nil || cc.Status.Connectors.Running != 1 || cc.Status.TasksReady != "4/4" {
-			return fmt.Errorf("%+v (%v)", cc.Status, err)
+			return fmt.Errorf("%+v (%w)", cc.Status, err)
 		}
 		return nil
 	})
@@ -152,7 +152,7 @@ func TestConnectorsOfOthersAreOnlyCounted(t *testing.T) {
 	f.eventually("the count", func() error {
 		c := &v1alpha1.ConnectCluster{}
 		if err := f.get("demo", c); err != nil || c.Status.Connectors.Unmanaged != 1 {
-			return fmt.Errorf("%+v (%v)", c.Status.Connectors, err)
+			return fmt.Errorf("%+v (%w)", c.Status.Connectors, err)
 		}
 		return nil
 	})
@@ -271,7 +271,7 @@ func TestAtRestNothingIsWritten(t *testing.T) {
 	cc := &v1alpha1.ConnectCluster{}
 	f.eventually("the cluster's counts", func() error {
 		if err := f.get("demo", cc); err != nil || cc.Status.Connectors.Running != 1 {
-			return fmt.Errorf("%+v (%v)", cc.Status, err)
+			return fmt.Errorf("%+v (%w)", cc.Status, err)
 		}
 		return nil
 	})

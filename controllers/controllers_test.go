@@ -75,7 +75,10 @@ func newManager(s *testenv.Server) (ctrl.Manager, error) {
 		}
 		return "http://127.0.0.1:1"
 	}
-	return mgr, controllers.Setup(context.Background(), mgr, controllers.Options{DefaultWorkerImage: "worker:default", Address: address})
+	probe := func(_ context.Context, worker string) string {
+		return "not ready: RocketMQ cannot be reached, says " + worker
+	}
+	return mgr, controllers.Setup(context.Background(), mgr, controllers.Options{DefaultWorkerImage: "worker:default", Address: address, Probe: probe})
 }
 
 // fixture is a namespace with the workers of its clusters.

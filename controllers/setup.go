@@ -52,6 +52,8 @@ type Options struct {
 	Concurrency int
 	// Address gives the base URL of a cluster's REST API, for an operator outside the Kubernetes cluster. Nil: its Service's.
 	Address func(*v1alpha1.ConnectCluster) string
+	// Probe asks workers why they are not ready. Nil: connectcluster.HTTPProbe.
+	Probe connectcluster.Probe
 	// Dial makes the client of a cluster's REST API. Nil: restclient's.
 	Dial func(feed.Target) feed.Workers
 	// SkipNameValidation lets one process run the controllers more than once, as tests do.
@@ -131,7 +133,7 @@ func (o Options) controller() controller.Options {
 
 func setupClusters(mgr ctrl.Manager, hub *feed.Hub, o Options) error {
 	r := connectcluster.New(mgr.GetClient(), apply.New(mgr.GetClient(), mgr.GetAPIReader()), hub,
-		mgr.GetEventRecorder(recorderName), connectcluster.Options{DefaultImage: o.DefaultWorkerImage, Address: o.Address})
+		mgr.GetEventRecorder(recorderName), connectcluster.Options{DefaultImage: o.DefaultWorkerImage, Address: o.Address, Probe: o.Probe})
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ConnectCluster{}). // status changes too: a pass may have read a cache without its last write
 		Owns(&appsv1.StatefulSet{}).

@@ -33,6 +33,8 @@ import (
 const (
 	// resync is when a cluster is looked at again though nothing seems to have changed: a Secret is not watched.
 	resync = 5 * time.Minute
+	// askAgain is when workers that are not ready are asked again why.
+	askAgain = 10 * time.Second
 	// conflictAgain is when a cluster whose name is taken looks whether it still is.
 	conflictAgain = 30 * time.Second
 )
@@ -57,6 +59,8 @@ type Options struct {
 	DefaultImage string
 	// Address gives the base URL of a cluster's REST API. Nil: its Service's.
 	Address func(*v1alpha1.ConnectCluster) string
+	// Probe asks workers why they are not ready. Nil: HTTPProbe.
+	Probe Probe
 }
 
 // Reconciler reconciles ConnectClusters. Make one with New.
@@ -72,6 +76,9 @@ type Reconciler struct {
 func New(c client.Client, a Applier, f Feed, recorder events.EventRecorder, o Options) *Reconciler {
 	if o.Address == nil {
 		o.Address = render.APIAddress
+	}
+	if o.Probe == nil {
+		o.Probe = HTTPProbe()
 	}
 	return &Reconciler{client: c, applier: a, feed: f, events: recorder, options: o}
 }
@@ -189,6 +196,10 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 		return fmt.Errorf("listing the worker pods: %w", err)
 	}
 	s.seen.Pods = pods.Items
+	if set.Status.ReadyReplicas < s.seen.Want {
+		s.seen.Unready = r.askUnready(ctx, s.object, pods.Items)
+		s.result.RequeueAfter = min(s.result.RequeueAfter, askAgain) // the reason may change without an event
+	}
 	return r.follow(ctx, s, set.Status.ReadyReplicas > 0)
 }
 

@@ -22,8 +22,9 @@ type Cluster struct {
 	Conflict, Invalid, ApplyFailed string
 	// StatefulSet is nil until it exists.
 	StatefulSet *appsv1.StatefulSet
-	// Pods are the worker pods.
-	Pods []corev1.Pod
+	// Pods are the worker pods; Unready has what some of those that are not ready say themselves, by their names.
+	Pods    []corev1.Pod
+	Unready map[string]string
 	// View is what the workers report; nil without a watch stream. ViewMessage says why there is none.
 	View        *restapi.Cluster
 	ViewMessage string
@@ -74,7 +75,7 @@ func rolling(o Cluster) (Verdict, bool) {
 	s := o.StatefulSet
 	onDelete := s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType
 	message := fmt.Sprintf("%d of %d workers run the new configuration", s.Status.UpdatedReplicas, o.Want)
-	if trouble := troubles(o.Pods); trouble != "" {
+	if trouble := troubles(o); trouble != "" {
 		message += "; " + trouble
 	}
 	return Verdict{Reason: v1alpha1.ReasonRollingUpdate, Message: message, Phase: Reconciling},
@@ -84,7 +85,7 @@ func rolling(o Cluster) (Verdict, bool) {
 func podsNotReady(o Cluster) (Verdict, bool) {
 	ready := o.StatefulSet.Status.ReadyReplicas
 	message := fmt.Sprintf("%d of %d worker pods are ready", ready, o.Want)
-	if trouble := troubles(o.Pods); trouble != "" {
+	if trouble := troubles(o); trouble != "" {
 		message += "; " + trouble
 	}
 	return Verdict{Reason: v1alpha1.ReasonPodsNotReady, Message: message, Phase: Reconciling}, ready < o.Want
@@ -104,11 +105,12 @@ func membersDiffer(o Cluster) (Verdict, bool) {
 }
 
 // troubles says what keeps the first unready pods from being ready, in Kubernetes' own words and the workers' last ones.
-func troubles(pods []corev1.Pod) string {
+func troubles(o Cluster) string {
 	const most = 3
 	var out []string
-	for _, p := range slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int { return cmp.Compare(a.Name, b.Name) }) {
-		if t := trouble(p); t != "" && len(out) < most {
+	for _, p := range slices.SortedFunc(slices.Values(o.Pods), func(a, b corev1.Pod) int { return cmp.Compare(a.Name, b.Name) }) {
+		t := cmp.Or(trouble(p), Shorten(o.Unready[p.Name], v1alpha1.MaxFailureMessage))
+		if t != "" && len(out) < most {
 			out = append(out, p.Name+": "+t)
 		}
 	}

@@ -103,6 +103,14 @@ func TestJudgeCluster(t *testing.T) {
 			},
 			want: conditions{"False/PodsNotReady", "Reconciling/PodsNotReady", "2 of 3 worker pods are ready; w1: CrashLoopBackOff: worker: no such key"},
 		},
+		"a worker says why it is not ready": {
+			see: func(o *status.Cluster) {
+				o.StatefulSet = statefulSet(3, 3, 3, 0)
+				o.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "w0"}}, {ObjectMeta: metav1.ObjectMeta{Name: "w1"}}}
+				o.Unready = map[string]string{"w0": "not ready: RocketMQ cannot be reached"}
+			},
+			want: conditions{"False/PodsNotReady", "Reconciling/PodsNotReady", "0 of 3 worker pods are ready; w0: not ready: RocketMQ cannot be reached"},
+		},
 		"a pod finds no node": {
 			see: func(o *status.Cluster) {
 				o.StatefulSet = statefulSet(3, 3, 3, 2)
