@@ -75,7 +75,7 @@ func failures(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only a join itself is taken apart, not what wraps one
+	joined, ok := err.(interface{ Unwrap() []error }) // a join itself, not what wraps one
 	switch {
 	case ok:
 		var left []error

@@ -24,7 +24,7 @@ func contains(text string, all ...string) bool {
 	return true
 }
 
-func badBody() io.Reader { return strings.NewReader(`{"name":"n","clas":"KafkaSource","config":{}}`) }
+func badBody() io.Reader { return strings.NewReader(`{"name":"n","klass":"KafkaSource","config":{}}`) }
 
 func TestAnInvalidConfigurationNamesEveryProblem(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "connect.conf")

@@ -35,7 +35,7 @@ func parts(err error) []error {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only a join itself is taken apart, not what wraps one
+	joined, ok := err.(interface{ Unwrap() []error }) // a join itself, not what wraps one
 	if !ok {
 		return []error{err}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -322,13 +321,4 @@ func (w *world) get(target string) string {
 		w.t.Fatalf("GET %s: %d %s", target, rec.Code, rec.Body)
 	}
 	return strings.TrimSpace(rec.Body.String())
-}
-
-func readAll(t *testing.T, r io.Reader) string {
-	t.Helper()
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

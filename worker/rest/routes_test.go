@@ -33,7 +33,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		"broken JSON":                     {"POST", "/connectors", `{"name":}`, nil, 400, restapi.ProblemMalformed, "at byte 9", ""},
 		"JSON that ends":                  {"POST", "/connectors", `{"name":"a"`, nil, 400, restapi.ProblemMalformed, "ends in the middle", ""},
 		"two JSON values":                 {"POST", "/connectors", validSource + "{}", nil, 400, restapi.ProblemMalformed, "more after its JSON value", ""},
-		"an unknown field":                {"POST", "/connectors", `{"nmae":"n"}`, nil, 400, restapi.ProblemMalformed, `unknown field "nmae"`, "nmae"},
+		"an unknown field":                {"POST", "/connectors", `{"title":"n"}`, nil, 400, restapi.ProblemMalformed, `unknown field "title"`, "title"},
 		"a wrong type":                    {"POST", "/connectors", `{"maxTasks":"3"}`, nil, 400, restapi.ProblemMalformed, "maxTasks must be a whole number, not a string", "maxTasks"},
 		"a config value that is a number": {"POST", "/connectors", `{"config":{"poll":5}}`, nil, 400, restapi.ProblemMalformed, "config must be a string, not a number", "config"},
 		"another media type":              {"POST", "/connectors", "a=b", []string{"Content-Type: application/x-www-form-urlencoded"}, 415, restapi.ProblemMalformed, "application/json", ""},

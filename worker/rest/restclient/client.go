@@ -153,7 +153,10 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	if err != nil {
 		return err
 	}
-	defer drain(resp.Body)
+	defer func() {
+		drain(resp.Body)
+		_ = resp.Body.Close()
+	}()
 	if out == nil || resp.StatusCode == http.StatusNoContent {
 		return nil
 	}
@@ -173,7 +176,10 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, fmt.Errorf("calling worker: %w", err)
 	}
 	if resp.StatusCode >= 300 {
-		defer drain(resp.Body)
+		defer func() {
+			drain(resp.Body)
+			_ = resp.Body.Close()
+		}()
 		return nil, problemOf(resp)
 	}
 	return resp, nil
@@ -238,7 +244,4 @@ func problemOf(resp *http.Response) error {
 }
 
 // drain reads a little of what is left, so that the connection can be used again.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	_ = body.Close()
-}
+func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, 64<<10) }
