@@ -54,7 +54,10 @@ func (s *Server) status(c store.Connector, view cluster.View, names map[int64]st
 		Topics: topicsOf(c.Config),
 	}
 	for i := range c.Tasks {
-		out.Tasks = append(out.Tasks, s.unitStatus(c, i, view, names))
+		// A stopped connector has no tasks but those that still have to let go.
+		if t := s.unitStatus(c, i, view, names); t.State != restapi.StateStopped || t.Worker != "" {
+			out.Tasks = append(out.Tasks, t)
+		}
 	}
 	return out
 }
