@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -79,7 +80,14 @@ func TestClusterScales(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	c := f.ready()
-	f.change(c, func() { c.Spec.Replicas = ptr.To[int32](1) })
+	scale := &autoscalingv1.Scale{}
+	if err := api.Client.SubResource("scale").Get(t.Context(), c, scale); err != nil || scale.Status.Selector == "" || scale.Status.Replicas != 3 {
+		t.Fatalf("scale %+v (%v)", scale, err)
+	}
+	scale.Spec.Replicas = 1
+	if err := api.Client.SubResource("scale").Update(t.Context(), c, client.WithSubResourceBody(scale)); err != nil {
+		t.Fatal(err)
+	}
 	f.settled("demo", 1, "False/MissingMembers|Reconciling/MissingMembers")
 	f.workers.join("demo-worker-0")
 	f.wantCluster("demo", "True/WorkersReady")
@@ -182,6 +190,26 @@ func TestClusterReportsWorkersThatDoNotAnswer(t *testing.T) {
 			t.Errorf("a message that changes with each connection: %s", condition.Message)
 		}
 	}
+}
+
+func TestClusterWaitsForItsCredentials(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.create(testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+		c.Spec.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{Name: "keys"}
+	}).Obj())
+	f.eventually("a StatefulSet without ready pods", func() error {
+		set := &appsv1.StatefulSet{}
+		if err := f.get("demo-worker", set); err != nil {
+			return err
+		}
+		set.Status = appsv1.StatefulSetStatus{ObservedGeneration: set.Generation, Replicas: 3, UpdatedReplicas: 3}
+		return api.Client.Status().Update(t.Context(), set)
+	})
+	f.wantCluster("demo", "False/SecretNotFound|Reconciling/SecretNotFound")
+	f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "keys"}})
+	f.pods("demo", 3)
+	f.wantCluster("demo", "True/WorkersReady")
 }
 
 func TestClusterSaysWhyItsWorkersAreNotReady(t *testing.T) {

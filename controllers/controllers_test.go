@@ -16,13 +16,16 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
 	"github.com/rocketmq-connect/operator/controllers"
@@ -61,7 +64,11 @@ func newManager(s *testenv.Server) (ctrl.Manager, error) {
 		log = zap.Must(zap.NewDevelopment())
 	}
 	ctrl.SetLogger(zapr.NewLogger(log))
-	mgr, err := ctrl.NewManager(s.Config, ctrl.Options{
+	cfg, err := asOperator(s)
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: s.Client.Scheme(), Cache: controllers.CacheOptions(nil),
 		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		Metrics: server.Options{BindAddress: "0"},
@@ -79,6 +86,33 @@ func newManager(s *testenv.Server) (ctrl.Manager, error) {
 		return "not ready: RocketMQ cannot be reached, says " + worker
 	}
 	return mgr, controllers.Setup(context.Background(), mgr, controllers.Options{DefaultWorkerImage: "worker:default", Address: address, Probe: probe})
+}
+
+// asOperator gives the rights that the chart gives, so that a missing one fails a test.
+func asOperator(s *testenv.Server) (*rest.Config, error) {
+	helpers, err := os.ReadFile(testenv.Path("charts", "rocketmq-connect-operator", "templates", "_helpers.tpl"))
+	if err != nil {
+		return nil, err
+	}
+	_, rules, _ := strings.Cut(string(helpers), `{{- define "operator.rules" -}}`)
+	rules, _, _ = strings.Cut(rules, "{{- end }}")
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "operator"}}
+	if err := yaml.UnmarshalStrict([]byte(rules), &role.Rules); err != nil || len(role.Rules) == 0 {
+		return nil, fmt.Errorf("reading the chart's rules (%d): %w", len(role.Rules), err)
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "operator"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "operator"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "operator"}},
+	}
+	for _, o := range []client.Object{role, binding} {
+		if err := s.Client.Create(context.Background(), o); err != nil {
+			return nil, err
+		}
+	}
+	cfg := rest.CopyConfig(s.Config)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: "operator", Groups: []string{"system:authenticated"}}
+	return cfg, nil
 }
 
 // fixture is a namespace with the workers of its clusters.

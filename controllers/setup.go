@@ -133,7 +133,9 @@ func (o Options) controller() controller.Options {
 
 func setupClusters(mgr ctrl.Manager, hub *feed.Hub, o Options) error {
 	r := connectcluster.New(mgr.GetClient(), apply.New(mgr.GetClient(), mgr.GetAPIReader()), hub,
-		mgr.GetEventRecorder(recorderName), connectcluster.Options{DefaultImage: o.DefaultWorkerImage, Address: o.Address, Probe: o.Probe})
+		mgr.GetEventRecorder(recorderName), connectcluster.Options{
+			Live: mgr.GetAPIReader(), DefaultImage: o.DefaultWorkerImage, Address: o.Address, Probe: o.Probe,
+		})
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ConnectCluster{}). // status changes too: a pass may have read a cache without its last write
 		Owns(&appsv1.StatefulSet{}).

@@ -42,6 +42,8 @@ const (
 	ReasonRollingUpdate = "RollingUpdate"
 	// ReasonPodsNotReady means that worker pods exist but are not ready; their events and logs say why.
 	ReasonPodsNotReady = "PodsNotReady"
+	// ReasonSecretNotFound means that pods wait for the Secret of spec.rocketmq.credentialsSecretRef, which does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"
 	// ReasonClusterNotFound means that the ConnectCluster of spec.clusterRef does not exist (yet).

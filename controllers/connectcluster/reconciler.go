@@ -55,6 +55,8 @@ type Applier interface {
 
 // Options are what the reconciler is told.
 type Options struct {
+	// Live reads past the cache.
+	Live client.Reader
 	// DefaultImage is the worker image of clusters that name none.
 	DefaultImage string
 	// Address gives the base URL of a cluster's REST API. Nil: its Service's.
@@ -66,13 +68,14 @@ type Options struct {
 // Reconciler reconciles ConnectClusters. Make one with New.
 type Reconciler struct {
 	client  client.Client
+	live    client.Reader
 	applier Applier
 	feed    Feed
 	events  events.EventRecorder
 	options Options
 }
 
-// New makes a Reconciler. c reads from the cache.
+// New makes a Reconciler. c reads from the cache, o.Live past it.
 func New(c client.Client, a Applier, f Feed, recorder events.EventRecorder, o Options) *Reconciler {
 	if o.Address == nil {
 		o.Address = render.APIAddress
@@ -80,7 +83,7 @@ func New(c client.Client, a Applier, f Feed, recorder events.EventRecorder, o Op
 	if o.Probe == nil {
 		o.Probe = HTTPProbe()
 	}
-	return &Reconciler{client: c, applier: a, feed: f, events: recorder, options: o}
+	return &Reconciler{client: c, live: o.Live, applier: a, feed: f, events: recorder, options: o}
 }
 
 // scope is what one pass has read and found out.
@@ -198,9 +201,32 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	s.seen.Pods = pods.Items
 	if set.Status.ReadyReplicas < s.seen.Want {
 		s.seen.Unready = r.askUnready(ctx, s.object, pods.Items)
+		missing, err := r.missingSecret(ctx, s.object)
+		if err != nil {
+			return err
+		}
+		s.seen.MissingSecret = missing
 		s.result.RequeueAfter = min(s.result.RequeueAfter, askAgain) // the reason may change without an event
 	}
 	return r.follow(ctx, s, set.Status.ReadyReplicas > 0)
+}
+
+// missingSecret names the credentials' Secret if it is not there. Only its metadata is asked for: the values are none of the
+// operator's business.
+func (r *Reconciler) missingSecret(ctx context.Context, c *v1alpha1.ConnectCluster) (string, error) {
+	ref := c.Spec.RocketMQ.CredentialsSecretRef
+	if ref == nil {
+		return "", nil
+	}
+	secret := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
+	err := r.live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: ref.Name}, secret)
+	if apierrors.IsNotFound(err) {
+		return ref.Name, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for Secret %s: %w", ref.Name, err)
+	}
+	return "", nil
 }
 
 func (r *Reconciler) follow(ctx context.Context, s *scope, ready bool) error {

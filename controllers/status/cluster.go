@@ -25,6 +25,8 @@ type Cluster struct {
 	// Pods are the worker pods; Unready has what some of those that are not ready say themselves, by their names.
 	Pods    []corev1.Pod
 	Unready map[string]string
+	// MissingSecret names the Secret that the pods wait for; empty if there is none.
+	MissingSecret string
 	// View is what the workers report; nil without a watch stream. ViewMessage says why there is none.
 	View        *restapi.Cluster
 	ViewMessage string
@@ -36,7 +38,7 @@ type Cluster struct {
 // JudgeCluster says what the conditions are to say.
 func JudgeCluster(o Cluster) Verdict {
 	ready := Verdict{Ready: true, Reason: v1alpha1.ReasonWorkersReady, Message: fmt.Sprintf("%d of %d workers are ready and have joined", o.Want, o.Want)}
-	return Judge(o, ready, nameTaken, cannotRender, cannotApply, notSeenYet, scaledToZero, podsMissing, rolling, podsNotReady, noView, membersDiffer)
+	return Judge(o, ready, nameTaken, cannotRender, cannotApply, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, podsNotReady, noView, membersDiffer)
 }
 
 func nameTaken(o Cluster) (Verdict, bool) {
@@ -69,6 +71,13 @@ func podsMissing(o Cluster) (Verdict, bool) {
 	return Verdict{
 		Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%d of %d worker pods exist", have, o.Want), Phase: Reconciling,
 	}, have != o.Want
+}
+
+func secretMissing(o Cluster) (Verdict, bool) {
+	return Verdict{
+		Reason: v1alpha1.ReasonSecretNotFound, Phase: Reconciling,
+		Message: fmt.Sprintf("Secret %s does not exist in namespace %s: create it with the keys accessKey and secretKey, or correct spec.rocketmq.credentialsSecretRef", o.MissingSecret, o.Object.Namespace),
+	}, o.MissingSecret != ""
 }
 
 func rolling(o Cluster) (Verdict, bool) {

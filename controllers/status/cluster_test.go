@@ -85,6 +85,10 @@ func TestJudgeCluster(t *testing.T) {
 			see:  func(o *status.Cluster) { o.StatefulSet = statefulSet(3, 1, 1, 0) },
 			want: conditions{"False/Progressing", "Reconciling/Progressing", "1 of 3 worker pods exist"},
 		},
+		"the credentials are missing": {
+			see:  func(o *status.Cluster) { o.StatefulSet, o.MissingSecret = statefulSet(3, 3, 3, 0), "keys" },
+			want: conditions{"False/SecretNotFound", "Reconciling/SecretNotFound", "Secret keys does not exist in namespace test: create it with the keys accessKey and secretKey, or correct spec.rocketmq.credentialsSecretRef"},
+		},
 		"pods are replaced": {
 			see:  func(o *status.Cluster) { o.StatefulSet = statefulSet(3, 3, 1, 2) },
 			want: conditions{"False/RollingUpdate", "Reconciling/RollingUpdate", "1 of 3 workers run the new configuration"},
