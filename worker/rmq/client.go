@@ -27,6 +27,7 @@ const (
 const (
 	forControl = "control"
 	forAppend  = "append"
+	forRead    = "read"
 	forTail    = "tail"
 )
 

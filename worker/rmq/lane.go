@@ -200,7 +200,7 @@ func (l *lane) deliver(b *batch) {
 		return
 	}
 	retry := backoff{first: firstRetry, last: lastRetry}
-	for {
+	for begun, told := time.Now(), false; ; {
 		first, err := l.attempt(b)
 		switch {
 		case err == nil:
@@ -221,7 +221,7 @@ func (l *lane) deliver(b *batch) {
 			l.finish(b, 0, err)
 			return
 		default:
-			l.log(err, b)
+			told = l.log(err, b, time.Since(begun), told)
 			l.shun()
 			if l.scatter(b); b.good == 0 {
 				l.finish(b, 0, nil)
@@ -257,8 +257,17 @@ func (l *lane) attempt(b *batch) (first int64, err error) {
 	return first, err
 }
 
-func (l *lane) log(err error, b *batch) {
-	l.s.c.log.V(1).Info("Trying batch again", "topic", l.q.Topic, "queue", l.q.ID, "records", b.good, "err", err.Error())
+// tellAfter is how long a batch is tried quietly: a busy broker is nothing to tell of.
+const tellAfter = 10 * time.Second
+
+// log tells of a batch that has to be tried again: once, when it takes long. It says whether it told.
+func (l *lane) log(err error, b *batch, trying time.Duration, told bool) bool {
+	log := l.s.c.log.V(1)
+	if !told && trying > tellAfter {
+		log, told = l.s.c.log, true
+	}
+	log.Info("Trying batch again", "topic", l.q.Topic, "queue", l.q.String(), "records", b.good, "for", trying.String(), "err", err.Error())
+	return told
 }
 
 // oneByOne sends each message of a refused batch by itself, so that only the one that is to blame fails.

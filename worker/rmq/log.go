@@ -71,8 +71,14 @@ const tailLag = time.Second
 
 // follower is a Tail on its way, as the appends of the same client see it.
 type follower struct {
-	seen atomic.Int64                            // where it goes on
-	stop atomic.Pointer[context.CancelCauseFunc] // of the pull that waits
+	seen atomic.Int64 // where it goes on
+	poll atomic.Pointer[poll]
+}
+
+// poll is a pull that waits.
+type poll struct {
+	begun time.Time
+	stop  context.CancelCauseFunc
 }
 
 // appended has the tails of the queue checked later.
@@ -89,8 +95,9 @@ func (f *follower) check(offset int64) {
 	if f.seen.Load() > offset {
 		return
 	}
-	if stop := f.stop.Load(); stop != nil {
-		(*stop)(context.DeadlineExceeded)
+	// A tail that is busy catching up pulls again and again.
+	if p := f.poll.Load(); p != nil && time.Since(p.begun) >= tailLag {
+		p.stop(context.DeadlineExceeded)
 	}
 }
 
@@ -154,7 +161,7 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 	}
 	wait := backoff{first: 5 * time.Millisecond, last: 200 * time.Millisecond}
 	for next = from; next < end; {
-		p, err := l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: next, max: readAtOnce, purpose: forTail})
+		p, err := l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: next, max: readAtOnce, purpose: forRead})
 		if err != nil {
 			return next, err
 		}
@@ -244,7 +251,7 @@ func (t *tailing) step(ctx context.Context) error {
 	if err := t.shape(ctx); err != nil {
 		return err
 	}
-	p, err := t.poll(ctx)
+	p, err := t.pull(ctx)
 	if errors.Is(err, ErrTopicNotFound) && errors.As(err, new(*BrokerError)) {
 		return fmt.Errorf("%w: its broker no longer has it: %w", ErrTopicShape, err)
 	}
@@ -268,12 +275,12 @@ func (t *tailing) step(ctx context.Context) error {
 	return errNothing
 }
 
-// poll pulls at the end, until there is something new or a check finds that it is stuck.
-func (t *tailing) poll(ctx context.Context) (pulled, error) {
+// pull waits for something new, or until a check finds that it is stuck.
+func (t *tailing) pull(ctx context.Context) (pulled, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	t.stop.Store(&stop)
-	defer t.stop.Store(nil)
+	t.poll.Store(&poll{begun: time.Now(), stop: stop})
+	defer t.poll.Store(nil)
 	return t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forTail})
 }
 

@@ -88,7 +88,7 @@ func (p *Pool) slot(key slotKey) (*slot, error) {
 	if p.ctx.Err() != nil {
 		return nil, ErrPoolClosed
 	}
-	if s := p.slots[key]; s != nil && !(s.conn != nil && s.conn.closed()) {
+	if s := p.slots[key]; s != nil && (s.conn == nil || !s.conn.closed()) {
 		return s, nil
 	}
 	s := &slot{ready: make(chan struct{})}
