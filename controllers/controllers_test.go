@@ -4,6 +4,7 @@ package controllers_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -278,6 +279,6 @@ func (f *fixture) wantGone(o client.Object) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("still there: %v %v", o.GetFinalizers(), err)
+		return errors.Join(fmt.Errorf("still there: %v", o.GetFinalizers()), err)
 	})
 }

@@ -56,7 +56,7 @@ const (
 	ReasonWaitingForTasks = "WaitingForTasks"
 	// ReasonRebalanceInProgress means that the workers refused a change because another one is under way.
 	ReasonRebalanceInProgress = "RebalanceInProgress"
-	// ReasonBackingOff means that tasks failed and wait for their next start.
+	// ReasonBackingOff means that the connector or tasks of it failed and wait for their next start.
 	ReasonBackingOff = "BackingOff"
 	// ReasonDeleting means that the object is being deleted and the workers have not let go of it yet.
 	ReasonDeleting = "Deleting"

@@ -78,13 +78,13 @@ func notReported(o Connector) (Verdict, bool) {
 	}, waiting
 }
 
+// connectorFailed is never Stalled: the owner of a connector tries again for as long as it owns it.
 func connectorFailed(o Connector) (Verdict, bool) {
-	v := Verdict{Reason: v1alpha1.ReasonConnectorFailed, Message: "the connector failed: " + o.Workers.Error, Phase: Stalled}
-	if o.Workers.State == restapi.StateRestarting {
-		v.Phase, v.PhaseReason = Reconciling, v1alpha1.ReasonBackingOff
-	}
 	failed := o.Workers.State == restapi.StateFailed || o.Workers.State == restapi.StateRestarting
-	return v, failed && o.Workers.Error != ""
+	return Verdict{
+		Reason: v1alpha1.ReasonConnectorFailed, Message: "the connector failed: " + o.Workers.Error,
+		Phase: Reconciling, PhaseReason: v1alpha1.ReasonBackingOff,
+	}, failed && o.Workers.Error != ""
 }
 
 // tasksFailed is Stalled only if there is a failed task that will not be started again by itself.

@@ -127,7 +127,7 @@ func TestJudgeConnector(t *testing.T) {
 				o.Workers = reported("Failed")
 				o.Workers.Desired, o.Workers.Error = "Running", "no such Kafka topic"
 			},
-			want: conditions{"False/ConnectorFailed", "Stalled/ConnectorFailed", "the connector failed: no such Kafka topic"},
+			want: conditions{"False/ConnectorFailed", "Reconciling/BackingOff", "the connector failed: no such Kafka topic"},
 		},
 		"the connector itself is tried again": {
 			see: func(o *status.Connector) {
