@@ -87,9 +87,6 @@ func position(offset int64) record.Position {
 	return record.Position(strconv.FormatInt(offset, 10))
 }
 
-// groupOf is the consumer group that mirrors a sink's offsets, for RocketMQ's own tools.
-func groupOf(connectorName string) string { return "connect-" + legalTopic(connectorName) }
-
 // routes asks for the queues of all topics, in order.
 func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, error) {
 	var all []rmq.Queue
@@ -155,7 +152,7 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool)
 			if offset, err = strconv.ParseInt(string(pos), 10, 64); err != nil {
 				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
 			}
-		} else if offset, err = s.firstStart(ctx, s.a, q, low, high, fromLast); err != nil {
+		} else if offset, err = s.firstStart(ctx, q, low, high, fromLast); err != nil {
 			return nil, nil, err
 		}
 		if offset < low || offset > high {
@@ -172,14 +169,18 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool)
 	return from, fresh, nil
 }
 
-func (r *Runner) firstStart(ctx context.Context, a Attempt, q rmq.Queue, low, high int64, fromLast bool) (int64, error) {
-	offset, ok, err := r.client.Committed(ctx, groupOf(a.ID.Connector), q)
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("asking for the offset of group %s in queue %s: %w", groupOf(a.ID.Connector), q, err)
-	case ok && offset >= low && offset <= high:
-		return offset, nil
-	case fromLast:
+// firstStart is where a queue without an offset of ours begins.
+func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, low, high int64, fromLast bool) (int64, error) {
+	if s.set.group != "" {
+		offset, ok, err := s.client.Committed(ctx, s.set.group, q)
+		if err != nil {
+			return 0, fmt.Errorf("asking for the offset of group %s in queue %s: %w", s.set.group, q, err)
+		}
+		if ok && offset >= low && offset <= high {
+			return offset, nil
+		}
+	}
+	if fromLast {
 		return high, nil
 	}
 	return low, nil

@@ -18,6 +18,7 @@ const (
 	keyDeadLetter   = "errors.deadletterqueue.topic.name"
 	keyRename       = "topic.rename.format"
 	keyFromWhere    = "consume.from.where"
+	keyGroup        = "task.group.id"
 
 	fromFirst = "CONSUME_FROM_FIRST_OFFSET"
 	fromLast  = "CONSUME_FROM_LAST_OFFSET"
@@ -36,10 +37,21 @@ type settings struct {
 	rename                   string
 	fromLast                 bool
 	topics                   []string
+	// group is the consumer group whose offsets a sink starts from when it has none of its own; empty for none.
+	group string
+}
+
+// mirrorOf is the consumer group that shows a sink's offsets in RocketMQ's own tools. Nothing is started from it unless the
+// config names it: it outlives a deleted connector, and one made anew must not skip what was read before.
+func (s settings) mirrorOf(clusterID, connector string) string {
+	if s.group != "" {
+		return s.group
+	}
+	return "connect-" + legalTopic(clusterID) + "-" + legalTopic(connector)
 }
 
 func parseSettings(cfg connector.Config) (settings, error) {
-	set := settings{rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: topicsOf(cfg)}
+	set := settings{group: cfg[keyGroup], rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: topicsOf(cfg)}
 	var errs []error
 	switch v := cfg[keyTolerance]; strings.ToLower(v) {
 	case "", "none":
@@ -63,6 +75,9 @@ func parseSettings(cfg connector.Config) (settings, error) {
 	}
 	if v := cfg[keyRetryDelay]; v != "" {
 		errs = append(errs, duration(keyRetryDelay, v, &set.retryDelay))
+	}
+	if set.group != legalTopic(set.group) {
+		errs = append(errs, fmt.Errorf("%s: %q is no legal consumer group: use letters, digits, -, _, %%, |", keyGroup, set.group))
 	}
 	if set.deadLetter != "" && set.deadLetter != legalTopic(set.deadLetter) {
 		errs = append(errs, fmt.Errorf("%s: %q is no legal RocketMQ topic: use letters, digits, -, _, %%, |", keyDeadLetter, set.deadLetter))
@@ -97,6 +112,16 @@ func (s settings) renamed(topic string) string {
 
 // target is the RocketMQ topic for a source's topic.
 func (s settings) target(topic string) string { return legalTopic(s.renamed(topic)) }
+
+// origin is the RocketMQ topic that a sink knows as the renamed topic.
+func (s settings) origin(renamed string) string {
+	for _, topic := range s.topics {
+		if s.renamed(topic) == renamed {
+			return topic
+		}
+	}
+	return renamed
+}
 
 // legalTopic replaces what RocketMQ does not allow in a topic's name.
 func legalTopic(topic string) string {

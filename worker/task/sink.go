@@ -34,7 +34,9 @@ type sinkRun struct {
 	reader Reader
 	dead   *deadLetters
 	share  *share
-	saver  *saver
+	// group mirrors the offsets for RocketMQ's own tools.
+	group string
+	saver *saver
 	// next is, per queue of this task, where reading goes on after what was put.
 	next map[rmq.Queue]int64
 	// lease ends when the worker's lease does; it lasts from a put to the flush that makes it durable. Nil outside of that.
@@ -68,7 +70,8 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	}
 	r.audit(auditStart, a.ID)
 	defer r.audit(auditStop, a.ID)
-	s.reader = r.client.NewReader(groupOf(a.ID.Connector), r.cfg.MaxBufferedBytes, s.gap)
+	s.group = set.mirrorOf(r.cfg.ClusterID, a.ID.Connector)
+	s.reader = r.client.NewReader(s.group, r.cfg.MaxBufferedBytes, s.gap)
 	defer s.reader.Close()
 	s.dead = &deadLetters{Runner: r, a: a, topic: set.deadLetter}
 	defer s.dead.close()
@@ -116,13 +119,15 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.client.EnsureGroup(ctx, groupOf(s.a.ID.Connector)); err != nil {
-		s.log.V(1).Info("Making the consumer group that mirrors the offsets failed", "group", groupOf(s.a.ID.Connector), "reason", err.Error())
+	if err := s.client.EnsureGroup(ctx, s.group); err != nil {
+		s.log.V(1).Info("Making the consumer group that mirrors the offsets failed", "group", s.group, "reason", err.Error())
 	}
 	s.saver = newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.mirror
 	err = service.Guard(func() error {
-		return s.sink.Open(ctx, s.env(s.a, s.set, s.log, s.count), s.a.Config)
+		env := s.env(s.a, s.set, s.log, s.count)
+		env.QueueCount = func(ctx context.Context, topic string) (int, error) { return s.queueCount(ctx, s.set.origin(topic)) }
+		return s.sink.Open(ctx, env, s.a.Config)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the sink: %w", err)
@@ -232,9 +237,9 @@ func (s *sinkRun) mirror(ctx context.Context, stored record.Positions) {
 			offsets[q] = offset
 		}
 	}
-	if err := s.client.Commit(ctx, groupOf(s.a.ID.Connector), offsets); err != nil && ctx.Err() == nil {
+	if err := s.client.Commit(ctx, s.group, offsets); err != nil && ctx.Err() == nil {
 		s.count.failed("MIRROR")
-		s.log.V(1).Info("Mirroring offsets to the consumer group failed", "group", groupOf(s.a.ID.Connector), "reason", err.Error())
+		s.log.V(1).Info("Mirroring offsets to the consumer group failed", "group", s.group, "reason", err.Error())
 	}
 }
 

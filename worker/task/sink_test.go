@@ -314,13 +314,14 @@ func TestSinkStartOffsets(t *testing.T) {
 		cfg           connector.Config
 		want          []string
 	}{
-		"nothing known starts at the earliest record":              {low: 2, want: numbers(3, 9)},
-		"the stored offset goes before the group's":                {stored: "5", group: "7", want: numbers(6, 9)},
-		"the group's offset is taken over when there is no other":  {group: "7", want: numbers(8, 9)},
-		"a stored offset below the queue starts at the earliest":   {stored: "1", low: 4, want: numbers(5, 9)},
-		"a stored offset above the queue starts at the earliest":   {stored: "700", want: numbers(1, 9)},
-		"a group's offset above the queue starts at the earliest":  {group: "700", want: numbers(1, 9)},
-		"consume.from.where skips what is there at the first time": {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
+		"nothing known starts at the earliest record":                                      {low: 2, want: numbers(3, 9)},
+		"the stored offset goes before the group's":                                        {stored: "5", group: "7", want: numbers(6, 9)},
+		"the offset of a group that the config names is taken over when there is no other": {group: "7", cfg: connector.Config{"task.group.id": "legacy"}, want: numbers(8, 9)},
+		"the mirror of an earlier life is not started from":                                {group: "7", want: numbers(1, 9)},
+		"a stored offset below the queue starts at the earliest":                           {stored: "1", low: 4, want: numbers(5, 9)},
+		"a stored offset above the queue starts at the earliest":                           {stored: "700", want: numbers(1, 9)},
+		"a group's offset above the queue starts at the earliest":                          {group: "700", cfg: connector.Config{"task.group.id": "legacy"}, want: numbers(1, 9)},
+		"consume.from.where skips what is there at the first time":                         {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -174,19 +174,21 @@ func (r *Runner) wait(ctx context.Context, g Gate, need time.Duration) error {
 func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) connector.Env {
 	return connector.Env{
 		ClusterID: r.cfg.ClusterID, Connector: a.ID.Connector, Task: a.ID.Task, Tasks: a.ID.Tasks, Log: log,
-		Skipped: func(reason string, n int) { count.skipped(reason, n) },
-		QueueCount: func(ctx context.Context, topic string) (int, error) {
-			queues, err := r.client.Route(ctx, set.target(topic))
-			if errors.Is(err, rmq.ErrTopicNotFound) {
-				return 0, nil
-			}
-			return len(queues), err
-		},
+		Skipped:    func(reason string, n int) { count.skipped(reason, n) },
+		QueueCount: func(ctx context.Context, topic string) (int, error) { return r.queueCount(ctx, set.target(topic)) },
 		EnsureTopic: func(ctx context.Context, topic string, queues int) error {
 			_, err := r.client.EnsureTopic(ctx, set.target(topic), queues)
 			return err
 		},
 	}
+}
+
+func (r *Runner) queueCount(ctx context.Context, topic string) (int, error) {
+	queues, err := r.client.Route(ctx, topic)
+	if errors.Is(err, rmq.ErrTopicNotFound) {
+		return 0, nil
+	}
+	return len(queues), err
 }
 
 // The audit events of an attempt.

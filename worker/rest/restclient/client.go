@@ -23,6 +23,10 @@ const AnyRevision int64 = -1
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 64 << 20
 
+// ErrNotAWorker means that something else answered at the worker's address: a proxy, or a gateway while a Service is new. It
+// says nothing about the resource asked for.
+var ErrNotAWorker = errors.New("the answer is not a worker's")
+
 // Client calls one worker, or any worker of a cluster behind one address. It is safe for concurrent use.
 type Client struct {
 	base  string
@@ -175,14 +179,16 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("calling worker: %w", err)
 	}
-	if resp.StatusCode >= 300 {
-		defer func() {
-			drain(resp.Body)
-			_ = resp.Body.Close()
-		}()
-		return nil, problemOf(resp)
+	if resp.StatusCode < 300 {
+		return resp, nil
 	}
-	return resp, nil
+	err = problemOf(resp)
+	drain(resp.Body)
+	_ = resp.Body.Close()
+	if errors.Is(err, ErrNotAWorker) {
+		c.http.CloseIdleConnections() // the next call asks the address anew
+	}
+	return nil, err
 }
 
 func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
@@ -236,11 +242,7 @@ func problemOf(resp *http.Response) error {
 		p.Status = resp.StatusCode
 		return p
 	}
-	text := strings.TrimSpace(string(body))
-	if len(text) > 200 {
-		text = text[:200] + "…"
-	}
-	return &restapi.Problem{Type: "about:blank", Title: http.StatusText(resp.StatusCode), Status: resp.StatusCode, Detail: text}
+	return fmt.Errorf("%w: %s", ErrNotAWorker, resp.Status)
 }
 
 // drain reads a little of what is left, so that the connection can be used again.

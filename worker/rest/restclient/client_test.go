@@ -71,8 +71,9 @@ func TestErrorAnswers(t *testing.T) {
 	}{
 		"a problem": {409, restapi.ProblemMediaType, `{"title":"Conflict","status":409,"detail":"revision 7","current":{"name":"a","revision":7}}`,
 			"409 Conflict: revision 7", false, true, false, false},
-		"a page of a proxy":        {502, "text/html", "<html>" + strings.Repeat("x", 500), "502 Bad Gateway: <html>xxx", false, false, false, false},
-		"a problem that is broken": {404, restapi.ProblemMediaType, "{", "404 Not Found: {", true, false, false, false},
+		"a page of a proxy":        {502, "text/html", "<html>" + strings.Repeat("x", 500), "the answer is not a worker's: 502 Bad Gateway", false, false, false, false},
+		"a stranger's not found":   {404, "text/plain", "404 page not found", "the answer is not a worker's: 404 Not Found", false, false, false, false},
+		"a problem that is broken": {404, restapi.ProblemMediaType, "{", "the answer is not a worker's: 404 Not Found", false, false, false, false},
 		"fields": {422, restapi.ProblemMediaType, `{"title":"Invalid","errors":[{"field":"a","detail":"a is wrong"},{"detail":"b too"}]}`,
 			"422 Invalid; a is wrong; b too", false, false, true, false},
 		"gone": {410, restapi.ProblemMediaType, `{"title":"Gone"}`, "410 Gone", false, false, false, true},

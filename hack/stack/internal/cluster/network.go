@@ -35,6 +35,10 @@ func (c Cluster) CreateBridge(ctx context.Context) error {
 	if _, err := step.Output(ctx, "ip", "link", "set", layout.Bridge, "up"); err != nil {
 		return fmt.Errorf("bringing the pods' bridge up: %w", err)
 	}
+	// What kube-proxy has no rule for yet ends here: without this route it would leave the machine.
+	if _, err := step.Output(ctx, "ip", "route", "replace", layout.ServiceNet, "dev", layout.Bridge); err != nil {
+		return fmt.Errorf("keeping the Services' addresses on this machine: %w", err)
+	}
 	return nil
 }
 
