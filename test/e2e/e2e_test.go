@@ -78,7 +78,7 @@ func open(t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	s.kube.Echo = func(line string) { t.Log(line) }
-	if s.kafka, err = kgo.NewClient(kgo.SeedBrokers(s.bootstrap)); err != nil {
+	if s.kafka, err = kgo.NewClient(kgo.SeedBrokers(s.bootstrap), kgo.MetadataMinAge(100*time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.kafka.Close)

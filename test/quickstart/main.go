@@ -62,7 +62,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	d.kube.Echo = func(line string) { fmt.Println("   ", line) }
-	if d.kafka, err = kgo.NewClient(kgo.SeedBrokers(o.kafka)); err != nil {
+	if d.kafka, err = kgo.NewClient(kgo.SeedBrokers(o.kafka), kgo.MetadataMinAge(100*time.Millisecond)); err != nil {
 		return fmt.Errorf("opening the Kafka client: %w", err)
 	}
 	defer d.kafka.Close()
