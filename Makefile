@@ -27,10 +27,9 @@ fmt: ## Format all Go files
 lint: ## Lint, and check the house numbers
 	$(TOOL) golangci-lint run ./...
 	go run ./hack/house
-tidy: ## Tidy the three modules
+tidy: ## Tidy the module and the stack's (that of the tools only pins them)
 	go mod tidy
 	cd hack/stack && go mod tidy
-	cd hack/tools && go mod tidy
 build: ## Build both binaries into bin/
 	go build -trimpath -ldflags="-s -w" -o bin/ ./cmd/operator ./cmd/worker
 .PHONY: generate fmt lint tidy build
@@ -41,7 +40,7 @@ verify: generate fmt tidy lint ## Generated files fresh, formatted, linted, with
 	@left=$$(git ls-files -o --exclude-standard); test -z "$$left" || { echo "verify: untracked files: $$left"; exit 1; }
 test: test-unit test-integration ## Unit, simulation, envtest and integration tests, with the race detector
 test-unit: ## Unit and simulation tests, and the controllers on a real API server
-	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./cmd/... ./controllers/... ./config/... ./worker/... ./test/audit/... ./test/flow/...
+	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./cmd/... ./config/... ./controllers/... ./hack/... ./worker/... ./test/audit/... ./test/flow/...
 	cd hack/stack && go test ./...
 test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
