@@ -148,7 +148,6 @@ func (l *memoryLog) truncate() {
 type process struct {
 	*Cluster
 	t      *testing.T
-	reg    *prometheus.Registry
 	cut    chan struct{} // closed when the process is killed
 	cancel context.CancelFunc
 	done   chan error

@@ -132,7 +132,7 @@ func (t *Table) start(ctx context.Context) error {
 		}
 		t.complain("load", err, "Waiting for the topic")
 		if !sleep(ctx, pause) {
-			return fmt.Errorf("waiting for the topic, last error %q: %w", err, ctx.Err())
+			return fmt.Errorf("waiting for the topic: %w: %w", ctx.Err(), err)
 		}
 	}
 	if t.opts.Recover == nil {

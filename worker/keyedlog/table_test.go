@@ -394,4 +394,4 @@ func TestForeignRecordsAreCountedAndLeftAlone(t *testing.T) {
 }
 
 // elapse lets a bubble's fake time pass.
-func elapse(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // within synctest bubbles only
+func elapse(d time.Duration) { time.Sleep(d) }

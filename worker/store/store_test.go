@@ -154,4 +154,4 @@ func TestOpenChecksItsOptions(t *testing.T) {
 }
 
 // elapse lets a bubble's fake time pass.
-func elapse(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // within synctest bubbles only
+func elapse(d time.Duration) { time.Sleep(d) }

@@ -59,7 +59,7 @@ func (f *Fold) grant(u Unit, o Owner) {
 
 // release frees what the session owns in exactly the generation that it names, so a late one frees nothing else.
 func (f *Fold) release(session int64, units []Held) (Reason, []Event) {
-	reason := Reason(OtherOwnership)
+	reason := OtherOwnership
 	var events []Event
 	for _, h := range units {
 		u := h.Unit()

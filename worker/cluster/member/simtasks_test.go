@@ -28,7 +28,6 @@ type tasks struct {
 	request int64
 	leaving bool
 	left    bool
-	claimed []Grant // answers to claims that a scenario made by hand
 }
 
 type running struct {
@@ -54,7 +53,7 @@ func (s *sim) manage(p *proc) {
 		}
 	}
 	for g := range t.running {
-		if !p.m.Owns(g) && !(s.plant.ignoreDrain && p.m.Releasing(g)) {
+		if !p.m.Owns(g) && (!s.plant.ignoreDrain || !p.m.Releasing(g)) {
 			delete(t.running, g)
 		}
 	}
