@@ -17,10 +17,11 @@ quickstart-down: ## Take down all that quickstart brought up
 .PHONY: quickstart quickstart-down
 
 ##@ Develop
-generate: ## Write everything that is generated: deepcopy, CRDs, the chart's CRDs
+generate: ## Write everything that is generated: deepcopy, CRDs, the chart's CRDs, the tables of the documents
 	$(TOOL) controller-gen object paths=./api/...
 	$(TOOL) controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=config/crd
 	go run ./hack/chartcrds config/crd $(CHART)/templates/crds
+	go run ./hack/configdocs
 fmt: ## Format all Go files
 	$(TOOL) golangci-lint fmt ./...
 	cd hack/stack && go tool -modfile=../tools/go.mod golangci-lint fmt ./...
