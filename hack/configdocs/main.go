@@ -1,5 +1,5 @@
 // Command configdocs writes the parts of docs/ that follow from the code: the keys of connect.conf and of the connectors,
-// the fields, columns and reasons of the custom resources, and, given a worker's address, the list of metrics. Usage:
+// the fields, columns and reasons of the custom resources, the targets of the Makefile, and, given a worker's address, the list of metrics. Usage:
 // go run ./hack/configdocs [-metrics http://worker:8082/metrics,…] [ROOT]
 //
 // Each part stands between the comments <!-- begin generated: NAME --> and <!-- end generated: NAME --> and is replaced.
@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -55,7 +56,7 @@ func sections(root string) (map[string]string, error) {
 	parts := connectorSections()
 	parts["worker-keys"] = workerKeys()
 	parts["java-keys"] = javaKeys()
-	for _, more := range []func(string) (map[string]string, error){resourceSections, constantSections} {
+	for _, more := range []func(string) (map[string]string, error){resourceSections, constantSections, makeTargets} {
 		found, err := more(root)
 		if err != nil {
 			return nil, err
@@ -109,39 +110,31 @@ func documents(root string) ([]string, error) {
 	return files, nil
 }
 
-const (
-	begin  = "<!-- begin generated: "
-	end    = "<!-- end generated: "
-	closed = " -->\n"
-)
-
-// replaced returns the text with its parts replaced, and their names.
+// replaced returns the text with its parts replaced, and their names. Comments count at the beginning of a line only.
 func replaced(text string, parts map[string]string) (string, []string, error) {
+	comment := regexp.MustCompile(`(?m)^<!-- (begin|end) generated: ([A-Za-z-]+) -->\n`)
 	var out strings.Builder
 	var names []string
-	for {
-		before, rest, found := strings.Cut(text, begin)
-		out.WriteString(before)
-		if !found {
-			return out.String(), names, nil
-		}
-		name, rest, ok := strings.Cut(rest, closed)
-		old, after, ended := strings.Cut(rest, end+name+closed)
-		if !ok || !ended {
+	found, kept := comment.FindAllStringSubmatchIndex(text, -1), 0
+	for i := 0; i < len(found); i += 2 {
+		open, name := found[i], text[found[i][4]:found[i][5]]
+		if i+1 == len(found) || text[found[i+1][2]:found[i+1][3]] != "end" || text[found[i+1][4]:found[i+1][5]] != name {
 			return "", nil, fmt.Errorf("the generated part %q has no end", name)
 		}
+		out.WriteString(text[kept:open[1]])
 		part, known := parts[name]
 		switch {
 		case known:
 			part = "\n" + part + "\n"
 		case name == "metrics":
-			part = old
+			part = text[open[1]:found[i+1][0]]
 		default:
 			return "", nil, fmt.Errorf("nothing generates %q", name)
 		}
-		out.WriteString(begin + name + closed + part + end + name + closed)
-		names, text = append(names, name), after
+		out.WriteString(part)
+		names, kept = append(names, name), found[i+1][0]
 	}
+	return out.String() + text[kept:], names, nil
 }
 
 // table writes a Markdown table.

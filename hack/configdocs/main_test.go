@@ -71,6 +71,14 @@ func TestPartsAreReplaced(t *testing.T) {
 			text: "a\n<!-- begin generated: x -->\nold\n<!-- end generated: x -->\nb\n",
 			want: "a\n<!-- begin generated: x -->\n\nnew\n\n<!-- end generated: x -->\nb\n",
 		},
+		"a comment within a line is text": {
+			text: "put it between `<!-- begin generated: NAME -->` and the like\n",
+			want: "put it between `<!-- begin generated: NAME -->` and the like\n",
+		},
+		"two parts are told apart": {
+			text: "<!-- begin generated: x -->\n<!-- end generated: x -->\n-\n<!-- begin generated: x -->\n<!-- end generated: x -->\n",
+			want: "<!-- begin generated: x -->\n\nnew\n\n<!-- end generated: x -->\n-\n<!-- begin generated: x -->\n\nnew\n\n<!-- end generated: x -->\n",
+		},
 		"metrics stay when none were read": {
 			text: "<!-- begin generated: metrics -->\nold\n<!-- end generated: metrics -->\n",
 			want: "<!-- begin generated: metrics -->\nold\n<!-- end generated: metrics -->\n",
