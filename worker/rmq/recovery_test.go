@@ -321,7 +321,7 @@ func TestMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	rmqsuite.RunMembers(t, c, b.Dial)
+	rmqsuite.RunMembers(t, c, b.Dial, remoting.Credentials{})
 }
 
 func TestOpenChecksItsConfig(t *testing.T) {

@@ -88,7 +88,13 @@ func (s Set) StartRocketMQ(ctx context.Context) error {
 	}
 	return s.start(ctx, jvm{
 		name: RocketMQ, libs: []string{fetch.RocketMQ(s.Version)}, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
-		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: files[RocketMQ], ready: booted(RocketMQ),
+		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: files[RocketMQ],
+		ready: func(ctx context.Context) error {
+			if err := booted(RocketMQ)(ctx); err != nil {
+				return err
+			}
+			return registered(ctx, layout.Address(layout.Loopback, s.Ports.NameServer), brokerName)
+		},
 	})
 }
 

@@ -26,6 +26,9 @@ var kafkaLogging = []string{
 	"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
 }
 
+// brokerName is the one broker's.
+const brokerName = "broker-a"
+
 func properties(lines ...string) string { return strings.Join(lines, "\n") + "\n" }
 
 func (s Set) nameServerConf() string {
@@ -43,7 +46,7 @@ func (s Set) store(home string) string {
 func (s Set) brokerConf(store string) string {
 	lines := []string{
 		"brokerClusterName=DefaultCluster",
-		"brokerName=broker-a",
+		"brokerName=" + brokerName,
 		"brokerId=0",
 		"brokerIP1=" + s.advertised(),
 		"bindAddress=" + s.advertised(),
