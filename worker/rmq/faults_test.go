@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -102,11 +103,14 @@ func TestSenderKeepsOrderUnderFaults(t *testing.T) {
 				met := first(b, 2, fault, remoting.SendBatch, remoting.SendMessageV2)
 				s := c.NewSender(rmq.SenderConfig{})
 				want := map[rmq.Queue][]string{}
+				var mu sync.Mutex
 				answers := map[string]int{}
 				for i := range 200 {
 					body := fmt.Sprint(i)
 					want[queues[i%2]] = append(want[queues[i%2]], body)
 					if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: i, Body: []byte(body)}, func(_ int64, err error) {
+						mu.Lock()
+						defer mu.Unlock()
 						if answers[body]++; err != nil {
 							t.Errorf("message %s: %v", body, err)
 						}
