@@ -174,6 +174,9 @@ func logShape(topic string, r *route) error {
 // defaultRetention is how long brokers keep records unless they are told otherwise.
 const defaultRetention = 72 * time.Hour
 
+// maxReservedHours is a hundred years: durations end at 292.
+const maxReservedHours = 100 * 365 * 24
+
 // Retention is how long the broker keeps the log's records at least; 0 means that the last of each key stays for ever. A
 // broker that does not tell how long counts as one with the default.
 func (l *Log) Retention(ctx context.Context) (time.Duration, error) {
@@ -225,7 +228,7 @@ func reservedTime(config []byte) time.Duration {
 	for line := range strings.Lines(string(config)) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "fileReservedTime="); ok {
 			if hours, err := strconv.Atoi(value); err == nil && hours > 0 {
-				return time.Duration(hours) * time.Hour
+				return time.Duration(min(hours, maxReservedHours)) * time.Hour
 			}
 		}
 	}
