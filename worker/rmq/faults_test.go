@@ -87,7 +87,7 @@ func TestLine4(t *testing.T) {
 					t.Errorf("kept for %s, %v; want %s", kept, err, tc.wantCompact)
 				}
 				b.Intercept(nil)
-				if kept, err := c.Log(topic(t, c, 1)[0]).Retention(t.Context()); kept != 48*time.Hour || err != nil {
+				if kept, err := c.Log(topic(t, c, 1)[0]).Retention(t.Context()); kept != 6*time.Hour || err != nil {
 					t.Errorf("what the broker is configured to: %s, %v", kept, err)
 				}
 			}, tc.options...)

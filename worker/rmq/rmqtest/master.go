@@ -108,7 +108,7 @@ func (m *master) carryOut(p *peer, req *remoting.Command) *remoting.Command {
 	case remoting.TopicConfig:
 		return m.topicConfig(req)
 	case remoting.BrokerConfig:
-		return &remoting.Command{Body: []byte("brokerName=" + m.name + "\nfileReservedTime=48\n")}
+		return &remoting.Command{Body: []byte("brokerName=" + m.name + "\nfileReservedTime=6\n")}
 	case remoting.DeleteTopicBroker:
 		return m.deleteTopic(req)
 	case remoting.AllGroups:
