@@ -58,6 +58,9 @@ test-unit: ## Unit and simulation tests, and the controllers on a real API serve
 	cd hack/stack && go test ./...
 test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
+test-rocketmq-versions: ## The RocketMQ suite on 5.3.3 and 4.9.7, with and without access control, on brokers of its own
+	hack/rmq-matrix.sh
+.PHONY: test-rocketmq-versions
 e2e: ## The whole of it on a real Kubernetes: chart, samples, 50,000 records, pause, scale, delete, upgrade, uninstall
 	hack/e2e.sh
 .PHONY: verify test test-unit test-integration e2e
