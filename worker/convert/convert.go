@@ -143,12 +143,9 @@ func (b builder) build() []rmq.Property {
 }
 
 // FromMessage maps a message that was read, one of ToMessage's or any other. The record shares the message's body. Queue
-// is QueueAny: the caller knows the index. Its error matches ErrUnmappable.
+// is QueueAny, and Partition and Position are empty: the caller knows them. Its error matches ErrUnmappable.
 func FromMessage(m *rmq.Received) (record.Record, error) {
-	r := record.Record{
-		Topic: m.Queue.Topic, Queue: record.QueueAny, Value: m.Body, Timestamp: m.BornAt,
-		Partition: record.SourcePartition(m.Queue.String()), Position: record.Position(strconv.FormatInt(m.NextOffset, 10)),
-	}
+	r := record.Record{Topic: m.Queue.Topic, Queue: record.QueueAny, Value: m.Body, Timestamp: m.BornAt}
 	if r.Value == nil {
 		r.Value = []byte{}
 	}

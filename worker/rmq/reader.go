@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	defaultReadBytes  = 16 << 20
-	defaultPullsAhead = 2
+	defaultReadBytes = 16 << 20
+	// defaultPullsAhead makes up for brokers that give 32 records a pull: users take what gathered, and few records at a
+	// time cost them dearly. MaxBufferedBytes bounds it where records are large.
+	defaultPullsAhead = 16
 )
 
 // ReaderConfig bounds a Reader.
@@ -20,7 +22,7 @@ type ReaderConfig struct {
 	Group string
 	// MaxBufferedBytes is how much is pulled ahead over all queues; default 16 MiB. One pull a queue may come on top.
 	MaxBufferedBytes int
-	// PullsAhead is how many answers a queue holds ready; default 2.
+	// PullsAhead is how many answers a queue holds ready; default 16.
 	PullsAhead int
 	// OnGap is told when records from..to of a queue were gone before they were read. When to is less than from, the queue
 	// ended before the wanted offset: it lost its tail or was made anew, and is read from its start. Every gap is logged

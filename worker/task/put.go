@@ -24,8 +24,12 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 	records := make([]record.Record, 0, len(batch))
 	origins := make([]*rmq.Received, 0, len(batch))
 	bytes := 0
+	var from queueFacts
 	for i := range batch {
 		m := &batch[i]
+		if i == 0 || m.Queue != from.queue {
+			from = s.facts(m.Queue)
+		}
 		rec, err := convert.FromMessage(m)
 		if err != nil {
 			if err := s.poison(m, stageConvert, err); err != nil {
@@ -33,8 +37,7 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 			}
 			continue
 		}
-		rec.Topic, rec.Queue = s.set.renamed(m.Queue.Topic), s.share.index[m.Queue]
-		rec.Partition, rec.Position = partition(m.Queue), position(m.NextOffset)
+		rec.Topic, rec.Queue, rec.Partition, rec.Position = from.topic, from.index, from.partition, position(m.NextOffset)
 		records, origins, bytes = append(records, rec), append(origins, m), bytes+len(m.Body)
 	}
 	if err := s.put(records, origins); err != nil {
@@ -42,9 +45,23 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 	}
 	s.unflushed += bytes
 	for i := range batch {
-		s.next[batch[i].Queue] = batch[i].NextOffset
+		if m := &batch[i]; i == len(batch)-1 || batch[i+1].Queue != m.Queue {
+			s.next[m.Queue] = m.NextOffset
+		}
 	}
 	return nil
+}
+
+// queueFacts is what all records of a queue have in common. Those of a batch lie together, so it is found out once for all.
+type queueFacts struct {
+	queue     rmq.Queue
+	topic     string
+	index     int
+	partition record.SourcePartition
+}
+
+func (s *sinkRun) facts(q rmq.Queue) queueFacts {
+	return queueFacts{queue: q, topic: s.set.renamed(q.Topic), index: s.share.index[q], partition: partition(q)}
 }
 
 // put hands the records over, once more after failures for as long as errors.retry.timeout allows, and without those that

@@ -118,7 +118,7 @@ func (s *Sink) Put(ctx context.Context, batch []record.Record) error {
 
 // prepare maps the batch up to the first record that Kafka would refuse for its size.
 func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Record, *connector.PoisonError, error) {
-	space := make([]kgo.Record, len(batch))
+	space, headers := make([]kgo.Record, len(batch)), s.newHeaders(batch)
 	out := make([]*kgo.Record, 0, len(batch))
 	for i := range batch {
 		r := &batch[i]
@@ -131,7 +131,7 @@ func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Recor
 				"it takes %d bytes, and Kafka topic %s takes %d (its max.message.bytes)", size, to.name, to.limit)}, nil
 		}
 		space[i] = kgo.Record{
-			Topic: to.name, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Headers: s.headers(r.Headers),
+			Topic: to.name, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Headers: headers.of(r.Headers),
 			Partition: int32(r.Queue), // read by the partitioner
 		}
 		out = append(out, &space[i])
@@ -139,15 +139,38 @@ func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Recor
 	return out, nil, nil
 }
 
-func (s *Sink) headers(in []record.Header) []kgo.RecordHeader {
-	out := make([]kgo.RecordHeader, 0, len(in)+1)
-	for _, h := range in {
-		out = append(out, kgo.RecordHeader{Key: h.Name, Value: h.Value})
-	}
+// headers makes the headers of a batch's records in one piece of memory. Those of most records are the same.
+type headers struct {
+	space []kgo.RecordHeader
+	// own is what the sink adds to each record.
+	own []kgo.RecordHeader
+}
+
+func (s *Sink) newHeaders(batch []record.Record) headers {
+	var h headers
 	if s.env.ClusterID != "" {
-		out = append(out, kgo.RecordHeader{Key: headerOrigin, Value: s.origin})
+		h.own = []kgo.RecordHeader{{Key: headerOrigin, Value: s.origin}}
 	}
-	return out
+	n := 0
+	for i := range batch {
+		if len(batch[i].Headers) > 0 {
+			n += len(batch[i].Headers) + len(h.own)
+		}
+	}
+	h.space = make([]kgo.RecordHeader, 0, n)
+	return h
+}
+
+func (h *headers) of(in []record.Header) []kgo.RecordHeader {
+	if len(in) == 0 {
+		return h.own
+	}
+	from := len(h.space)
+	for _, each := range in {
+		h.space = append(h.space, kgo.RecordHeader{Key: each.Name, Value: each.Value})
+	}
+	h.space = append(h.space, h.own...)
+	return h.space[from:len(h.space):len(h.space)]
 }
 
 // produce sends the records and waits for all of them. It returns the first that was refused as poison, -1 if none was,
@@ -155,16 +178,20 @@ func (s *Sink) headers(in []record.Header) []kgo.RecordHeader {
 func (s *Sink) produce(ctx context.Context, out []*kgo.Record) (refused int, err error) {
 	var mu sync.Mutex
 	first, failure := len(out), error(nil)
-	for i, r := range out {
-		s.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if isPoison(err) {
-				first = min(first, i)
-			} else if err != nil && failure == nil {
-				failure = err
-			}
-		})
+	answered := func(r *kgo.Record, err error) { // one for all: a batch has many records, and few that are refused
+		if err == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if isPoison(err) {
+			first = min(first, slices.Index(out, r))
+		} else if failure == nil {
+			failure = err
+		}
+	}
+	for _, r := range out {
+		s.client.Produce(ctx, r, answered)
 	}
 	if err := s.client.Flush(ctx); err != nil {
 		return -1, err

@@ -70,7 +70,7 @@ func TestSinkWritesWhatKafkaClientsExpect(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_123)
 	in := []record.Record{
 		{Topic: "orders", Queue: 0, Key: []byte("key"), Value: []byte("v"), Timestamp: at, Headers: []record.Header{{Name: "a", Value: []byte("1")}, {Name: "a"}, {Name: "b", Value: []byte{}}}},
-		{Topic: "orders", Queue: 2, Value: []byte("no key")},
+		{Topic: "orders", Queue: 2, Value: []byte("no key"), Headers: []record.Header{{Name: "c", Value: []byte("2")}}},
 		{Topic: "orders", Queue: 7, Value: []byte("queue 7 of 4 partitions")},
 		{Topic: "orders", Queue: 1, Key: []byte{}, Value: []byte{}},
 		{Topic: "orders", Queue: 1, Key: []byte("gone")},
@@ -95,7 +95,7 @@ func TestSinkWritesWhatKafkaClientsExpect(t *testing.T) {
 	want := map[string]seen{
 		// What the producers of Kafka itself choose.
 		"key/v":                    {partitionOf(t, "key"), []byte("key"), []byte("v"), true, []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "b", Value: []byte{}}, origin}},
-		"/no key":                  {2, nil, []byte("no key"), false, []kgo.RecordHeader{origin}},
+		"/no key":                  {2, nil, []byte("no key"), false, []kgo.RecordHeader{{Key: "c", Value: []byte("2")}, origin}},
 		"/queue 7 of 4 partitions": {3, nil, []byte("queue 7 of 4 partitions"), false, []kgo.RecordHeader{origin}},
 		"/":                        {partitionOf(t, ""), []byte{}, []byte{}, false, []kgo.RecordHeader{origin}},
 		"gone/":                    {partitionOf(t, "gone"), []byte("gone"), nil, false, []kgo.RecordHeader{origin}},

@@ -1,0 +1,245 @@
+//go:build linux
+
+// Command bench measures the worker between a real Kafka and a real RocketMQ, next to bare loops that move the same records
+// with the usual libraries: on one core, with the brokers on the other, in turns, medians. See docs/benchmarks.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// environment is where the brokers are.
+type environment struct{ nameServer, kafka string }
+
+// options are what the command line says.
+type options struct {
+	runs, records int
+	sizes         []int
+	parts         map[string]bool
+	latency       int
+	idle          int
+	profile       string
+	markdown      string
+}
+
+// The parts of the bench.
+const (
+	partSource  = "source"
+	partSink    = "sink"
+	partLatency = "latency"
+	partStart   = "start"
+	partIdle    = "idle"
+)
+
+// The first arguments that make this program a measured process instead.
+const (
+	argBare     = "bare"
+	argProfiled = "profiled"
+)
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+	env := environment{nameServer: os.Getenv("RMQ_NAMESRV"), kafka: os.Getenv("KAFKA_BOOTSTRAP")}
+	if len(args) > 0 {
+		switch args[0] {
+		case argBare:
+			return runBare(ctx, env, stdin, stdout)
+		case argProfiled:
+			return runProfiled(ctx, args[1:], stdout)
+		}
+	}
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if env.nameServer == "" || env.kafka == "" {
+		return errors.New("set RMQ_NAMESRV and KAFKA_BOOTSTRAP, or run it by hack/with-brokers.sh")
+	}
+	return bench(ctx, env, o, stdout)
+}
+
+func parse(args []string) (options, error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	o := options{parts: map[string]bool{}}
+	flags.IntVar(&o.runs, "runs", 5, "how often each is measured; medians are shown")
+	flags.IntVar(&o.records, "records", 0, "records a run; 0: 256 MiB of them, at most 400,000")
+	flags.IntVar(&o.latency, "latency-seconds", 10, "how long a latency run takes")
+	flags.IntVar(&o.idle, "idle-tasks", 1000, "how many idle tasks are run")
+	flags.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of the worker to this `directory`; its figures are then a little worse")
+	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
+	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")
+	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partLatency, partStart, partIdle}, ","), "what to measure")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	for part := range strings.SplitSeq(*parts, ",") {
+		switch part {
+		case partSource, partSink, partLatency, partStart, partIdle:
+			o.parts[part] = true
+		default:
+			return o, fmt.Errorf("-parts: there is no %q", part)
+		}
+	}
+	for size := range strings.SplitSeq(*sizes, ",") {
+		n, err := strconv.Atoi(size)
+		if err != nil || n < 16 {
+			return o, fmt.Errorf("-sizes: %q is no number of bytes from 16 on", size)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	if o.runs < 1 || o.latency < 2 || o.idle < 0 || o.records < 0 {
+		return o, errors.New("-runs must be at least 1, -latency-seconds 2, the others not negative")
+	}
+	return o, nil
+}
+
+// bench builds the worker, puts everything in its place, and measures.
+func bench(ctx context.Context, env environment, o options, stdout io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "connect-bench-")
+	if err != nil {
+		return fmt.Errorf("making a directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	command, err := workerCommand(ctx, dir, o.profile)
+	if err != nil {
+		return err
+	}
+	b, err := newSuite(env, o, dir, command)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	b.say = func(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
+	restore, err := b.place(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
+	report, err := b.all(ctx)
+	fmt.Fprint(stdout, "\n", report)
+	if err == nil && o.markdown != "" {
+		err = os.WriteFile(o.markdown, []byte(report), 0o644)
+	}
+	return err
+}
+
+// workerCommand builds the worker as it is shipped, unless profiles are wanted: then it runs inside this program.
+func workerCommand(ctx context.Context, dir, profile string) ([]string, error) {
+	if profile != "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("finding this program: %w", err)
+		}
+		return []string{self, argProfiled, "-to", profile}, nil
+	}
+	path := filepath.Join(dir, "worker")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/rocketmq-connect/operator/cmd/worker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building the worker: %w: %s", err, out)
+	}
+	return []string{path}, nil
+}
+
+// place puts this program and the brokers on the core that is not measured. It returns what puts the brokers back.
+func (b *suite) place(ctx context.Context) (func() error, error) {
+	nothing := func() error { return nil }
+	if !canPin() {
+		b.say("There is only one core: nothing is pinned.")
+		return nothing, nil
+	}
+	var before unix.CPUSet
+	if err := errors.Join(unix.SchedGetaffinity(0, &before), pinProcess(os.Getpid(), core(otherCore))); err != nil {
+		return nil, fmt.Errorf("pinning this program: %w", err)
+	}
+	brokers, err := b.rmq.Brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	addrs := append(strings.Split(b.env.nameServer, ";"), strings.Split(b.env.kafka, ",")...)
+	for _, broker := range brokers {
+		addrs = append(addrs, broker.Addr)
+	}
+	n, restore, err := pinListeners(addrs)
+	if err != nil {
+		return nil, err
+	}
+	b.say("Measured processes are on core %d; this program and %d processes of the brokers on core %d.", measuredCore, n, otherCore)
+	return restore, nil
+}
+
+// all measures the parts that were asked for, and returns their tables, of what was done before a failure, too.
+func (b *suite) all(ctx context.Context) (string, error) {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%d cores (%s), %s of memory, %s; medians of %d.\n", runtime.NumCPU(), cpuModel(), memory(), runtime.Version(), b.o.runs)
+	var pairs []pair
+	var err error
+	for _, k := range []kind{source, sink} {
+		for _, size := range b.o.sizes {
+			if err == nil && b.o.parts[string(k)] {
+				var p pair
+				if p, err = b.throughput(ctx, k, size); err == nil {
+					pairs = append(pairs, p)
+				}
+			}
+		}
+	}
+	if len(pairs) > 0 {
+		fmt.Fprintf(&out, "\n%s", throughputTable(pairs))
+	}
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) (string, error)
+	}{{partLatency, b.latencies}, {partStart, b.starts}, {partIdle, b.idle}} {
+		if err == nil && b.o.parts[part.name] {
+			var text string
+			if text, err = part.run(ctx); err == nil {
+				fmt.Fprintf(&out, "\n%s", text)
+			}
+		}
+	}
+	return out.String(), err
+}
+
+// cpuModel is the kernel's name of the processor.
+func cpuModel() string { return firstOf("/proc/cpuinfo", "model name") }
+
+// memory is the size of the machine's.
+func memory() string { return firstOf("/proc/meminfo", "MemTotal") }
+
+// firstOf reads the first line "name: value" of a file.
+func firstOf(path, name string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(text)) {
+		if before, after, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(before) == name {
+			return strings.TrimSpace(after)
+		}
+	}
+	return "unknown"
+}

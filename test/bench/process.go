@@ -1,0 +1,181 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The cores: what is measured has the first to itself, everything else shares the second.
+const (
+	measuredCore = 0
+	otherCore    = 1
+)
+
+// canPin says whether there are two cores to part the processes by.
+func canPin() bool { return runtime.NumCPU() > 1 }
+
+// pinProcess puts all threads of a process on the cores of the set; threads made later inherit it.
+func pinProcess(pid int, set *unix.CPUSet) error {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	if err != nil {
+		return fmt.Errorf("listing the threads of process %d: %w", pid, err)
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(filepath.Base(task))
+		if err != nil {
+			continue
+		}
+		if err := unix.SchedSetaffinity(tid, set); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("pinning process %d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+func core(n int) *unix.CPUSet {
+	var set unix.CPUSet
+	set.Set(n)
+	return &set
+}
+
+// process is a child whose use of the machine is measured.
+type process struct {
+	cmd    *exec.Cmd
+	done   chan struct{}
+	errOut bytes.Buffer // to be read after done
+}
+
+// startPinned starts the command on the measured core, so that its runtime sees one core only.
+func startPinned(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	cmd.Stderr = &p.errOut
+	started := make(chan error, 1)
+	go func() {
+		// The child inherits the mask of the thread that forks it. The thread is not unlocked: it ends with the goroutine.
+		runtime.LockOSThread()
+		if canPin() {
+			if err := unix.SchedSetaffinity(0, core(measuredCore)); err != nil {
+				started <- err
+				return
+			}
+		}
+		started <- cmd.Start()
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
+	}
+	go func() {
+		defer close(p.done)
+		_ = cmd.Wait()
+	}()
+	return p, nil
+}
+
+// stop asks the process to end, and ends it when it does not.
+func (p *process) stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		return fmt.Errorf("process %d did not end when asked to", p.cmd.Process.Pid)
+	}
+	if !p.cmd.ProcessState.Success() {
+		return fmt.Errorf("process ended with %s: %s", p.cmd.ProcessState, p.lastWords())
+	}
+	return nil
+}
+
+// lastWords is the end of what an ended process wrote to its standard error.
+func (p *process) lastWords() string {
+	b := p.errOut.Bytes()
+	return string(b[max(0, len(b)-2000):])
+}
+
+// ended returns an error when the process ended by itself.
+func (p *process) ended() error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("process ended with %s: %s", p.cmd.ProcessState, p.lastWords())
+	default:
+		return nil
+	}
+}
+
+// cpu is how long the process and its threads have run so far, in user and kernel mode.
+func (p *process) cpu() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading the process's CPU time: %w", err)
+	}
+	return parseStat(string(stat))
+}
+
+// clockTick is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every Linux that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// parseStat reads utime and stime, the 14th and 15th field. The second is the command in parentheses, which may hold
+// anything.
+func parseStat(stat string) (time.Duration, error) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("reading a process's CPU time: %q has too few fields", stat)
+	}
+	user, userErr := strconv.ParseInt(fields[11], 10, 64)
+	system, systemErr := strconv.ParseInt(fields[12], 10, 64)
+	if err := errors.Join(userErr, systemErr); err != nil {
+		return 0, fmt.Errorf("reading a process's CPU time: %w", err)
+	}
+	return time.Duration(user+system) * clockTick, nil
+}
+
+// memory is the resident set in bytes: now ("VmRSS") or the largest ever ("VmHWM").
+func (p *process) memory(field string) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading the process's memory: %w", err)
+	}
+	return parseMemory(string(status), field)
+}
+
+func parseMemory(status, field string) (int64, error) {
+	for line := range strings.Lines(status) {
+		value, ok := strings.CutPrefix(line, field+":")
+		if !ok {
+			continue
+		}
+		kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading %s: %w", field, err)
+		}
+		return kb << 10, nil
+	}
+	return 0, fmt.Errorf("reading a process's memory: there is no %s", field)
+}
+
+// wait pauses, or fails when ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+)
+
+// workers starts workers of one cluster, one after the other, each from an empty store directory.
+type workers struct {
+	env     environment
+	dir     string
+	cluster string
+	// command is the worker and its arguments but the configuration file.
+	command []string
+	started int
+}
+
+// runningWorker is a worker that says it is ready.
+type runningWorker struct {
+	*process
+	rest    *restclient.Client
+	address string
+	ready   time.Duration
+}
+
+func (w *workers) start(ctx context.Context) (*runningWorker, error) {
+	w.started++
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := w.conf(port)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(w.command[0], append(w.command[1:], "-c", conf)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("reading the worker's output: %w", err)
+	}
+	begun := time.Now()
+	p, err := startPinned(cmd)
+	if err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.Contains(line, "boot success") {
+		_ = p.stop()
+		return nil, fmt.Errorf("starting the worker: it wrote %q: %s", line, p.lastWords())
+	}
+	address := fmt.Sprintf("http://127.0.0.1:%d", port)
+	return &runningWorker{process: p, rest: restclient.New(address, "", nil), address: address, ready: time.Since(begun)}, nil
+}
+
+func (w *workers) conf(port int) (string, error) {
+	dir := filepath.Join(w.dir, fmt.Sprintf("worker-%d", w.started))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making the worker's directory: %w", err)
+	}
+	text := fmt.Sprintf(`workerId=bench-%d
+connectClusterId=%[2]s
+namesrvAddr=%[3]s
+httpHost=127.0.0.1
+httpPort=%[4]d
+advertisedAddress=127.0.0.1:%[4]d
+storePathRootDir=%[5]s
+clusterStoreTopic=%[2]s-cluster
+configStoreTopic=%[2]s-config
+positionStoreTopic=%[2]s-position
+offsetStoreTopic=%[2]s-offset
+statusStoreTopic=%[2]s-status
+`, w.started, w.cluster, w.env.nameServer, port, filepath.Join(dir, "store"))
+	path := filepath.Join(dir, "connect.conf")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("writing the worker's configuration: %w", err)
+	}
+	return path, nil
+}
+
+func freePort(ctx context.Context) (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("looking for a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// create makes a connector with the given number of tasks.
+func (w *runningWorker) create(ctx context.Context, env environment, name string, job bareJob, tasks int) error {
+	config := map[string]string{"kafka.bootstrap.server": env.kafka, "topic.rename.format": job.To}
+	class := "KafkaSource"
+	if job.Kind == sink {
+		class, config["topicNames"] = "KafkaSink", job.From
+	} else {
+		config["kafka.topics"] = job.From
+	}
+	_, err := w.rest.Put(ctx, restapi.Connector{Name: name, Class: class, Config: config, MaxTasks: tasks}, restclient.AnyRevision)
+	if err != nil {
+		return fmt.Errorf("creating connector %s: %w", name, err)
+	}
+	return nil
+}
+
+// failure tells why a task of the connector failed, if one did.
+func (w *runningWorker) failure(ctx context.Context, name string) error {
+	if err := w.ended(); err != nil {
+		return err
+	}
+	status, err := w.rest.Status(ctx, name)
+	if err != nil {
+		return nil // it may be on its way; the process lives
+	}
+	for _, t := range status.Tasks {
+		if t.State == restapi.StateFailed || t.State == restapi.StateRestarting {
+			return fmt.Errorf("task %d of %s failed: %s", t.ID, name, t.Error)
+		}
+	}
+	return nil
+}
+
+// mallocs is how many objects the worker's runtime has allocated so far.
+func (w *runningWorker) mallocs(ctx context.Context) (float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.address+"/metrics", nil)
+	if err != nil {
+		return 0, fmt.Errorf("asking for metrics: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("asking for metrics: %w", err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, fmt.Errorf("reading metrics: %w", err)
+	}
+	return metric(string(text), "go_memstats_mallocs_total")
+}
+
+// metric finds the value of a metric without labels.
+func metric(text, name string) (float64, error) {
+	for line := range strings.Lines(text) {
+		value, ok := strings.CutPrefix(line, name+" ")
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading metric %s: %w", name, err)
+		}
+		return v, nil
+	}
+	return 0, fmt.Errorf("reading metrics: there is no %s", name)
+}
