@@ -8,6 +8,9 @@ CHART := charts/rocketmq-connect-operator
 TEST_TIMEOUT ?= 20m
 
 ##@ Try it
+demo: ## Three workers, a RocketMQ and a Kafka in one program, with nothing to install: watch records go round, kill workers
+	go run ./cmd/demo
+.PHONY: demo
 quickstart: ## Bring up RocketMQ, Kafka and Kubernetes here, install the operator, move a million records both ways, kill workers
 	$(STACK) up
 	$(MAKE) --no-print-directory load-image

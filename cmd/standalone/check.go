@@ -99,13 +99,16 @@ func (c *checker) document(ctx context.Context, d document) {
 
 // ours checks a document of one of our kinds.
 func (c *checker) ours(ctx context.Context, d document, def *definition) {
-	errs := def.check(ctx, d.object)
+	unknown, errs := def.check(ctx, d.object)
+	for _, name := range unknown {
+		c.fail(d.at, name, "there is no such field")
+	}
 	for _, err := range errs {
 		name := err.Field
-		if name == "<nil>" {
+		if name == "<nil>" { // a rule about the whole object
 			name = ""
 		}
-		c.fail(d.at, name, err.ErrorBody())
+		c.fail(d.at, name, strings.Replace(err.ErrorBody(), name+" in body ", "", 1))
 	}
 	c.unique(d, def.kind)
 	if len(errs) > 0 {

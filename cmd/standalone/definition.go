@@ -57,21 +57,17 @@ func newDefinition(text []byte) (*definition, error) {
 }
 
 // check reports what an API server would refuse, by kubectl's strict reading of unknown fields. It brings the object into
-// the form in which it would be stored: defaults are filled in, status is not.
-func (d *definition) check(ctx context.Context, object map[string]any) field.ErrorList {
+// the form in which it would be stored: defaults are filled in, status and what is unknown are not in it.
+func (d *definition) check(ctx context.Context, object map[string]any) (unknown []string, errs field.ErrorList) {
 	delete(object, "status")
-	var errs field.ErrorList
-	unknown := func(paths []string) {
-		for _, path := range paths {
-			errs = append(errs, field.Forbidden(fieldPath(path), "there is no such field"))
-		}
-	}
-	unknown(pruning.PruneWithOptions(object, d.schema, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}))
+	unknown = pruning.PruneWithOptions(object, d.schema, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 	meta, _, paths, err := objectmeta.GetObjectMetaWithOptions(object, objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
 	if err != nil {
-		return append(errs, field.Invalid(field.NewPath("metadata"), field.OmitValueType{}, err.Error()))
+		return unknown, field.ErrorList{field.Invalid(field.NewPath("metadata"), field.OmitValueType{}, err.Error())}
 	}
-	unknown(paths)
+	for _, path := range paths {
+		unknown = append(unknown, strings.TrimPrefix(path, "."))
+	}
 	defaulting.PruneNonNullableNullsWithoutDefaults(object, d.schema)
 	defaulting.Default(object, d.schema)
 	named := checkMeta(meta)
@@ -80,10 +76,10 @@ func (d *definition) check(ctx context.Context, object map[string]any) field.Err
 	errs = append(errs, objectmeta.Validate(ctx, nil, object, d.schema, true)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, d.schema, object)...)
 	if len(named) > 0 || blocksRules(errs) {
-		return errs
+		return unknown, errs
 	}
 	byRules, _ := d.rules.Validate(ctx, nil, d.schema, object, nil, celconfig.RuntimeCELCostBudget)
-	return append(errs, byRules...)
+	return unknown, append(errs, byRules...)
 }
 
 // checkMeta checks what all objects have. The namespace may be left to kubectl.
@@ -109,6 +105,3 @@ func blocksRules(errs field.ErrorList) bool {
 	}
 	return false
 }
-
-// fieldPath keeps a path that is written out already as it is.
-func fieldPath(path string) *field.Path { return field.NewPath(strings.TrimPrefix(path, ".")) }
