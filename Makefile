@@ -9,6 +9,9 @@ HELM ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rocketmq-connect/bin/helm
 TEST_TIMEOUT ?= 20m
 
 ##@ Try it
+demo: ## Three workers, a RocketMQ and a Kafka in one program, with nothing to install: watch records go round, kill workers
+	go run ./cmd/demo
+.PHONY: demo
 quickstart: ## Bring up RocketMQ, Kafka and Kubernetes here, install the operator, move a million records both ways, kill workers
 	$(STACK) up
 	$(MAKE) --no-print-directory load-image

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,6 +74,18 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 		f.warnings = append(f.warnings, unknownKey(spec, key))
 	}
 	return f
+}
+
+// Check says what PUT validate says of a connector that is not stored yet.
+func Check(catalog Catalog, in restapi.Connector) restapi.Validation {
+	s := &Server{backends: Backends{Catalog: catalog}} // the rest of a server serves what is stored
+	_, warnings, err := s.writeOf(in, nil)
+	out := restapi.Validation{Valid: err == nil, Warnings: warnings}
+	var refused *restapi.Problem
+	if errors.As(err, &refused) {
+		out.Errors = refused.Errors
+	}
+	return out
 }
 
 // addConfig adds errors of settings, each with the setting that its text begins with.

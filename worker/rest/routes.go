@@ -150,7 +150,7 @@ func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.
 		f.add("state", stateError(in.State))
 	}
 	if len(f.errs) > 0 {
-		return store.Write{}, nil, invalid(f.errs)
+		return store.Write{}, checked.warnings, invalid(f.errs)
 	}
 	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, checked.warnings, nil
 }

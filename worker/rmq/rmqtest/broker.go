@@ -1,5 +1,5 @@
-// Package rmqtest is an in-memory RocketMQ for tests: a name server and masters that speak the remoting protocol, with the
-// quirks of the real ones (5.3.3). Data live as long as the Broker, over stops and restarts.
+// Package rmqtest is an in-memory RocketMQ for tests and for trying out: a name server and masters that speak the remoting
+// protocol, with the quirks of the real ones (5.3.3). Data live as long as the Broker, over stops and restarts.
 package rmqtest
 
 import (
@@ -9,13 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
-// Option changes what Start brings up.
+// Option changes what New and Start bring up.
 type Option func(*Broker)
 
 // OverPipe serves no network: clients connect by Broker.Dial over net.Pipe. It works inside synctest bubbles.
@@ -62,9 +61,26 @@ type Broker struct {
 	intercept func(master string, req *remoting.Command) Verdict
 }
 
+// TB is what Start needs of a testing.TB; named here so that programs which call New do not link the testing package.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
 // Start brings up a name server and its masters, which stop when the test ends.
-func Start(t testing.TB, opts ...Option) *Broker {
+func Start(t TB, opts ...Option) *Broker {
 	t.Helper()
+	b, err := New(opts...)
+	if err != nil {
+		t.Fatalf("starting broker: %v", err)
+	}
+	t.Cleanup(b.Stop)
+	return b
+}
+
+// New brings up a name server and its masters; Close ends them.
+func New(opts ...Option) (*Broker, error) {
 	b := &Broker{names: []string{"broker-a"}}
 	for _, o := range opts {
 		o(b)
@@ -80,11 +96,17 @@ func Start(t testing.TB, opts ...Option) *Broker {
 		}
 		b.masters = append(b.masters, m)
 	}
-	t.Cleanup(b.Stop)
 	if err := b.Restart(); err != nil {
-		t.Fatalf("starting broker: %v", err)
+		b.Stop()
+		return nil, err
 	}
-	return b
+	return b, nil
+}
+
+// Close ends all of it and never fails. It may follow Stop.
+func (b *Broker) Close() error {
+	b.Stop()
+	return nil
 }
 
 // NameServer is the address for rmq.Config.NameServers.

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+)
+
+// The demo starts itself for its workers, so the test program has to be one, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == childArg {
+		os.Exit(child(os.Args[2:]))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience is how long something may take that takes far less on an idle machine.
+const patience = 60 * time.Second
+
+func (d *demo) await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	late := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case err := <-d.failed:
+			t.Fatalf("waiting for %s: the demo failed: %v", what, err)
+		case <-late:
+			t.Fatalf("waited for %s in vain: %s\n%s", what, summary(d.frame(t.Context())), strings.Join(d.journal.last(), "\n"))
+		case <-tick.C:
+		}
+	}
+}
+
+// spread reports whether every task runs, and none on the worker.
+func (d *demo) spread(without string) bool {
+	_, all, from := d.observer.view()
+	n := 0
+	for _, u := range all {
+		if u.Task != "" && u.State == restapi.StateRunning && u.Worker != without {
+			n++
+		}
+	}
+	return from != "" && n == 2*tasks
+}
+
+func (d *demo) desired() string {
+	d.observer.mu.Lock()
+	defer d.observer.mu.Unlock()
+	return d.observer.connectors[sourceName].Desired
+}
+
+func started(t *testing.T) *demo {
+	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir())
+	d, err := open(t.Context(), 300, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.close(); err != nil {
+			t.Error(err)
+		}
+		left, err := filepath.Glob(filepath.Join(os.TempDir(), "*"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v (%v)", left, err)
+		}
+		for _, w := range d.fleet.list() {
+			if w.Running {
+				t.Errorf("%s still runs", w.ID)
+			}
+		}
+	})
+	return d
+}
+
+func TestTasksOfAKilledWorkerMoveAndNothingIsLost(t *testing.T) {
+	d := started(t)
+	d.await(t, "records to come back", func() bool { return d.ledger.count().Out > 300 && d.spread("") })
+	_, all, _ := d.observer.view()
+	victim := slices.IndexFunc(d.fleet.list(), func(w workerState) bool {
+		return slices.ContainsFunc(all, func(u unit) bool { return u.Task != "" && u.Name == sinkName && u.Worker == w.ID })
+	})
+	if victim < 0 {
+		t.Fatalf("nobody owns a sink task: %v", all)
+	}
+	if on, err := d.press(t.Context(), byte('1'+victim)); !on || err != nil {
+		t.Fatalf("pressing a worker's key: %v, %v", on, err)
+	}
+	lost := d.fleet.list()[victim]
+	if lost.Running || !lost.Killed {
+		t.Fatalf("the worker is not dead: %+v", lost)
+	}
+	in := d.ledger.count().In
+	d.await(t, "the tasks to move", func() bool { return d.spread(lost.ID) })
+	d.await(t, "what waited to come back", func() bool { return d.ledger.count().Out > in })
+	if _, err := d.press(t.Context(), byte('1'+victim)); err != nil {
+		t.Fatal(err)
+	}
+	d.await(t, "the worker to come back", func() bool {
+		members, _, _ := d.observer.view()
+		return slices.Contains(members, lost.ID) && d.spread("")
+	})
+	got, err := d.settle(t.Context())
+	if err != nil || got.Missing != 0 || got.Damaged != 0 || got.Out != got.In {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestThePausedSourceLeavesRecordsInKafka(t *testing.T) {
+	d := started(t)
+	d.await(t, "records to come back", func() bool { return d.ledger.count().Out > 300 && d.spread("") })
+	if _, err := d.press(t.Context(), 'p'); err != nil {
+		t.Fatal(err)
+	}
+	d.await(t, "the source to pause", func() bool {
+		_, all, _ := d.observer.view()
+		paused := 0
+		for _, u := range all {
+			if u.Name == sourceName && u.Task != "" && u.State == restapi.StatePaused {
+				paused++
+			}
+		}
+		return paused == tasks && d.desired() == restapi.StatePaused
+	})
+	if err := d.brokers.trimTo(t.Context(), 1_000_000); err != nil { // keeps everything
+		t.Error(err)
+	}
+	// Batches that were on the way when the source paused may still arrive; then nothing does, while records go on to come in.
+	through, in := int64(-1), d.ledger.count().In
+	d.await(t, "records to wait in Kafka", func() bool {
+		now := d.frame(t.Context()).Through
+		if now != through {
+			through, in = now, d.ledger.count().In
+		}
+		return d.ledger.count().In > in+300
+	})
+	if _, err := d.press(t.Context(), 'p'); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.settle(t.Context())
+	if err != nil || got.Missing != 0 || got.Damaged != 0 || got.Repeated != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := d.brokers.trimTo(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutATerminal(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	in, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	var errOut bytes.Buffer
+	if code := run([]string{"-for", "2s", "-rate", "200"}, in, out, &errOut); code != 0 {
+		t.Errorf("exit code %d: %s", code, &errOut)
+	}
+	text, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"RocketMQ listens on 127.0.0.1:", "worker-3 joined the cluster", "kafka-to-rocketmq/0 runs on worker-",
+		"on the way 0  missing 0", "| worker-1 "} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	cases := map[string]struct {
+		args     []string
+		wantCode int
+		wantErr  string
+	}{
+		"help":            {[]string{"-h"}, 0, "-kill-after"},
+		"an unknown flag": {[]string{"-x"}, exitInvalid, "-x"},
+		"an argument":     {[]string{"x"}, exitInvalid, "usage:"},
+		"no records":      {[]string{"-rate", "0"}, exitInvalid, "usage:"},
+		"a negative time": {[]string{"-for", "-1s"}, exitInvalid, "usage:"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var errOut bytes.Buffer
+			if code := run(tc.args, os.Stdin, os.Stdout, &errOut); code != tc.wantCode || !strings.Contains(errOut.String(), tc.wantErr) {
+				t.Errorf("exit code %d, standard error %q", code, &errOut)
+			}
+		})
+	}
+}
+
+func TestAWorkerThatCannotStartSaysWhy(t *testing.T) {
+	dir := t.TempDir()
+	j := newJournal(nil)
+	f := newFleet(dir, "no address", 1, j)
+	if err := f.start(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	<-f.processes[0].done
+	if w := f.list()[0]; w.Running || w.Killed || !strings.Contains(w.Why, "namesrvAddr must be host:port") {
+		t.Errorf("%+v", w)
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+	if err := work(nil); err == nil {
+		t.Error("a worker without a configuration starts")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "worker-1")); errors.Is(err, fs.ErrNotExist) {
+		t.Error("the worker has no folder of its own")
+	}
+}
+
+func TestTheDemoEndsWithItsContext(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	d, err := open(ctx, 100, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := d.loop(ctx, options{}, nil, &bytes.Buffer{}); err != nil {
+		t.Error(err)
+	}
+	if err := d.close(); err != nil {
+		t.Error(err)
+	}
+}
