@@ -111,6 +111,7 @@ func (s *sinkRun) covered(call func(ctx context.Context) error) error {
 		s.lease, s.endLease = s.a.Gate.Context(s.life.alive)
 	}
 	err := service.Guard(func() error { return call(s.lease) })
+	s.touched = time.Now()
 	if err != nil && s.lease.Err() != nil {
 		return s.leaseEnded()
 	}
