@@ -128,6 +128,20 @@ func TestOlderRoutesThatChange(t *testing.T) {
 	}
 }
 
+func TestOlderRoutesRefuseWrongSettingsOfTheWorker(t *testing.T) {
+	w := newWorld(t, nil)
+	w.source("src")
+	for _, target := range []string{
+		`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h:1","errors.tolerance":"some"}`,
+		`/connectors/update/src?config={"errors.tolerance":"some"}`,
+	} {
+		rec := w.do("GET", target, "")
+		if rec.Code < 400 || rec.Code > 499 || !strings.Contains(rec.Body.String(), "errors.tolerance must be none or all") {
+			t.Errorf("GET %s: %d %s", target, rec.Code, rec.Body)
+		}
+	}
+}
+
 func TestRemovingAllForgetsPositions(t *testing.T) {
 	w := newWorld(t, nil)
 	w.source("a")
