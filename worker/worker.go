@@ -64,10 +64,20 @@ func Run(ctx context.Context, cfg config.Worker, opts Options) error {
 	}
 	opts.Log.Info("Starting a worker", "worker", cfg.WorkerID, "version", opts.Version, "config", cfg.String())
 	if len(cfg.PluginPaths) > 0 {
-		opts.Log.Info("Ignoring pluginPaths: this version runs built-in connectors only", "pluginPaths", cfg.PluginPaths)
+		opts.Log.Info("Ignoring pluginPaths: connectors are built into this worker, and none are loaded from folders",
+			"pluginPaths", cfg.PluginPaths, "builtIn", classes(opts.Catalog))
 	}
 	err = service.Run(ctx, stopping, p.services()...)
 	return errors.Join(failures(ctx, err), p.client.Close())
+}
+
+// classes lists the classes that connectors may have.
+func classes(catalog Catalog) []string {
+	var out []string
+	for _, spec := range catalog.List() {
+		out = append(out, spec.Class)
+	}
+	return out
 }
 
 // failures leaves out of err what only says that ctx ended while the worker was starting.

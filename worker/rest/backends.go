@@ -70,6 +70,6 @@ type Backends struct {
 	Ready func() error
 	// Local lists what runs on this worker; nil: nothing.
 	Local func() []LocalTask
-	// Reload reads the plugin folders again; nil: there is nothing to reload.
+	// Reload reads the plugin folders again; nil: this worker has built-in connectors only, and says so.
 	Reload func(ctx context.Context) error
 }

@@ -42,7 +42,7 @@ func TestOlderRoutesThatRead(t *testing.T) {
 		"/getConnectorsStatus/src": "enabled",
 		"/getConnectorsStatus/off": "disabled",
 		"/getConnectorsStatus/was": "removed",
-		"/plugin/reload":           "success",
+		"/plugin/reload":           "success; nothing was reloaded: connectors are built into this worker, and it loads none from pluginPaths",
 		"/getAllocatedTask":        `{"pendingTasks":[{"connectorName":"gone","taskId":2,"configs":"{}","state":"UNASSIGNED"}],"runningTasks":[{"connectorName":"src","taskId":0,"configs":"{\"login\":\"********\",\"partitions\":\"0\"}","state":"RUNNING"}],"stoppingTasks":[{"connectorName":"src","taskId":1,"configs":"{\"partitions\":\"1\"}","state":"RUNNING"}],"stoppedTasks":[{"connectorName":"gone","taskId":1,"configs":"{}","state":"PAUSED"}],"errorTasks":[{"connectorName":"gone","taskId":0,"configs":"{}","state":"FAILED"}]}`,
 	}
 	for target, want := range cases {
