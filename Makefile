@@ -16,6 +16,14 @@ quickstart-down: ## Take down all that quickstart brought up
 	$(STACK) down
 .PHONY: quickstart quickstart-down
 
+stack-up: ## Bring up RocketMQ, Kafka and Kubernetes only (ONLY=rocketmq,kafka for the brokers alone)
+	$(STACK) up $(if $(ONLY),--only $(ONLY))
+stack-status: ## Show what of the local stack runs, and where
+	$(STACK) status
+stack-down: ## Take the local stack down; nothing is left behind
+	$(STACK) down
+.PHONY: stack-up stack-status stack-down
+
 ##@ Develop
 generate: ## Write everything that is generated: deepcopy, CRDs, the chart's CRDs
 	$(TOOL) controller-gen object paths=./api/...
