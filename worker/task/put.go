@@ -52,8 +52,10 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 	started, pause := time.Now(), 100*time.Millisecond
 	for len(records) > 0 {
-		s.dirty = true
-		err := s.covered(func(ctx context.Context) error { return s.sink.Put(ctx, records) })
+		err := s.covered(func(ctx context.Context) error {
+			s.dirty = true
+			return s.sink.Put(ctx, records)
+		})
 		s.count.batch(err)
 		var poison *connector.PoisonError
 		switch {

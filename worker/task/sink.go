@@ -48,6 +48,7 @@ type sinkRun struct {
 	flushed   time.Time
 	// touched is when the sink last came back from a call in which, or since which, it may have delivered.
 	touched time.Time
+	closed  bool
 
 	mu      sync.Mutex
 	durable record.Positions
@@ -100,6 +101,9 @@ func (s *sinkRun) run() error {
 	err = s.pump(routes)
 	if err == nil && s.life.work.Err() == nil {
 		err = s.flush()
+	}
+	if s.dirty {
+		s.close() // Invariant C2: what is not durable must not outlast the lease, and storing offsets may wait for a broker
 	}
 	stop()
 	group.Wait()
@@ -285,7 +289,12 @@ func (s *sinkRun) showLag() {
 	s.count.setLag(sum)
 }
 
+// close lets go of the sink; further calls do nothing.
 func (s *sinkRun) close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
 	s.dropLease()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
