@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/rocketmq-connect/operator/hack/stack/internal/fetch"
 )
 
 const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on this machine (Linux; Kubernetes needs root).
@@ -25,6 +27,8 @@ const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on thi
   image [--out DIR]                  build the operator's and the worker's images as tars
   env                                print KUBECONFIG and the brokers' addresses as shell exports
 
+  --rocketmq V    the version of RocketMQ: 5.3.3 (the default) or 4.9.7
+  --acl           RocketMQ checks signatures; env prints the keys
   --port-base N   another instance, on the ports from N on; the cluster itself exists once on a machine
 `
 
@@ -43,6 +47,8 @@ type call struct {
 	args      []string
 	only      []string // never empty
 	base      int
+	rocketmq  string // a version
+	acl       bool
 	buildOnly bool
 	follow    bool
 	outDir    string
@@ -63,6 +69,8 @@ func parse(args []string) (call, error) {
 	flags.SetOutput(io.Discard)
 	only := flags.String("only", "", "")
 	flags.IntVar(&c.base, "port-base", 0, "")
+	flags.StringVar(&c.rocketmq, "rocketmq", fetch.RocketMQ5, "")
+	flags.BoolVar(&c.acl, "acl", false, "")
 	flags.BoolVar(&c.buildOnly, "build-only", false, "")
 	flags.BoolVar(&c.follow, "f", false, "")
 	flags.StringVar(&c.outDir, "out", "dist", "")
@@ -92,6 +100,9 @@ func parse(args []string) (call, error) {
 		if !slices.Contains(parts, p) {
 			return call{}, fmt.Errorf("--only %s: %q is none of %s", *only, p, strings.Join(parts, ", "))
 		}
+	}
+	if versions := []string{fetch.RocketMQ5, fetch.RocketMQ4}; !slices.Contains(versions, c.rocketmq) {
+		return call{}, fmt.Errorf("--rocketmq %s: the versions are %s", c.rocketmq, strings.Join(versions, " and "))
 	}
 	return c, nil
 }

@@ -30,7 +30,7 @@ const brokerGrace = 2 * time.Second
 
 func (s *stack) stopBrokers(ctx context.Context) error {
 	var g step.Group
-	for _, name := range s.brokers(false).Names() {
+	for _, name := range s.brokers(call{}, false).Names() {
 		g.Go(func() error {
 			if _, running := s.daemons.Running(name); running {
 				s.report.Say(name, "stopping")

@@ -70,6 +70,9 @@ func (s *stack) environment(c call) string {
 	}
 	if c.wants(partRocketMQ) {
 		fmt.Fprintf(&b, "export RMQ_NAMESRV=%s\n", layout.Address(layout.Loopback, s.ports.NameServer))
+		if c.acl {
+			fmt.Fprintf(&b, "export RMQ_ACCESS_KEY=%s RMQ_SECRET_KEY=%s\n", broker.AccessKey, broker.SecretKey)
+		}
 	}
 	if c.wants(partKafka) {
 		fmt.Fprintf(&b, "export KAFKA_BOOTSTRAP=%s\n", layout.Address(layout.Loopback, s.ports.Kafka))
@@ -83,7 +86,7 @@ func quote(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\'
 // logs prints a process's output, and with follow goes on until it is interrupted.
 func (s *stack) logs(ctx context.Context, name string, follow bool) error {
 	path := s.daemons.Log(name)
-	if own := s.brokers(false).OwnLog(name); own != "" {
+	if own := s.brokers(call{}, false).OwnLog(name); own != "" {
 		path = own
 	}
 	f, err := os.Open(path)

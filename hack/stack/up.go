@@ -25,7 +25,7 @@ func (s *stack) up(ctx context.Context, c call) error {
 	}
 	return s.locked(ctx, func(ctx context.Context) error {
 		pods := c.wants(partKubernetes) || k.Exists()
-		b := s.brokers(pods)
+		b := s.brokers(c, pods)
 		portsOf := func(name string) []daemon.Port { return append(b.PortsOf(name), k.PortsOf(name)...) }
 		if err := s.daemons.CheckPorts(s.names(c), portsOf); err != nil {
 			return err
@@ -40,7 +40,7 @@ func (s *stack) up(ctx context.Context, c call) error {
 		}
 		var work []func(context.Context) error
 		if c.wants(partRocketMQ) {
-			work = append(work, inOrder(s.fetch.RocketMQ, b.StartRocketMQ))
+			work = append(work, inOrder(s.rocketMQ(c), b.StartRocketMQ))
 		}
 		if c.wants(partKafka) {
 			work = append(work, inOrder(s.fetch.Kafka, b.StartKafka))
@@ -59,7 +59,7 @@ func (s *stack) build(ctx context.Context, c call) error {
 	}
 	var work []func(context.Context) error
 	if c.wants(partRocketMQ) {
-		work = append(work, s.fetch.RocketMQ)
+		work = append(work, s.rocketMQ(c))
 	}
 	if c.wants(partKafka) {
 		work = append(work, s.fetch.Kafka)
@@ -84,8 +84,15 @@ func (s *stack) assets(ctx context.Context) error {
 	return err
 }
 
-func (s *stack) brokers(pods bool) broker.Set {
-	return broker.Set{Layout: s.layout, Ports: s.ports, Daemons: s.daemons, Report: s.report, Pods: pods}
+func (s *stack) brokers(c call, pods bool) broker.Set {
+	return broker.Set{
+		Layout: s.layout, Ports: s.ports, Daemons: s.daemons, Report: s.report, Pods: pods, Version: c.rocketmq, ACL: c.acl,
+	}
+}
+
+// rocketMQ fetches the wanted version.
+func (s *stack) rocketMQ(c call) func(context.Context) error {
+	return func(ctx context.Context) error { return s.fetch.RocketMQ(ctx, c.rocketmq) }
 }
 
 func (s *stack) cluster() cluster.Cluster {

@@ -57,6 +57,9 @@ func TestRocketMQRefusesOtherCredentials(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
+			if _, err := c.Members(t.Context(), "refused"); !errors.Is(err, rmq.ErrAccessDenied) {
+				t.Errorf("members: %v", err)
+			}
 			if _, err := c.EnsureTopic(t.Context(), "refused", rmq.TopicSpec{Queues: 1}); !errors.Is(err, rmq.ErrAccessDenied) {
 				t.Errorf("error %v", err)
 			}
@@ -65,13 +68,11 @@ func TestRocketMQRefusesOtherCredentials(t *testing.T) {
 }
 
 func TestRocketMQMembers(t *testing.T) {
-	if os.Getenv("RMQ_ACCESS_KEY") != "" {
-		t.Skip("the members of this test do not sign")
-	}
-	c, err := rmq.Open(rmq.Config{NameServers: nameServers()})
+	cfg := clusterConfig()
+	c, err := rmq.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	rmqsuite.RunMembers(t, c, remoting.TCP(time.Second))
+	rmqsuite.RunMembers(t, c, remoting.TCP(time.Second), remoting.Credentials{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey})
 }

@@ -26,6 +26,13 @@ const lockName = "worker.lock"
 // lockSize is the size of the file at all times, so that writing it again needs no room on a full disk.
 const lockSize = 512
 
+// An id of ours is shorter, and no store is opened that often: a file that says more was not written by a worker. Such an
+// id would also not fit into the file again.
+const (
+	maxStoreID = 64
+	maxStart   = 1 << 60
+)
+
 // storeLock is the lock on a store directory, held for the life of the process.
 type storeLock struct {
 	file *os.File
@@ -106,7 +113,7 @@ func (l *storeLock) read() (holder, error) {
 		return holder{}, err
 	}
 	var h holder
-	if json.Unmarshal(bytes.TrimRight(data[:n], " \n\x00"), &h) != nil {
+	if json.Unmarshal(bytes.TrimRight(data[:n], " \n\x00"), &h) != nil || len(h.Store) > maxStoreID || h.Start < 0 || h.Start > maxStart {
 		return holder{}, nil
 	}
 	return h, nil

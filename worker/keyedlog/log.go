@@ -5,6 +5,7 @@ package keyedlog
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
@@ -19,6 +20,13 @@ type Log interface {
 	Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (next int64, err error)
 	// Tail calls fn with the records from an offset on, for ever. It survives lost connections.
 	Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) error
+}
+
+// Retainer is a Log whose records age out; one that is no Retainer keeps them for ever, as *rmq.Log says of a compacted
+// topic.
+type Retainer interface {
+	// Retention is how long records stay at least; 0 is for ever.
+	Retention(ctx context.Context) (time.Duration, error)
 }
 
 // Record is one key with its whole value: compaction keeps only the last record of a key.

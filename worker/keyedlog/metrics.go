@@ -28,7 +28,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"store", "reason"}),
 		republished: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "connect_worker_store_republished_records_total",
-			Help: "Newest values published again because a refused or lost record hid them.",
+			Help: "Newest values published again because a refused or lost record hid them, or because they would have aged out.",
 		}, []string{"store"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "connect_worker_store_append_seconds",

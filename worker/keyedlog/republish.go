@@ -51,7 +51,7 @@ func (t *Table) republish(ctx context.Context, now time.Time) {
 	if len(records) == 0 {
 		return
 	}
-	t.opts.Log.Info("Publishing values again that a refused or lost record hides", "keys", len(records))
+	t.opts.Log.Info("Publishing values again that a refused or lost record hides or that would age out", "keys", len(records))
 	attempt, cancel := context.WithTimeout(ctx, maxRepublishBackOff)
 	defer cancel()
 	if err := t.Append(attempt, records...); err != nil && ctx.Err() == nil {

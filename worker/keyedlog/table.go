@@ -53,6 +53,7 @@ type Table struct {
 	reach    int64 // how far a log that lost records had reached; 0 once they are back
 	version  int64 // rises with each accepted record
 	shadows  map[string]*shadow
+	places   map[string]place
 	waiters  []waiter
 	queue    []*request
 	watchers map[chan struct{}]struct{}
@@ -77,7 +78,7 @@ func New(opts Options) (*Table, error) {
 	return &Table{
 		opts: opts, meter: opts.Metrics.of(opts.Name),
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
-		shadows: map[string]*shadow{}, watchers: map[chan struct{}]struct{}{}, quiet: map[string]time.Time{},
+		shadows: map[string]*shadow{}, places: map[string]place{}, watchers: map[chan struct{}]struct{}{}, quiet: map[string]time.Time{},
 	}, nil
 }
 
@@ -199,6 +200,7 @@ func (t *Table) run(ctx context.Context) error {
 	var group service.Group
 	group.Go(func() { t.appendLoop(ctx) })
 	group.Go(func() { t.republishLoop(ctx) })
+	group.Go(func() { t.renewLoop(ctx) })
 	// Deferred, so that a fold's panic leaves nothing running behind the error that it becomes.
 	defer func() {
 		cancel()
@@ -273,10 +275,10 @@ func (t *Table) apply(e rmq.Entry) error {
 	verdict, why := t.opts.Fold.Apply(e.Key, e.Value)
 	switch verdict {
 	case Accepted:
-		delete(t.shadows, e.Key)
+		t.found(e)
 		t.tell()
 	case Same:
-		delete(t.shadows, e.Key)
+		t.found(e)
 	case Refused:
 		t.meter.refused.Inc()
 		t.shade(e.Key)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -196,10 +197,8 @@ func (c *Client) call(ctx context.Context, r *request) (*remoting.Command, error
 	if resp.Code == remoting.Success {
 		return resp, nil
 	}
-	for _, code := range r.accept {
-		if resp.Code == code {
-			return resp, nil
-		}
+	if slices.Contains(r.accept, resp.Code) && !aclRefusal(resp.Code, resp.Remark) {
+		return resp, nil
 	}
 	return nil, &BrokerError{Op: r.op, Addr: r.addr, Code: resp.Code, Remark: strings.TrimSpace(resp.Remark)}
 }

@@ -321,7 +321,7 @@ func TestMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	rmqsuite.RunMembers(t, c, b.Dial)
+	rmqsuite.RunMembers(t, c, b.Dial, remoting.Credentials{})
 }
 
 func TestOpenChecksItsConfig(t *testing.T) {
@@ -343,18 +343,26 @@ func TestOpenChecksItsConfig(t *testing.T) {
 }
 
 func TestAccessIsDenied(t *testing.T) {
-	cases := map[string]rmq.Config{
-		"unsigned":     {},
-		"wrong secret": {AccessKey: "rocketmq", SecretKey: "wrong"},
+	cases := map[string]struct {
+		config  rmq.Config
+		options []rmqtest.Option
+	}{
+		"unsigned":                {},
+		"wrong secret":            {config: rmq.Config{AccessKey: "rocketmq", SecretKey: "wrong"}},
+		"unsigned, on 4.9":        {options: []rmqtest.Option{rmqtest.Line4()}},
+		"wrong secret, as on 4.9": {config: rmq.Config{AccessKey: "rocketmq", SecretKey: "wrong"}, options: []rmqtest.Option{rmqtest.Line4()}},
 	}
-	for name, cfg := range cases {
+	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, cfg, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {
+			bubble(t, tc.config, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {
 				_, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 1})
 				if !errors.Is(err, rmq.ErrAccessDenied) || rmq.IsTemporary(err) {
 					t.Errorf("error %v", err)
 				}
-			}, rmqtest.WithCredentials("rocketmq", "12345678"))
+				if _, err := c.Members(t.Context(), "g"); !errors.Is(err, rmq.ErrAccessDenied) {
+					t.Errorf("members: %v", err)
+				}
+			}, append(tc.options, rmqtest.WithCredentials("rocketmq", "12345678"))...)
 		})
 	}
 }

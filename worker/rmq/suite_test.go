@@ -25,6 +25,11 @@ func TestSuite(t *testing.T) {
 			options: []rmqtest.Option{rmqtest.WithCredentials("rocketmq", "12345678")},
 			config:  rmq.Config{AccessKey: "rocketmq", SecretKey: "12345678", SecurityToken: "token"},
 		},
+		"as RocketMQ 4.9": {options: []rmqtest.Option{rmqtest.Line4()}},
+		"as RocketMQ 4.9 with access control": {
+			options: []rmqtest.Option{rmqtest.Line4(), rmqtest.WithCredentials("rocketmq", "12345678")},
+			config:  rmq.Config{AccessKey: "rocketmq", SecretKey: "12345678"},
+		},
 		"in a namespace": {config: rmq.Config{Namespace: "tenant"}},
 	}
 	for name, tc := range cases {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
@@ -168,4 +169,68 @@ func logShape(topic string, r *route) error {
 	}
 	return fmt.Errorf("%w: topic %s has %d readable and %d writable queues: use another name, or delete the topic if nothing in it is needed",
 		ErrTopicShape, topic, len(r.queues), len(r.writable))
+}
+
+// defaultRetention is how long brokers keep records unless they are told otherwise.
+const defaultRetention = 72 * time.Hour
+
+// maxReservedHours is a hundred years: durations end at 292.
+const maxReservedHours = 100 * 365 * 24
+
+// Retention is how long the broker keeps the log's records at least; 0 means that the last of each key stays for ever. A
+// broker that does not tell how long counts as one with the default.
+func (l *Log) Retention(ctx context.Context) (time.Duration, error) {
+	compacts, err := l.compacts(ctx)
+	if err != nil || compacts {
+		return 0, err
+	}
+	resp, err := l.c.onQueue(ctx, l.q, &request{
+		op: "reading the configuration of broker " + l.q.Broker, cmd: remoting.Command{Code: remoting.BrokerConfig},
+	})
+	if untold(err) {
+		return defaultRetention, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return reservedTime(resp.Body), nil
+}
+
+// compacts says whether the topic keeps the last record of each key.
+func (l *Log) compacts(ctx context.Context) (bool, error) {
+	op := "reading the configuration of topic " + l.q.Topic
+	resp, err := l.c.onQueue(ctx, l.q, &request{op: op, cmd: remoting.Command{
+		Code: remoting.TopicConfig, Fields: []remoting.Field{{Name: "topic", Value: l.c.onWire(l.q.Topic)}, {Name: "bname", Value: l.q.Broker}},
+	}})
+	if untold(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var config struct {
+		Attributes map[string]string `json:"attributes"`
+	}
+	if err := remoting.UnmarshalBody(resp.Body, &config); err != nil {
+		return false, fmt.Errorf("%s: %w", op, err)
+	}
+	return config.Attributes["cleanup.policy"] == "COMPACTION", nil
+}
+
+// untold says whether a broker knows no such request, as those before 5.0, or keeps the answer from us.
+func untold(err error) bool {
+	var b *BrokerError
+	return errors.Is(err, ErrAccessDenied) || errors.As(err, &b) && b.Code == remoting.CodeNotSupported
+}
+
+// reservedTime finds the hours for which a broker keeps its files in its configuration, one key=value a line.
+func reservedTime(config []byte) time.Duration {
+	for line := range strings.Lines(string(config)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "fileReservedTime="); ok {
+			if hours, err := strconv.Atoi(value); err == nil && hours > 0 {
+				return time.Duration(min(hours, maxReservedHours)) * time.Hour
+			}
+		}
+	}
+	return defaultRetention
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
@@ -89,7 +90,7 @@ var (
 )
 
 // BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13) and ErrAccessDenied
-// (16) under errors.Is.
+// (16, and what a 4.9 broker says instead) under errors.Is.
 type BrokerError struct {
 	// Op is what was asked, for example "create topic orders"; Addr the broker or name server.
 	Op, Addr string
@@ -111,8 +112,17 @@ func (e *BrokerError) Is(target error) bool {
 		return target == ErrAccessDenied
 	case remoting.TopicNotExist:
 		return target == ErrTopicNotFound
+	case remoting.SystemError:
+		return target == ErrAccessDenied && e.denied()
 	}
 	return false
+}
+
+// denied says whether a 4.9 broker refused the credentials or their rights: it has no code of its own for that.
+func (e *BrokerError) denied() bool { return aclRefusal(e.Code, e.Remark) }
+
+func aclRefusal(code int, remark string) bool {
+	return code == remoting.SystemError && strings.Contains(remark, ".AclException:")
 }
 
 // IsTemporary says whether the same request may succeed later without anybody's help: the broker was busy, restarting or
@@ -122,7 +132,7 @@ func IsTemporary(err error) bool {
 		return true
 	}
 	var b *BrokerError
-	if !errors.As(err, &b) {
+	if !errors.As(err, &b) || b.denied() {
 		return false
 	}
 	switch b.Code {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr/testr"
@@ -18,7 +19,7 @@ import (
 // onBroker runs stores over the real client on a broker that speaks the protocol.
 func onBroker(t *testing.T, broker *rmqtest.Broker, id string) *store.Stores {
 	t.Helper()
-	client, err := rmq.Open(rmq.Config{NameServers: []string{broker.NameServer()}, ClientID: id})
+	client, err := rmq.Open(rmq.Config{NameServers: []string{broker.NameServer()}, ClientID: id, Dial: broker.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func onBroker(t *testing.T, broker *rmqtest.Broker, id string) *store.Stores {
 }
 
 func TestStoresOverTheProtocol(t *testing.T) {
-	broker := rmqtest.Start(t)
+	broker := rmqtest.Start(t, rmqtest.OverPipe())
 	one, two := onBroker(t, broker, "one"), onBroker(t, broker, "two")
 	changed, stop := two.Configs().Watch()
 	defer stop()
@@ -90,4 +91,50 @@ func TestStoresOverTheProtocol(t *testing.T) {
 	if diff := cmp.Diff(one.Configs().All(), three.Configs().All()); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestConfigsOutliveTheRetentionOfOlderBrokers(t *testing.T) {
+	cases := map[string]struct {
+		options []rmqtest.Option
+		want    int64 // records in the topic after a third of the broker's 6 h
+	}{
+		"a broker that compacts keeps the record":          {want: 1},
+		"to a broker that does not, it is published again": {options: []rmqtest.Option{rmqtest.Line4()}, want: 2},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				broker := rmqtest.Start(t, append(tc.options, rmqtest.OverPipe())...)
+				stores := onBroker(t, broker, "one")
+				want, err := stores.Configs().Put(t.Context(), store.Write{Name: "c", Config: map[string]string{"k": "v"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2*time.Hour + 10*time.Minute)
+				broker.Trim("config", "broker-a", 0, tc.want-1)
+				again := onBroker(t, broker, "two")
+				if diff := cmp.Diff([]store.Connector{want}, again.Configs().All()); diff != "" {
+					t.Errorf("what is read after what is older has aged out (-want +got):\n%s", diff)
+				}
+				if end := configEnd(t, broker); end != tc.want {
+					t.Errorf("%d records were stored, want %d", end, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// configEnd is how many records the config topic ever had.
+func configEnd(t *testing.T, broker *rmqtest.Broker) int64 {
+	t.Helper()
+	client, err := rmq.Open(rmq.Config{NameServers: []string{broker.NameServer()}, Dial: broker.Dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_, end, err := client.Offsets(t.Context(), rmq.Queue{Topic: "config", Broker: "broker-a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end
 }

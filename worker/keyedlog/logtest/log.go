@@ -23,6 +23,7 @@ type Log struct {
 	storedAll   bool  // … but are stored all the same
 	batches     []int
 	tooLarge    int
+	keeps       time.Duration
 }
 
 // New makes an empty log.
@@ -67,6 +68,29 @@ func (l *Log) AgeOut(first int64) {
 	l.change(func() {
 		l.entries = slices.DeleteFunc(l.entries, func(e rmq.Entry) bool { return e.Offset < first })
 		l.first = first
+	})
+}
+
+// SetRetention has records age out; 0 keeps them for ever.
+func (l *Log) SetRetention(keeps time.Duration) { l.change(func() { l.keeps = keeps }) }
+
+// Retention tells what was set.
+func (l *Log) Retention(context.Context) (time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return 0, fmt.Errorf("asking for the retention: %w", rmq.ErrUnreachable)
+	}
+	return l.keeps, nil
+}
+
+// Expire removes what is older than the retention.
+func (l *Log) Expire() {
+	l.change(func() {
+		for len(l.entries) > 0 && time.Since(l.entries[0].StoredAt) > l.keeps {
+			l.first = l.entries[0].Offset + 1
+			l.entries = l.entries[1:]
+		}
 	})
 }
 

@@ -8,6 +8,7 @@ const (
 	QueryConsumerOffset = 14
 	CommitOffset        = 15
 	CreateTopic         = 17
+	BrokerConfig        = 26
 	SearchOffset        = 29
 	MaxOffset           = 30
 	MinOffset           = 31
@@ -22,6 +23,7 @@ const (
 	DeleteTopicNamesrv  = 216
 	SendMessageV2       = 310
 	SendBatch           = 320
+	TopicConfig         = 351
 )
 
 // Response codes.

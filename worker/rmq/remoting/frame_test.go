@@ -216,3 +216,22 @@ func wantSame[T comparable](t *testing.T, raw json.RawMessage, got T) {
 		t.Fatalf("%s was read as %v", raw, got)
 	}
 }
+
+// FuzzUnmarshalBody compares with encoding/json, which takes all but the unquoted keys.
+func FuzzUnmarshalBody(f *testing.F) {
+	f.Add([]byte(`{"brokerAddrs":{"0":"h:1"},"x":[1,-2.5e3,null,true,"a\\\"{1:2}"]}`))
+	f.Add([]byte(`{0:"h:1",-1:{2:[]}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var got, want any
+		err := UnmarshalBody(body, &got)
+		if json.Unmarshal(body, &want) != nil {
+			return
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%q (-want +got):\n%s", body, diff)
+		}
+	})
+}

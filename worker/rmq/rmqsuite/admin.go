@@ -150,8 +150,9 @@ func commit(e *env) {
 	queues := e.topic(2)
 	group := e.name("group")
 	e.ok(e.client.EnsureGroup(e.ctx, group))
-	if offset, ok, err := e.client.Committed(e.ctx, group, queues[0]); err != nil || ok {
-		e.Errorf("before any commit: %d, %v, %v", offset, ok, err)
+	// A 4.9 broker cannot tell "never" from 0.
+	if offset, _, err := e.client.Committed(e.ctx, group, queues[0]); err != nil || offset != 0 {
+		e.Errorf("before any commit: %d, %v", offset, err)
 	}
 	want := map[rmq.Queue]int64{queues[0]: 7, queues[1]: 0}
 	e.ok(e.client.Commit(e.ctx, group, want))

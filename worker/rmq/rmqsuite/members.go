@@ -14,7 +14,7 @@ import (
 )
 
 // RunMembers has two clients join a group by heartbeats, and one leave by closing its connection.
-func RunMembers(t *testing.T, c *rmq.Client, dial remoting.Dialer) {
+func RunMembers(t *testing.T, c *rmq.Client, dial remoting.Dialer, sign remoting.Credentials) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -23,7 +23,7 @@ func RunMembers(t *testing.T, c *rmq.Client, dial remoting.Dialer) {
 	e.ok(err)
 	group := e.name("group")
 	join := func(id string) *remoting.Pool {
-		pool := remoting.NewPool(dial, time.Second, remoting.Credentials{})
+		pool := remoting.NewPool(dial, time.Second, sign)
 		body := fmt.Appendf(nil, `{"clientID":%q,"producerDataSet":[],"consumerDataSet":[{"groupName":%q,"consumeType":"CONSUME_PASSIVELY",`+
 			`"messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","subscriptionDataSet":[],"unitMode":false}]}`, id, group)
 		resp, err := pool.Call(ctx, brokers[0].Addr, "member", &remoting.Command{Code: remoting.Heartbeat, Body: body})

@@ -67,6 +67,9 @@ func (e *env) oneBroker(n int) []rmq.Queue {
 	e.Helper()
 	brokers, err := e.client.Brokers(e.ctx)
 	e.ok(err)
+	if len(brokers) == 0 {
+		e.Fatal("no brokers")
+	}
 	queues, err := e.client.EnsureTopic(e.ctx, e.name("topic"), rmq.TopicSpec{Queues: n, Broker: brokers[0].Name})
 	e.ok(err)
 	return queues

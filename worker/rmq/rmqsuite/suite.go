@@ -40,6 +40,7 @@ func Run(t *testing.T, newClient func(t *testing.T) *rmq.Client) {
 		"a tail sees what is appended later":                 tailFollows,
 		"a tail ends at once with its context":               tailEnds,
 		"a log does not hold what it never had":              logTruncated,
+		"a log tells how long it keeps records":              logRetention,
 		"a log refuses an empty value":                       logEmptyValue,
 		"a sender keeps the order of each queue":             senderOrder,
 		"a sender chooses by key or in turn":                 senderChooses,

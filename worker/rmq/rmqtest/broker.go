@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
@@ -28,6 +29,10 @@ func WithCredentials(accessKey, secretKey string) Option {
 	return func(b *Broker) { b.accessKey, b.secretKey = accessKey, secretKey }
 }
 
+// Line4 has the masters answer as RocketMQ 4.9.7 does where it differs: no compaction, no topic configuration (351), 0 for a
+// group that never committed, the last record for a time past everything, and a code of no meaning for bad signatures.
+func Line4() Option { return func(b *Broker) { b.line4 = true } }
+
 // Verdict says what becomes of a request. The zero value lets it pass.
 type Verdict struct {
 	// Refuse is a code to answer with; the request is not carried out.
@@ -36,11 +41,17 @@ type Verdict struct {
 	Swallow bool
 	// Hang neither carries it out nor answers.
 	Hang bool
+	// Delay carries it out and answers after a while. A long poll counts from its own answer.
+	Delay time.Duration
+	// Half carries it out, and sends half of the answer and nothing more on that connection.
+	Half bool
+	// Reset carries it out and closes the connection, with Half after half of the answer.
+	Reset bool
 }
 
 // Broker is a name server and its masters.
 type Broker struct {
-	pipes                bool
+	pipes, line4         bool
 	names                []string
 	accessKey, secretKey string
 
@@ -129,6 +140,10 @@ func (b *Broker) RestartMaster(name string) error { return b.master(name).server
 // StopNameServer kills the name server alone; Restart brings it back.
 func (b *Broker) StopNameServer() { b.namesrv.stop() }
 
+// Freeze stops one master from reading and writing, as SIGSTOP does: connections stay, and can be made. What was sent to it
+// meanwhile it reads once thaw is called.
+func (b *Broker) Freeze(name string) (thaw func()) { return b.master(name).server.freeze() }
+
 // Intercept has fn judge every request to a master from now on; nil lets all pass. fn is called from several goroutines.
 func (b *Broker) Intercept(fn func(master string, req *remoting.Command) Verdict) {
 	b.mu.Lock()
@@ -206,10 +221,10 @@ func (b *Broker) judge(master string, req *remoting.Command) (Verdict, *remoting
 	if b.accessKey != "" {
 		switch {
 		case req.Field(remoting.FieldAccessKey) == "":
-			return Verdict{}, &remoting.Command{Code: remoting.NoPermission, Remark: "username cannot be null."}
+			return Verdict{}, b.denied("username cannot be null.", "No accessKey is configured")
 		case req.Field(remoting.FieldAccessKey) != b.accessKey,
 			req.Field(remoting.FieldSignature) != remoting.Signature(b.secretKey, slices.Clone(req.Fields), req.Body):
-			return Verdict{}, &remoting.Command{Code: remoting.NoPermission, Remark: "check signature failed."}
+			return Verdict{}, b.denied("check signature failed.", "Check signature failed for accessKey="+b.accessKey)
 		}
 	}
 	b.mu.Lock()
@@ -223,4 +238,11 @@ func (b *Broker) judge(master string, req *remoting.Command) (Verdict, *remoting
 		return v, &remoting.Command{Code: v.Refuse, Remark: "refused by the test"}
 	}
 	return v, nil
+}
+
+func (b *Broker) denied(remark, remark4 string) *remoting.Command {
+	if b.line4 {
+		return &remoting.Command{Code: remoting.SystemError, Remark: "org.apache.rocketmq.acl.common.AclException: " + remark4}
+	}
+	return &remoting.Command{Code: remoting.NoPermission, Remark: remark}
 }

@@ -69,7 +69,23 @@ func (m *master) handle(p *peer, req *remoting.Command) *remoting.Command {
 		return refusal
 	}
 	resp := m.carryOut(p, req)
-	if v.Swallow {
+	if v.Swallow || resp == nil {
+		return nil
+	}
+	switch {
+	case v.Delay > 0:
+		p.later(func() {
+			if p.wait(v.Delay) {
+				p.answer(req, resp)
+			}
+		})
+		return nil
+	case v.Half:
+		p.answerHalf(req, resp)
+		resp = nil
+	}
+	if v.Reset {
+		p.nc.Close()
 		return nil
 	}
 	return resp
@@ -89,6 +105,10 @@ func (m *master) carryOut(p *peer, req *remoting.Command) *remoting.Command {
 		return m.commit(req)
 	case remoting.CreateTopic:
 		return m.createTopic(req)
+	case remoting.TopicConfig:
+		return m.topicConfig(req)
+	case remoting.BrokerConfig:
+		return &remoting.Command{Body: []byte("brokerName=" + m.name + "\nfileReservedTime=6\n")}
 	case remoting.DeleteTopicBroker:
 		return m.deleteTopic(req)
 	case remoting.AllGroups:
@@ -109,7 +129,7 @@ func (m *master) createTopic(req *remoting.Command) *remoting.Command {
 	if err != nil || n < 1 || name == "" {
 		return &remoting.Command{Code: remoting.SystemError, Remark: "The specified topic is wrong."}
 	}
-	compact := strings.Contains(req.Field("attributes"), "+cleanup.policy=COMPACTION")
+	compact := !m.b.line4 && strings.Contains(req.Field("attributes"), "+cleanup.policy=COMPACTION")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.topics[name]
@@ -124,6 +144,23 @@ func (m *master) createTopic(req *remoting.Command) *remoting.Command {
 	}
 	t.queues = t.queues[:n]
 	return &remoting.Command{Remark: "not set any response code"}
+}
+
+// topicConfig gives what the client looks at.
+func (m *master) topicConfig(req *remoting.Command) *remoting.Command {
+	if m.b.line4 {
+		return unsupported(req)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.topics[req.Field("topic")]
+	if t == nil {
+		return &remoting.Command{Code: remoting.TopicNotExist, Remark: "No topic in this broker. topic: " + req.Field("topic")}
+	}
+	if !t.compact {
+		return &remoting.Command{Body: []byte(`{"attributes":{},"order":false}`)}
+	}
+	return &remoting.Command{Body: []byte(`{"attributes":{"cleanup.policy":"COMPACTION"},"order":false}`)}
 }
 
 func (m *master) deleteTopic(req *remoting.Command) *remoting.Command {
@@ -223,7 +260,7 @@ func (m *master) commit(req *remoting.Command) *remoting.Command {
 	return &remoting.Command{}
 }
 
-// committed answers 0 for a group that never committed while the queue starts at 0, unless told not to.
+// committed answers 0 for a group that never committed while the queue starts at 0, unless told not to; 4.9 takes no such word.
 func (m *master) committed(req *remoting.Command) *remoting.Command {
 	q, id, refusal := m.queue(req)
 	if refusal != nil {
@@ -232,7 +269,7 @@ func (m *master) committed(req *remoting.Command) *remoting.Command {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	offset, ok := m.commits[commitKey{req.Field("consumerGroup"), req.Field("topic"), id}]
-	if !ok && (q.min > 0 || req.Field("setZeroIfNotFound") == "false") {
+	if !ok && (q.min > 0 || !m.b.line4 && req.Field("setZeroIfNotFound") == "false") {
 		return &remoting.Command{Code: remoting.QueryNotFound, Remark: "Not found, maybe this group consumer boot first"}
 	}
 	return offsetAnswer(offset)

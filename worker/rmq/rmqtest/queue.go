@@ -138,7 +138,11 @@ func (m *master) offset(req *remoting.Command) *remoting.Command {
 	if err != nil {
 		return &remoting.Command{Code: remoting.SystemError, Remark: err.Error()}
 	}
-	return offsetAnswer(q.min + int64(sort.Search(len(q.records), func(i int) bool { return q.records[i].at >= at })))
+	found := q.min + int64(sort.Search(len(q.records), func(i int) bool { return q.records[i].at >= at }))
+	if m.b.line4 && found == q.max() && len(q.records) > 0 {
+		found--
+	}
+	return offsetAnswer(found)
 }
 
 // The suspend bit of a pull's sysFlag.

@@ -28,6 +28,7 @@ type server struct {
 	listener net.Listener // nil: pipes only
 	peers    map[*peer]struct{}
 	group    *service.Group
+	frozen   chan struct{} // closed by the thaw; nil: it is not frozen
 }
 
 // peer is one connected client.
@@ -37,6 +38,7 @@ type peer struct {
 	gone   context.Context // ends with the connection
 	cancel context.CancelFunc
 	mu     sync.Mutex // held while writing
+	mute   bool       // nothing more is written
 }
 
 // start listens on the address of before, or on a free one. Over pipes it listens nowhere.
@@ -115,6 +117,21 @@ func (s *server) running() bool {
 	return s.up
 }
 
+func (s *server) freeze() (thaw func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	frozen := make(chan struct{})
+	s.frozen = frozen
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.frozen == frozen {
+			s.frozen = nil
+		}
+		close(frozen)
+	})
+}
+
 // others are the peers besides p.
 func (s *server) others(p *peer) []*peer {
 	s.mu.Lock()
@@ -142,6 +159,9 @@ func (p *peer) read() {
 		if err != nil {
 			return
 		}
+		if !p.thawed() {
+			return
+		}
 		if req.Flag&remoting.FlagResponse != 0 {
 			continue
 		}
@@ -160,18 +180,64 @@ func (p *peer) later(fn func()) {
 	}
 }
 
+// wait says false when the connection ends meanwhile.
+func (p *peer) wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.gone.Done():
+		return false
+	}
+}
+
+// thawed waits for the end of a freeze. It says false when the connection ends meanwhile.
+func (p *peer) thawed() bool {
+	p.server.mu.Lock()
+	frozen := p.server.frozen
+	p.server.mu.Unlock()
+	if frozen == nil {
+		return true
+	}
+	select {
+	case <-frozen:
+		return true
+	case <-p.gone.Done():
+		return false
+	}
+}
+
 func (p *peer) answer(req, resp *remoting.Command) {
 	resp.Opaque, resp.Flag = req.Opaque, remoting.FlagResponse
 	p.write(resp)
 }
 
-func (p *peer) write(c *remoting.Command) {
+func (p *peer) write(c *remoting.Command) { p.send(c.AppendHead(nil), c.Body) }
+
+// answerHalf sends the first half of the answer, and nothing after it.
+func (p *peer) answerHalf(req, resp *remoting.Command) {
+	resp.Opaque, resp.Flag = req.Opaque, remoting.FlagResponse
+	frame := append(resp.AppendHead(nil), resp.Body...)
+	p.send(frame[:len(frame)/2])
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.mute = true
+}
+
+func (p *peer) send(parts ...[]byte) {
+	if !p.thawed() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mute {
+		return
+	}
 	if err := p.nc.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return
 	}
-	frame := net.Buffers{c.AppendHead(nil), c.Body}
+	frame := net.Buffers(parts)
 	if _, err := frame.WriteTo(p.nc); err != nil {
 		p.nc.Close()
 	}

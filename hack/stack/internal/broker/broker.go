@@ -38,6 +38,9 @@ type Set struct {
 	Report  *step.Reporter
 	// Pods says that pods use the brokers too: they are then advertised on the bridge's address, which must be there.
 	Pods bool
+	// Version is RocketMQ's; ACL has it check signatures.
+	Version string
+	ACL     bool
 }
 
 // advertised is the address that RocketMQ's clients get; the host reaches the bridge's address too.
@@ -61,23 +64,37 @@ func (s Set) nameServerHost() string {
 func (s Set) StartRocketMQ(ctx context.Context) error {
 	home := s.Layout.State("rocketmq")
 	namesrv, broker := filepath.Join(home, "namesrv.conf"), filepath.Join(home, "broker.conf")
-	err := errors.Join(writeFile(namesrv, s.nameServerConf()), writeFile(broker, s.brokerConf(filepath.Join(home, "store"))))
+	err := errors.Join(writeFile(namesrv, s.nameServerConf()), writeFile(broker, s.brokerConf(s.store(home))))
 	if err != nil {
 		return err
+	}
+	files := map[string][]string{NameServer: {namesrv}, RocketMQ: {broker}}
+	for _, f := range s.homeFiles() {
+		path := filepath.Join(home, filepath.FromSlash(f.path))
+		if err := writeFile(path, f.content); err != nil {
+			return err
+		}
+		files[f.reader] = append(files[f.reader], path)
 	}
 	booted := func(name string) func(context.Context) error {
 		return func(context.Context) error { return contains(s.Daemons.Log(name), "boot success") }
 	}
 	err = s.start(ctx, jvm{
-		name: NameServer, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
-		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: []string{namesrv}, ready: booted(NameServer),
+		name: NameServer, libs: []string{fetch.RocketMQ(s.Version)}, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
+		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: files[NameServer], ready: booted(NameServer),
 	})
 	if err != nil {
 		return err
 	}
 	return s.start(ctx, jvm{
-		name: RocketMQ, libs: []string{fetch.RocketMQ}, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
-		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: []string{broker}, ready: booted(RocketMQ),
+		name: RocketMQ, libs: []string{fetch.RocketMQ(s.Version)}, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
+		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: files[RocketMQ],
+		ready: func(ctx context.Context) error {
+			if err := booted(RocketMQ)(ctx); err != nil {
+				return err
+			}
+			return registered(ctx, layout.Address(layout.Loopback, s.Ports.NameServer), brokerName)
+		},
 	})
 }
 

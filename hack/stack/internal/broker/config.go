@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rocketmq-connect/operator/hack/stack/internal/fetch"
 	"github.com/rocketmq-connect/operator/hack/stack/internal/layout"
 )
 
@@ -25,30 +26,104 @@ var kafkaLogging = []string{
 	"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
 }
 
+// brokerName is the one broker's.
+const brokerName = "broker-a"
+
 func properties(lines ...string) string { return strings.Join(lines, "\n") + "\n" }
 
 func (s Set) nameServerConf() string {
 	return properties(fmt.Sprintf("listenPort=%d", s.Ports.NameServer), "bindAddress="+s.nameServerHost())
 }
 
+// store keeps the versions' data apart: neither reads all that the other writes.
+func (s Set) store(home string) string {
+	if s.Version == fetch.RocketMQ5 {
+		return home + "/store"
+	}
+	return home + "/store-" + s.Version
+}
+
 func (s Set) brokerConf(store string) string {
-	return properties(
+	lines := []string{
 		"brokerClusterName=DefaultCluster",
-		"brokerName=broker-a",
+		"brokerName=" + brokerName,
 		"brokerId=0",
-		"brokerIP1="+s.advertised(),
-		"bindAddress="+s.advertised(),
+		"brokerIP1=" + s.advertised(),
+		"bindAddress=" + s.advertised(),
 		fmt.Sprintf("listenPort=%d", s.Ports.Broker),
-		"namesrvAddr="+layout.Address(layout.Loopback, s.Ports.NameServer),
-		"storePathRootDir="+store,
-		"storePathCommitLog="+store+"/commitlog",
+		"namesrvAddr=" + layout.Address(layout.Loopback, s.Ports.NameServer),
+		"storePathRootDir=" + store,
+		"storePathCommitLog=" + store + "/commitlog",
 		"autoCreateTopicEnable=true",
 		"autoCreateSubscriptionGroup=true",
 		"flushDiskType=ASYNC_FLUSH",
 		"brokerRole=ASYNC_MASTER",
 		"mappedFileSizeCommitLog=134217728",
 		"diskMaxUsedSpaceRatio=95",
-	)
+	}
+	switch {
+	case s.ACL && s.Version == fetch.RocketMQ4:
+		lines = append(lines, "aclEnable=true")
+	case s.ACL:
+		lines = append(lines, authentication()...)
+	}
+	return properties(lines...)
+}
+
+// The one user that RocketMQ knows when it checks signatures.
+const (
+	AccessKey = "rocketmq"
+	SecretKey = "12345678"
+)
+
+// authentication are the settings of the 5.x line; brokers sign what they send each other as the same user.
+func authentication() []string {
+	auth := func(name string) string { return "org.apache.rocketmq.auth." + name }
+	return []string{
+		"authenticationEnabled=true",
+		"authenticationProvider=" + auth("authentication.provider.DefaultAuthenticationProvider"),
+		"authenticationMetadataProvider=" + auth("authentication.provider.LocalAuthenticationMetadataProvider"),
+		fmt.Sprintf(`initAuthenticationUser={"username":%q,"password":%q}`, AccessKey, SecretKey),
+		fmt.Sprintf(`innerClientAuthenticationCredentials={"accessKey":%q,"secretKey":%q}`, AccessKey, SecretKey),
+		"authorizationEnabled=true",
+		"authorizationProvider=" + auth("authorization.provider.DefaultAuthorizationProvider"),
+		"authorizationMetadataProvider=" + auth("authorization.provider.LocalAuthorizationMetadataProvider"),
+	}
+}
+
+// homeFile is a file that a process looks for below its ROCKETMQ_HOME; path is relative to the folder of all.
+type homeFile struct{ reader, path, content string }
+
+// homeFiles are what only the 4.x line needs: it does not start without a logging configuration.
+func (s Set) homeFiles() []homeFile {
+	if s.Version != fetch.RocketMQ4 {
+		return nil
+	}
+	files := []homeFile{
+		{reader: NameServer, path: "namesrv/conf/logback_namesrv.xml", content: logback("namesrv")},
+		{reader: RocketMQ, path: "broker/conf/logback_broker.xml", content: logback("broker")},
+	}
+	if s.ACL {
+		files = append(files, homeFile{reader: RocketMQ, path: "broker/conf/plain_acl.yml", content: plainACL()})
+	}
+	return files
+}
+
+// logback logs to the file that the 5.x line logs to.
+func logback(process string) string {
+	return fmt.Sprintf(`<configuration>
+  <appender name="file" class="ch.qos.logback.core.FileAppender">
+    <file>${user.home}/logs/rocketmqlogs/%s.log</file>
+    <encoder><pattern>%%d{yyyy-MM-dd HH:mm:ss.SSS} %%p %%t - %%m%%n</pattern></encoder>
+  </appender>
+  <root level="WARN"><appender-ref ref="file"/></root>
+</configuration>
+`, process)
+}
+
+// plainACL gives the user all rights, those of an administrator included.
+func plainACL() string {
+	return fmt.Sprintf("accounts:\n- accessKey: %s\n  secretKey: %q\n  admin: true\n", AccessKey, SecretKey)
 }
 
 func (s Set) kafkaConf(data string) string {

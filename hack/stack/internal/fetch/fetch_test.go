@@ -69,7 +69,7 @@ func TestStampsTellInputsApart(t *testing.T) {
 }
 
 func TestPOM(t *testing.T) {
-	golden.Assert(t, "pom.xml", pomOf(RocketMQ, []string{"org.apache.rocketmq:rocketmq-broker:5.3.3", "a:b:1"}))
+	golden.Assert(t, "pom.xml", pomOf(RocketMQ(RocketMQ5), []string{"org.apache.rocketmq:rocketmq-broker:5.3.3", "a:b:1"}))
 }
 
 func TestBuildsHaveTheirModules(t *testing.T) {

@@ -9,22 +9,29 @@ import (
 	"strings"
 )
 
-// The folders of the jars below lib/, and the versions in them.
+// The folders of Kafka's jars below lib/, and the versions in them.
 const (
-	RocketMQ        = "rocketmq-" + rocketmqVersion
-	Kafka           = "kafka-" + kafkaVersion
-	KafkaLogging    = "slf4j-simple-" + slf4jVersion
-	rocketmqVersion = "5.3.3"
-	kafkaVersion    = "3.9.1"
-	slf4jVersion    = "1.7.36"
+	Kafka        = "kafka-" + kafkaVersion
+	KafkaLogging = "slf4j-simple-" + slf4jVersion
+	kafkaVersion = "3.9.1"
+	slf4jVersion = "1.7.36"
 )
 
-// RocketMQ fetches the name server, the broker and mqadmin.
-func (f Fetcher) RocketMQ(ctx context.Context) error {
-	return f.jars(ctx, RocketMQ, []string{
-		"org.apache.rocketmq:rocketmq-namesrv:" + rocketmqVersion,
-		"org.apache.rocketmq:rocketmq-broker:" + rocketmqVersion,
-		"org.apache.rocketmq:rocketmq-tools:" + rocketmqVersion,
+// The versions of RocketMQ, one of each line.
+const (
+	RocketMQ5 = "5.3.3"
+	RocketMQ4 = "4.9.7"
+)
+
+// RocketMQ is the folder of a version's jars below lib/.
+func RocketMQ(version string) string { return "rocketmq-" + version }
+
+// RocketMQ fetches the name server, the broker and mqadmin of a version.
+func (f Fetcher) RocketMQ(ctx context.Context, version string) error {
+	return f.jars(ctx, RocketMQ(version), []string{
+		"org.apache.rocketmq:rocketmq-namesrv:" + version,
+		"org.apache.rocketmq:rocketmq-broker:" + version,
+		"org.apache.rocketmq:rocketmq-tools:" + version,
 	})
 }
 
