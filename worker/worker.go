@@ -64,10 +64,20 @@ func Run(ctx context.Context, cfg config.Worker, opts Options) error {
 	}
 	opts.Log.Info("Starting a worker", "worker", cfg.WorkerID, "version", opts.Version, "config", cfg.String())
 	if len(cfg.PluginPaths) > 0 {
-		opts.Log.Info("Ignoring pluginPaths: this version runs built-in connectors only", "pluginPaths", cfg.PluginPaths)
+		opts.Log.Info("Ignoring pluginPaths: connectors are built into this worker, and none are loaded from folders",
+			"pluginPaths", cfg.PluginPaths, "builtIn", classes(opts.Catalog))
 	}
 	err = service.Run(ctx, stopping, p.services()...)
 	return errors.Join(failures(ctx, err), p.client.Close())
+}
+
+// classes lists the classes that connectors may have.
+func classes(catalog Catalog) []string {
+	var out []string
+	for _, spec := range catalog.List() {
+		out = append(out, spec.Class)
+	}
+	return out
 }
 
 // failures leaves out of err what only says that ctx ended while the worker was starting.
@@ -214,7 +224,7 @@ func (p *parts) buildWork() error {
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
-		Members: p.cluster, Catalog: p.opts.Catalog, Ready: p.readyErr, Local: p.local,
+		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Local: p.local,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up REST: %w", err)

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -50,6 +50,7 @@ type run struct {
 	t    *testing.T
 	cfg  config.Worker
 	out  *output
+	log  *output
 	stop context.CancelFunc
 	done chan struct{}
 	err  error // of Run; valid after done
@@ -77,11 +78,12 @@ func start(t *testing.T, cfg config.Worker) *run {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	transport := &http.Transport{}
-	r := &run{t: t, cfg: cfg, out: &output{}, stop: cancel, done: make(chan struct{}), http: &http.Client{Transport: transport}}
+	r := &run{t: t, cfg: cfg, out: &output{}, log: &output{}, stop: cancel, done: make(chan struct{}), http: &http.Client{Transport: transport}}
 	registry := prometheus.NewRegistry()
+	log := funcr.New(func(_, args string) { _, _ = fmt.Fprintln(r.log, args) }, funcr.Options{})
 	go func() {
 		defer close(r.done)
-		r.err = Run(ctx, cfg, Options{Log: logr.Discard(), Version: "v1", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: r.out})
+		r.err = Run(ctx, cfg, Options{Log: log, Version: "v1", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: r.out})
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -218,18 +220,35 @@ func TestRefusedCredentialsAreExplainedAndRenewedOnesEndTheWorker(t *testing.T) 
 }
 
 func TestAnInternalTopicOfTheWrongShapeIsExplained(t *testing.T) {
-	broker := rmqtest.Start(t)
-	client, err := rmq.Open(rmq.Config{NameServers: []string{broker.NameServer()}})
-	if err != nil {
-		t.Fatal(err)
+	cases := map[string]func(config.Topics) string{
+		"the cluster log": func(t config.Topics) string { return t.Cluster },
+		"configs":         func(t config.Topics) string { return t.Config },
+		"positions":       func(t config.Topics) string { return t.Position },
+		"offsets":         func(t config.Topics) string { return t.Offset },
+		"statuses":        func(t config.Topics) string { return t.Status },
 	}
-	defer func() { _ = client.Close() }()
-	cfg := configFor(t, broker.NameServer())
-	if _, err := client.EnsureTopic(t.Context(), cfg.Topics.Config, rmq.TopicSpec{Queues: 4}); err != nil {
-		t.Fatal(err)
+	for name, topicOf := range cases {
+		t.Run(name, func(t *testing.T) {
+			broker := rmqtest.Start(t)
+			client, err := rmq.Open(rmq.Config{NameServers: []string{broker.NameServer()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			cfg := configFor(t, broker.NameServer())
+			topic := topicOf(cfg.Topics)
+			if _, err := client.EnsureTopic(t.Context(), topic, rmq.TopicSpec{Queues: 4}); err != nil {
+				t.Fatal(err)
+			}
+			r := start(t, cfg)
+			r.answers("/readyz", 503, "must have exactly one queue on one broker", "topic "+topic+" has 4 readable and 4 writable queues")
+			r.answers("/healthz", 200)
+			r.stop()
+			if err := r.ended(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	r := start(t, cfg)
-	r.answers("/readyz", 503, "must have exactly one queue on one broker", cfg.Topics.Config)
 }
 
 func TestTwoWorkersAreOneCluster(t *testing.T) {

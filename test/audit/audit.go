@@ -30,6 +30,17 @@ type Event struct {
 	Epoch      int64  `json:"epoch"`
 	Attempt    int64  `json:"attempt"`
 	At         int64  `json:"boottime_ns"`
+	// Ended, in a stop, is when the last delivery had ended: before At when the worker was frozen or cut off, and wrote the
+	// line late.
+	Ended int64 `json:"ended_ns"`
+}
+
+// end is when the attempt that the line stops had ended.
+func (e Event) end() time.Duration {
+	if e.Ended > 0 && e.Ended < e.At {
+		return time.Duration(e.Ended)
+	}
+	return time.Duration(e.At)
 }
 
 // The kinds of audit lines.
@@ -47,7 +58,7 @@ func Parse(line string) (Event, bool) {
 	return e, e.Kind == Start || e.Kind == Stop
 }
 
-// Interval is one attempt of a task on a worker, from start to stop in CLOCK_BOOTTIME. Open intervals have not ended by
+// Interval is one attempt of a task on a worker, from its start to the end of its deliveries in CLOCK_BOOTTIME. Open intervals have not ended by
 // the time of the report.
 type Interval struct {
 	Task
@@ -63,13 +74,13 @@ type Death struct {
 	At     time.Duration
 }
 
-// Intervals pairs starts with stops. Repeated lines count once. What a dead worker left open ends with its first death
-// after the start; what is open otherwise ends at now.
+// Intervals pairs starts with stops. Repeated lines count once. What ended before it started never was. What a dead worker
+// left open ends with its first death after the start; what is open otherwise ends at now.
 func Intervals(events []Event, deaths []Death, now time.Duration) []Interval {
 	stops := map[Event]time.Duration{}
 	for _, e := range events {
 		if e.Kind == Stop {
-			stops[e.attempt()] = time.Duration(e.At)
+			stops[e.attempt()] = e.end()
 		}
 	}
 	seen := map[Event]bool{}
@@ -85,6 +96,9 @@ func Intervals(events []Event, deaths []Death, now time.Duration) []Interval {
 		} else {
 			in.To, in.Open = endOf(in, deaths, now)
 		}
+		if in.To < in.From {
+			continue // its lease was over before the line of its start was written: it delivered nothing
+		}
 		out = append(out, in)
 	}
 	slices.SortFunc(out, func(a, b Interval) int {
@@ -98,7 +112,7 @@ func Intervals(events []Event, deaths []Death, now time.Duration) []Interval {
 
 // attempt is the event without what differs between its start and its stop.
 func (e Event) attempt() Event {
-	e.Kind, e.At = "", 0
+	e.Kind, e.At, e.Ended = "", 0, 0
 	return e
 }
 

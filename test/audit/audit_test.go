@@ -11,6 +11,11 @@ func line(kind, worker string, task int, generation, at int64) Event {
 	return Event{Kind: kind, Worker: worker, Connector: "c", Task: task, Generation: generation, Epoch: 1, Attempt: 1, At: at * int64(time.Second)}
 }
 
+func ended(e Event, at int64) Event {
+	e.Ended = at * int64(time.Second)
+	return e
+}
+
 func TestParseTakesAuditLinesOnly(t *testing.T) {
 	cases := map[string]struct {
 		line string
@@ -51,6 +56,22 @@ func TestIntervalsOverlapsAndGaps(t *testing.T) {
 			events:   []Event{line(Start, "w0", 0, 5, 1), line(Start, "w1", 0, 9, 16)},
 			deaths:   []Death{{"w0", 12 * s}},
 			wantGaps: []Gap{{Task{"c", 0}, "w0", "w1", 12 * s, 16 * s}},
+		},
+		"a frozen worker writes its stop late: its deliveries had ended with its lease": {
+			events:   []Event{line(Start, "w0", 0, 5, 1), line(Start, "w1", 0, 9, 16), ended(line(Stop, "w0", 0, 5, 22), 14)},
+			wantGaps: []Gap{{Task{"c", 0}, "w0", "w1", 14 * s, 16 * s}},
+		},
+		"a frozen worker that delivered on waking": {
+			events:       []Event{line(Start, "w0", 0, 5, 1), line(Start, "w1", 0, 9, 16), ended(line(Stop, "w0", 0, 5, 22), 21)},
+			wantOverlaps: 1,
+			wantGaps:     []Gap{{Task{"c", 0}, "w0", "w1", 21 * s, 16 * s}},
+		},
+		"a worker frozen before it wrote its start delivered nothing": {
+			events: []Event{line(Start, "w1", 0, 9, 16), line(Start, "w0", 0, 5, 21), ended(line(Stop, "w0", 0, 5, 22), 14)},
+		},
+		"no stop line ends later than it was written": {
+			events:   []Event{line(Start, "w0", 0, 5, 1), ended(line(Stop, "w0", 0, 5, 10), 15), line(Start, "w1", 0, 9, 11)},
+			wantGaps: []Gap{{Task{"c", 0}, "w0", "w1", 10 * s, 11 * s}},
 		},
 		"two workers at once": {
 			events:       []Event{line(Start, "w0", 0, 5, 1), line(Start, "w1", 0, 9, 8), line(Stop, "w0", 0, 5, 10)},

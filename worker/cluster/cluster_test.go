@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 var task0 = Unit{Connector: "orders", Task: 0}
@@ -194,6 +197,78 @@ func TestOutageShutsGatesAndExpiresNobody(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if len(a.View().Members) != 2 || len(b.View().Members) != 2 || valueOf(t, b.metrics.expired) != 0 {
 			t.Errorf("the outage cost a session: %+v", b.View())
+		}
+	})
+}
+
+// muted is a way to the log on which appends can be made to fail.
+type muted struct {
+	Log
+	on atomic.Bool
+}
+
+func (m *muted) Append(ctx context.Context, entries ...rmq.Entry) (int64, error) {
+	if m.on.Load() {
+		return 0, errors.New("muted")
+	}
+	return m.Log.Append(ctx, entries...)
+}
+
+func TestAGateTellsUntilWhenItWasOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		way := &muted{Log: l}
+		a, b := startWorker(t, way, "a", ""), startWorker(t, l, "b", "")
+		g := a.claim(task0, 1)
+		gate := a.Gate(g)
+		delivery, cancel := gate.Context(t.Context())
+		defer cancel()
+		time.Sleep(10 * time.Second)
+		now := a.now().Boot
+		if until := gate.Until(); until < now+2*time.Second || until > now+5*time.Second {
+			t.Errorf("while the worker is well, its gate is open until %v from now", until-now)
+		}
+		way.on.Store(true)
+		b.eventually("a is expired", 10*time.Second, func(v View) bool { return len(v.Members) == 1 })
+		until := gate.Until()
+		if until > a.now().Boot || until < now {
+			t.Errorf("after the expiry the gate was open until %v from now", until-a.now().Boot)
+		}
+		if err := delivery.Err(); err == nil {
+			t.Error("the delivery goes on after the lease")
+		}
+		way.on.Store(false)
+		a.eventually("a is back", time.Minute, func(v View) bool { return v.Joined && len(v.Members) == 2 })
+		time.Sleep(time.Second)
+		if again := gate.Until(); again > a.now().Boot-time.Second || again < until {
+			t.Errorf("in the next session the old gate was open until %v, before %v", again, until)
+		}
+	})
+}
+
+// Nothing runs that could end the delivery: only the clock goes on, as it does for a process that was frozen.
+func TestADeliveryReadsTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asleep atomic.Int64
+		cfg := testConfig(t, "a", "")
+		clock := cfg.Clock
+		cfg.Clock = func() (time.Duration, time.Duration) {
+			boot, wall := clock()
+			return boot + time.Duration(asleep.Load()), wall + time.Duration(asleep.Load())
+		}
+		a := launch(t, newLog(), cfg)
+		a.eventually("it joins", 30*time.Second, func(v View) bool { return v.Joined })
+		g := a.claim(task0, 1)
+		delivery, cancel := a.Gate(g).Context(t.Context())
+		defer cancel()
+		if err := delivery.Err(); err != nil {
+			t.Fatalf("under the lease: %v", err)
+		}
+		asleep.Store(int64(12 * time.Second))
+		child, stop := context.WithCancel(delivery)
+		defer stop()
+		if delivery.Err() == nil || !errors.Is(context.Cause(child), ErrLeaseOver) {
+			t.Errorf("12 s later: %v, and what runs under it %v, want %v", delivery.Err(), context.Cause(child), ErrLeaseOver)
 		}
 	})
 }

@@ -63,10 +63,42 @@ func (g *Gate) Context(parent context.Context) (context.Context, context.CancelF
 	lease := c.machine.Lease()
 	d.deadline = lease.Deadline()
 	c.enforceOne(d)
-	return ctx, func() {
+	return leased{ctx, g}, func() {
 		cancel(context.Canceled)
 		c.ended(d)
 	}
+}
+
+// Until is the end, by CLOCK_BOOTTIME, of the newest lease under which the gate was open; it stays when the grant is lost.
+//
+// Invariant C2: no delivery starts after it.
+func (g *Gate) Until() time.Duration {
+	c := g.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.machine.Until(g.grant)
+}
+
+// leased is a delivery's context that reads the clock: a process that was frozen finds it ended on waking, however late the
+// timer runs that ends it.
+type leased struct {
+	context.Context
+	gate *Gate
+}
+
+// Err is nil while the delivery may go on.
+func (l leased) Err() error {
+	if err := l.Context.Err(); err != nil {
+		return err
+	}
+	c := l.gate.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if left, owned := c.machine.Open(c.now(), l.gate.grant); owned && left > 0 {
+		return nil
+	}
+	c.enforce()
+	return l.Context.Err()
 }
 
 // delivery is one context that a Gate gave out. The cluster's mu guards it.

@@ -6,6 +6,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-logr/logr"
 
@@ -115,6 +116,14 @@ type Sink interface {
 	Flush(ctx context.Context) error
 	// Close lets go of everything, buffered records included. It is called once for each Open that was tried.
 	Close(ctx context.Context) error
+}
+
+// LastWriter is implemented by sinks that know exactly when they last delivered something. Without it a delivery counts as
+// under way until its Put or Flush came back, which in a process that was frozen is long after the lease.
+type LastWriter interface {
+	// LastWrite is when bytes of records last left this process, with Go's monotonic reading; zero before the first. It is
+	// called also after Close.
+	LastWrite() time.Time
 }
 
 // PoisonError is Put's answer for a record that no retry will deliver; the worker applies errors.tolerance to it. The

@@ -54,18 +54,22 @@ type LocalTask struct {
 	Stopping bool
 }
 
-// Backends are the parts of the worker that the server speaks for. All but Local and Reload are required.
+// Backends are the parts of the worker that the server speaks for. All but CheckSettings, Local and Reload are
+// required.
 type Backends struct {
 	Configs            Configs
 	Positions, Offsets Progress
 	Statuses           Statuses
 	Members            Members
 	Catalog            Catalog
+	// CheckSettings reports what is wrong with the settings that any connector may have and that the worker obeys; each
+	// error begins with the setting's name. nil: they are not checked.
+	CheckSettings func(cfg map[string]string) error
 	// Ready returns nil once the worker has joined and its stores are read to the end; before and after that, why it is
 	// not ready. Until then only probes and metrics are answered.
 	Ready func() error
 	// Local lists what runs on this worker; nil: nothing.
 	Local func() []LocalTask
-	// Reload reads the plugin folders again; nil: there is nothing to reload.
+	// Reload reads the plugin folders again; nil: this worker has built-in connectors only, and says so.
 	Reload func(ctx context.Context) error
 }

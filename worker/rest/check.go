@@ -65,6 +65,9 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 		return f
 	}
 	spec := found.Spec()
+	if s.backends.CheckSettings != nil {
+		f.addConfig(spec, cfg, s.backends.CheckSettings(cfg))
+	}
 	unknown, err := spec.Check(cfg, config.Reserved)
 	f.addConfig(spec, cfg, err)
 	if err == nil { // Validate may rely on what Check holds

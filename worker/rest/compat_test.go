@@ -42,7 +42,7 @@ func TestOlderRoutesThatRead(t *testing.T) {
 		"/getConnectorsStatus/src": "enabled",
 		"/getConnectorsStatus/off": "disabled",
 		"/getConnectorsStatus/was": "removed",
-		"/plugin/reload":           "success",
+		"/plugin/reload":           "success; nothing was reloaded: connectors are built into this worker, and it loads none from pluginPaths",
 		"/getAllocatedTask":        `{"pendingTasks":[{"connectorName":"gone","taskId":2,"configs":"{}","state":"UNASSIGNED"}],"runningTasks":[{"connectorName":"src","taskId":0,"configs":"{\"login\":\"********\",\"partitions\":\"0\"}","state":"RUNNING"}],"stoppingTasks":[{"connectorName":"src","taskId":1,"configs":"{\"partitions\":\"1\"}","state":"RUNNING"}],"stoppedTasks":[{"connectorName":"gone","taskId":1,"configs":"{}","state":"PAUSED"}],"errorTasks":[{"connectorName":"gone","taskId":0,"configs":"{}","state":"FAILED"}]}`,
 	}
 	for target, want := range cases {
@@ -125,6 +125,20 @@ func TestOlderRoutesThatChange(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOlderRoutesRefuseWrongSettingsOfTheWorker(t *testing.T) {
+	w := newWorld(t, nil)
+	w.source("src")
+	for _, target := range []string{
+		`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h:1","errors.tolerance":"some"}`,
+		`/connectors/update/src?config={"errors.tolerance":"some"}`,
+	} {
+		rec := w.do("GET", target, "")
+		if rec.Code < 400 || rec.Code > 499 || !strings.Contains(rec.Body.String(), "errors.tolerance must be none or all") {
+			t.Errorf("GET %s: %d %s", target, rec.Code, rec.Body)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/store"
+	"github.com/rocketmq-connect/operator/worker/task"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -259,7 +260,7 @@ func newWorld(t *testing.T, change func(*Config, *Backends)) *world {
 	cfg := Config{ClusterID: "c1", WorkerID: "w1", Listen: "127.0.0.1:0", CompatRoutes: true, Compat: "old", Log: logr.Discard(),
 		Registerer: w.registry, Gatherer: w.registry}
 	b := Backends{Configs: w.configs, Positions: w.positions, Offsets: w.offsets, Statuses: w.statuses, Members: w.members,
-		Catalog: catalog(), Ready: func() error { return w.ready }}
+		Catalog: catalog(), CheckSettings: task.CheckSettings, Ready: func() error { return w.ready }}
 	if change != nil {
 		change(&cfg, &b)
 	}

@@ -43,6 +43,10 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		"an unknown class":                {"POST", "/connectors", `{"name":"n","class":"Nope","config":{}}`, nil, 422, restapi.ProblemInvalid, "it has KafkaSink, KafkaSource", "class"},
 		"settings missing or wrong": {"POST", "/connectors", `{"name":"n","class":"KafkaSource","config":{"kafka.topics":"t","poll":"x","mode":"slow"}}`, nil, 422, restapi.ProblemInvalid,
 			"kafka.bootstrap.server is required by KafkaSource", "config.kafka.bootstrap.server config.poll config.mode"},
+		"settings of the worker that are wrong": {"PUT", "/connectors/n", strings.Replace(validSource, `"config":{`,
+			`"config":{"errors.tolerance":"some","errors.retry.timeout":"soon","errors.retry.delay.max.ms":"0","errors.deadletterqueue.topic.name":"a b","task.group.id":"a b",`, 1),
+			nil, 422, restapi.ProblemInvalid, `errors.tolerance must be none or all, not "some"`, "config.errors.tolerance config.errors.retry.timeout " +
+				"config.errors.retry.delay.max.ms config.task.group.id config.errors.deadletterqueue.topic.name"},
 		"what only the class can refuse":   {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"bad topic"`, 1), nil, 422, restapi.ProblemInvalid, "must not have blanks", "config.kafka.topics"},
 		"a class that panics":              {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"panic"`, 1), nil, 422, restapi.ProblemInvalid, "panic: boom", "config"},
 		"a state that cannot be asked for": {"POST", "/connectors", strings.Replace(validSource, `"maxTasks":3`, `"state":"Failed"`, 1), nil, 422, restapi.ProblemInvalid, "Running, Paused or Stopped", "state"},

@@ -249,7 +249,7 @@ func (l *lane) attempt(b *batch) (first int64, err error) {
 	}
 	ctx, cancel := context.WithDeadline(l.s.ctx, asked.Add(l.s.c.cfg.SendTimeout))
 	defer cancel()
-	first, err = l.s.c.send(ctx, l.q, l.s.purpose, outgoing{members: b.wire, n: b.good, born: b.born})
+	first, err = l.s.c.send(ctx, l.q, l.s.purpose, outgoing{members: b.wire, n: b.good, born: b.born, wrote: l.s.wrote})
 	if err != nil && l.s.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("sending to %s: broker %s %w: no answer in %s", l.q.Topic, l.q.Broker, ErrUnreachable, l.s.c.cfg.SendTimeout)
 	}

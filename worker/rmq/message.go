@@ -121,6 +121,8 @@ type outgoing struct {
 	members []byte
 	n       int
 	born    int64 // ms; 0: now
+	// wrote is told when the last byte had been written; nil: nobody is.
+	wrote func(time.Time)
 }
 
 // send stores a batch on one queue and returns its first offset. A batch of one goes as a single message. The request is
@@ -157,6 +159,9 @@ func (c *Client) send(ctx context.Context, q Queue, purpose string, o outgoing) 
 		remoting.Field{Name: "n", Value: q.Broker},
 	)
 	resp, err := c.onQueue(ctx, q, &r)
+	if o.wrote != nil && !r.cmd.Written.IsZero() {
+		o.wrote(r.cmd.Written)
+	}
 	if err != nil {
 		return 0, err
 	}

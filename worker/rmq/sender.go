@@ -65,6 +65,7 @@ type Sender struct {
 	room    *semaphore.Weighted
 	turn    atomic.Uint64
 	batches sync.Pool
+	written atomic.Int64 // when bytes were last written, since start; 0: never
 
 	mu     sync.Mutex
 	topics map[string]*topicLanes
@@ -83,7 +84,7 @@ type topicLanes struct {
 func (c *Client) NewSender(cfg SenderConfig) *Sender {
 	cfg.setDefaults()
 	s := &Sender{
-		c: c, cfg: cfg, purpose: "send-" + strconv.FormatInt(c.users.Add(1), 10),
+		c: c, cfg: cfg, start: time.Now(), purpose: "send-" + strconv.FormatInt(c.users.Add(1), 10),
 		room:   semaphore.NewWeighted(int64(cfg.MaxBufferedBytes)),
 		topics: map[string]*topicLanes{}, lanes: map[Queue]*lane{}, wave: newWave(nil),
 	}
@@ -222,6 +223,25 @@ func (s *Sender) Flush(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// LastWrite is when the kernel last took bytes of a batch, zero before the first; also after Close. What it took is with
+// the broker within the client's SendTimeout, or never.
+func (s *Sender) LastWrite() time.Time {
+	if since := s.written.Load(); since > 0 {
+		return s.start.Add(time.Duration(since))
+	}
+	return time.Time{}
+}
+
+func (s *Sender) wrote(at time.Time) {
+	since := int64(at.Sub(s.start))
+	for {
+		old := s.written.Load()
+		if since <= old || s.written.CompareAndSwap(old, since) {
+			return
+		}
+	}
 }
 
 // Close fails what was not answered with ErrClosed, gives up what is on its way, and waits for the lanes.

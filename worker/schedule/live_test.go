@@ -3,7 +3,9 @@ package schedule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"testing"
@@ -44,13 +46,47 @@ type liveCluster struct {
 
 // liveNode is one worker.
 type liveNode struct {
-	sched  *Scheduler
-	stores *store.Stores
-	client *rmq.Client
+	sched   *Scheduler
+	stores  *store.Stores
+	client  *rmq.Client
+	network *liveNetwork
 	// services in their order, with what ends each run and what tells its end.
 	services []service.Service
 	cancels  []context.CancelFunc
 	ended    []chan struct{}
+}
+
+// liveNetwork is a worker's way to the broker, which can be cut.
+type liveNetwork struct {
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	mu    sync.Mutex
+	cut   bool
+	conns []net.Conn
+}
+
+func (n *liveNetwork) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut {
+		return nil, errors.New("network is cut")
+	}
+	conn, err := n.dial(ctx, network, addr)
+	if err == nil {
+		n.conns = append(n.conns, conn)
+	}
+	return conn, err
+}
+
+// set cuts the network, or mends it.
+func (n *liveNetwork) set(cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = cut
+	for _, conn := range n.conns {
+		conn.Close()
+	}
+	n.conns = nil
 }
 
 func (l *liveCluster) elapsed() time.Duration { return time.Since(l.base) }
@@ -74,7 +110,8 @@ func (l *liveCluster) start(id string) *liveNode {
 			l.t.Fatalf("starting %s: %v", id, err)
 		}
 	}
-	client, err := rmq.Open(rmq.Config{NameServers: []string{l.broker.NameServer()}, ClientID: id, Dial: l.broker.Dial, Log: logr.Discard()})
+	network := &liveNetwork{dial: l.broker.Dial}
+	client, err := rmq.Open(rmq.Config{NameServers: []string{l.broker.NameServer()}, ClientID: id, Dial: network.Dial, Log: logr.Discard()})
 	must(err)
 	members, err := cluster.New(cluster.Config{WorkerID: id, Log: logr.Discard(), Allocation: allocate.Params{Strategy: "Averagely"},
 		Clock: func() (time.Duration, time.Duration) { return l.elapsed(), l.elapsed() }},
@@ -91,7 +128,7 @@ func (l *liveCluster) start(id string) *liveNode {
 	must(err)
 	runner, err := task.New(task.Config{Worker: id, ClusterID: "live", Now: l.elapsed, Log: logr.Discard(), Audit: l.auditLog()}, task.FromClient(client))
 	must(err)
-	n := &liveNode{stores: stores, client: client}
+	n := &liveNode{stores: stores, client: client, network: network}
 	n.sched, err = New(Config{WorkerID: id, Log: logr.Discard()}, Wire(members, stores, runner, l))
 	must(err)
 	n.services = append(append(n.services, members.Service()), stores.Services()...)
@@ -267,6 +304,46 @@ func TestTwoWorkersOneIsKilled(t *testing.T) {
 		w3.leave(t)
 		w1.leave(t)
 		l.check(died, 16)
+	})
+}
+
+// A worker that is cut off notices the loss of its tasks when the network is back: its stop lines are late, and say all the
+// same that its deliveries had ended with its lease, before the other worker began.
+func TestAWorkerThatIsCutOffLetsGoWithItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, w1, w2 := newLive(t)
+		cutAt := l.elapsed()
+		w2.network.set(true)
+		after(30 * time.Second)
+		healedAt := l.elapsed()
+		for _, unit := range w1.sched.Running() {
+			if unit.State != stateRunning {
+				t.Errorf("while the other was cut off: %+v", unit)
+			}
+		}
+		if n := len(w1.sched.Running()); n != 10 { // two connectors with four tasks each
+			t.Errorf("the worker that was left runs %d units, want all 10", n)
+		}
+		w2.network.set(false)
+		after(time.Minute)
+		if len(w2.sched.Running()) == 0 {
+			t.Error("the worker that came back got nothing")
+		}
+		late := 0
+		for _, e := range l.events {
+			if ended := time.Duration(e.Ended); e.Kind == audit.Stop && e.Worker == "w2" && time.Duration(e.At) > healedAt && ended < healedAt {
+				late++
+				if ended < cutAt || ended > cutAt+5*time.Second {
+					t.Errorf("cut off at %s, deliveries ended at %s, want them to end with the lease", cutAt, ended)
+				}
+			}
+		}
+		if late == 0 {
+			t.Error("no stop line was late: the test shows nothing")
+		}
+		w2.leave(t)
+		w1.leave(t)
+		l.check(audit.Death{}, 16)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -177,6 +178,8 @@ func (w *world) put(name string, state store.State, tasks int) {
 }
 
 type openGate struct{}
+
+func (openGate) Until() time.Duration { return math.MaxInt64 }
 
 func (openGate) Wait(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 func (openGate) Context(parent context.Context) (context.Context, context.CancelFunc) {

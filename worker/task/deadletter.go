@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
@@ -79,6 +80,14 @@ func (d *deadLetters) reason(cause error) string {
 		text = strings.ToValidUTF8(text[:maxReason], "")
 	}
 	return text
+}
+
+// lastWrite is when a record last left this process.
+func (d *deadLetters) lastWrite() time.Time {
+	if d.sender == nil {
+		return time.Time{}
+	}
+	return d.sender.LastWrite()
 }
 
 func (d *deadLetters) close() {

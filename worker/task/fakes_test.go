@@ -34,7 +34,8 @@ type fakeClient struct {
 	// answer gives the broker's answer for a message and how long it takes; nil: stored, at once.
 	answer  func(m rmq.Message) (time.Duration, error)
 	readers []*fakeReader
-	open    int // senders and readers that were not closed
+	written time.Time // when a message was last stored
+	open    int       // senders and readers that were not closed
 }
 
 func newFakeClient() *fakeClient {
@@ -156,6 +157,7 @@ func (s *fakeSender) Send(ctx context.Context, m rmq.Message, done func(int64, e
 		if err == nil {
 			s.client.mu.Lock()
 			s.client.sent = append(s.client.sent, m)
+			s.client.written = time.Now()
 			s.client.mu.Unlock()
 		}
 		done(0, err)
@@ -172,6 +174,12 @@ func (s *fakeSender) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (s *fakeSender) LastWrite() time.Time {
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	return s.client.written
 }
 
 func (s *fakeSender) Close() error {
@@ -240,8 +248,11 @@ type fakeGate struct {
 	mu     sync.Mutex
 	shut   bool
 	gone   error
+	until  time.Duration // the end of the lease; 0: far away
 	leases []context.CancelCauseFunc
 }
+
+func (g *fakeGate) Until() time.Duration { return cmp.Or(g.until, time.Hour) }
 
 func (g *fakeGate) Wait(ctx context.Context, _ time.Duration) error {
 	for {
@@ -391,6 +402,7 @@ type harness struct {
 	gate   *fakeGate
 	store  *memory
 	audits []string
+	ended  []time.Duration // of the stop lines
 	runner *Runner
 	id     ID
 }
@@ -427,6 +439,9 @@ func (s auditSink) Info(_ int, _ string, values ...any) {
 	line := map[string]any{}
 	for i := 0; i+1 < len(values); i += 2 {
 		line[values[i].(string)] = values[i+1]
+	}
+	if ended, ok := line["ended_ns"].(int64); ok {
+		s.h.ended = append(s.h.ended, time.Duration(ended))
 	}
 	s.h.audits = append(s.h.audits, fmt.Sprintf("%v %v/%v generation=%v epoch=%v attempt=%v", line["audit"], line["connector"],
 		line["task"], line["generation"], line["epoch"], line["attempt"]))

@@ -69,8 +69,10 @@ func (s *sinkRun) facts(q rmq.Queue) queueFacts {
 func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 	started, pause := time.Now(), 100*time.Millisecond
 	for len(records) > 0 {
-		s.dirty = true
-		err := s.covered(func(ctx context.Context) error { return s.sink.Put(ctx, records) })
+		err := s.covered(func(ctx context.Context) error {
+			s.dirty = true
+			return s.sink.Put(ctx, records)
+		})
 		s.count.batch(err)
 		var poison *connector.PoisonError
 		switch {
@@ -128,6 +130,7 @@ func (s *sinkRun) covered(call func(ctx context.Context) error) error {
 		s.lease, s.endLease = s.a.Gate.Context(s.life.alive)
 	}
 	err := service.Guard(func() error { return call(s.lease) })
+	s.touched = time.Now()
 	if err != nil && s.lease.Err() != nil {
 		return s.leaseEnded()
 	}

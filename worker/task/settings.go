@@ -50,6 +50,12 @@ func (s settings) mirrorOf(clusterID, connector string) string {
 	return "connect-" + legalTopic(clusterID) + "-" + legalTopic(connector)
 }
 
+// CheckSettings reports all that is wrong with the settings that the worker itself obeys; each error begins with its key.
+func CheckSettings(cfg map[string]string) error {
+	_, err := parseSettings(cfg)
+	return err
+}
+
 func parseSettings(cfg connector.Config) (settings, error) {
 	set := settings{group: cfg[keyGroup], rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: topicsOf(cfg)}
 	var errs []error
@@ -75,6 +81,9 @@ func parseSettings(cfg connector.Config) (settings, error) {
 	}
 	if v := cfg[keyRetryDelay]; v != "" {
 		errs = append(errs, duration(keyRetryDelay, v, &set.retryDelay))
+		if set.retryDelay <= 0 {
+			errs = append(errs, fmt.Errorf("%s must be longer than nothing, not %q", keyRetryDelay, v))
+		}
 	}
 	if set.group != legalTopic(set.group) {
 		errs = append(errs, fmt.Errorf("%s: %q is no legal consumer group: use letters, digits, -, _, %%, |", keyGroup, set.group))

@@ -46,6 +46,9 @@ type sinkRun struct {
 	dirty     bool
 	unflushed int
 	flushed   time.Time
+	// touched is when the sink last came back from a call in which, or since which, it may have delivered.
+	touched time.Time
+	closed  bool
 
 	mu      sync.Mutex
 	durable record.Positions
@@ -68,8 +71,8 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.PutMargin); err != nil {
 		return s.life.outcome(err)
 	}
-	r.audit(auditStart, a.ID)
-	defer r.audit(auditStop, a.ID)
+	r.audit(auditStart, a.ID, r.cfg.Now())
+	defer func() { r.auditStop(a, s.lastDelivery()) }()
 	s.group = set.mirrorOf(r.cfg.ClusterID, a.ID.Connector)
 	s.reader = r.client.NewReader(s.group, r.cfg.MaxBufferedBytes, s.gap)
 	defer s.reader.Close()
@@ -98,6 +101,9 @@ func (s *sinkRun) run() error {
 	err = s.pump(routes)
 	if err == nil && s.life.work.Err() == nil {
 		err = s.flush()
+	}
+	if s.dirty {
+		s.close() // Invariant C2: what is not durable must not outlast the lease, and storing offsets may wait for a broker
 	}
 	stop()
 	group.Wait()
@@ -283,11 +289,34 @@ func (s *sinkRun) showLag() {
 	s.count.setLag(sum)
 }
 
+// close lets go of the sink; further calls do nothing.
 func (s *sinkRun) close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
 	s.dropLease()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := service.Guard(func() error { return s.sink.Close(ctx) }); err != nil {
 		s.log.Error(s.a.scrubbed(err), "Closing the sink failed")
 	}
+	if s.dirty {
+		s.touched = time.Now()
+	}
+}
+
+// lastDelivery is when the attempt's deliveries had ended, for all that is known: a sink that does not tell may have
+// delivered until its call came back, or, with something not flushed, until it was closed.
+func (s *sinkRun) lastDelivery() time.Time {
+	last := s.touched
+	if w, ok := s.sink.(connector.LastWriter); ok {
+		if err := service.Guard(func() error { last = w.LastWrite(); return nil }); err != nil {
+			s.log.Error(s.a.scrubbed(err), "Asking the sink when it last wrote failed")
+		}
+	}
+	if at := s.dead.lastWrite(); at.After(last) {
+		return at
+	}
+	return last
 }

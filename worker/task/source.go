@@ -50,8 +50,8 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.SendTimeout); err != nil {
 		return s.life.outcome(err)
 	}
-	r.audit(auditStart, a.ID)
-	defer r.audit(auditStop, a.ID)
+	r.audit(auditStart, a.ID, r.cfg.Now())
+	defer func() { r.auditStop(a, s.sender.LastWrite()) }()
 	gate := func(ctx context.Context) error { return r.wait(ctx, a.Gate, r.cfg.SendTimeout) }
 	s.sender = r.client.NewSender(gate, r.cfg.MaxBufferedBytes, func(_, _ int, _ time.Duration, err error) { s.count.batch(err) })
 	defer s.sender.Close()

@@ -46,6 +46,8 @@ type Gate interface {
 	Wait(ctx context.Context, need time.Duration) error
 	// Context ends when the lease ends or the task is lost.
 	Context(parent context.Context) (context.Context, context.CancelFunc)
+	// Until is the end, on the clock of the audit lines, of the newest lease under which the gate was open.
+	Until() time.Duration
 }
 
 // Writer stores positions under the fence of one attempt.
@@ -58,6 +60,8 @@ type Writer interface {
 type Sender interface {
 	Send(ctx context.Context, m rmq.Message, done func(offset int64, err error)) error
 	Flush(ctx context.Context) error
+	// LastWrite is when bytes of a batch last left this process, zero before the first; also after Close.
+	LastWrite() time.Time
 	Close() error
 }
 
@@ -199,8 +203,22 @@ const (
 
 // audit writes one line from which ownership can be checked afterwards: the start before anything can be delivered, the
 // stop when nothing can be any more.
-func (r *Runner) audit(event string, id ID) {
-	r.cfg.Audit.Info("Auditing a task", "audit", event, "worker", id.Worker, "connector", id.Connector, "task", id.Task,
+func (r *Runner) audit(event string, id ID, at time.Duration, more ...any) {
+	r.cfg.Audit.Info("Auditing a task", append([]any{"audit", event, "worker", id.Worker, "connector", id.Connector, "task", id.Task,
 		"generation", id.Generation, "epoch", id.Epoch, "attempt", id.Attempt,
-		"boottime_ns", r.cfg.Now().Nanoseconds(), "wall", time.Now().Format(time.RFC3339Nano))
+		"boottime_ns", at.Nanoseconds(), "wall", time.Now().Format(time.RFC3339Nano)}, more...)...)
+}
+
+// auditStop writes the stop line, which a worker that was frozen or cut off writes long after it had to let go. Its ended_ns
+// says when the attempt's deliveries had ended: now, or, if the lease ran out before, the end of the lease or of the last
+// delivery, whichever was later.
+//
+// Invariant C2: nothing is delivered after ended_ns.
+func (r *Runner) auditStop(a Attempt, last time.Time) {
+	delivered := time.Duration(0)
+	if !last.IsZero() {
+		delivered = r.cfg.Now() - time.Since(last)
+	}
+	now := r.cfg.Now()
+	r.audit(auditStop, a.ID, now, "ended_ns", min(now, max(a.Gate.Until(), delivered)).Nanoseconds())
 }

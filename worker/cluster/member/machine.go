@@ -57,6 +57,7 @@ type Machine struct {
 	beats    map[int64]Time // when each heartbeat that has not come back was first sent, by sequence
 	lease    Lease
 	joinFrom time.Duration // no join before: what ran under an older session may still run
+	lost     time.Duration // the end of the lease of the newest session that was lost
 
 	nextBeat time.Duration
 	hold     time.Duration // nothing is sent before, after an append failed
@@ -96,6 +97,7 @@ func (m *Machine) lose(now Time) {
 		m.attempt++
 		m.phase = joining
 		m.joinFrom = m.lease.Until()
+		m.lost = m.lease.Until()
 	}
 	m.lease = Lease{}
 	m.session, m.sequence, m.returned = noSession, 0, 0

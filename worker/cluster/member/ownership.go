@@ -106,6 +106,15 @@ func (m *Machine) Open(now Time, g Grant) (left time.Duration, owned bool) {
 	return m.lease.Left(now), true
 }
 
+// Until is the end, on the boot clock, of the newest lease under which deliveries of the grant could start. Grants of a
+// session before the one that was lost last get that one's, which is later.
+func (m *Machine) Until(g Grant) time.Duration {
+	if m.phase == joined && g.Generation > m.session { // a generation is never below the offset of its claim
+		return m.lease.Until()
+	}
+	return m.lost
+}
+
 // owns reports what the log says.
 func (m *Machine) owns(g Grant) bool {
 	o, ok := m.fold.Owner(g.Unit)

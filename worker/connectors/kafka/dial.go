@@ -23,6 +23,61 @@ type connections struct {
 	mu    sync.Mutex
 	open  map[*connection]struct{}
 	isCut bool
+	// lease is the context of the newest put: no record is written once it is over. written is when one was last.
+	lease   context.Context
+	written time.Time
+}
+
+// writer is a connection as the client sees it. The client writes each request with one call.
+type writer struct {
+	net.Conn
+	owner *connections
+}
+
+// Write writes one request; one with records only while the lease runs.
+//
+// Invariant C2: a process that was frozen finds the lease over by the clock before anything could end the put.
+func (w writer) Write(request []byte) (int, error) {
+	if !isProduce(request) {
+		return w.Conn.Write(request)
+	}
+	if err := w.owner.leased(); err != nil {
+		return 0, err
+	}
+	n, err := w.Conn.Write(request)
+	w.owner.wrote()
+	return n, err
+}
+
+// isProduce reports whether a request carries records: its length is followed by its key, which is 0 for produce.
+func isProduce(request []byte) bool { return len(request) < 6 || request[4] == 0 && request[5] == 0 }
+
+func (c *connections) put(lease context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lease = lease
+}
+
+func (c *connections) leased() error {
+	c.mu.Lock()
+	lease := c.lease
+	c.mu.Unlock()
+	if lease == nil {
+		return nil
+	}
+	return lease.Err()
+}
+
+func (c *connections) wrote() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written = time.Now()
+}
+
+func (c *connections) lastWrite() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.written
 }
 
 // connection is a raw connection that is known to its owner until it is closed.
@@ -57,9 +112,13 @@ func (c *connections) Dial(ctx context.Context, network, addr string) (net.Conn,
 		return nil, closing(raw, net.ErrClosed)
 	}
 	if c.tls == nil {
-		return conn, nil
+		return writer{conn, c}, nil
 	}
-	return c.secure(ctx, conn, addr)
+	secured, err := c.secure(ctx, conn, addr)
+	if err != nil {
+		return nil, err
+	}
+	return writer{secured, c}, nil
 }
 
 func (c *connections) secure(ctx context.Context, conn *connection, addr string) (net.Conn, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -40,7 +41,10 @@ type Sink struct {
 	dead    error              // why nothing can be delivered before the next Open
 }
 
-var _ connector.Sink = (*Sink)(nil)
+var (
+	_ connector.Sink       = (*Sink)(nil)
+	_ connector.LastWriter = (*Sink)(nil)
+)
 
 var errCutOff = fmt.Errorf("%w: the sink was cut off from Kafka and has to be opened again", connector.ErrNotConnected)
 
@@ -98,6 +102,7 @@ func (s *Sink) Put(ctx context.Context, batch []record.Record) error {
 	if err != nil {
 		return err
 	}
+	s.conns.put(ctx)
 	// Not the client's own delivery timeout: it counts from the records' timestamps, which may be years old.
 	delivering, done := context.WithTimeout(ctx, s.set.deliveryTimeout)
 	defer done()
@@ -240,6 +245,14 @@ func (s *Sink) cut(ctx context.Context, err error) error {
 
 // Flush returns nil while all that was put is acknowledged: Put has waited for it.
 func (s *Sink) Flush(context.Context) error { return s.dead }
+
+// LastWrite is when records were last written to a connection.
+func (s *Sink) LastWrite() time.Time {
+	if s.conns == nil {
+		return time.Time{}
+	}
+	return s.conns.lastWrite()
+}
 
 // Close lets go of the connections. It does not wait for the brokers.
 func (s *Sink) Close(context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,6 +62,58 @@ func TestSinkLetsGoWhenItsContextEnds(t *testing.T) {
 	if err := s.Put(limited(t), []record.Record{sinkRecord(0, "", "later")}); !errors.Is(err, errCutOff) {
 		t.Errorf("Put after the cut: %v", err)
 	}
+}
+
+// elapsed is a lease that is over by the clock before anything has ended its context, as in a process that was frozen.
+type elapsed struct {
+	context.Context
+	over atomic.Bool
+}
+
+func (e *elapsed) Err() error {
+	if e.over.Load() {
+		return context.Canceled
+	}
+	return e.Context.Err()
+}
+
+func TestSinkWritesNothingAfterItsLeaseByTheClock(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	s := openSink(t, f.sinkConfig("orders"), connectortest.NewWorker(map[string]int{"orders": 1}).Env(0, 1))
+	lease := &elapsed{Context: limited(t)}
+	if !s.LastWrite().IsZero() {
+		t.Errorf("before the first put it says that it wrote at %s", s.LastWrite())
+	}
+	before := time.Now()
+	if err := s.Put(lease, []record.Record{sinkRecord(0, "", "in time")}); err != nil {
+		t.Fatal(err)
+	}
+	wrote := s.LastWrite()
+	if wrote.Before(before) || wrote.After(time.Now()) {
+		t.Errorf("it says that it wrote at %s, the put began at %s", wrote, before)
+	}
+	s.set.deliveryTimeout = 300 * time.Millisecond
+	lease.Context = gated{limited(t), lease}
+	if err := s.Put(lease, []record.Record{sinkRecord(0, "", "too late")}); err == nil {
+		t.Error("a put under a lease that is over succeeds")
+	}
+	if s.LastWrite() != wrote {
+		t.Error("records were written after the lease")
+	}
+	if got := f.read(t, "orders", 0); len(got) != 1 {
+		t.Errorf("%d records were delivered, want the one that was in time", len(got))
+	}
+}
+
+// gated lets a put begin and has the lease end right after that.
+type gated struct {
+	context.Context
+	lease *elapsed
+}
+
+func (g gated) Err() error {
+	g.lease.over.Store(true)
+	return g.Context.Err()
 }
 
 func TestSinkWritesWhatKafkaClientsExpect(t *testing.T) {

@@ -70,7 +70,9 @@ func (c *conn) call(ctx context.Context, req *Command, head []byte) (*Command, [
 	}
 	c.sign.sign(req)
 	head = req.AppendHead(head[:0])
-	if err := c.write(ctx, head, req.Body); err != nil {
+	err := c.write(ctx, head, req.Body)
+	req.Written = time.Now()
+	if err != nil {
 		c.giveUp(ctx, req, err)
 		return nil, head, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -28,6 +29,9 @@ type Command struct {
 	// Reset makes giving up a request before its answer close its connection, so that nothing of it is delivered later.
 	// A request that times out does so in any case. It is not sent.
 	Reset bool
+	// Written is set by a call: when the connection had taken the request's bytes, or as many as it will ever take. It is
+	// not sent.
+	Written time.Time
 }
 
 // Field returns the value of the named extension field, "" when there is none.
