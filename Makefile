@@ -11,10 +11,18 @@ TEST_TIMEOUT ?= 20m
 quickstart: ## Bring up RocketMQ, Kafka and Kubernetes here, install the operator, move a million records both ways, kill workers
 	$(STACK) up
 	$(MAKE) --no-print-directory load-image
-	go run ./test/quickstart
+	eval "$$($(STACK) env)"; go run ./test/quickstart -kafka "$$KAFKA_BOOTSTRAP" -name-server "$$RMQ_NAMESRV"
 quickstart-down: ## Take down all that quickstart brought up
 	$(STACK) down
 .PHONY: quickstart quickstart-down
+
+stack-up: ## Bring up RocketMQ, Kafka and Kubernetes only (ONLY=rocketmq,kafka for the brokers alone)
+	$(STACK) up $(if $(ONLY),--only $(ONLY))
+stack-status: ## Show what of the local stack runs, and where
+	$(STACK) status
+stack-down: ## Take the local stack down; nothing is left behind
+	$(STACK) down
+.PHONY: stack-up stack-status stack-down
 
 ##@ Develop
 generate: ## Write everything that is generated: deepcopy, CRDs, the chart's CRDs
@@ -42,6 +50,7 @@ verify: generate fmt tidy lint ## Generated files fresh, formatted, linted, with
 test: test-unit test-integration ## Unit, simulation, envtest and integration tests, with the race detector
 test-unit: ## Unit and simulation tests, and the controllers on a real API server
 	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./cmd/... ./config/... ./controllers/... ./hack/... ./worker/... ./test/audit/... ./test/flow/...
+	go test -count=1 -run Simulation ./worker/cluster/... # all seeds: the race detector's run above takes fewer
 	cd hack/stack && go test ./...
 test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
