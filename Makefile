@@ -58,6 +58,13 @@ e2e: ## The whole of it on a real Kubernetes: chart, samples, 50,000 records, pa
 	hack/e2e.sh
 .PHONY: verify test test-unit test-integration e2e
 
+##@ Prove
+chaos: ## Break workers, networks, stores and brokers while records flow: ROUNDS=18 SEED=1 FROM=0 (the first round) LONG=1 (freezes of minutes)
+	go run ./test/chaos -rounds $(or $(ROUNDS),18) -seed $(or $(SEED),1) -from $(or $(FROM),0) $(if $(LONG),-long) $(CHAOS_FLAGS)
+soak: ## Let records flow for FOR=1h, and show what grows: memory, goroutines, descriptors, internal topics, lapsed leases
+	go run ./test/chaos -soak $(or $(FOR),1h) $(CHAOS_FLAGS)
+.PHONY: chaos soak
+
 ##@ Ship
 image: ## Both images as OCI tars in dist/, without a Docker engine
 	$(STACK) image --out $(CURDIR)/dist
