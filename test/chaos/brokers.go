@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // The brokers' processes, as the stack names them.
@@ -67,6 +69,20 @@ func (b *brokers) up(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// registered waits until the name server knows the topic, which it learns from the broker's next report: up to 30 s after it
+// was started anew.
+func (b *brokers) registered(ctx context.Context, topic string) error {
+	return until(ctx, 500*time.Millisecond, func(ctx context.Context) error {
+		client, err := rmq.Open(rmq.Config{NameServers: []string{address(b.nameServerPort())}}) // a new one keeps no routes
+		if err != nil {
+			return fmt.Errorf("asking the name server: %w", err)
+		}
+		defer client.Close()
+		_, err = client.Route(ctx, topic)
+		return err
+	})
 }
 
 func (b *brokers) down(ctx context.Context) error {

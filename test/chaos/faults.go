@@ -202,6 +202,9 @@ func killBroker(name, kind string) func(ctx context.Context, s *strike) error {
 			return err
 		}
 		err := errors.Join(pause(ctx, away), s.brokers.up(ctx))
+		if err == nil {
+			err = s.brokers.registered(ctx, s.topic)
+		}
 		m.Origin = cluster.Now()
 		return err
 	}
