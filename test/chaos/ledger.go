@@ -104,7 +104,8 @@ type unowned struct {
 	Took time.Duration
 }
 
-// charge gives each gap that began after the first mark to the newest mark before it.
+// charge gives each gap that began after the first mark to the newest mark before it. One that was over before its mark's
+// origin is left out: between it and the origin the task ran, or tried to.
 func charge(gaps []audit.Gap, marks []*mark) []unowned {
 	var out []unowned
 	for _, g := range gaps {
@@ -114,12 +115,12 @@ func charge(gaps []audit.Gap, marks []*mark) []unowned {
 				by = marks[i]
 			}
 		}
-		if by == nil || g.To <= g.From {
+		if by == nil || g.To <= g.From || g.To <= by.Origin {
 			continue
 		}
 		took := g.To - g.From
 		if by.Origin > 0 {
-			took = max(0, g.To-by.Origin)
+			took = g.To - by.Origin
 		}
 		out = append(out, unowned{by.Kind, g, took})
 	}
