@@ -19,7 +19,7 @@ func fillDisk(ctx context.Context, s *strike) error {
 	}
 	v, d := s.victim(), s.seconds(2, 10)
 	s.say("No room left in the store of %s for %s", v.id, d)
-	s.from(diskFull)
+	s.lost(diskFull, v)
 	path := filepath.Join(v.store, "filler")
 	if err := fill(path); err != nil {
 		return err
@@ -47,7 +47,7 @@ func fill(path string) error {
 func damage(kind string, change func(*rand.Rand, []byte) []byte) func(ctx context.Context, s *strike) error {
 	return func(_ context.Context, s *strike) error {
 		v := s.victim()
-		s.from(kind)
+		s.lost(kind, v)
 		s.kill(v)
 		changed := 0
 		err := filepath.WalkDir(v.store, func(path string, d fs.DirEntry, err error) error {

@@ -31,6 +31,7 @@ const (
 	storeCorrupted = "killed, store corrupted"
 	cleanStop      = "stopped cleanly"
 	joined         = "joined or came back"
+	moved          = "moved between the others"
 	configReplaced = "config replaced"
 	pausedResumed  = "paused and resumed"
 	allKilled      = "all killed"
@@ -38,9 +39,9 @@ const (
 
 // targets are how long a task may run nowhere; kinds without one are only reported.
 var targets = map[string]time.Duration{
-	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond,
+	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond, moved: 500 * time.Millisecond,
 	killedForGood: sessionTimeout + time.Second, frozen: sessionTimeout + time.Second, networkCut: sessionTimeout + time.Second,
-	networkHalfCut: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
+	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
 }
 
 // strike is one fault at work on a fleet.
@@ -86,11 +87,23 @@ func pick(all []fault, seed uint64, round int) fault {
 }
 
 // from notes that what loses its owner from now on does so by kind, and counts from its own last moment.
-func (s *strike) from(kind string) *mark { return s.fromOrigin(kind, 0) }
-
-func (s *strike) fromOrigin(kind string, origin time.Duration) *mark {
-	s.marks = append(s.marks, &mark{Kind: kind, Since: cluster.Now(), Origin: origin})
+func (s *strike) from(kind string) *mark {
+	s.marks = append(s.marks, &mark{Kind: kind, Since: cluster.Now()})
 	return s.marks[len(s.marks)-1]
+}
+
+// lost is from for one member.
+func (s *strike) lost(kind string, v *member) *mark {
+	m := s.from(kind)
+	m.Worker = v.id
+	return m
+}
+
+// silenced is lost for a member that lives on: its tasks count from now.
+func (s *strike) silenced(kind string, v *member) *mark {
+	m := s.lost(kind, v)
+	m.Origin = m.Since
+	return m
 }
 
 // victim is a live member.
@@ -107,7 +120,7 @@ func (s *strike) seconds(least, most float64) time.Duration {
 func killInPlace(_ context.Context, s *strike) error {
 	v := s.victim()
 	s.say("SIGKILL to %s, started at once in its own store", v.id)
-	s.from(killedInPlace)
+	s.lost(killedInPlace, v)
 	s.kill(v)
 	return s.start(v)
 }
@@ -115,7 +128,7 @@ func killInPlace(_ context.Context, s *strike) error {
 func killElsewhere(ctx context.Context, s *strike) error {
 	v, away := s.victim(), s.seconds(0, 8)
 	s.say("SIGKILL to %s, started %s later with an empty store", v.id, away)
-	s.from(killedForGood)
+	s.lost(killedForGood, v)
 	s.kill(v)
 	if err := pause(ctx, away); err != nil {
 		return err
@@ -153,7 +166,7 @@ func freezeFor(d time.Duration) func(ctx context.Context, s *strike) error {
 	return func(ctx context.Context, s *strike) error {
 		v := s.victim()
 		s.say("SIGSTOP to %s for %s", v.id, d)
-		s.fromOrigin(frozen, cluster.Now())
+		s.silenced(frozen, v)
 		err := s.freeze(ctx, v, d)
 		s.from(joined)
 		return err
@@ -165,7 +178,7 @@ func cut(kind string, mode proxy.Mode) func(ctx context.Context, s *strike) erro
 	return func(ctx context.Context, s *strike) error {
 		v, d := s.victim(), s.seconds(1, 15)
 		s.say("%s between %s and RocketMQ for %s", kind, v.id, d)
-		from := s.fromOrigin(kind, cluster.Now()).Since
+		from := s.silenced(kind, v).Since
 		v.link.Set(mode)
 		err := pause(ctx, d)
 		v.link.Set(proxy.Mode{})

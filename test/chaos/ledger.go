@@ -90,8 +90,10 @@ func taken(a audit.Interval, later []audit.Interval) bool {
 
 // mark is a moment from which tasks that lose their owner do so because of a kind of fault.
 type mark struct {
-	Kind  string
-	Since time.Duration
+	Kind string
+	// Worker is whom it was done to; empty is all. What moves between others meanwhile is a kind of its own.
+	Worker string
+	Since  time.Duration
 	// Origin is from when a task counts as unowned: 0 is from its own last moment on a worker. A fault that owners outlive
 	// for a while has its begin here; one that nobody can run in has its end.
 	Origin time.Duration
@@ -119,6 +121,10 @@ func charge(gaps []audit.Gap, marks []*mark) []unowned {
 			continue
 		}
 		took := g.To - g.From
+		if by.Worker != "" && by.Worker != g.OldWorker {
+			out = append(out, unowned{moved, g, took})
+			continue
+		}
 		if by.Origin > 0 {
 			took = g.To - by.Origin
 		}

@@ -51,8 +51,10 @@ func TestEachGapIsChargedToTheNewestMarkBeforeIt(t *testing.T) {
 	}
 	marks := []*mark{{Kind: killedForGood, Since: 10 * s}, {Kind: joined, Since: 14 * s}, {Kind: brokerKilled, Since: 20 * s, Origin: 28 * s}}
 	gaps := []audit.Gap{gap(5*s, 12*s), gap(10*s, 16*s), gap(15*s, 15*s+100), gap(24*s, 30*s), gap(24*s, 27*s), gap(11*s, 11*s)}
+	marks = append(marks, &mark{Kind: frozen, Worker: "w2", Since: 40 * s, Origin: 40 * s}, &mark{Kind: frozen, Worker: "w0", Since: 50 * s, Origin: 50 * s})
+	gaps = append(gaps, gap(45*s, 46*s), gap(54*s, 56*s))
 	want := []unowned{
-		{killedForGood, gaps[1], 6 * s}, {joined, gaps[2], 100}, {brokerKilled, gaps[3], 2 * s},
+		{killedForGood, gaps[1], 6 * s}, {joined, gaps[2], 100}, {brokerKilled, gaps[3], 2 * s}, {moved, gaps[6], s}, {frozen, gaps[7], 6 * s},
 	}
 	if d := cmp.Diff(want, charge(gaps, marks)); d != "" {
 		t.Error(d)
