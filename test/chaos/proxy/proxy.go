@@ -17,7 +17,7 @@ type Mode struct {
 	HoldUp, HoldDown bool
 	// Refuse resets what is connected, and whoever connects.
 	Refuse bool
-	// Delay is added to each piece that passes.
+	// Delay is how much longer each piece is on its way; pieces overtake nobody, and do not wait for each other.
 	Delay time.Duration
 }
 
@@ -121,23 +121,51 @@ func (l *Link) serve(client net.Conn, server string, r Rewrite) {
 	both.Wait()
 }
 
+// piece is bytes that are on their way.
+type piece struct {
+	b   []byte
+	due time.Time
+}
+
+// underway is how many pieces one way of a connection holds.
+const underway = 256
+
 // pump copies until an end is closed.
 func (l *Link) pump(from, to net.Conn, r Rewrite, held func(Mode) bool) {
-	next := r.reader(from)
-	for {
-		b, err := next()
-		if len(b) > 0 {
-			if !l.pass(to, held) {
-				return
+	pieces, done := make(chan piece, underway), make(chan struct{})
+	defer close(done)
+	l.group.Go(func() {
+		defer close(pieces)
+		for next := r.reader(from); ; {
+			b, err := next()
+			if len(b) > 0 {
+				select {
+				case pieces <- piece{b, time.Now().Add(l.delay())}:
+				case <-done:
+					return
+				}
 			}
-			if _, err := to.Write(b); err != nil {
+			if err != nil {
 				return
 			}
 		}
-		if err != nil {
+	})
+	for p := range pieces {
+		timer := time.NewTimer(time.Until(p.due))
+		<-timer.C
+		if !l.pass(to, held) {
+			return
+		}
+		if _, err := to.Write(p.b); err != nil {
 			return
 		}
 	}
+}
+
+func (l *Link) delay() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mode.Delay
 }
 
 // pass waits until the mode lets bytes pass; false when the connection was reset meanwhile.
@@ -151,10 +179,6 @@ func (l *Link) pass(c net.Conn, held func(Mode) bool) bool {
 			return false
 		}
 		if !held(m) {
-			if m.Delay > 0 {
-				timer := time.NewTimer(m.Delay)
-				<-timer.C
-			}
 			return true
 		}
 		<-changed

@@ -41,7 +41,7 @@ func (r Rewrite) reader(c net.Conn) func() ([]byte, error) {
 		buf := make([]byte, 64<<10)
 		return func() ([]byte, error) {
 			n, err := c.Read(buf)
-			return buf[:n], err
+			return bytes.Clone(buf[:n]), err
 		}
 	}
 	return func() ([]byte, error) {
