@@ -28,6 +28,7 @@ type options struct {
 	workers, rate, size int
 	portBase            int
 	keepBrokers, long   bool
+	keepLogs            bool
 	soak                time.Duration
 	only                string
 }
@@ -42,6 +43,7 @@ func main() {
 	flag.IntVar(&o.size, "size", 256, "bytes of each value")
 	flag.IntVar(&o.portBase, "port-base", 40000, "the brokers' ports, and 200 from there on")
 	flag.BoolVar(&o.keepBrokers, "keep-brokers", false, "leave the brokers running for the next run")
+	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
 	flag.BoolVar(&o.long, "long", false, "freezes of 60 s and 200 s, too")
 	flag.DurationVar(&o.soak, "soak", 0, "no faults: watch what grows for so long")
 	flag.StringVar(&o.only, "only", "", "rounds of this fault only")
@@ -94,6 +96,10 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\nthe logs are in %s", err, s.dir)
+			return
+		}
+		if o.keepLogs {
+			s.say("The logs are in %s", s.dir)
 			return
 		}
 		err = os.RemoveAll(s.dir)
