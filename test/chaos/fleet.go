@@ -59,32 +59,37 @@ type fleet struct {
 	mounted              []string
 }
 
-// newFleet gives each of n members a network of its own; none runs yet.
-func newFleet(ctx context.Context, dir, binary string, b *brokers, n int) (*fleet, error) {
-	f := &fleet{dir: dir, binary: binary, cluster: filepath.Base(dir), brokers: b, kafka: proxy.NewLink()}
+// newFleet is a fleet without members; close it after use.
+func newFleet(dir, binary string, b *brokers) *fleet {
+	return &fleet{dir: dir, binary: binary, cluster: filepath.Base(dir), brokers: b, kafka: proxy.NewLink()}
+}
+
+// enlist gives each of n members a store and a network of its own; none runs yet.
+func (f *fleet) enlist(ctx context.Context, n int) error {
+	b := f.brokers
 	if _, err := f.kafka.Open(ctx, f.kafkaPort(), address(b.kafkaPort()), proxy.KafkaAt(b.kafkaPort(), f.kafkaPort())); err != nil {
-		return nil, err
+		return err
 	}
 	for i := range n {
 		m := &member{id: fmt.Sprintf("W%d", i+1), port: b.base + 100 + 10*i, link: proxy.NewLink()}
-		m.log = filepath.Join(dir, m.id+".log")
+		m.log = filepath.Join(f.dir, m.id+".log")
 		m.audit.path = m.log
 		f.members = append(f.members, m)
 		route, err := proxy.RouteTo(b.rocketMQPort(), m.port+2)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if m.names, err = m.link.Open(ctx, m.port+1, address(b.nameServerPort()), route); err != nil {
-			return nil, err
+			return err
 		}
 		if _, err = m.link.Open(ctx, m.port+2, address(b.rocketMQPort()), proxy.Rewrite{}); err != nil {
-			return nil, err
+			return err
 		}
 		if err := f.newStore(m); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // kafkaPort is where the connectors reach Kafka: their config is the same on all members, and so is that link.

@@ -123,10 +123,11 @@ func run(ctx context.Context, o options) (err error) {
 	if err := b.up(ctx); err != nil {
 		return err
 	}
-	if s.fleet, err = newFleet(ctx, s.dir, binary, b, o.workers+1); err != nil {
+	s.fleet = newFleet(s.dir, binary, b)
+	defer func() { err = errors.Join(err, s.fleet.close()) }()
+	if err := s.fleet.enlist(ctx, o.workers+1); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.fleet.close()) }()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
