@@ -5,6 +5,7 @@ export CGO_ENABLED ?= 0
 TOOL := go tool -modfile=hack/tools/go.mod
 STACK := go run -C hack/stack .
 CHART := charts/rocketmq-connect-operator
+HELM ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rocketmq-connect/bin/helm
 TEST_TIMEOUT ?= 20m
 
 ##@ Try it
@@ -25,23 +26,26 @@ stack-down: ## Take the local stack down; nothing is left behind
 .PHONY: stack-up stack-status stack-down
 
 ##@ Develop
-generate: ## Write everything that is generated: deepcopy, CRDs, the chart's CRDs
+generate: ## Write everything that is generated: deepcopy, CRDs, the chart's CRDs, the tables of the documents
 	$(TOOL) controller-gen object paths=./api/...
 	$(TOOL) controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=config/crd
 	go run ./hack/chartcrds config/crd $(CHART)/templates/crds
+	go run ./hack/configdocs
 fmt: ## Format all Go files
 	$(TOOL) golangci-lint fmt ./...
 	cd hack/stack && go tool -modfile=../tools/go.mod golangci-lint fmt ./...
-lint: ## Lint, and check the house numbers
+lint: lint-chart ## Lint, and check the house numbers
 	$(TOOL) golangci-lint run ./...
 	cd hack/stack && go tool -modfile=../tools/go.mod golangci-lint run -c ../../.golangci.yml ./...
 	go run ./hack/house
+lint-chart: ## Lint the Helm chart, if the local stack's helm is built
+	@if [ -x "$(HELM)" ]; then "$(HELM)" lint --strict $(CHART); else echo "lint-chart: left out, there is no $(HELM)"; fi
 tidy: ## Tidy the module and the stack's (that of the tools only pins them)
 	go mod tidy
 	cd hack/stack && go mod tidy
 build: ## Build both binaries into bin/
 	go build -trimpath -ldflags="-s -w" -o bin/ ./cmd/operator ./cmd/worker
-.PHONY: generate fmt lint tidy build
+.PHONY: generate fmt lint lint-chart tidy build
 
 ##@ Check
 verify: generate fmt tidy lint ## Generated files fresh, formatted, linted, within the house numbers, tree clean

@@ -112,7 +112,7 @@ func (d *demo) settle(ctx context.Context, after time.Duration) error {
 
 // table prints each time that a task ran nowhere since the first fault.
 func (d *demo) table(intervals []audit.Interval, faults []fault) {
-	fmt.Printf("\n    %-12s %-28s %-10s %-10s %12s\n", "FAULT", "TASK", "FROM", "TO", "UNOWNED")
+	fmt.Printf("\n    %-12s %-28s %-14s %-14s %12s\n", "FAULT", "TASK", "FROM", "TO", "UNOWNED")
 	for i, f := range faults {
 		until := kube.BootTime()
 		if i+1 < len(faults) {
@@ -124,7 +124,7 @@ func (d *demo) table(intervals []audit.Interval, faults []fault) {
 				continue
 			}
 			all = append(all, g.To-g.From)
-			fmt.Printf("    %-12s %-28s %-10s %-10s %9d ms\n", f.what, g.Task, g.OldWorker, g.NewWorker, (g.To - g.From).Milliseconds())
+			fmt.Printf("    %-12s %-28s %-14s %-14s %9d ms\n", f.what, g.Task, g.OldWorker, g.NewWorker, (g.To - g.From).Milliseconds())
 		}
 		if len(all) > 0 {
 			fmt.Printf("    %-12s %d hand-overs, longest unowned %d ms\n", f.what, len(all), slices.Max(all).Milliseconds())

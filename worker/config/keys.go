@@ -11,6 +11,7 @@ import (
 type key struct {
 	name    string
 	aliases []string
+	form    string
 	secret  bool
 	set     func(w *Worker, value string) error
 	get     func(w *Worker) string
@@ -57,23 +58,21 @@ func keys() []key {
 	}
 }
 
-// withoutEffect are keys of the Java runtime that change nothing here: they are no mistakes, but worth a word.
-func withoutEffect(name string) bool {
-	switch name {
-	case "autoCreateTopicEnable", "keyConverter", "valueConverter", "configPersistInterval", "statePersistInterval",
+// WithoutEffect returns the keys of the Java runtime that change nothing here: they are no mistakes, but worth a word.
+func WithoutEffect() []string {
+	return []string{
+		"autoCreateTopicEnable", "keyConverter", "valueConverter", "configPersistInterval", "statePersistInterval",
 		"rmqProducerGroup", "rmqConsumerGroup", "adminExtGroup", "rmqMaxRedeliveryTimes", "rmqMessageConsumeTimeout",
 		"rmqMaxConsumeThreadNums", "rmqMinConsumeThreadNums", "brokerSuspendMaxTimeMillis", "operationTimeout", "maxMessageSize",
 		"maxStartTimeoutMills", "maxStopTimeoutMills", "offsetCommitTimeoutMsConfig", "offsetCommitIntervalMsConfig",
 		"clusterManagementService", "configManagementService", "positionManagementService", "stateManagementService",
-		"openLogMetricReporter", "metricsConfigPath", "clusterName":
-		return true
+		"openLogMetricReporter", "metricsConfigPath", "clusterName",
 	}
-	return false
 }
 
 func text(name string, at func(*Worker) *string, aliases ...string) key {
 	return key{
-		name: name, aliases: aliases,
+		name: name, aliases: aliases, form: "text",
 		set: func(w *Worker, v string) error { *at(w) = v; return nil },
 		get: func(w *Worker) string { return *at(w) },
 	}
@@ -86,9 +85,9 @@ func secret(k key) key {
 
 func list(name, separators string, at func(*Worker) *[]string) key {
 	return key{
-		name: name,
-		set:  func(w *Worker, v string) error { *at(w) = fields(v, separators); return nil },
-		get:  func(w *Worker) string { return strings.Join(*at(w), separators[:1]) },
+		name: name, form: "list, separated by " + strings.Join(strings.Split(separators, ""), " or "),
+		set: func(w *Worker, v string) error { *at(w) = fields(v, separators); return nil },
+		get: func(w *Worker) string { return strings.Join(*at(w), separators[:1]) },
 	}
 }
 
@@ -105,7 +104,7 @@ func fields(v, separators string) []string {
 
 func number(name string, at func(*Worker) *int) key {
 	return key{
-		name: name,
+		name: name, form: "whole number",
 		set: func(w *Worker, v string) error {
 			n, err := strconv.Atoi(v)
 			if err != nil {
@@ -120,7 +119,7 @@ func number(name string, at func(*Worker) *int) key {
 
 func decimal(name string, at func(*Worker) *float64) key {
 	return key{
-		name: name,
+		name: name, form: "number",
 		set: func(w *Worker, v string) error {
 			n, err := strconv.ParseFloat(v, 64)
 			if err != nil {
@@ -135,7 +134,7 @@ func decimal(name string, at func(*Worker) *float64) key {
 
 func boolean(name string, at func(*Worker) *bool) key {
 	return key{
-		name: name,
+		name: name, form: "true or false",
 		set: func(w *Worker, v string) error {
 			b, err := strconv.ParseBool(strings.ToLower(v))
 			if err != nil {
@@ -151,7 +150,7 @@ func boolean(name string, at func(*Worker) *bool) key {
 // span reads a Go duration ("1.5s"), or a bare number of milliseconds as the Java runtime's keys have it.
 func span(name string, at func(*Worker) *time.Duration, aliases ...string) key {
 	return key{
-		name: name, aliases: aliases,
+		name: name, aliases: aliases, form: "duration, or milliseconds",
 		set: func(w *Worker, v string) error {
 			d, err := time.ParseDuration(v)
 			if ms, msErr := strconv.ParseInt(v, 10, 32); msErr == nil {
@@ -170,7 +169,7 @@ func span(name string, at func(*Worker) *time.Duration, aliases ...string) key {
 // strategy accepts the Java class names, too.
 func strategy(name string) key {
 	return key{
-		name: name,
+		name: name, form: ConsistentHash + " or " + Averagely,
 		set: func(w *Worker, v string) error {
 			switch v[strings.LastIndexByte(v, '.')+1:] {
 			case ConsistentHash, "AllocateConnAndTaskStrategyByConsistentHash":

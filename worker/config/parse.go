@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -115,7 +116,7 @@ func (p *parser) line(l line) {
 }
 
 func (p *parser) unknown(l line, name string) {
-	if withoutEffect(name) {
+	if slices.Contains(WithoutEffect(), name) {
 		p.warn(l, name, "a key of the Java runtime that has no effect here")
 		return
 	}

@@ -1,0 +1,64 @@
+package config
+
+// Setting describes one key of connect.conf for documents.
+type Setting struct {
+	Name    string
+	Aliases []string
+	// Form is what values look like; Default is the value of an empty file, "" for none.
+	Form, Default string
+	// Secret values are never shown.
+	Secret bool
+	// Doc says what the key is for.
+	Doc string
+}
+
+// Settings returns every key that a worker understands, in the order in which they are shown.
+func Settings() []Setting {
+	w, docs := Default(), keyDocs()
+	var out []Setting
+	for _, k := range keys() {
+		out = append(out, Setting{Name: k.name, Aliases: k.aliases, Form: k.form, Default: k.get(&w), Secret: k.secret, Doc: docs[k.name]})
+	}
+	return out
+}
+
+func keyDocs() map[string]string {
+	return map[string]string{
+		"workerId":         "Unique among the live workers of a cluster, the same after a restart. Empty: `<ip>@<httpPort>`. At most 255 bytes, no white space.",
+		"connectClusterId": "Name of the cluster. Sinks mark what they write with it, sources skip what carries their own. It does not keep clusters apart: the five topics do.",
+		"namesrvAddr":      "RocketMQ name servers, `host:port`. Required, here or in `NAMESRV_ADDR`.",
+		"httpHost":         "Address that the REST API, the probes and the metrics listen on. Empty: all.",
+		"httpPort":         "Port of the REST API, the probes and the metrics.",
+		"advertisedAddress": "`host:port` under which others reach this worker's REST API; shown in `/api/v1/cluster`. Empty: `<ip>:<httpPort>`, the ip being " +
+			"the one that speaks to the name server.",
+		"storePathRootDir":        "This worker's own folder on a local disk: lock file and copies of configs, positions and offsets. Two workers never share it.",
+		"pluginPaths":             "No effect in this version: only built-in connectors run. A value is logged and ignored.",
+		"aclEnable":               "Sign requests to RocketMQ.",
+		"accessKey":               "Access key, with `aclEnable=true`.",
+		"secretKey":               "Secret key, with `aclEnable=true`.",
+		"securityToken":           "Security token of temporary credentials.",
+		"credentialsDir":          "Folder with the files `accessKey`, `secretKey` and, if needed, `securityToken`, instead of the three keys. When they change, the worker ends within 15 s so that it is started with the new ones.",
+		"namespace":               "RocketMQ's namespace of all topics and groups.",
+		"autoCreateGroupEnable":   "Create the consumer groups in which sinks show their offsets.",
+		"restTokenFile":           "File with the bearer token (16 bytes at least) that callers of the REST API must send. Read again within 5 s of a change. Empty: no token is asked for.",
+		"restCompat":              "Shape of `getClusterInfo`: `old` is a bare list, `new` is `{\"status\":200,\"body\":[…]}`.",
+		"compatRoutes":            "Serve the older runtimes' routes, which change state by GET.",
+		"allocTaskStrategy":       "Which worker gets what. `ConsistentHash` moves only what has to move; `Averagely` deals everything anew at each change. The Java class names work too.",
+		"virtualNode":             "Points of each worker on the ring of `ConsistentHash`; 1 to 10000.",
+		"maxLoadFactor":           "A worker gets at most this many times the average; 0 is the plain ring, else 1 to 100.",
+		"heartbeatInterval":       "How often a worker says that it lives; 50 ms to 1 min, at most a third of `sessionTimeout`.",
+		"sessionTimeout":          "A worker that is not heard of for so long loses its tasks; 1 s to 10 min.",
+		"sendTimeout":             "Longest time for one send to RocketMQ; 100 ms to 1 min. With two heartbeats it must fit in 0.9 of `sessionTimeout`.",
+		"rebalanceDelay":          "How long the work of a worker that left waits for its return; 0 to 1 h.",
+		"positionPersistInterval": "How often positions and offsets are stored; 10 ms to 10 min. A crash repeats at most what was delivered since.",
+		"drainTimeout":            "How long a worker that was told to stop may take to hand its tasks over; 1 s to 1 h.",
+		"clusterStoreTopic":       "Topic of the cluster log. This and the next four say which workers are one cluster; another cluster needs five others.",
+		"configStoreTopic":        "Topic of connector configs.",
+		"positionStoreTopic":      "Topic of sources' positions.",
+		"offsetStoreTopic":        "Topic of sinks' offsets.",
+		"statusStoreTopic":        "Topic of statuses.",
+		"clusterTopicBroker":      "Name of the broker that holds the five internal topics. Empty: the first by name. A worker waits, not ready, while one of them lies elsewhere.",
+		"logLevel":                "`debug`, `info`, `warn` or `error`.",
+		"logFormat":               "`json` or `console`. The log goes to standard error.",
+	}
+}
