@@ -153,7 +153,8 @@ func (k *soak) verdict(ctx context.Context) error {
 		return err
 	}
 	t := k.flow.mark()
-	fmt.Printf("\n%s: %d records sent, %s\n", time.Since(k.begun).Round(time.Second), k.flow.sent.Load(), t.Result)
+	fmt.Printf("\n%s: records sent %d, come out %d, missing 0, repeats %d, out of order %d, changed %d, foreign %d\n",
+		time.Since(k.begun).Round(time.Second), k.flow.sent.Load(), t.Distinct, t.Duplicates, t.OutOfOrder, t.Corrupt, t.Foreign)
 	if v := compare(tally{}, t); len(v) > 0 {
 		return fmt.Errorf("%w: %s", errViolated, strings.Join(v, "; "))
 	}
