@@ -41,7 +41,7 @@ func main() {
 	flag.IntVar(&o.workers, "workers", 3, "workers that run all the time; one more comes and goes")
 	flag.IntVar(&o.rate, "rate", 500, "records per second")
 	flag.IntVar(&o.size, "size", 256, "bytes of each value")
-	flag.IntVar(&o.portBase, "port-base", 40000, "the brokers' ports, and 200 from there on")
+	flag.IntVar(&o.portBase, "port-base", 28000, "200 ports from there on, below those that the kernel gives to connections")
 	flag.BoolVar(&o.keepBrokers, "keep-brokers", false, "leave the brokers running for the next run")
 	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
 	flag.BoolVar(&o.long, "long", false, "freezes of 60 s and 200 s, too")

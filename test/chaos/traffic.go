@@ -87,7 +87,7 @@ func (f *traffic) produce(ctx context.Context) {
 		for id := f.sent.Load(); id < min(due, maxRecords) && ctx.Err() == nil; id++ {
 			f.producer.Produce(ctx, f.plan.Record(f.topic, int(id)), func(r *kgo.Record, err error) {
 				if err != nil && ctx.Err() == nil {
-					f.fail(fmt.Errorf("producing to partition %d: %w", r.Partition, err))
+					f.fail(fmt.Errorf("%w: partition %d: %w", errProducing, r.Partition, err))
 				}
 			})
 			f.sent.Add(1)
@@ -148,16 +148,19 @@ func (f *traffic) drained(ctx context.Context) error {
 	})
 }
 
-var errMissing = errors.New("records are missing")
+var (
+	errMissing   = errors.New("records are missing")
+	errProducing = errors.New("Kafka refused a record")
+)
 
-// until asks until check is content; when ctx ends, its error is the last complaint.
+// until asks until check is content, or fails for good; when ctx ends, its error is the last complaint.
 func until(ctx context.Context, every time.Duration, check func(context.Context) error) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		err := check(ctx)
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errEnded) || errors.Is(err, errProducing) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
