@@ -150,7 +150,7 @@ func (f *traffic) drained(ctx context.Context) error {
 
 var (
 	errMissing   = errors.New("records are missing")
-	errProducing = errors.New("Kafka refused a record")
+	errProducing = errors.New("producing failed for good")
 )
 
 // until asks until check is content, or fails for good; when ctx ends, its error is the last complaint.
