@@ -70,6 +70,13 @@ bench: ## Measure the worker next to bare loops on a real RocketMQ and Kafka (BE
 	hack/with-brokers.sh go run ./test/bench $(BENCH)
 .PHONY: verify test test-unit test-integration e2e bench
 
+##@ Prove
+chaos: ## Break workers, networks, stores and brokers while records flow: ROUNDS=18 SEED=1 FROM=0 (the first round) LONG=1 (freezes of minutes)
+	go run ./test/chaos -rounds $(or $(ROUNDS),18) -seed $(or $(SEED),1) -from $(or $(FROM),0) $(if $(LONG),-long) $(CHAOS_FLAGS)
+soak: ## Let records flow for FOR=1h, and show what grows: memory, goroutines, descriptors, internal topics, lapsed leases
+	go run ./test/chaos -soak $(or $(FOR),1h) $(CHAOS_FLAGS)
+.PHONY: chaos soak
+
 ##@ Ship
 image: ## Both images as OCI tars in dist/, without a Docker engine
 	$(STACK) image --out $(CURDIR)/dist

@@ -36,6 +36,7 @@ type Checker struct {
 	plan   Plan
 	seen   []bool
 	newest map[string]int
+	prefix int
 	result Result
 }
 
@@ -62,6 +63,9 @@ func (c *Checker) See(r *kgo.Record) {
 	}
 	c.seen[id] = true
 	c.result.Distinct++
+	for c.prefix < len(c.seen) && c.seen[c.prefix] {
+		c.prefix++
+	}
 	if r.Key == nil {
 		return
 	}
@@ -78,6 +82,9 @@ func (c *Checker) Result() Result {
 	out.Missing = c.plan.Records - out.Distinct
 	return out
 }
+
+// Prefix is the first record of the plan that was not seen yet: all before it were.
+func (c *Checker) Prefix() int { return c.prefix }
 
 func idOf(r *kgo.Record) (int, bool) {
 	for _, h := range r.Headers {

@@ -65,6 +65,17 @@ func TestCheckerCountsWhatWentWrong(t *testing.T) {
 	}
 }
 
+func TestPrefixEndsAtTheFirstRecordMissing(t *testing.T) {
+	plan := Plan{Records: 5, Size: 8, Keys: 2, Seed: 1, Begin: time.UnixMilli(1_795_000_000_000)}
+	c := NewChecker(plan)
+	for _, step := range []struct{ id, want int }{{1, 0}, {0, 2}, {4, 2}, {2, 3}, {2, 3}, {3, 5}} {
+		c.See(plan.Record("t", step.id))
+		if got := c.Prefix(); got != step.want {
+			t.Errorf("after record %d the prefix is %d, want %d", step.id, got, step.want)
+		}
+	}
+}
+
 func TestProducedRecordsPassTheCheck(t *testing.T) {
 	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "out"))
 	if err != nil {

@@ -87,7 +87,7 @@ func TestANameServerThatIsDownAtTheStart(t *testing.T) {
 	port := freePort(t)
 	w := start(t, port, c.conf("W", port, t.TempDir(), ""))
 	eventually(t, func(ctx context.Context) error {
-		text, err := w.get(ctx, "/readyz")
+		text, err := w.Get(ctx, "/readyz")
 		if err == nil {
 			t.Fatalf("the worker is ready without a name server: %s", text)
 		}
@@ -96,7 +96,7 @@ func TestANameServerThatIsDownAtTheStart(t *testing.T) {
 		}
 		return nil
 	})
-	if text, err := w.get(t.Context(), "/healthz"); err != nil {
+	if text, err := w.Get(t.Context(), "/healthz"); err != nil {
 		t.Errorf("the worker counts as dead: %s %v", text, err)
 	}
 	if !contains(w.errOut.String(), "Waiting for RocketMQ", front) {

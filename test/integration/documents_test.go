@@ -140,7 +140,7 @@ func operate(t *testing.T, l *lake, w1, w2 *proc) {
 	props := `{"properties":{"kafka.bootstrap.server":"` + kafkaBootstrap() + `","kafka.topics":"` + l.topic + `","tasks.num":"4"}}`
 	w1.answers("/getConnectors/kafkaSource", props)
 	for _, path := range []string{"/getConnectors", "/getConfigInfo", "/getConnectorTask", "/getConnectorTask/kafkaSink", "/plugin/reload"} {
-		if _, err := w2.get(t.Context(), path); err != nil {
+		if _, err := w2.Get(t.Context(), path); err != nil {
 			t.Error(err)
 		}
 	}
@@ -178,7 +178,7 @@ func TestErrorsOfTheDocumentsCommandsSayWhatToDo(t *testing.T) {
 	closed := freePort(t)
 	w.curl(fmt.Sprintf(`/connectors/create/away?config={"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:%d"}`, closed), "success")
 	eventually(t, func(ctx context.Context) error {
-		text, err := w.get(ctx, "/api/v1/connectors/away/status")
+		text, err := w.Get(ctx, "/api/v1/connectors/away/status")
 		if err == nil && !contains(text, `"state":"Failed"`, fmt.Sprintf("127.0.0.1:%d", closed), "nextRestart") {
 			err = fmt.Errorf("status is %s", text)
 		}
@@ -188,7 +188,7 @@ func TestErrorsOfTheDocumentsCommandsSayWhatToDo(t *testing.T) {
 	missing := "missing-" + c.id
 	w.curl(`/connectors/create/missing?config={"kafka.topics":"`+missing+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
 	eventually(t, func(ctx context.Context) error {
-		text, err := w.get(ctx, "/api/v1/connectors/missing/status")
+		text, err := w.Get(ctx, "/api/v1/connectors/missing/status")
 		if err == nil && !contains(text, `"state":"Failed"`, missing, "make it, or correct kafka.topics") {
 			err = fmt.Errorf("status is %s", text)
 		}
@@ -196,13 +196,13 @@ func TestErrorsOfTheDocumentsCommandsSayWhatToDo(t *testing.T) {
 	})
 	newLake(t, missing)
 	eventually(t, func(ctx context.Context) error {
-		text, err := w.get(ctx, "/api/v1/connectors/missing/tasks")
+		text, err := w.Get(ctx, "/api/v1/connectors/missing/tasks")
 		if err == nil && !contains(text, `"state":"Running"`) {
 			err = fmt.Errorf("tasks are %s", text)
 		}
 		return err
 	})
-	resp, err := http.Post(w.url("/api/v1/connectors"), "application/json", badBody()) //nolint:noctx // a bare client, as users have
+	resp, err := http.Post(w.URL("/api/v1/connectors"), "application/json", badBody()) //nolint:noctx // a bare client, as users have
 	if err != nil {
 		t.Fatal(err)
 	}

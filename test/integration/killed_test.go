@@ -50,7 +50,7 @@ func TestAKilledWorkerLosesNothing(t *testing.T) {
 	runs(t, map[string]int{"in": 4, "out": 4}, w1, w2)
 	reached(int64(plan.Records / 4))
 
-	if err := w1.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+	if err := w1.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	w1.exit()

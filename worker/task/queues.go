@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-logr/logr"
-
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
@@ -20,8 +18,9 @@ import (
 // of it at its own next look. Taking it too early would repeat records, never lose any.
 const settleChecks = 2
 
-// missingChecks is how often in a row a topic must be missing before a running task fails because of it.
-const missingChecks = 3
+// missingChecks is how often in a row a topic must be missing before a running task fails because of it: a name server that
+// was started anew knows no topic until its brokers' next report, which may take 30 s.
+const missingChecks = 5
 
 // share is one task's part of the queues of its connector's topics, as a value: routes in, changes out.
 type share struct {
@@ -104,7 +103,9 @@ func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, erro
 }
 
 // watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
-func (r *Runner) watchRoutes(ctx context.Context, topics []string, log logr.Logger, fail func(error), out chan<- []rmq.Queue) {
+// A name server forgets the topics of a broker that is away. It does not look while the gate is shut: then the broker most
+// likely is.
+func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), out chan<- []rmq.Queue) {
 	ticker := time.NewTicker(r.cfg.RecheckInterval)
 	defer ticker.Stop()
 	missing := 0
@@ -113,6 +114,9 @@ func (r *Runner) watchRoutes(ctx context.Context, topics []string, log logr.Logg
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+		if a.Gate.Wait(ctx, 0) != nil {
+			return
 		}
 		queues, err := r.routes(ctx, topics)
 		switch {
@@ -124,7 +128,7 @@ func (r *Runner) watchRoutes(ctx context.Context, topics []string, log logr.Logg
 				return
 			}
 		case err != nil:
-			log.V(1).Info("Looking for new queues failed; going on with the known ones", "reason", err.Error())
+			r.logger(a.ID).V(1).Info("Looking for new queues failed; going on with the known ones", "reason", err.Error())
 		default:
 			missing = 0
 			select {

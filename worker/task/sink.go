@@ -97,7 +97,7 @@ func (s *sinkRun) run() error {
 	side, stop := context.WithCancel(s.life.alive)
 	routes := make(chan []rmq.Queue, 1)
 	group.Go(func() { s.saver.run(side, s.life.lose) })
-	group.Go(func() { s.watchRoutes(side, s.set.topics, s.log, s.life.fail, routes) })
+	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, routes) })
 	err = s.pump(routes)
 	if err == nil && s.life.work.Err() == nil {
 		err = s.flush()

@@ -306,6 +306,46 @@ func TestSinkNamesATopicThatDoesNotExist(t *testing.T) {
 	})
 }
 
+func TestSinkOutlivesTopicsThatTheNameServerForgot(t *testing.T) {
+	cases := map[string]struct {
+		away time.Duration
+		shut bool // the broker is away, too
+		want bool
+	}{
+		"until the broker's next report":      {30 * time.Second, false, true},
+		"for as long as the broker is away":   {5 * time.Minute, true, true},
+		"for good, while the broker is there": {5 * time.Minute, false, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.runner.cfg.RecheckInterval = 10 * time.Second
+				h.client.produce("orders", 0, "1")
+				known := func(n int) {
+					h.client.mu.Lock()
+					defer h.client.mu.Unlock()
+					if h.client.queues["orders"] = n; n == 0 {
+						delete(h.client.queues, "orders")
+					}
+				}
+				shut := func(yes bool) {
+					h.gate.mu.Lock()
+					defer h.gate.mu.Unlock()
+					h.gate.shut = yes
+				}
+				time.AfterFunc(5*time.Second, func() { known(0); shut(tc.shut) })
+				time.AfterFunc(5*time.Second+tc.away, func() { known(1); shut(false); h.client.produce("orders", 0, "2") })
+				sink := &collecting{}
+				err := h.runSink(t, sink, connector.Config{"topics": "orders"}, tc.away+time.Minute)
+				if outlived := err == nil && cmp.Equal(sink.values(), []string{"1", "2"}); outlived != tc.want {
+					t.Errorf("got %v, %v; want it to go on: %t", err, sink.values(), tc.want)
+				}
+			})
+		})
+	}
+}
+
 func TestSinkStartOffsets(t *testing.T) {
 	q := rmq.Queue{Topic: "orders", Broker: "b", ID: 0}
 	cases := map[string]struct {

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rocketmq-connect/operator/test/audit"
+	"github.com/rocketmq-connect/operator/test/chaos/proxy"
+	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+)
+
+// The worker's defaults, by which faults are judged.
+const (
+	sessionTimeout = 5 * time.Second
+	leaseTime      = sessionTimeout / 10 * 9
+	drainLimit     = 70 * time.Second
+)
+
+// storeSize is what a worker's store gets as a file system of its own, for it to become full.
+const storeSize = "size=2m"
+
+var (
+	errEnded    = errors.New("a worker ended by itself")
+	errUnclean  = errors.New("a worker did not stop cleanly")
+	errSettling = errors.New("the cluster is not whole")
+)
+
+// member is one worker and its network.
+type member struct {
+	id     string
+	port   int
+	link   *proxy.Link
+	names  string // the name server, as the member reaches it
+	store  string
+	stores int
+	log    string
+	proc   *process.Worker // nil while it is to be down
+	audit  auditLog
+}
+
+// fleet is the workers of a run.
+type fleet struct {
+	dir, binary, cluster string
+	brokers              *brokers
+	kafka                *proxy.Link
+	members              []*member
+	own                  ownership
+	mounted              []string
+}
+
+// newFleet is a fleet without members; close it after use.
+func newFleet(dir, binary string, b *brokers) *fleet {
+	return &fleet{dir: dir, binary: binary, cluster: filepath.Base(dir), brokers: b, kafka: proxy.NewLink()}
+}
+
+// enlist gives each of n members a store and a network of its own; none runs yet.
+func (f *fleet) enlist(ctx context.Context, n int) error {
+	b := f.brokers
+	if _, err := f.kafka.Open(ctx, f.kafkaPort(), address(b.kafkaPort()), proxy.KafkaAt(b.kafkaPort(), f.kafkaPort())); err != nil {
+		return err
+	}
+	for i := range n {
+		m := &member{id: fmt.Sprintf("W%d", i+1), port: b.base + 100 + 10*i, link: proxy.NewLink()}
+		m.log = filepath.Join(f.dir, m.id+".log")
+		m.audit.path = m.log
+		f.members = append(f.members, m)
+		route, err := proxy.RouteTo(b.rocketMQPort(), m.port+2)
+		if err != nil {
+			return err
+		}
+		if m.names, err = m.link.Open(ctx, m.port+1, address(b.nameServerPort()), route); err != nil {
+			return err
+		}
+		if _, err = m.link.Open(ctx, m.port+2, address(b.rocketMQPort()), proxy.Rewrite{}); err != nil {
+			return err
+		}
+		if err := f.newStore(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kafkaPort is where the connectors reach Kafka: their config is the same on all members, and so is that link.
+func (f *fleet) kafkaPort() int { return f.brokers.base + 90 }
+
+// newStore gives a member an empty store, as a host that it never ran on has. Root makes it a small file system.
+func (f *fleet) newStore(m *member) error {
+	m.stores++
+	m.store = filepath.Join(f.dir, fmt.Sprintf("%s-store-%d", m.id, m.stores))
+	if err := os.MkdirAll(m.store, 0o750); err != nil {
+		return fmt.Errorf("making a store: %w", err)
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if err := mount(m.store); err != nil {
+		return fmt.Errorf("making a small file system: %w", err)
+	}
+	f.mounted = append(f.mounted, m.store)
+	return nil
+}
+
+// start runs a member's process in its store.
+func (f *fleet) start(m *member) error {
+	conf := filepath.Join(f.dir, m.id+".conf")
+	err := process.Conf{ID: m.id, ClusterID: f.cluster, NameServers: m.names, StoreDir: m.store, Port: m.port,
+		More: fmt.Sprintf("maxLoadFactor=1\nadvertisedAddress=127.0.0.1:%d", m.port)}.Write(conf)
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening a worker's log: %w", err)
+	}
+	defer log.Close() // the process has its own
+	m.proc, err = process.Start(f.binary, conf, m.port, log, log)
+	return err
+}
+
+// kill ends a member's process by SIGKILL.
+func (f *fleet) kill(m *member) {
+	m.proc.Kill()
+	m.proc = nil
+	f.own.deaths = append(f.own.deaths, audit.Death{Worker: m.id, At: cluster.Now()})
+}
+
+// stop ends a member's process as Kubernetes does.
+func (f *fleet) stop(ctx context.Context, m *member) error {
+	proc := m.proc
+	if err := proc.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	select {
+	case <-proc.Done():
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %s still runs after %s", errUnclean, m.id, drainLimit)
+	}
+	m.proc = nil
+	f.own.deaths = append(f.own.deaths, audit.Death{Worker: m.id, At: cluster.Now()})
+	if code := proc.ExitCode(); code != 0 {
+		return fmt.Errorf("%w: %s ended with code %d", errUnclean, m.id, code)
+	}
+	return nil
+}
+
+// freeze stops a member's process for a time.
+func (f *fleet) freeze(ctx context.Context, m *member, d time.Duration) error {
+	frozen := shut{Worker: m.id, From: cluster.Now()}
+	if err := m.proc.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	err := pause(ctx, d)
+	frozen.To = cluster.Now()
+	f.own.shuts = append(f.own.shuts, frozen)
+	return errors.Join(err, m.proc.Signal(syscall.SIGCONT))
+}
+
+// live are the members that are to run.
+func (f *fleet) live() []*member {
+	return slices.DeleteFunc(slices.Clone(f.members), func(m *member) bool { return m.proc == nil })
+}
+
+func (m *member) client() *restclient.Client { return restclient.New(m.proc.URL(""), "", nil) }
+
+// settled waits until all live members see each other and the connectors' tasks run.
+func (f *fleet) settled(ctx context.Context, tasks map[string]int) error {
+	return until(ctx, 200*time.Millisecond, func(ctx context.Context) error {
+		if err := f.noneEnded(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return f.whole(ctx, tasks)
+	})
+}
+
+func (f *fleet) whole(ctx context.Context, tasks map[string]int) error {
+	live := f.live()
+	for _, m := range live {
+		view, err := m.client().Cluster(ctx)
+		if err != nil {
+			return err
+		}
+		if !view.Joined || len(view.Members) != len(live) {
+			return fmt.Errorf("%w: %s is joined: %t, and sees %d members of %d", errSettling, m.id, view.Joined, len(view.Members), len(live))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(tasks)) {
+		status, err := live[0].client().Status(ctx, name)
+		if err != nil {
+			return err
+		}
+		if status.State != restapi.StateRunning || len(status.Tasks) != tasks[name] {
+			return fmt.Errorf("%w: %s is %s with %d tasks %s", errSettling, name, status.State, len(status.Tasks), status.Error)
+		}
+		for _, t := range status.Tasks {
+			if t.State != restapi.StateRunning {
+				return fmt.Errorf("%w: %s-%d is %s on %q %s", errSettling, name, t.ID, t.State, t.Worker, t.Error)
+			}
+		}
+	}
+	return nil
+}
+
+// noneEnded fails when a process is gone that nobody ended, or said that it panicked.
+func (f *fleet) noneEnded() error {
+	for _, m := range f.live() {
+		if m.proc.Ended() {
+			return fmt.Errorf("%w: %s, code %d:\n%s", errEnded, m.id, m.proc.ExitCode(), tail(m.log))
+		}
+	}
+	return nil
+}
+
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(b[max(0, len(b)-2000):]))
+}
+
+// close ends what still runs.
+func (f *fleet) close() error {
+	for _, m := range f.members {
+		if m.proc != nil {
+			m.proc.Kill()
+		}
+		m.link.Close()
+	}
+	f.kafka.Close()
+	var errs []error
+	for _, dir := range f.mounted {
+		errs = append(errs, unmount(dir))
+	}
+	return errors.Join(errs...)
+}

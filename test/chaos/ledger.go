@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/rocketmq-connect/operator/test/audit"
+)
+
+// auditLog reads the audit lines of a log that grows.
+type auditLog struct {
+	path string
+	read int64
+	// exact says that stop lines tell when deliveries had ended, however late they are written.
+	exact bool
+}
+
+// next returns the events of the lines that were written since the call before.
+func (l *auditLog) next() ([]audit.Event, error) {
+	b, err := os.ReadFile(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a worker's log: %w", err)
+	}
+	b = b[min(l.read, int64(len(b))):]
+	whole := b[:bytes.LastIndexByte(b, '\n')+1]
+	l.read += int64(len(whole))
+	var out []audit.Event
+	for line := range bytes.Lines(whole) {
+		if e, ok := audit.Parse(string(line)); ok {
+			out = append(out, e)
+			l.exact = l.exact || bytes.Contains(line, []byte(`"ended_ns"`))
+		}
+	}
+	return out, nil
+}
+
+// shut is a time in which a worker could not renew its lease: it was frozen, or cut off.
+type shut struct {
+	Worker   string
+	From, To time.Duration
+}
+
+// ownership is who ran what, as far as the workers said.
+type ownership struct {
+	events []audit.Event
+	deaths []audit.Death
+	shuts  []shut
+	exact  bool
+}
+
+// intervals are all attempts until now. A worker that was shut out writes its stop only once it is back. If its lines do not
+// tell when its deliveries had ended, and another one ran the task before, the attempt counts until its lease must have
+// ended.
+func (o *ownership) intervals(now time.Duration) []audit.Interval {
+	out := audit.Intervals(o.events, o.deaths, now)
+	if o.exact {
+		return out
+	}
+	for i := range out {
+		for _, f := range o.shuts {
+			a := &out[i]
+			lease := f.From + leaseTime
+			if a.Worker == f.Worker && a.From < f.From && a.To > lease && f.To > lease && taken(*a, out[i+1:]) {
+				a.To = lease
+			}
+		}
+	}
+	return out
+}
+
+// taken says whether one of the later intervals began before a ended.
+func taken(a audit.Interval, later []audit.Interval) bool {
+	for _, b := range later {
+		if b.Task != a.Task {
+			return false
+		}
+		if b.From < a.To {
+			return true
+		}
+	}
+	return false
+}
+
+// mark is a moment from which tasks that lose their owner do so because of a kind of fault.
+type mark struct {
+	Kind string
+	// Worker is whom it was done to; empty is all. What moves between others meanwhile is a kind of its own.
+	Worker string
+	Since  time.Duration
+	// Origin is from when a task counts as unowned: 0 is from its own last moment on a worker. A fault that owners outlive
+	// for a while has its begin here; one that nobody can run in has its end.
+	Origin time.Duration
+}
+
+// unowned is how long one task ran nowhere, and why.
+type unowned struct {
+	Kind string
+	Gap  audit.Gap
+	Took time.Duration
+}
+
+// charge gives each gap that began after the first mark to the newest mark before it. One that was over before its mark's
+// origin is left out: between it and the origin the task ran, or tried to.
+func charge(gaps []audit.Gap, marks []*mark) []unowned {
+	var out []unowned
+	for _, g := range gaps {
+		var by *mark
+		for i := range marks {
+			if marks[i].Since <= g.From {
+				by = marks[i]
+			}
+		}
+		if by == nil || g.To <= g.From || g.To <= by.Origin {
+			continue
+		}
+		took := g.To - g.From
+		if by.Worker != "" && by.Worker != g.OldWorker {
+			out = append(out, unowned{moved, g, took})
+			continue
+		}
+		if by.Origin > 0 {
+			took = g.To - by.Origin
+		}
+		out = append(out, unowned{by.Kind, g, took})
+	}
+	return out
+}
+
+// since keeps the intervals that had not ended at a moment.
+func since(sorted []audit.Interval, from time.Duration) []audit.Interval {
+	var out []audit.Interval
+	for _, in := range sorted {
+		if in.To >= from {
+			out = append(out, in)
+		}
+	}
+	return out
+}

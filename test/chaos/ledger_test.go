@@ -1,0 +1,119 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/test/audit"
+)
+
+const s = time.Second
+
+func event(kind, worker string, task int, generation int64, at time.Duration) audit.Event {
+	return audit.Event{Kind: kind, Worker: worker, Connector: "c", Task: task, Generation: generation, Epoch: 1, Attempt: 1, At: int64(at)}
+}
+
+func TestAWorkerThatWasShutOutRanUntilItsLease(t *testing.T) {
+	shuts := []shut{{Worker: "w0", From: 10 * s, To: 20 * s}}
+	late := []audit.Event{event(audit.Start, "w0", 0, 1, s), event(audit.Start, "w1", 0, 2, 16*s), event(audit.Stop, "w0", 0, 1, 21*s)}
+	cases := map[string]struct {
+		events       []audit.Event
+		shuts        []shut
+		exact        bool
+		wantOverlaps int
+	}{
+		"it writes its stop after another took over":   {events: late, shuts: shuts},
+		"it never was shut out":                        {events: late, wantOverlaps: 1},
+		"it was shut out for less than its lease":      {events: late, shuts: []shut{{"w0", 10 * s, 13 * s}}, wantOverlaps: 1},
+		"somebody else was":                            {events: late, shuts: []shut{{"w1", 10 * s, 20 * s}}, wantOverlaps: 1},
+		"its lines are exact, and say that it went on": {events: late, shuts: shuts, exact: true, wantOverlaps: 1},
+		"another took over before its lease could have ended": {
+			events: []audit.Event{late[0], event(audit.Start, "w1", 0, 2, 14*s), late[2]}, shuts: shuts, wantOverlaps: 1,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			own := ownership{events: tc.events, shuts: tc.shuts, exact: tc.exact}
+			if got := audit.Overlaps(own.intervals(30 * s)); len(got) != tc.wantOverlaps {
+				t.Errorf("got overlaps %v, want %d", got, tc.wantOverlaps)
+			}
+		})
+	}
+}
+
+func TestEachGapIsChargedToTheNewestMarkBeforeIt(t *testing.T) {
+	gap := func(from, to time.Duration) audit.Gap {
+		return audit.Gap{Task: audit.Task{Connector: "c"}, OldWorker: "w0", NewWorker: "w1", From: from, To: to}
+	}
+	marks := []*mark{{Kind: killedForGood, Since: 10 * s}, {Kind: joined, Since: 14 * s}, {Kind: brokerKilled, Since: 20 * s, Origin: 28 * s}}
+	gaps := []audit.Gap{gap(5*s, 12*s), gap(10*s, 16*s), gap(15*s, 15*s+100), gap(24*s, 30*s), gap(24*s, 27*s), gap(11*s, 11*s)}
+	marks = append(marks, &mark{Kind: frozen, Worker: "w2", Since: 40 * s, Origin: 40 * s}, &mark{Kind: frozen, Worker: "w0", Since: 50 * s, Origin: 50 * s})
+	gaps = append(gaps, gap(45*s, 46*s), gap(54*s, 56*s))
+	want := []unowned{
+		{killedForGood, gaps[1], 6 * s}, {joined, gaps[2], 100}, {brokerKilled, gaps[3], 2 * s}, {moved, gaps[6], s}, {frozen, gaps[7], 6 * s},
+	}
+	if d := cmp.Diff(want, charge(gaps, marks)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestAuditLinesOfAGrowingLogAreReadOnce(t *testing.T) {
+	l := auditLog{path: filepath.Join(t.TempDir(), "log")}
+	const first = `{"audit":"task-start","worker":"w0","connector":"c","task":1,"boottime_ns":5}` + "\n{\"msg\":\"other\"}\n"
+	const second = `{"audit":"task-stop","worker":"w0","connector":"c","task":1,"boottime_ns":9,"ended_ns":8}` + "\n"
+	steps := []struct {
+		text      string
+		want      int
+		wantExact bool
+	}{{"", 0, false}, {first + second[:20], 1, false}, {first + second[:20], 0, false}, {first + second, 1, true}, {first + second, 0, true}}
+	for i, step := range steps {
+		if step.text != "" {
+			if err := os.WriteFile(l.path, []byte(step.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := l.next()
+		if err != nil || len(got) != step.want || l.exact != step.wantExact {
+			t.Errorf("step %d: %d events, exact %t, %v; want %d, %t", i, len(got), l.exact, err, step.want, step.wantExact)
+		}
+	}
+}
+
+func TestEveryBlockOfRoundsHasEachFaultOnce(t *testing.T) {
+	all := faults(true)
+	for _, block := range []int{0, 1, 7} {
+		seen := map[string]bool{}
+		for i := range all {
+			seen[pick(all, 3, block*len(all)+i).name] = true
+		}
+		if len(seen) != len(all) {
+			t.Errorf("block %d has %d faults of %d", block, len(seen), len(all))
+		}
+	}
+	for round := range 2 * len(all) {
+		if first, again := pick(all, 3, round), pick(faults(true), 3, round); first.name != again.name {
+			t.Errorf("round %d is %s the first time, %s the second", round, first.name, again.name)
+		}
+	}
+}
+
+func TestSlopeIsGrowthPerHour(t *testing.T) {
+	cases := map[string]struct {
+		hours, values []float64
+		want          float64
+	}{
+		"steady":       {[]float64{0, 0.5, 1}, []float64{7, 7, 7}, 0},
+		"growing":      {[]float64{0, 0.5, 1}, []float64{1, 2, 3}, 2},
+		"one sample":   {[]float64{0}, []float64{3}, 0},
+		"back to rest": {[]float64{0, 0.5, 1}, []float64{3, 9, 3}, 0},
+	}
+	for name, tc := range cases {
+		if got := (&series{hours: tc.hours, values: tc.values}).slope(); got < tc.want-1e-9 || got > tc.want+1e-9 {
+			t.Errorf("%s: slope %v, want %v", name, got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+// Command chaos runs workers on real brokers of its own, breaks one thing after the other while numbered records flow, and
+// says whether a record was lost, changed or put out of order, whether a task ever ran on two workers at once, how long
+// tasks ran nowhere, and how many records were repeated. With -soak it breaks nothing and watches what grows.
+// It ends with 1 on any violation.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+)
+
+type options struct {
+	rounds, from        int
+	seed                uint64
+	workers, rate, size int
+	portBase            int
+	keepBrokers, long   bool
+	keepLogs            bool
+	soak                time.Duration
+	only                string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 18, "how many rounds, one fault each")
+	flag.Uint64Var(&o.seed, "seed", 1, "what the faults are drawn from")
+	flag.IntVar(&o.from, "from", 0, "the first round: a run of 200 rounds can be made of several")
+	flag.IntVar(&o.workers, "workers", 3, "workers that run all the time; one more comes and goes")
+	flag.IntVar(&o.rate, "rate", 500, "records per second")
+	flag.IntVar(&o.size, "size", 256, "bytes of each value")
+	flag.IntVar(&o.portBase, "port-base", 28000, "200 ports from there on, below those that the kernel gives to connections")
+	flag.BoolVar(&o.keepBrokers, "keep-brokers", false, "leave the brokers running for the next run")
+	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
+	flag.BoolVar(&o.long, "long", false, "freezes of 60 s and 200 s, too")
+	flag.DurationVar(&o.soak, "soak", 0, "no faults: watch what grows for so long")
+	flag.StringVar(&o.only, "only", "", "rounds of this fault only")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// The connectors of a run.
+const (
+	sourceName = "in"
+	sinkName   = "out"
+	tasksEach  = 4
+)
+
+func source(topic, kafka string) restapi.Connector {
+	return restapi.Connector{Name: sourceName, Class: "KafkaSource", MaxTasks: tasksEach,
+		Config: map[string]string{"kafka.topics": topic, "kafka.bootstrap.server": kafka}}
+}
+
+func sink(topic, kafka string) restapi.Connector {
+	return restapi.Connector{Name: sinkName, Class: "KafkaSink", MaxTasks: tasksEach,
+		Config: map[string]string{"topicNames": topic, "kafka.bootstrap.server": kafka, "topic.rename.format": "${topic}" + backSuffix}}
+}
+
+// scene is a cluster at work.
+type scene struct {
+	options
+	began time.Time
+	dir   string
+	fleet *fleet
+	flow  *traffic
+	tasks map[string]int
+}
+
+func (s *scene) say(format string, args ...any) {
+	fmt.Printf("[%6.1f s] %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func run(ctx context.Context, o options) (err error) {
+	s := &scene{options: o, began: time.Now(), tasks: map[string]int{sourceName: tasksEach, sinkName: tasksEach}}
+	if s.dir, err = os.MkdirTemp("", "chaos-"); err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\nthe logs are in %s", err, s.dir)
+			return
+		}
+		if o.keepLogs {
+			s.say("The logs are in %s", s.dir)
+			return
+		}
+		err = os.RemoveAll(s.dir)
+	}()
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	binary := filepath.Join(s.dir, "worker")
+	if err := process.Build(ctx, root, binary); err != nil {
+		return err
+	}
+	b, err := newBrokers(ctx, root, s.dir, o.portBase)
+	if err != nil {
+		return err
+	}
+	s.say("Starting brokers on the ports from %d on", o.portBase)
+	if !o.keepBrokers {
+		defer func() { err = errors.Join(err, b.down(context.WithoutCancel(ctx))) }()
+	}
+	if err := b.up(ctx); err != nil {
+		return err
+	}
+	s.fleet = newFleet(s.dir, binary, b)
+	defer func() { err = errors.Join(err, s.fleet.close()) }()
+	if err := s.fleet.enlist(ctx, o.workers+1); err != nil {
+		return err
+	}
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.flow.close()
+	if o.soak > 0 {
+		return s.soakFor(ctx, o.soak)
+	}
+	return s.play(ctx)
+}
+
+// begin starts all workers but the spare one, the flow, and the connectors.
+func (s *scene) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	s.say("Starting %d workers, logs in %s (%d cores)", s.workers, s.dir, runtime.NumCPU())
+	for _, m := range s.fleet.members[:s.workers] {
+		if err := s.fleet.start(m); err != nil {
+			return err
+		}
+	}
+	if err := s.fleet.settled(ctx, nil); err != nil {
+		return err
+	}
+	var err error
+	plan := flow.Plan{Size: s.size, Keys: 1000, Seed: s.seed, Rate: s.rate}
+	if s.flow, err = startTraffic(context.WithoutCancel(ctx), address(s.fleet.brokers.kafkaPort()), s.topic(), plan); err != nil {
+		return err
+	}
+	return s.connect(ctx)
+}
+
+func (s *scene) topic() string { return filepath.Base(s.dir) }
+
+func (s *scene) connect(ctx context.Context) error {
+	client, kafkaAt := s.fleet.members[0].client(), address(s.fleet.kafkaPort())
+	for _, conn := range []restapi.Connector{source(s.topic(), kafkaAt), sink(s.topic(), kafkaAt)} {
+		err := until(ctx, time.Second, func(ctx context.Context) error {
+			_, err := client.Put(ctx, conn, restclient.AnyRevision)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("creating connector %s: %w", conn.Name, err)
+		}
+		if err := s.fleet.settled(ctx, map[string]int{conn.Name: tasksEach}); err != nil {
+			return err
+		}
+	}
+	return s.flow.drained(ctx)
+}
+
+// moduleRoot is the folder of go.mod, from here upwards.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("looking for the module: %w", err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("looking for the module: run this in its folder")
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// sampleEvery is how often a soak looks.
+const sampleEvery = time.Minute
+
+var errUnknown = errors.New("a figure is not there")
+
+// series is one figure over time.
+type series struct {
+	name   string
+	hours  []float64
+	values []float64
+}
+
+// slope is the least-squares growth per hour.
+func (s *series) slope() float64 {
+	n := float64(len(s.hours))
+	var x, y, xx, xy float64
+	for i, h := range s.hours {
+		v := s.values[i]
+		x, y, xx, xy = x+h, y+v, xx+h*h, xy+h*v
+	}
+	if d := n*xx - x*x; d > 0 {
+		return (n*xy - x*y) / d
+	}
+	return 0
+}
+
+// soak is the figures of a run without faults.
+type soak struct {
+	*scene
+	rocket *rmq.Client
+	begun  time.Time
+	all    []*series
+	at     map[string]*series
+}
+
+// soakFor lets records flow for a time, samples every minute, and prints each figure's start, end and slope.
+func (s *scene) soakFor(ctx context.Context, d time.Duration) error {
+	rocket, err := rmq.Open(rmq.Config{NameServers: []string{address(s.fleet.brokers.nameServerPort())}})
+	if err != nil {
+		return fmt.Errorf("opening the RocketMQ client: %w", err)
+	}
+	defer rocket.Close()
+	k := &soak{scene: s, rocket: rocket, begun: time.Now(), at: map[string]*series{}}
+	s.say("%d records/s for %s, a sample every %s", s.rate, d, sampleEvery)
+	tick := time.NewTicker(min(sampleEvery, d/4))
+	defer tick.Stop()
+	for end := time.Now().Add(d); ; {
+		if err := k.sample(ctx); err != nil {
+			return err
+		}
+		if !time.Now().Before(end) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	k.print()
+	return k.verdict(ctx)
+}
+
+// sample reads all figures once.
+func (k *soak) sample(ctx context.Context) error {
+	for _, m := range k.fleet.live() {
+		if err := k.fleet.noneEnded(); err != nil {
+			return err
+		}
+		text, err := m.proc.Get(ctx, "/metrics")
+		if err != nil {
+			return err
+		}
+		rss, descriptors, err := usage(m.proc.PID())
+		if err != nil {
+			return err
+		}
+		k.add(m.id+" RSS KiB", rss)
+		k.add(m.id+" file descriptors", descriptors)
+		for name, metric := range map[string]string{"goroutines": "go_goroutines", "lease shut": "connect_worker_lease_shut_total"} {
+			v, err := gauge(text, metric)
+			if err != nil {
+				return err
+			}
+			k.add(m.id+" "+name, v)
+		}
+	}
+	for _, topic := range process.InternalTopics(k.fleet.cluster) {
+		n, err := flow.RocketMQEnds(k.rocket, topic)(ctx)
+		if err != nil {
+			return err
+		}
+		k.add("records in "+strings.TrimPrefix(topic, k.fleet.cluster+"-")+" topic", float64(n))
+	}
+	tally := k.flow.mark()
+	k.add("records repeated", float64(tally.Duplicates))
+	k.say("%d records came out; %s", tally.Distinct, k.latest())
+	return nil
+}
+
+func (k *soak) add(name string, v float64) {
+	s, ok := k.at[name]
+	if !ok {
+		s = &series{name: name}
+		k.at[name], k.all = s, append(k.all, s)
+	}
+	s.hours, s.values = append(s.hours, time.Since(k.begun).Hours()), append(s.values, v)
+}
+
+// latest is the members' newest figures in short.
+func (k *soak) latest() string {
+	var parts []string
+	for _, m := range k.fleet.live() {
+		last := func(what string) float64 {
+			v := k.at[m.id+" "+what].values
+			return v[len(v)-1]
+		}
+		parts = append(parts, fmt.Sprintf("%s %.1f MiB %.0f goroutines %.0f descriptors %.0f lease shuts", m.id, last("RSS KiB")/1024,
+			last("goroutines"), last("file descriptors"), last("lease shut")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (k *soak) print() {
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\nfigure\tstart\tend\tper hour\t")
+	for _, s := range k.all {
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%+.0f\t\n", s.name, s.values[0], s.values[len(s.values)-1], s.slope())
+	}
+	_ = t.Flush()
+}
+
+// verdict checks the flow; what grows is for people to judge.
+func (k *soak) verdict(ctx context.Context) error {
+	if err := k.recovered(ctx); err != nil {
+		return err
+	}
+	t := k.flow.mark()
+	fmt.Printf("\n%s: records sent %d, come out %d, missing 0, repeats %d, out of order %d, changed %d, foreign %d\n",
+		time.Since(k.begun).Round(time.Second), k.flow.sent.Load(), t.Distinct, t.Duplicates, t.OutOfOrder, t.Corrupt, t.Foreign)
+	if v := compare(tally{}, t); len(v) > 0 {
+		return fmt.Errorf("%w: %s", errViolated, strings.Join(v, "; "))
+	}
+	return nil
+}
+
+// usage is a process's resident memory in KiB and its open descriptors.
+func usage(pid int) (rss, descriptors float64, err error) {
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("counting descriptors: %w", err)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading a process's memory: %w", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+			rss, err = strconv.ParseFloat(f[1], 64)
+			return rss, float64(len(fds)), err
+		}
+	}
+	return 0, 0, fmt.Errorf("%w: VmRSS of process %d", errUnknown, pid)
+}
+
+// gauge finds a metric without labels in Prometheus's text.
+func gauge(text, name string) (float64, error) {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				return 0, fmt.Errorf("reading metric %s: %w", name, err)
+			}
+			return v, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: metric %s", errUnknown, name)
+}
