@@ -143,7 +143,7 @@ func reaches(t *testing.T, ends func(context.Context) (int64, error), want int64
 
 func (p *proc) signal(s syscall.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := p.Signal(s); err != nil {
 		p.t.Fatal(err)
 	}
 }
