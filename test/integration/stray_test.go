@@ -40,7 +40,7 @@ func TestStrayRecordsOnInternalTopicsDisturbNothing(t *testing.T) {
 	}
 	for _, w := range []*proc{w1, w2} {
 		eventually(t, func(ctx context.Context) error {
-			text, err := w.get(ctx, "/metrics")
+			text, err := w.Get(ctx, "/metrics")
 			if err != nil {
 				return err
 			}
