@@ -80,11 +80,12 @@ func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 			s.count.delivered(len(records), bodies(origins))
 			return nil
 		case errors.As(err, &poison) && poison.Index >= 0 && poison.Index < len(records):
-			if err := s.poison(origins[poison.Index], stagePut, poison.Err); err != nil {
-				return err
-			}
 			taken := poison.Index // the sink has the records before it; those after it are put again
 			s.count.delivered(taken, bodies(origins[:taken]))
+			s.reached(origins[:taken])
+			if err := s.poison(origins[taken], stagePut, poison.Err); err != nil {
+				return err
+			}
 			records, origins = records[taken+1:], origins[taken+1:]
 			started, pause = time.Now(), 100*time.Millisecond
 			continue
@@ -100,6 +101,15 @@ func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 		pause = min(2*pause, s.set.retryDelay)
 	}
 	return nil
+}
+
+// reached notes, per queue, the last of some messages that the sink has.
+func (s *sinkRun) reached(messages []*rmq.Received) {
+	for i, m := range messages {
+		if i == len(messages)-1 || messages[i+1].Queue != m.Queue {
+			s.next[m.Queue] = m.NextOffset
+		}
+	}
 }
 
 // retries says whether the same batch is put again in place. What is not, is put again by the next attempt, which starts

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/record"
 )
 
 func TestSinkTellsTheRecordsOfABatchTheirOwnQueue(t *testing.T) {
@@ -47,6 +49,34 @@ func TestSinkTellsTheRecordsOfABatchTheirOwnQueue(t *testing.T) {
 		slices.Sort(stored)
 		if diff := cmp.Diff(wantStored, stored); diff != "" {
 			t.Errorf("stored (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestSinkKeepsWhatLiesAheadOfARecordThatHoldsItUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 9)...)
+		refuse := func(_ int, batch []record.Record) error {
+			for i, r := range batch {
+				if string(r.Value) == "4" {
+					return &connector.PoisonError{Index: i, Err: errors.New("too bitter")}
+				}
+			}
+			return nil
+		}
+		sink := &collecting{put: refuse}
+		for range 3 { // each start meets the record again, and nothing else
+			var held *RecordError
+			if err := h.runSink(t, sink, connector.Config{"topics": "orders"}, 5*time.Second); !errors.As(err, &held) {
+				t.Fatalf("got %v, want the record that holds the task up", err)
+			}
+		}
+		if diff := cmp.Diff(numbers(1, 3), sink.values()); diff != "" {
+			t.Errorf("delivered (-want +got):\n%s", diff)
+		}
+		if got := h.store.read()["orders/b/0"]; got != "3" {
+			t.Errorf("stored %q, want 3: the record that holds the task up comes next", got)
 		}
 	})
 }

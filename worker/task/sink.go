@@ -99,8 +99,12 @@ func (s *sinkRun) run() error {
 	group.Go(func() { s.saver.run(side, s.life.lose) })
 	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, routes) })
 	err = s.pump(routes)
-	if err == nil && s.life.work.Err() == nil {
-		err = s.flush()
+	// What lies ahead of a record that holds the task up is made durable and stored, or each start would put it again.
+	var held *RecordError
+	if (err == nil || errors.As(err, &held)) && s.life.work.Err() == nil {
+		if failed := s.flush(); failed != nil {
+			err = errors.Join(err, failed)
+		}
 	}
 	if s.dirty {
 		s.close() // Invariant C2: what is not durable must not outlast the lease, and storing offsets may wait for a broker

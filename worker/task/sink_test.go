@@ -209,7 +209,7 @@ func TestSinkPoison(t *testing.T) {
 		wantStored     record.Position
 		wantDeadLetter []string
 	}{
-		"tolerance none holds the task up and names the record": {cfg: connector.Config{}, wantErr: "orders/b/0 at 3", wantStored: "0"},
+		"tolerance none holds the task up and names the record": {cfg: connector.Config{}, wantErr: "orders/b/0 at 3", wantValues: numbers(1, 3), wantStored: "3"},
 		"tolerance all leaves the records out": {cfg: connector.Config{"errors.tolerance": "all"},
 			wantValues: append(numbers(1, 3), numbers(6, 9)...), wantStored: "9"},
 		"a dead letter topic takes them": {cfg: connector.Config{"errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dead"},
