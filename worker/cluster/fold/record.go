@@ -41,8 +41,10 @@ type Record struct {
 	Kind     Kind  `json:"kind"`
 	Session  int64 `json:"session,omitempty"`
 	Sequence int64 `json:"seq,omitempty"`
-	// AsOf is the offset that the writer had folded to, and Digest its fold's digest there.
-	AsOf   int64  `json:"asOf,omitempty"`
+	// AsOf is the offset that the writer had folded to, and Log its fold's Log there. Digest is its fold's digest there, on
+	// heartbeats and snapshots.
+	AsOf   int64  `json:"asOf"`
+	Log    string `json:"log"`
 	Digest string `json:"digest,omitempty"`
 
 	Join    *Joining `json:"join,omitempty"`    // join
@@ -178,6 +180,9 @@ func inRange(n int64) bool { return n >= 0 && n < largest }
 // check looks at form only; whether the record is accepted depends on the fold.
 func (r *Record) check() error {
 	ok := false
+	if r.AsOf < -1 || !inRange(r.AsOf+1) {
+		return fmt.Errorf("%w: %s as of %d", errMalformed, r.Kind, r.AsOf)
+	}
 	switch r.Kind {
 	case Join:
 		ok = r.Join != nil && r.Join.Worker != "" && r.Join.Incarnation != "" && r.Terms.valid()

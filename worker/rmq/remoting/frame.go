@@ -28,6 +28,8 @@ type Command struct {
 	// Reset makes giving up a request before its answer close its connection, so that nothing of it is delivered later.
 	// A request that times out does so in any case. It is not sent.
 	Reset bool
+	// Conn is the number of the connection that an answer came on: no two connections of a Pool have the same. It is not sent.
+	Conn int64
 }
 
 // Field returns the value of the named extension field, "" when there is none.
