@@ -138,6 +138,9 @@ func (f *Fold) Digest() string { return f.digest }
 // Log stands for the log up to Offset alone, whatever the rules made of it.
 func (f *Fold) Log() string { return f.history.newest().String() }
 
+// Holds reports whether an entry is the very one that was folded at its offset, of the newest few.
+func (f *Fold) Holds(e rmq.Entry) bool { return f.history.holds(e) }
+
 // Step folds one entry. An entry at or below Offset changes nothing; one that leaves a gap is ErrGap.
 //
 // Invariant C1: the state depends on the entries in offset order and on nothing else.

@@ -72,6 +72,12 @@ func (h *history) forget(below int64) {
 	}
 }
 
+// holds reports whether an entry is the one that was added at its offset.
+func (h *history) holds(e rmq.Entry) bool {
+	i := e.Offset - h.first
+	return i > 0 && i < int64(len(h.prints)) && h.prints[i-1].next(e) == h.prints[i]
+}
+
 // judge says whether the writer of a record had read this log.
 //
 // Invariant C4: what was decided on entries that the log has lost is void.

@@ -114,7 +114,7 @@ func (s *sim) fault() {
 		return
 	}
 	p := live[ids[s.rng.IntN(len(ids))]]
-	switch s.rng.IntN(9) {
+	switch s.rng.IntN(11) {
 	case 0, 1:
 		s.crash(p)
 		s.startAgain(p, s.random(12*time.Second))
@@ -146,7 +146,21 @@ func (s *sim) fault() {
 	case 8:
 		p.wallStep += s.random(4*time.Second) - 2*time.Second
 		s.tracef("clock step %s %v", p.id, p.wallStep)
+	case 9, 10:
+		s.faultLoss(p)
 	}
+}
+
+// faultLoss takes the newest records away, at times while somebody cannot see it.
+func (s *sim) faultLoss(p *proc) {
+	if s.rng.IntN(2) == 0 {
+		s.setCut(p, true)
+		s.at(s.random(10*time.Second), func() { s.setCut(p, false) })
+		s.advance(s.random(time.Second))
+	}
+	s.setDown(true)
+	s.lose(1 + s.rng.IntN(60))
+	s.at(s.random([]time.Duration{time.Second, 8 * time.Second}[s.rng.IntN(2)]), func() { s.setDown(false) })
 }
 
 // startAgain starts a worker id anew once its process has gone, in place or elsewhere.
