@@ -258,8 +258,7 @@ func (s *sim) step(p *proc) {
 	}
 	if errors.Is(err, ErrOtherLog) {
 		s.tracef("%s starts over: %v", p.id, err)
-		s.at(s.latency, func() { s.run(p, func() { s.bootstrap(p) }) })
-		p.read = len(s.log)
+		s.bootstrap(p)
 		return
 	}
 	if err != nil {
