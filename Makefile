@@ -47,7 +47,11 @@ test-integration: ## Tests on a real RocketMQ and Kafka, which are started and s
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
 e2e: ## The whole of it on a real Kubernetes: chart, samples, 50,000 records, pause, scale, delete, upgrade, uninstall
 	hack/e2e.sh
-.PHONY: verify test test-unit test-integration e2e
+SEEDS ?= 20000
+SEED_FROM ?= 0
+simulate: ## Simulate SEEDS clusters from seed SEED_FROM on, with crashes, pauses, partitions and lost log tails
+	SIM_SEEDS=$(SEEDS) SIM_FROM=$(SEED_FROM) go test -count=1 -timeout 24h -v -run '^TestSimulation$$' ./worker/cluster/member
+.PHONY: simulate verify test test-unit test-integration e2e
 
 ##@ Ship
 image: ## Both images as OCI tars in dist/, without a Docker engine

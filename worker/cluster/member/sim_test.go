@@ -79,6 +79,7 @@ type proc struct {
 	tasks       tasks
 	bootAtStart time.Duration
 	conn        int
+	restarts    int
 	ready       bool             // it has read the log for the first time
 	startedAt   time.Duration    // when that was
 	seen        map[int64][]byte // what it read, by offset
@@ -194,6 +195,10 @@ func (s *sim) bootstrap(p *proc) {
 	p.read, p.conn, p.seen = int(max(0, f.Offset())), s.conn, map[int64][]byte{}
 	p.m.Restart(s.time(p), f)
 	if p.ready {
+		if p.restarts++; p.restarts > 500 {
+			s.fail("C4: %s starts over again and again", p.id)
+			return
+		}
 		p.m.Resumed(s.time(p))
 	} else {
 		p.ready, p.startedAt = true, s.now
@@ -228,7 +233,7 @@ func (s *sim) wake(p *proc) {
 		if !p.cut && !s.down && p.conn != s.conn {
 			s.reconnect(p)
 		}
-		for ; !p.cut && !s.down && p.read < len(s.log) && p.fatal == nil; budget-- {
+		for ; !p.cut && !s.down && p.read < len(s.log) && p.fatal == nil && s.failed == nil; budget-- {
 			if budget == 0 {
 				s.at(s.random(100*time.Millisecond), func() { s.wake(p) })
 				break

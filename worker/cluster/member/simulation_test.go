@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,13 +27,15 @@ const (
 func TestSimulation(t *testing.T) {
 	from, n := envNumber(t, "SIM_FROM", 0), envNumber(t, "SIM_SEEDS", simSeeds)
 	const parts = 4
+	var failed atomic.Bool
 	for part := range uint64(parts) {
 		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
 			t.Parallel()
 			losses, holes := 0, 0
-			for seed := from + part; seed < from+n; seed += parts {
+			for seed := from + part; seed < from+n && !failed.Load(); seed += parts {
 				s := simulate(seed, plant{})
 				if s.failed != nil {
+					failed.Store(true)
 					t.Fatalf("seed %d: %v\n%s\nOnce more: make simulate SEED_FROM=%d SEEDS=1", seed, s.failed, s.tail(150), seed)
 				}
 				losses, holes = losses+len(s.losses), holes+s.holes
@@ -152,7 +155,7 @@ func (s *sim) fault() {
 		return
 	}
 	p := live[ids[s.rng.IntN(len(ids))]]
-	switch s.rng.IntN(11) {
+	switch s.rng.IntN(12) {
 	case 0, 1:
 		s.crash(p)
 		s.startAgain(p, s.random(12*time.Second))
@@ -186,6 +189,8 @@ func (s *sim) fault() {
 		s.tracef("clock step %s %v", p.id, p.wallStep)
 	case 9, 10:
 		s.faultLoss(p)
+	case 11:
+		s.faultPause(p, []string{"a", "b"}[s.rng.IntN(2)])
 	}
 }
 
@@ -199,6 +204,22 @@ func (s *sim) faultLoss(p *proc) {
 	s.setDown(true)
 	s.lose(1 + s.rng.IntN(60))
 	s.at(s.random([]time.Duration{time.Second, 8 * time.Second}[s.rng.IntN(2)]), func() { s.setDown(false) })
+}
+
+// faultPause stops a connector everywhere and resumes it after a while. One worker hears of an older epoch first.
+func (s *sim) faultPause(laggard *proc, connector string) {
+	epoch := s.epochs[connector]
+	s.tracef("pause %s", connector)
+	for _, p := range s.procs {
+		s.at(s.random(time.Second), func() { delete(p.tasks.want, connector) })
+	}
+	s.at(2*time.Second+s.random(4*time.Second), func() {
+		s.tracef("resume %s, as of epoch %d on %s", connector, epoch-1, laggard.id)
+		laggard.tasks.want[connector] = max(laggard.tasks.want[connector], epoch-1)
+		for _, p := range s.procs {
+			s.at(500*time.Millisecond+s.random(time.Second), func() { p.tasks.want[connector] = max(p.tasks.want[connector], epoch) })
+		}
+	})
 }
 
 // startAgain starts a worker id anew once its process has gone, in place or elsewhere.
