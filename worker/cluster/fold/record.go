@@ -166,6 +166,9 @@ func Decode(value []byte) (*Record, error) {
 	if r.Version != recordVersion {
 		return nil, fmt.Errorf("%w: version %d", errForeign, r.Version)
 	}
+	if r.AsOf < -1 || !inRange(r.AsOf+1) {
+		return nil, fmt.Errorf("%w: %s as of %d", errMalformed, r.Kind, r.AsOf)
+	}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -180,9 +183,6 @@ func inRange(n int64) bool { return n >= 0 && n < largest }
 // check looks at form only; whether the record is accepted depends on the fold.
 func (r *Record) check() error {
 	ok := false
-	if r.AsOf < -1 || !inRange(r.AsOf+1) {
-		return fmt.Errorf("%w: %s as of %d", errMalformed, r.Kind, r.AsOf)
-	}
 	switch r.Kind {
 	case Join:
 		ok = r.Join != nil && r.Join.Worker != "" && r.Join.Incarnation != "" && r.Terms.valid()
