@@ -28,6 +28,7 @@ type memoryLog struct {
 	entries []rmq.Entry
 	grown   chan struct{}
 	down    bool // appends and tails wait
+	outages int  // so far: whoever follows reconnects after each
 	refuse  error
 }
 
@@ -100,8 +101,11 @@ func (l *memoryLog) after(from int64) ([]rmq.Entry, chan struct{}, error) {
 	return l.entries[from-l.first:], l.grown, nil
 }
 
-func (l *memoryLog) Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
-	for {
+func (l *memoryLog) Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
+	for outages := l.outagesNow(); ; {
+		if now := l.outagesNow(); now != outages && from > 0 {
+			outages, from = now, from-1
+		}
 		entries, grown, err := l.after(from)
 		if err != nil {
 			return err
@@ -127,7 +131,16 @@ func (l *memoryLog) setDown(down bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = down
+	if down {
+		l.outages++
+	}
 	l.changed()
+}
+
+func (l *memoryLog) outagesNow() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.outages
 }
 
 func (l *memoryLog) setRefuse(err error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -21,7 +22,7 @@ func (c *Cluster) keep(ctx context.Context, done func() bool) error {
 			return nil
 		case err == nil:
 			return nil
-		case !errors.Is(err, rmq.ErrTruncated) && !errors.Is(err, fold.ErrGap):
+		case !errors.Is(err, rmq.ErrTruncated) && !errors.Is(err, fold.ErrGap) && !errors.Is(err, member.ErrOtherLog):
 			c.shut()
 			return fmt.Errorf("following the cluster log: %w", err)
 		}
@@ -33,6 +34,9 @@ func (c *Cluster) keep(ctx context.Context, done func() bool) error {
 			c.shut()
 			return err
 		}
+		c.mu.Lock()
+		c.machine.Resumed(c.now())
+		c.mu.Unlock()
 		if wait(ctx, c.cfg.HeartbeatInterval) != nil {
 			return nil
 		}
@@ -69,6 +73,9 @@ const maxSteps = 256
 func (c *Cluster) follow(ctx context.Context, done func() bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	t := &turn{c: c, entries: make(chan rmq.Entry, maxSteps), tailed: make(chan error, 1), results: make(chan result, 1), timer: time.NewTimer(0)}
+	c.mu.Lock()
+	c.machine.Prove()
+	c.mu.Unlock()
 	c.setRunning(true)
 	defer t.end(cancel)
 	t.group.Go(func() { c.keepLease(ctx) })
@@ -110,16 +117,16 @@ func (t *turn) end(cancel context.CancelFunc) {
 	t.c.setRunning(false)
 }
 
-// tail reads the log into entries from where the fold is, until ctx ends or trying again does not help.
+// tail reads the log into entries from the last one that was folded on, which proves that it still is there, until ctx ends or trying again does not help.
 func (t *turn) tail(ctx context.Context) {
 	c := t.c
 	c.mu.Lock()
-	from := max(c.machine.Fold().Offset()+1, c.from)
+	from := max(c.machine.Fold().Offset(), c.from)
 	c.mu.Unlock()
 	hand := func(e rmq.Entry) error {
 		select {
 		case t.entries <- e:
-			from = e.Offset + 1
+			from = e.Offset
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -128,7 +135,7 @@ func (t *turn) tail(ctx context.Context) {
 	t.group.Go(func() {
 		var truncated error
 		err := c.retry(ctx, "tailing the cluster log", func() error {
-			err := c.log.Tail(ctx, from, hand)
+			err := c.log.Follow(ctx, from, hand)
 			switch {
 			case errors.Is(err, rmq.ErrTruncated):
 				truncated = err
@@ -166,6 +173,10 @@ func (t *turn) step(e rmq.Entry) error {
 
 // report counts and logs what an entry did.
 func (c *Cluster) report(out fold.Outcome) {
+	if out.Reason == fold.OtherLog {
+		c.cfg.Log.Info("Ignoring a record that was written on entries which the cluster log does not hold", "kind", out.Record.Kind,
+			"offset", out.Offset, "session", out.Record.Session, "asOf", out.Record.AsOf)
+	}
 	if out.Reason != fold.Accepted {
 		c.metrics.ignored.WithLabelValues(string(out.Reason)).Inc()
 		if out.Reason == fold.Malformed || out.Reason == fold.Foreign {

@@ -207,7 +207,18 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 // hold the offset (ErrTruncated), or it is no longer one queue on one broker (ErrTopicShape). Anything else, such as a
 // broker that restarts or moves, it outlives.
 func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error {
-	t := tailing{Log: l, next: from, fn: fn, wait: backoff{first: 20 * time.Millisecond, last: time.Second}}
+	return l.tail(ctx, &tailing{next: from, fn: fn})
+}
+
+// Follow is Tail for who must notice that records which it was handed have been lost and their offsets given out again:
+// after each reconnect to the broker, and after each answer but "found" and "nothing new", it goes back to the record
+// that it handed on last, in the same answer as those that follow, and hands it on again as the log holds it by then.
+func (l *Log) Follow(ctx context.Context, from int64, fn func(Entry) error) error {
+	return l.tail(ctx, &tailing{next: from, fn: fn, wary: true})
+}
+
+func (l *Log) tail(ctx context.Context, t *tailing) error {
+	t.Log, t.last, t.wait = l, none, backoff{first: 20 * time.Millisecond, last: time.Second}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	for {
@@ -224,6 +235,7 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error 
 		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrClosed):
 			return fmt.Errorf("tailing %s: %w", l.q.Topic, err)
 		}
+		t.goBack()
 		t.struggling(err)
 		if err := t.wait.wait(ctx); err != nil {
 			return err
@@ -240,6 +252,30 @@ type tailing struct {
 	failed error // fn's
 	wait   backoff
 	down   string // the error that was logged last
+
+	wary bool  // a Follow
+	last int64 // the offset that was handed on last, or none
+	conn int64 // the connection on which the log was found to hold it
+}
+
+const none = -1
+
+// goBack has the record that was handed on last read again.
+func (t *tailing) goBack() {
+	if t.wary && t.last != none {
+		t.next, t.conn = t.last, none
+	}
+}
+
+// elsewhere reports that an answer came on another connection than those before: it counts only if it begins with the
+// record that was handed on last.
+func (t *tailing) elsewhere(p pulled) bool {
+	if !t.wary || t.last == none || p.conn == t.conn || t.next == t.last {
+		t.conn = p.conn
+		return false
+	}
+	t.goBack()
+	return true
 }
 
 // noEnd is an end that no log reaches.
@@ -258,9 +294,12 @@ func (t *tailing) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if t.elsewhere(p) {
+		return nil
+	}
 	switch p.code {
 	case remoting.Success:
-		t.next, t.failed = deliver(p, t.next, noEnd, t.fn)
+		t.next, t.failed = deliver(p, t.next, noEnd, t.hand)
 		return nil
 	case remoting.PullNotFound:
 		if p.max < t.next { // the end is behind us: only records that are not in the index yet excuse it
@@ -273,6 +312,14 @@ func (t *tailing) step(ctx context.Context) error {
 		return err
 	}
 	return errNothing
+}
+
+func (t *tailing) hand(e Entry) error {
+	err := t.fn(e)
+	if err == nil {
+		t.last = e.Offset
+	}
+	return err
 }
 
 // pull waits for something new, or until a check finds that it is stuck.

@@ -42,6 +42,7 @@ type pulled struct {
 	next, min, max int64
 	messages       []Received
 	bytes          int
+	conn           int64 // the connection that it came on
 }
 
 func (c *Client) pull(ctx context.Context, p pullRequest) (pulled, error) {
@@ -75,7 +76,7 @@ func (c *Client) pull(ctx context.Context, p pullRequest) (pulled, error) {
 }
 
 func decodePull(q Queue, resp *remoting.Command) (out pulled, err error) {
-	out.code, out.bytes = resp.Code, len(resp.Body)
+	out.code, out.bytes, out.conn = resp.Code, len(resp.Body), resp.Conn
 	for _, f := range [...]struct {
 		name string
 		to   *int64

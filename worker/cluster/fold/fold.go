@@ -38,6 +38,7 @@ type mark struct {
 type Fold struct {
 	offset   int64
 	digest   string
+	history  history
 	sessions map[int64]Session
 	owners   map[Unit]Owner
 	floors   map[string]int64 // connector -> highest accepted epoch
@@ -53,7 +54,7 @@ type Fold struct {
 // New returns the fold of the empty log.
 func New() *Fold {
 	return &Fold{
-		offset: -1, sessions: map[int64]Session{}, owners: map[Unit]Owner{}, floors: map[string]int64{},
+		offset: -1, history: newHistory(), sessions: map[int64]Session{}, owners: map[Unit]Owner{}, floors: map[string]int64{},
 		asked: map[string]int64{}, tops: map[Unit]int64{}, marks: map[string]mark{}, held: map[string]int{},
 	}
 }
@@ -70,6 +71,8 @@ const (
 	Malformed      Reason = "malformed"       // not JSON, or parts are missing
 	Foreign        Reason = "foreign"         // another version or an unknown kind
 	Repeated       Reason = "repeated"        // an offset that was folded before
+	OtherLog       Reason = "other-log"       // written on entries that this log does not hold
+	Stale          Reason = "stale"           // written on entries so old that nobody can tell any more
 	NotLive        Reason = "not-live"        // the session has ended or never was
 	OldSequence    Reason = "old-sequence"    // late or repeated append
 	WorkerAlive    Reason = "worker-alive"    // a live session has the worker id
@@ -132,6 +135,12 @@ func (f *Fold) Revision() int64 { return f.revision }
 // Digest stands for the log up to Offset and what the fold made of it.
 func (f *Fold) Digest() string { return f.digest }
 
+// Log stands for the log up to Offset alone, whatever the rules made of it.
+func (f *Fold) Log() string { return f.history.newest().String() }
+
+// Holds reports whether an entry is the very one that was folded at its offset, of the newest few.
+func (f *Fold) Holds(e rmq.Entry) bool { return f.history.holds(e) }
+
 // Step folds one entry. An entry at or below Offset changes nothing; one that leaves a gap is ErrGap.
 //
 // Invariant C1: the state depends on the entries in offset order and on nothing else.
@@ -156,7 +165,8 @@ func (f *Fold) Step(e rmq.Entry) (Outcome, error) {
 	}
 	f.revision += int64(len(out.Events))
 	f.offset = e.Offset
-	f.digest = chain(f.digest, e, out)
+	f.history.add(e.Offset, f.history.newest().next(e))
+	f.digest = chain(f.digest, f.history.newest(), out)
 	return out, nil
 }
 
@@ -165,7 +175,7 @@ func (f *Fold) apply(offset int64, r *Record) (Reason, []Event) {
 	case Join:
 		return f.join(offset, r)
 	case Expire:
-		return f.expire(r.Expire)
+		return f.expire(r)
 	}
 	s, ok := f.sessions[r.Session]
 	if !ok {
@@ -173,6 +183,9 @@ func (f *Fold) apply(offset int64, r *Record) (Reason, []Event) {
 	}
 	if r.Sequence <= s.Sequence {
 		return OldSequence, nil
+	}
+	if reason := f.history.judge(r); reason != Accepted {
+		return reason, nil
 	}
 	s.Sequence = r.Sequence
 	f.sessions[s.ID] = s
@@ -192,6 +205,9 @@ func (f *Fold) apply(offset int64, r *Record) (Reason, []Event) {
 }
 
 func (f *Fold) join(offset int64, r *Record) (Reason, []Event) {
+	if reason := f.history.judge(r); reason != Accepted {
+		return reason, nil
+	}
 	var events []Event
 	if older, ok := f.Live(r.Join.Worker); ok {
 		if older.Incarnation == r.Join.Incarnation || !r.Join.Proof.supersedes(older.Proof) {
@@ -219,6 +235,7 @@ func (f *Fold) heartbeat(offset int64, s Session, terms Terms) {
 	if oldest, _ := f.Oldest(); oldest.ID != s.ID {
 		return
 	}
+	f.history.heartbeat(offset, terms)
 	for worker, m := range f.marks {
 		m.Flapping = max(0, m.Flapping-terms.IntervalMS)
 		m.Away = max(0, m.Away-terms.IntervalMS)
@@ -228,13 +245,16 @@ func (f *Fold) heartbeat(offset int64, s Session, terms Terms) {
 
 // Invariant C2: a session is expired only while the heartbeat that its judge waited on is the newest in the log, so the
 // judge read it, and waited, after the member had sent it.
-func (f *Fold) expire(e *Expiry) (Reason, []Event) {
-	s, ok := f.sessions[e.Session]
+func (f *Fold) expire(r *Record) (Reason, []Event) {
+	s, ok := f.sessions[r.Expire.Session]
 	if !ok {
 		return NotLive, nil
 	}
-	if s.Heartbeat != e.Heartbeat {
+	if s.Heartbeat != r.Expire.Heartbeat {
 		return Alive, nil
+	}
+	if reason := f.history.judge(r); reason != Accepted {
+		return reason, nil
 	}
 	m := f.marks[s.Worker]
 	m.Flapping = flappingSessions * s.Terms.TimeoutMS

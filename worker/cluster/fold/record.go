@@ -41,8 +41,10 @@ type Record struct {
 	Kind     Kind  `json:"kind"`
 	Session  int64 `json:"session,omitempty"`
 	Sequence int64 `json:"seq,omitempty"`
-	// AsOf is the offset that the writer had folded to, and Digest its fold's digest there.
-	AsOf   int64  `json:"asOf,omitempty"`
+	// AsOf is the offset that the writer had folded to, and Log its fold's Log there. Digest is its fold's digest there, on
+	// heartbeats and snapshots.
+	AsOf   int64  `json:"asOf"`
+	Log    string `json:"log"`
 	Digest string `json:"digest,omitempty"`
 
 	Join    *Joining `json:"join,omitempty"`    // join
@@ -163,6 +165,9 @@ func Decode(value []byte) (*Record, error) {
 	}
 	if r.Version != recordVersion {
 		return nil, fmt.Errorf("%w: version %d", errForeign, r.Version)
+	}
+	if r.AsOf < -1 || !inRange(r.AsOf+1) {
+		return nil, fmt.Errorf("%w: %s as of %d", errMalformed, r.Kind, r.AsOf)
 	}
 	if err := r.check(); err != nil {
 		return nil, err

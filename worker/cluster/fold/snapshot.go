@@ -3,25 +3,18 @@ package fold
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // chain is the digest after an entry: it covers all entries so far and what the fold made of each.
-func chain(previous string, e rmq.Entry, out Outcome) string {
+func chain(previous string, log print, out Outcome) string {
 	h := sha256.New()
-	var n [16]byte
-	binary.BigEndian.PutUint64(n[:8], uint64(e.Offset))
-	binary.BigEndian.PutUint64(n[8:], uint64(len(e.Value)))
 	h.Write([]byte(previous))
-	h.Write(n[:])
-	h.Write(e.Value)
+	h.Write(log[:])
 	h.Write([]byte(out.Reason))
 	for _, ev := range out.Events {
 		fmt.Fprintf(h, "\n%s", ev)
@@ -40,6 +33,7 @@ type image struct {
 	Asked    map[string]int64 `json:"asked"`
 	Tops     []ownedUnit      `json:"tops"`
 	Marks    map[string]mark  `json:"marks"`
+	History  storedHistory    `json:"history"`
 }
 
 type ownedUnit struct {
@@ -58,7 +52,8 @@ func compareOwned(a, b ownedUnit) int {
 func (f *Fold) Image() ([]byte, error) {
 	im := image{
 		Version: Version, Offset: f.offset, Digest: f.digest, Sessions: f.Sessions(), Floors: f.floors, Asked: f.asked, Marks: f.marks,
-		Owners: make([]ownedUnit, 0, len(f.owners)), Tops: make([]ownedUnit, 0, len(f.tops)),
+		History: f.history.stored(),
+		Owners:  make([]ownedUnit, 0, len(f.owners)), Tops: make([]ownedUnit, 0, len(f.tops)),
 	}
 	for u, o := range f.owners {
 		im.Owners = append(im.Owners, ownedUnit{u.Connector, u.Task, o.Session, o.Generation, o.Epoch})
@@ -85,6 +80,10 @@ func Restore(data []byte) (*Fold, error) {
 		return nil, fmt.Errorf("decoding cluster snapshot: fold version %d, want %d", im.Version, Version)
 	}
 	f := New()
+	var err error
+	if f.history, err = im.History.restore(im.Offset); err != nil {
+		return nil, err
+	}
 	f.offset, f.digest = im.Offset, im.Digest
 	maps.Copy(f.floors, im.Floors)
 	maps.Copy(f.asked, im.Asked)
@@ -118,51 +117,4 @@ func Split(data []byte) []Part {
 			Data: data[i*partSize : min(len(data), (i+1)*partSize)]})
 	}
 	return parts
-}
-
-// Snapshots gathers parts and keeps the newest complete image. The zero value is ready.
-type Snapshots struct {
-	asOf    int64
-	newest  *Fold
-	partial map[string][][]byte // by sum
-}
-
-// Newest returns the fold of the newest complete snapshot seen so far; nil without one.
-func (s *Snapshots) Newest() *Fold { return s.newest }
-
-// Add looks at one entry. What is no part of a snapshot, or does not fit together, is passed over. A snapshot is taken
-// whoever wrote it and however late: any fold of the log up to its asOf is the same.
-func (s *Snapshots) Add(e rmq.Entry) {
-	if e.Key != string(Snapshot) {
-		return
-	}
-	r, err := Decode(e.Value)
-	if err != nil || r.Kind != Snapshot || s.newest != nil && r.AsOf <= s.asOf {
-		return
-	}
-	if s.partial == nil {
-		s.partial = map[string][][]byte{}
-	}
-	parts := s.partial[r.Part.Sum]
-	if parts == nil {
-		parts = make([][]byte, r.Part.Total)
-		s.partial[r.Part.Sum] = parts
-	}
-	if len(parts) != r.Part.Total {
-		return
-	}
-	parts[r.Part.Index] = r.Part.Data
-	if slices.ContainsFunc(parts, func(p []byte) bool { return p == nil }) {
-		return
-	}
-	delete(s.partial, r.Part.Sum)
-	data := slices.Concat(parts...)
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != r.Part.Sum {
-		return
-	}
-	f, err := Restore(data)
-	if err != nil || f.offset != r.AsOf || f.offset >= e.Offset {
-		return
-	}
-	s.newest, s.asOf = f, r.AsOf
 }

@@ -29,6 +29,8 @@ var (
 	ErrDuplicate = errors.New("another live worker has the same id")
 	// ErrSuperseded means another process holds this worker's store directory.
 	ErrSuperseded = errors.New("another process took over the store directory")
+	// ErrOtherLog means what this worker read is not what the log holds.
+	ErrOtherLog = errors.New("cluster log is not the one that was read")
 	// ErrSessionLost means the session ended before the log answered.
 	ErrSessionLost = errors.New("session in the cluster was lost")
 )
@@ -50,6 +52,7 @@ type Machine struct {
 	phase   phase
 	attempt int64
 	shut    bool
+	proved  bool // the log held what the fold begins with
 
 	session  int64
 	sequence int64          // of the newest record that was made
@@ -69,6 +72,7 @@ type Machine struct {
 
 	ownership ownership
 	snapshot  snapshots
+	calm      calm
 }
 
 // New returns a machine that has folded nothing; Restart makes it usable.
@@ -80,7 +84,7 @@ func New(cfg Config) *Machine {
 // session that was held is given up, and no new one is asked for while its lease runs.
 func (m *Machine) Restart(now Time, f *fold.Fold) {
 	m.lose(now)
-	m.fold, m.history = f, history{}
+	m.fold, m.history, m.proved = f, history{}, false
 	m.history.add(f.Offset(), f.Digest())
 	m.expiry = NewExpiry(m.cfg.Terms.Interval())
 	m.blocker, m.waited = noSession, 0
@@ -120,17 +124,24 @@ func (m *Machine) incarnation() string {
 	return m.cfg.Incarnation + "-" + strconv.FormatInt(m.attempt, 10)
 }
 
-// Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap may be cured by Restart, the others
+// Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap and ErrOtherLog are cured by Restart, the others
 // (ErrDigest, ErrDuplicate, ErrSuperseded) by a person.
 func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	out, err := m.fold.Step(e)
-	if err != nil || out.Reason == fold.Repeated {
+	if err != nil {
 		return out, err
 	}
+	if out.Reason == fold.Repeated {
+		return out, m.again(now, e)
+	}
+	m.proved = true
 	m.history.add(e.Offset, m.fold.Digest())
 	counted := m.account(now, out)
 	if out.Record == nil {
 		return out, nil
+	}
+	if out.Reason == fold.OtherLog && m.phase == joined && out.Record.Session == m.session && hasSequence(out.Record.Kind) {
+		return out, fmt.Errorf("%w: a record of this session, as of %d, is void at %d", ErrOtherLog, out.Record.AsOf, e.Offset)
 	}
 	if err := m.compare(out); err != nil {
 		return out, err
@@ -138,12 +149,34 @@ func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	if m.phase == joined && out.Record.Session == m.session && hasSequence(out.Record.Kind) {
 		m.own(now, out)
 	}
+	m.calmed(now, out)
 	if err := m.followEvents(now, out); err != nil {
 		return out, err
 	}
 	m.ownership.prune(m.owns)
 	return out, m.wait(out, counted)
 }
+
+// again takes an entry once more. The last one comes once after a restart, which proves that the fold is of this log, and
+// then after each reconnect.
+//
+// Invariant C4: nothing is folded after a reconnect before the log has proved that it holds what was folded.
+func (m *Machine) again(now Time, e rmq.Entry) error {
+	if e.Offset < m.fold.Offset() {
+		return nil
+	}
+	if !m.fold.Holds(e) {
+		return fmt.Errorf("%w: another record is at %d", ErrOtherLog, e.Offset)
+	}
+	if m.proved {
+		m.Resumed(now)
+	}
+	m.proved = true
+	return nil
+}
+
+// Prove expects the last entry once more, because the log is read from there on anew and not because it was lost sight of.
+func (m *Machine) Prove() { m.proved = false }
 
 func hasSequence(k fold.Kind) bool { return k != fold.Join && k != fold.Expire }
 
@@ -206,6 +239,7 @@ func (m *Machine) own(now Time, out fold.Outcome) {
 	switch r.Kind {
 	case fold.Heartbeat:
 		if sent, ok := m.beats[r.Sequence]; ok {
+			m.calm.lapsed = m.calm.lapsed || m.calming(now) && m.lease.Left(now) == 0
 			m.lease = newLease(sent, r.Terms.Timeout())
 		}
 		for seq := range m.beats {

@@ -60,6 +60,9 @@ func (a *alone) put(e rmq.Entry) error {
 }
 
 func (a *alone) putRecord(r fold.Record) error {
+	if f := a.m.Fold(); r.Log == "" {
+		r.AsOf, r.Log = f.Offset(), f.Log()
+	}
 	e, err := r.Entry()
 	if err != nil {
 		a.t.Fatal(err)
@@ -83,6 +86,7 @@ func TestDigestsAreCompared(t *testing.T) {
 		"another digest":                  {func(r *fold.Record) { r.Digest = "beef" }, ErrDigest},
 		"another digest of other rules":   {func(r *fold.Record) { r.Digest, r.Terms.Fold = "beef", fold.Version+1 }, nil},
 		"a digest of an unknown offset":   {func(r *fold.Record) { r.Digest, r.AsOf = "beef", 1<<40 }, nil},
+		"another digest on another log":   {func(r *fold.Record) { r.Digest, r.Log = "beef", "0123456789abcdef" }, nil},
 		"another digest in a void record": {func(r *fold.Record) { r.Digest, r.Session = "beef", 1<<40 }, nil},
 	}
 	for name, tc := range cases {
@@ -94,7 +98,7 @@ func TestDigestsAreCompared(t *testing.T) {
 			}
 			f := a.m.Fold()
 			terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
-			r := fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1, AsOf: f.Offset(), Digest: f.Digest(), Terms: &terms}
+			r := fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1, AsOf: f.Offset(), Log: f.Log(), Digest: f.Digest(), Terms: &terms}
 			tc.change(&r)
 			if err := a.putRecord(r); !errors.Is(err, tc.want) {
 				t.Errorf("got %v, want %v", err, tc.want)

@@ -103,6 +103,9 @@ func (m *Machine) Open(now Time, g Grant) (left time.Duration, owned bool) {
 	if !m.Owns(g) {
 		return 0, false
 	}
+	if !m.mayStart(now, g) {
+		return 0, true
+	}
 	return m.lease.Left(now), true
 }
 

@@ -3,6 +3,6 @@
 package member
 
 const (
-	simSeeds    = 500
+	simSeeds    = 100
 	raceEnabled = false
 )

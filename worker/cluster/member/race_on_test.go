@@ -4,6 +4,6 @@ package member
 
 // simSeeds is lower here: the machine has no concurrency for the race detector to look at.
 const (
-	simSeeds    = 60
+	simSeeds    = 30
 	raceEnabled = true
 )

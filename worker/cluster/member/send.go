@@ -85,7 +85,7 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 	if beat {
 		m.nextBeat = now.Boot + m.cfg.Terms.Interval()
 		r := m.record(fold.Heartbeat)
-		r.Terms = &m.cfg.Terms
+		r.Terms, r.Digest = &m.cfg.Terms, m.fold.Digest()
 		m.sentBeat(r.Sequence, now)
 		records = append(append(records, r), m.expired()...)
 		if err := m.snapshot.take(now.Boot, m.fold, m.isOldest()); err != nil {
@@ -94,7 +94,7 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 	}
 	if part, ok := m.snapshot.next(); ok {
 		r := m.record(fold.Snapshot)
-		r.AsOf, r.Digest, r.Part = m.snapshot.asOf, m.snapshot.digest, &part
+		r.AsOf, r.Log, r.Digest, r.Part = m.snapshot.asOf, m.snapshot.log, m.snapshot.digest, &part
 		records, fl.part = append(records, r), true
 	}
 	return append(records, m.ownership.due(m.returned, m.record)...), nil
@@ -103,7 +103,7 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 // record starts a record of this session.
 func (m *Machine) record(kind fold.Kind) fold.Record {
 	m.sequence++
-	return fold.Record{Kind: kind, Session: m.session, Sequence: m.sequence, AsOf: m.fold.Offset(), Digest: m.fold.Digest()}
+	return fold.Record{Kind: kind, Session: m.session, Sequence: m.sequence, AsOf: m.fold.Offset(), Log: m.fold.Log()}
 }
 
 func (m *Machine) join() fold.Record {
@@ -113,7 +113,7 @@ func (m *Machine) join() fold.Record {
 		attempt.Attempt = m.attempt
 		proof = &attempt
 	}
-	return fold.Record{Kind: fold.Join, Terms: &m.cfg.Terms, Join: &fold.Joining{
+	return fold.Record{Kind: fold.Join, AsOf: m.fold.Offset(), Log: m.fold.Log(), Terms: &m.cfg.Terms, Join: &fold.Joining{
 		Worker: m.cfg.Worker, Incarnation: m.incarnation(), Address: m.cfg.Address, Version: m.cfg.Version, Proof: proof}}
 }
 
@@ -150,7 +150,8 @@ func (m *Machine) expired() []fold.Record {
 	}
 	for _, s := range sessions {
 		if s.ID != m.session && m.expiry.Silent(s.ID) >= s.Terms.Timeout()+rank*m.cfg.Terms.Interval() {
-			out = append(out, fold.Record{Kind: fold.Expire, Expire: &fold.Expiry{Session: s.ID, Heartbeat: s.Heartbeat}})
+			out = append(out, fold.Record{Kind: fold.Expire, AsOf: m.fold.Offset(), Log: m.fold.Log(),
+				Expire: &fold.Expiry{Session: s.ID, Heartbeat: s.Heartbeat}})
 		}
 	}
 	return out
@@ -190,6 +191,7 @@ type snapshots struct {
 	taken  bool
 	at     time.Duration
 	asOf   int64
+	log    string
 	digest string
 	parts  []fold.Part
 }
@@ -204,7 +206,7 @@ func (s *snapshots) take(now time.Duration, f *fold.Fold, oldest bool) error {
 	if err != nil {
 		return err
 	}
-	*s = snapshots{taken: true, at: now, asOf: f.Offset(), digest: f.Digest(), parts: fold.Split(image)}
+	*s = snapshots{taken: true, at: now, asOf: f.Offset(), log: f.Log(), digest: f.Digest(), parts: fold.Split(image)}
 	return nil
 }
 

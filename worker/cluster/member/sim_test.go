@@ -40,6 +40,14 @@ type sim struct {
 	epochOf      map[string]int64
 	generationOf map[fold.Unit]int64
 
+	conn      int                  // of the broker: another after each restart of it
+	losses    []time.Duration      // when the log lost its tail
+	holes     int                  // overlaps that a newcomer after such a loss caused
+	fences    map[fold.Unit]int64  // generations that were started, as the stores tell
+	sequences map[int64]int64      // of each session's newest accepted record
+	basis     map[string]rmq.Entry // by a record's bytes: the entry at its asOf, as its writer read it
+	quiet     bool                 // nothing is traced
+
 	plant    plant
 	terms    fold.Terms
 	restarts int
@@ -51,6 +59,8 @@ type plant struct {
 	ignoreGate  bool // tasks run while the log says so, lease or no lease
 	ignoreDrain bool // tasks run on after their release was first tried
 	misread     bool // one worker now and then reads an entry differently
+	blind       bool // after a reconnect nobody looks whether the log is the one that was read
+	hasty       bool // what is claimed after a reconnect starts at once
 	freshLease  bool // the lease counts from when a heartbeat comes back
 }
 
@@ -68,6 +78,11 @@ type proc struct {
 	inbox       []func()
 	tasks       tasks
 	bootAtStart time.Duration
+	conn        int
+	restarts    int
+	ready       bool             // it has read the log for the first time
+	startedAt   time.Duration    // when that was
+	seen        map[int64][]byte // what it read, by offset
 }
 
 type agenda []item
@@ -95,6 +110,7 @@ func newSim(seed uint64, p plant) *sim {
 		rng: rand.New(rand.NewPCG(seed, 20)), observer: fold.New(), latency: 10 * time.Millisecond, plant: p,
 		digests: map[int64]string{}, images: map[int64]string{}, holds: map[fold.Unit]hold{}, starts: map[string]int64{},
 		rings: map[string]map[fold.Unit]string{}, epochs: map[string]int64{},
+		fences: map[fold.Unit]int64{}, sequences: map[int64]int64{}, basis: map[string]rmq.Entry{},
 		owned: map[fold.Unit]fold.Owner{}, epochOf: map[string]int64{}, generationOf: map[fold.Unit]int64{},
 		terms: fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500,
 			Allocation: allocate.Params{Strategy: allocate.ConsistentHash, VirtualNodes: 16, MaxLoadFactor: 1.25}},
@@ -117,6 +133,9 @@ func (s *sim) advance(d time.Duration) {
 }
 
 func (s *sim) tracef(format string, args ...any) {
+	if s.quiet {
+		return
+	}
 	s.trace = append(s.trace, fmt.Sprintf("%8.3fs ", s.now.Seconds())+fmt.Sprintf(format, args...))
 }
 
@@ -155,18 +174,35 @@ func (s *sim) start(id, store string) *proc {
 	return p
 }
 
-// bootstrap folds from the newest complete snapshot, or from the first entry.
+// bootstrap folds from the newest snapshot that somebody wrote on, or from the first entry, once the broker is up.
 func (s *sim) bootstrap(p *proc) {
+	if s.down {
+		s.at(100*time.Millisecond, func() {
+			if p.alive {
+				s.bootstrap(p)
+			}
+		})
+		return
+	}
 	var found fold.Snapshots
-	for _, e := range s.log {
+	for _, e := range s.log[max(0, len(s.log)-400):] {
 		found.Add(e)
 	}
 	f := found.Newest()
 	if f == nil {
 		f = fold.New()
 	}
-	p.read = int(f.Offset()) + 1
+	p.read, p.conn, p.seen = int(max(0, f.Offset())), s.conn, map[int64][]byte{}
 	p.m.Restart(s.time(p), f)
+	if p.ready {
+		if p.restarts++; p.restarts > 500 {
+			s.fail("C4: %s starts over again and again", p.id)
+			return
+		}
+		p.m.Resumed(s.time(p))
+	} else {
+		p.ready, p.startedAt = true, s.now
+	}
 	s.wake(p)
 }
 
@@ -179,7 +215,7 @@ func (s *sim) time(p *proc) Time {
 // run lets p do something now, or as soon as it is thawed; never once it is dead.
 func (s *sim) run(p *proc, fn func()) {
 	switch {
-	case !p.alive || p.fatal != nil:
+	case !p.alive || p.fatal != nil || !p.ready:
 	case p.frozen:
 		p.inbox = append(p.inbox, fn)
 	default:
@@ -194,7 +230,10 @@ func (s *sim) wake(p *proc) {
 		if s.rough {
 			budget = 1 + s.rng.IntN(20) // what a worker has read lags behind, also after a pause
 		}
-		for ; !p.cut && !s.down && p.read < len(s.log) && p.fatal == nil; budget-- {
+		if !p.cut && !s.down && p.conn != s.conn {
+			s.reconnect(p)
+		}
+		for ; !p.cut && !s.down && p.read < len(s.log) && p.fatal == nil && s.failed == nil; budget-- {
 			if budget == 0 {
 				s.at(s.random(100*time.Millisecond), func() { s.wake(p) })
 				break
@@ -211,12 +250,21 @@ func (s *sim) wake(p *proc) {
 func (s *sim) step(p *proc) {
 	e := s.log[p.read]
 	p.read++
+	p.seen[e.Offset] = e.Value
 	if s.plant.misread && s.rng.IntN(200) == 0 {
 		e.Value = []byte("{}")
 	}
 	out, err := p.m.Step(s.time(p), e)
 	if s.plant.freshLease && out.Record != nil && out.Record.Kind == fold.Heartbeat && out.Reason == fold.Accepted && p.m.isOwn(out.Record) {
 		p.m.lease.sent = s.time(p)
+	}
+	if s.plant.hasty {
+		p.m.calm = calm{}
+	}
+	if errors.Is(err, ErrOtherLog) {
+		s.tracef("%s starts over: %v", p.id, err)
+		s.bootstrap(p)
+		return
 	}
 	if err != nil {
 		p.fatal = err
@@ -270,6 +318,7 @@ func (s *sim) append(p *proc, batch Append) {
 			}
 		})
 	}
+	s.noteBasis(p, batch.Entries)
 	s.at(simSendTimeout, func() { answer(errors.New("timed out")) })
 	if p.cut || s.down && s.rng.IntN(2) == 0 {
 		s.at(s.latency, func() { answer(errors.New("unreachable")) })
@@ -337,6 +386,7 @@ func (s *sim) observe(e rmq.Entry) {
 		s.tracef("@%d %s", e.Offset, ev)
 		s.checkEvent(ev)
 	}
+	s.checkAccepted(e, out)
 	if out.Reason != fold.Accepted && out.Reason != fold.WorkerAlive {
 		kind := fold.Kind("record")
 		if out.Record != nil {

@@ -28,12 +28,16 @@ func (s *sim) thaw(p *proc) {
 func (s *sim) setDown(down bool) {
 	s.tracef("log down=%t", down)
 	s.down = down
+	if down {
+		s.conn++
+	}
 	s.wakeAll()
 }
 
 func (s *sim) setCut(p *proc, cut bool) {
 	s.tracef("cut %s=%t", p.id, cut)
 	p.cut = cut
+	p.conn = -1
 	s.wake(p)
 }
 

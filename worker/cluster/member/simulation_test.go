@@ -3,10 +3,15 @@ package member
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
@@ -18,16 +23,50 @@ const (
 	simSlice  = 50 * time.Millisecond
 )
 
+// SIM_SEEDS and SIM_FROM say how many seeds are run, and from which on: `make simulate SEEDS=20000 SEED_FROM=7`.
 func TestSimulation(t *testing.T) {
-	for part := range uint64(4) {
+	from, n := envNumber(t, "SIM_FROM", 0), envNumber(t, "SIM_SEEDS", simSeeds)
+	const parts = 4
+	var failed atomic.Bool
+	for part := range uint64(parts) {
 		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
 			t.Parallel()
-			for seed := part; seed < simSeeds; seed += 4 {
-				if s := simulate(seed, plant{}); s.failed != nil {
-					t.Fatalf("seed %d: %v\n%s", seed, s.failed, s.tail(150))
+			losses, holes := 0, 0
+			for seed := from + part; seed < from+n && !failed.Load(); seed += parts {
+				s := simulate(seed, plant{})
+				if s.failed != nil {
+					failed.Store(true)
+					t.Fatalf("seed %d: %v\n%s\nOnce more: make simulate SEED_FROM=%d SEEDS=1", seed, s.failed, s.tail(150), seed)
 				}
+				losses, holes = losses+len(s.losses), holes+s.holes
+			}
+			t.Logf("%d losses of the log's tail, %d overlaps by newcomers within one session of them", losses, holes)
+			if n >= simSeeds && losses == 0 {
+				t.Error("nothing was ever lost")
 			}
 		})
+	}
+}
+
+func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		t.Fatalf("reading %s: %v", name, err)
+	}
+	return n
+}
+
+func TestSimulationReplaysExactly(t *testing.T) {
+	for seed := range uint64(4) {
+		a, b := simulate(seed, plant{}), simulate(seed, plant{})
+		if diff := cmp.Diff(a.trace, b.trace); diff != "" {
+			t.Errorf("seed %d ran otherwise the second time (-first +second):\n%s", seed, diff)
+		}
 	}
 }
 
@@ -44,6 +83,8 @@ func TestSimulationFindsPlantedBugs(t *testing.T) {
 		"a lease that counts from a heartbeat's coming back": {plant{freshLease: true}, "C2"},
 		"tasks that run on while they are released":          {plant{ignoreDrain: true}, "C2"},
 		"a worker that misreads an entry":                    {plant{misread: true}, "C1"},
+		"a log that is read on blindly after a reconnect":    {plant{blind: true}, "C1"},
+		"a claim that starts at once after a reconnect":      {plant{hasty: true}, "C2"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +155,7 @@ func (s *sim) fault() {
 		return
 	}
 	p := live[ids[s.rng.IntN(len(ids))]]
-	switch s.rng.IntN(9) {
+	switch s.rng.IntN(12) {
 	case 0, 1:
 		s.crash(p)
 		s.startAgain(p, s.random(12*time.Second))
@@ -146,7 +187,39 @@ func (s *sim) fault() {
 	case 8:
 		p.wallStep += s.random(4*time.Second) - 2*time.Second
 		s.tracef("clock step %s %v", p.id, p.wallStep)
+	case 9, 10:
+		s.faultLoss(p)
+	case 11:
+		s.faultPause(p, []string{"a", "b"}[s.rng.IntN(2)])
 	}
+}
+
+// faultLoss takes the newest records away, at times while somebody cannot see it.
+func (s *sim) faultLoss(p *proc) {
+	if s.rng.IntN(2) == 0 {
+		s.setCut(p, true)
+		s.at(s.random(10*time.Second), func() { s.setCut(p, false) })
+		s.advance(s.random(time.Second))
+	}
+	s.setDown(true)
+	s.lose(1 + s.rng.IntN(60))
+	s.at(s.random([]time.Duration{time.Second, 8 * time.Second}[s.rng.IntN(2)]), func() { s.setDown(false) })
+}
+
+// faultPause stops a connector everywhere and resumes it after a while. One worker hears of an older epoch first.
+func (s *sim) faultPause(laggard *proc, connector string) {
+	epoch := s.epochs[connector]
+	s.tracef("pause %s", connector)
+	for _, p := range s.procs {
+		s.at(s.random(time.Second), func() { delete(p.tasks.want, connector) })
+	}
+	s.at(2*time.Second+s.random(4*time.Second), func() {
+		s.tracef("resume %s, as of epoch %d on %s", connector, epoch-1, laggard.id)
+		laggard.tasks.want[connector] = max(laggard.tasks.want[connector], epoch-1)
+		for _, p := range s.procs {
+			s.at(500*time.Millisecond+s.random(time.Second), func() { p.tasks.want[connector] = max(p.tasks.want[connector], epoch) })
+		}
+	})
 }
 
 // startAgain starts a worker id anew once its process has gone, in place or elsewhere.

@@ -22,8 +22,9 @@ const pushTimeout = time.Second
 
 // conn is one connection with any number of requests on their way.
 type conn struct {
-	nc   net.Conn
-	sign *Credentials
+	nc     net.Conn
+	sign   *Credentials
+	number int64
 	// writing holds a token while a frame is written.
 	writing chan struct{}
 	done    chan struct{}

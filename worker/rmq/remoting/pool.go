@@ -31,6 +31,7 @@ type Pool struct {
 
 	mu    sync.Mutex
 	slots map[slotKey]*slot
+	conns int64 // made so far
 }
 
 type slotKey struct{ addr, purpose string }
@@ -63,6 +64,9 @@ func (p *Pool) Call(ctx context.Context, addr, purpose string, req *Command) (*C
 	resp, *head, err = c.call(ctx, req, *head)
 	if err != nil && p.ctx.Err() != nil {
 		return nil, ErrPoolClosed
+	}
+	if resp != nil {
+		resp.Conn = c.number
 	}
 	return resp, err
 }
@@ -111,6 +115,8 @@ func (p *Pool) connect(key slotKey, s *slot) {
 		s.err = fmt.Errorf("%w: %w", ErrConnection, err)
 	default:
 		s.conn = newConn(nc, &p.sign)
+		p.conns++
+		s.conn.number = p.conns
 	}
 	if s.err != nil && p.slots[key] == s {
 		delete(p.slots, key)

@@ -1,0 +1,134 @@
+package fold
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// Snapshots gathers the snapshots of a stretch of the log, whose entries are added in offset order. The zero value is ready.
+type Snapshots struct {
+	entries  []rmq.Entry         // the newest, without gaps
+	complete []complete          // oldest first
+	partial  map[string][][]byte // by sum
+}
+
+// complete is a snapshot of which all parts are there; at is the offset of the part that made it so.
+type complete struct {
+	asOf, at int64
+	image    []byte
+}
+
+const (
+	// keptEntries bounds how far before its record a snapshot may be as of.
+	keptEntries   = 1 << 15
+	keptSnapshots = 8
+)
+
+// Newest returns the fold of the newest snapshot that somebody wrote on; nil without one.
+//
+// Invariant C4: a worker that has not noticed yet that the log lost its tail may still write a snapshot of what was lost.
+// It cannot write on what follows it, for it reads nothing more before it has noticed.
+func (s *Snapshots) Newest() *Fold {
+	for _, c := range slices.Backward(s.complete) {
+		if f, err := Restore(c.image); err == nil && s.confirmed(f, c.at) {
+			return restored(c)
+		}
+	}
+	return nil
+}
+
+// Unconfirmed returns the fold of the newest snapshot, whether anybody wrote on or not.
+func (s *Snapshots) Unconfirmed() *Fold {
+	if len(s.complete) == 0 {
+		return nil
+	}
+	return restored(s.complete[len(s.complete)-1])
+}
+
+// restored is the fold of a snapshot that Add has found to be well.
+func restored(c complete) *Fold {
+	f, err := Restore(c.image)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// confirmed folds on, and reports whether a member that had read the snapshot's record as well came to the same log.
+func (s *Snapshots) confirmed(f *Fold, at int64) bool {
+	for _, e := range s.entries {
+		if e.Offset <= f.offset {
+			continue
+		}
+		out, err := f.Step(e)
+		if err != nil {
+			return false
+		}
+		if out.Reason == Accepted && out.Record.AsOf >= at {
+			return true
+		}
+	}
+	return false
+}
+
+// Add takes the next entry. What is no part of a snapshot, or does not fit together, is passed over.
+func (s *Snapshots) Add(e rmq.Entry) {
+	s.keep(e)
+	if e.Key != string(Snapshot) {
+		return
+	}
+	r, err := Decode(e.Value)
+	if err != nil || r.Kind != Snapshot || s.knows(r.AsOf) {
+		return
+	}
+	image, ok := s.assemble(r.Part)
+	if !ok {
+		return
+	}
+	f, err := Restore(image)
+	if err != nil || f.offset != r.AsOf || f.offset >= e.Offset || r.Log != f.Log() {
+		return
+	}
+	s.complete = append(s.complete, complete{asOf: r.AsOf, at: e.Offset, image: image})
+	if len(s.complete) > keptSnapshots {
+		s.complete = slices.Delete(s.complete, 0, 1)
+	}
+}
+
+func (s *Snapshots) keep(e rmq.Entry) {
+	if len(s.entries) >= 2*keptEntries {
+		s.entries = append([]rmq.Entry(nil), s.entries[keptEntries:]...)
+	}
+	s.entries = append(s.entries, e)
+}
+
+// knows reports whether a snapshot as of no earlier is there.
+func (s *Snapshots) knows(asOf int64) bool {
+	return slices.ContainsFunc(s.complete, func(c complete) bool { return c.asOf >= asOf })
+}
+
+// assemble adds a part and returns the image once it is whole.
+func (s *Snapshots) assemble(p *Part) ([]byte, bool) {
+	if s.partial == nil {
+		s.partial = map[string][][]byte{}
+	}
+	parts := s.partial[p.Sum]
+	if parts == nil {
+		parts = make([][]byte, p.Total)
+		s.partial[p.Sum] = parts
+	}
+	if len(parts) != p.Total {
+		return nil, false
+	}
+	parts[p.Index] = p.Data
+	if slices.ContainsFunc(parts, func(p []byte) bool { return p == nil }) {
+		return nil, false
+	}
+	delete(s.partial, p.Sum)
+	image := slices.Concat(parts...)
+	sum := sha256.Sum256(image)
+	return image, hex.EncodeToString(sum[:]) == p.Sum
+}
