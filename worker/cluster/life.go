@@ -167,15 +167,15 @@ func bootstrap(ctx context.Context, log Log) (*fold.Fold, int64, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		// A snapshot whose last entry has aged out cannot be proved to be of this log.
-		if f := found.Newest(); f != nil && f.Offset() >= first {
-			return f, f.Offset(), nil
+		// A snapshot whose next entry has aged out leads nowhere.
+		if f := found.Newest(); f != nil && f.Offset()+1 >= first {
+			return f, max(f.Offset(), first), nil
 		}
 		if from > first {
 			continue
 		}
-		if f := found.Unconfirmed(); first > 0 && f != nil && f.Offset() >= first {
-			return f, f.Offset(), nil
+		if f := found.Unconfirmed(); first > 0 && f != nil && f.Offset()+1 >= first {
+			return f, max(f.Offset(), first), nil
 		}
 		return fold.New(), first, nil
 	}

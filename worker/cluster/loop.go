@@ -126,7 +126,7 @@ func (t *turn) tail(ctx context.Context) {
 	hand := func(e rmq.Entry) error {
 		select {
 		case t.entries <- e:
-			from = e.Offset
+			from = max(from, e.Offset)
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -143,6 +143,58 @@ func TestLogThatLostItsTailShutsGates(t *testing.T) {
 	})
 }
 
+// The end of the log tells nothing here: it has grown past what was read when the worker sees it again.
+func TestLogThatWasCutAndHasGrownPastTheReaderShutsGates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rmqtest.Start(t, rmqtest.OverPipe())
+		one := wireWorker(t, b, "one")
+		eventually(t, one, "it has joined", joinedBy(1))
+		grants, err := one.Claim(t.Context(), []cluster.ClaimRequest{{Unit: cluster.Unit{Connector: "orders"}, Epoch: 1}})
+		if err != nil || len(grants) != 1 {
+			t.Fatalf("claim: %v, %v", grants, err)
+		}
+		time.Sleep(10 * time.Second)
+		b.StopMaster("broker-a")
+		b.Cut(logTopic, "broker-a", 0, 2)
+		b.Intercept(func(_ string, req *remoting.Command) rmqtest.Verdict {
+			return rmqtest.Verdict{Swallow: req.Code == remoting.PullMessage}
+		})
+		if err := b.RestartMaster("broker-a"); err != nil {
+			t.Fatal(err)
+		}
+		before := one.View().Offset
+		grow(t, b, int(before)+50)
+		b.Intercept(nil)
+		b.StopMaster("broker-a")
+		if err := b.RestartMaster("broker-a"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, one, "the grant is gone", func(v cluster.View) bool {
+			return errors.Is(one.Gate(grants[0]).Wait(canceled(), 0), cluster.ErrNotOwner)
+		})
+		eventually(t, one, "it has joined anew", func(v cluster.View) bool { return v.Joined && len(v.Owners) == 0 && v.Self > before })
+	})
+}
+
+// grow appends foreign records to the log.
+func grow(t *testing.T, b *rmqtest.Broker, n int) {
+	t.Helper()
+	client, err := rmq.Open(rmq.Config{NameServers: []string{b.NameServer()}, Dial: b.Dial, ClientID: "stranger"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	q, err := client.EnsureLogTopic(t.Context(), logTopic, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if _, err := client.Log(q).Append(t.Context(), rmq.Entry{Value: []byte("{}")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

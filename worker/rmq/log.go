@@ -211,14 +211,15 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error 
 }
 
 // Follow is Tail for who must notice that records which it was handed have been lost and their offsets given out again:
-// after each reconnect to the broker, and after each answer but "found" and "nothing new", it goes back to the record
-// that it handed on last, in the same answer as those that follow, and hands it on again as the log holds it by then.
+// after each reconnect to the broker, and after each answer but "found" and "nothing new", it hands the last records on
+// again as the log holds them by then, before any that follow. Several, for a record that was appended twice may by chance
+// be at its old offset again, after others than before.
 func (l *Log) Follow(ctx context.Context, from int64, fn func(Entry) error) error {
 	return l.tail(ctx, &tailing{next: from, fn: fn, wary: true})
 }
 
 func (l *Log) tail(ctx context.Context, t *tailing) error {
-	t.Log, t.last, t.wait = l, none, backoff{first: 20 * time.Millisecond, last: time.Second}
+	t.Log, t.first, t.last, t.wait = l, t.next, none, backoff{first: 20 * time.Millisecond, last: time.Second}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	for {
@@ -253,25 +254,31 @@ type tailing struct {
 	wait   backoff
 	down   string // the error that was logged last
 
-	wary bool  // a Follow
-	last int64 // the offset that was handed on last, or none
-	conn int64 // the connection on which the log was found to hold it
+	wary  bool  // a Follow
+	first int64 // the offset that it began with
+	last  int64 // the offset that was handed on last, or none
+	conn  int64 // the connection on which the log was found to hold it, or none
+	back  bool  // next is where it went back to
 }
 
-const none = -1
+const (
+	none = -1
+	// goneOver is how many records are handed on again.
+	goneOver = 64
+)
 
-// goBack has the record that was handed on last read again.
+// goBack has the records that were handed on last read again.
 func (t *tailing) goBack() {
 	if t.wary && t.last != none {
-		t.next, t.conn = t.last, none
+		t.next, t.conn, t.back = max(t.first, t.last-goneOver+1), none, true
 	}
 }
 
-// elsewhere reports that an answer came on another connection than those before: it counts only if it begins with the
-// record that was handed on last.
+// elsewhere reports that an answer came on another connection than those before: it counts only if it begins with what
+// was handed on before.
 func (t *tailing) elsewhere(p pulled) bool {
-	if !t.wary || t.last == none || p.conn == t.conn || t.next == t.last {
-		t.conn = p.conn
+	if !t.wary || t.last == none || p.conn == t.conn || t.back {
+		t.conn, t.back = p.conn, false
 		return false
 	}
 	t.goBack()
@@ -317,7 +324,7 @@ func (t *tailing) step(ctx context.Context) error {
 func (t *tailing) hand(e Entry) error {
 	err := t.fn(e)
 	if err == nil {
-		t.last = e.Offset
+		t.last = max(t.last, e.Offset)
 	}
 	return err
 }

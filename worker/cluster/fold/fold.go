@@ -138,8 +138,8 @@ func (f *Fold) Digest() string { return f.digest }
 // Log stands for the log up to Offset alone, whatever the rules made of it.
 func (f *Fold) Log() string { return f.history.newest().String() }
 
-// Holds reports whether an entry is the very one that was folded at its offset, of the newest few.
-func (f *Fold) Holds(e rmq.Entry) bool { return f.history.holds(e) }
+// Holds reports whether an entry is the very one that was folded at its offset; known is false for all but the newest.
+func (f *Fold) Holds(e rmq.Entry) (held, known bool) { return f.history.holds(e) }
 
 // Step folds one entry. An entry at or below Offset changes nothing; one that leaves a gap is ErrGap.
 //

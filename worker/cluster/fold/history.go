@@ -72,10 +72,13 @@ func (h *history) forget(below int64) {
 	}
 }
 
-// holds reports whether an entry is the one that was added at its offset.
-func (h *history) holds(e rmq.Entry) bool {
+// holds reports whether an entry is the one that was added at its offset; known is false if that is forgotten.
+func (h *history) holds(e rmq.Entry) (held, known bool) {
 	i := e.Offset - h.first
-	return i > 0 && i < int64(len(h.prints)) && h.prints[i-1].next(e) == h.prints[i]
+	if i <= 0 || i >= int64(len(h.prints)) {
+		return false, false
+	}
+	return h.prints[i-1].next(e) == h.prints[i], true
 }
 
 // judge says whether the writer of a record had read this log.

@@ -157,16 +157,18 @@ func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	return out, m.wait(out, counted)
 }
 
-// again takes an entry once more. The last one comes once after a restart, which proves that the fold is of this log, and
-// then after each reconnect.
+// again takes an entry once more. The last one comes once after a restart, which proves that the fold is of this log; the
+// last few come after each reconnect.
 //
 // Invariant C4: nothing is folded after a reconnect before the log has proved that it holds what was folded.
 func (m *Machine) again(now Time, e rmq.Entry) error {
-	if e.Offset < m.fold.Offset() {
-		return nil
-	}
-	if !m.fold.Holds(e) {
+	held, known := m.fold.Holds(e)
+	last := e.Offset == m.fold.Offset()
+	if !held && (known || last) {
 		return fmt.Errorf("%w: another record is at %d", ErrOtherLog, e.Offset)
+	}
+	if !last {
+		return nil
 	}
 	if m.proved {
 		m.Resumed(now)

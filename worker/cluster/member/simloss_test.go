@@ -30,7 +30,7 @@ func (s *sim) lose(n int) {
 	s.quiet = false
 }
 
-// reconnect has p read again what it read last, as a rmq.Log's Follow does.
+// reconnect has p read again the last of what it read, as a rmq.Log's Follow does.
 func (s *sim) reconnect(p *proc) {
 	p.conn = s.conn
 	switch {
@@ -39,10 +39,12 @@ func (s *sim) reconnect(p *proc) {
 		s.tracef("%s starts over: log ends at %d and was read to %d", p.id, len(s.log), p.read)
 		s.bootstrap(p)
 	default:
-		p.read--
-		s.step(p)
+		p.read = max(p.first, p.read-goneOver)
 	}
 }
+
+// goneOver is how many records a rmq.Log's Follow hands on again.
+const goneOver = 64
 
 // noteBasis remembers what the writer of each record had read at its asOf.
 func (s *sim) noteBasis(p *proc, entries []rmq.Entry) {
