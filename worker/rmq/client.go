@@ -215,6 +215,9 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 	return fmt.Errorf("%s: %s %w: %w", r.op, r.addr, ErrUnreachable, err)
 }
 
+// errNoMaster means that a queue's broker is not in the route of its topic.
+var errNoMaster = errors.New("its master is not registered with the name server")
+
 // onQueue calls the broker of a queue; a failure makes the next call look the broker up again.
 func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Command, error) {
 	route, err := c.routes.get(ctx, c, q.Topic)
@@ -224,7 +227,7 @@ func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Co
 	addr, ok := route.addrs[q.Broker]
 	if !ok {
 		c.routes.suspect(q.Topic)
-		return nil, fmt.Errorf("%s: broker %s of topic %s %w: its master is not registered with the name server", r.op, q.Broker, q.Topic, ErrUnreachable)
+		return nil, fmt.Errorf("%s: broker %s of topic %s %w: %w", r.op, q.Broker, q.Topic, ErrUnreachable, errNoMaster)
 	}
 	r.addr = addr
 	resp, err := c.call(ctx, r)

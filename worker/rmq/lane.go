@@ -213,8 +213,8 @@ func (l *lane) deliver(b *batch) {
 		case errors.Is(err, ErrTooLarge) && b.good > 1:
 			l.oneByOne(b)
 			return
-		case errors.Is(err, ErrTopicNotFound):
-			if l.reroute(b) {
+		case errors.Is(err, ErrTopicNotFound), errors.Is(err, errNoMaster):
+			if l.reroute(b, err) {
 				return
 			}
 		case !IsTemporary(err):
@@ -282,12 +282,13 @@ func (l *lane) oneByOne(b *batch) {
 	}
 }
 
-// reroute asks where the queue went that the broker does not know. It says true when the batch needs nothing more: its
-// messages failed, because the topic is gone, or took other lanes.
-func (l *lane) reroute(b *batch) bool {
+// reroute asks where the queue went that its broker does not know, or whose broker is not in the route any more. It says
+// true when the batch needs nothing more: its messages failed, because the topic is gone, or took other lanes.
+func (l *lane) reroute(b *batch, why error) bool {
 	r, err := l.s.c.fetchRoute(l.s.ctx, l.q.Topic)
 	if err != nil {
-		if errors.Is(err, ErrTopicNotFound) {
+		// Only a broker's word is final: a name server forgets the topics of brokers that restart.
+		if errors.Is(err, ErrTopicNotFound) && errors.Is(why, ErrTopicNotFound) {
 			l.finish(b, 0, err)
 			return true
 		}
