@@ -23,6 +23,7 @@ type calm struct {
 // Invariant C2: after a reconnect nothing newly claimed starts for one session, for what was lost may have been granted to
 // somebody who has not noticed yet. Leases that run all the while are unharmed: nobody can have been given their units.
 func (m *Machine) Resumed(now Time) {
+	m.resumed = true
 	session := m.cfg.Terms.Timeout()
 	for _, s := range m.fold.Sessions() {
 		session = max(session, s.Terms.Timeout())

@@ -52,6 +52,7 @@ type Machine struct {
 	phase   phase
 	attempt int64
 	shut    bool
+	resumed bool // the log was reached again at least once
 	proved  bool // the log held what the fold begins with
 
 	session  int64
@@ -127,6 +128,10 @@ func (m *Machine) incarnation() string {
 // Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap and ErrOtherLog are cured by Restart, the others
 // (ErrDigest, ErrDuplicate, ErrSuperseded) by a person.
 func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
+	// With nothing read, a reconnect shows nothing again: it may have been just now.
+	if m.resumed && m.fold.Offset() < 0 {
+		m.Resumed(now)
+	}
 	out, err := m.fold.Step(e)
 	if err != nil {
 		return out, err
