@@ -39,6 +39,8 @@ type Catalog interface {
 // Options are what a worker gets from its process. All are required.
 type Options struct {
 	Log logr.Logger
+	// Audit gets the lines by which ownership can be checked afterwards.
+	Audit logr.Logger
 	// Version is shown to the other workers and in the REST API.
 	Version    string
 	Registerer prometheus.Registerer
@@ -206,7 +208,7 @@ func (p *parts) buildWork() error {
 	cfg, log := p.cfg, p.opts.Log
 	runner, err := task.New(task.Config{
 		Worker: cfg.WorkerID, ClusterID: cfg.ClusterID, SendTimeout: cfg.SendTimeout, FlushInterval: cfg.FlushInterval,
-		Now: cluster.Now, Log: log.WithName("task"), Audit: log.WithName("audit"), Registerer: p.opts.Registerer,
+		Now: cluster.Now, Log: log.WithName("task"), Audit: p.opts.Audit, Registerer: p.opts.Registerer,
 	}, taskClient{Client: task.FromClient(p.client), createGroups: cfg.AutoCreateGroup})
 	if err != nil {
 		return fmt.Errorf("setting up tasks: %w", err)

@@ -83,7 +83,7 @@ func start(t *testing.T, cfg config.Worker) *run {
 	log := funcr.New(func(_, args string) { _, _ = fmt.Fprintln(r.log, args) }, funcr.Options{})
 	go func() {
 		defer close(r.done)
-		r.err = Run(ctx, cfg, Options{Log: log, Version: "v1", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: r.out})
+		r.err = Run(ctx, cfg, Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: r.out})
 	}()
 	t.Cleanup(func() {
 		cancel()

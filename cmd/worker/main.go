@@ -57,7 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "%s cannot be used:\n  %s\n", *path, strings.ReplaceAll(err.Error(), "\n", "\n  "))
 		return exitInvalid
 	}
-	log, flush, err := logger(cfg)
+	log, audit, flush, err := loggers(cfg)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
 		return exitFailed
@@ -66,7 +66,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	for _, w := range warnings {
 		log.Info("Ignoring a setting", "file", *path, "line", w.Line, "key", w.Key, "reason", w.Text)
 	}
-	if err := work(cfg, log, stdout); err != nil {
+	if err := work(cfg, log, audit, stdout); err != nil {
 		_, _ = fmt.Fprintf(stderr, "worker: %s\n", err)
 		return exitFailed
 	}
@@ -74,7 +74,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // work runs the worker until the first SIGTERM or SIGINT, which stops it cleanly; the second ends the process.
-func work(cfg config.Worker, log logr.Logger, stdout io.Writer) error {
+func work(cfg config.Worker, log, audit logr.Logger, stdout io.Writer) error {
 	ctx, stop := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
@@ -100,16 +100,17 @@ func work(cfg config.Worker, log logr.Logger, stdout io.Writer) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return worker.Run(ctx, cfg, worker.Options{
-		Log: log, Version: version(), Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: stdout,
+		Log: log, Audit: audit, Version: version(), Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: stdout,
 	})
 }
 
-// logger makes the process's log, on standard error. Errors carry no stack traces: their texts say where they arose.
-func logger(cfg config.Worker) (logr.Logger, func(), error) {
+// loggers make the process's log and that of its audit lines, both on standard error. Errors carry no stack traces: their
+// texts say where they arose. Audit lines are written whatever logLevel is: ownership is checked by them.
+func loggers(cfg config.Worker) (log, audit logr.Logger, flush func(), err error) {
 	zcfg := zap.NewProductionConfig()
 	zcfg.DisableStacktrace = true
 	zcfg.DisableCaller = true
-	zcfg.Sampling = nil // audit lines must not be left out
+	zcfg.Sampling = nil
 	zcfg.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	if cfg.LogFormat == "console" {
 		zcfg.Encoding = "console"
@@ -117,14 +118,17 @@ func logger(cfg config.Worker) (logr.Logger, func(), error) {
 	}
 	level, err := zapcore.ParseLevel(cfg.LogLevel)
 	if err != nil {
-		return logr.Logger{}, nil, fmt.Errorf("setting logLevel: %w", err)
+		return log, audit, nil, fmt.Errorf("setting logLevel: %w", err)
 	}
-	zcfg.Level = zap.NewAtomicLevelAt(level)
-	z, err := zcfg.Build()
-	if err != nil {
-		return logr.Logger{}, nil, fmt.Errorf("setting up the log: %w", err)
+	var built [2]*zap.Logger
+	for i, l := range []zapcore.Level{level, zapcore.InfoLevel} {
+		zcfg.Level = zap.NewAtomicLevelAt(l)
+		if built[i], err = zcfg.Build(); err != nil {
+			return log, audit, nil, fmt.Errorf("setting up the log: %w", err)
+		}
 	}
-	return zapr.NewLogger(z), func() { _ = z.Sync() }, nil
+	flush = func() { _, _ = built[0].Sync(), built[1].Sync() }
+	return zapr.NewLogger(built[0]), zapr.NewLogger(built[1]).WithName("audit"), flush, nil
 }
 
 // version returns the module's version and the commit that it was built from.

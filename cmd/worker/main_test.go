@@ -53,19 +53,24 @@ func TestRunBeforeTheWorkerStarts(t *testing.T) {
 	}
 }
 
-func TestLogger(t *testing.T) {
+func TestLoggers(t *testing.T) {
 	for _, format := range []string{"json", "console"} {
 		cfg := config.Default()
 		cfg.LogFormat = format
-		log, flush, err := logger(cfg)
-		if err != nil || !log.Enabled() || log.V(1).Enabled() {
+		log, audit, flush, err := loggers(cfg)
+		if err != nil || !log.Enabled() || log.V(1).Enabled() || !audit.Enabled() {
 			t.Errorf("%s: %v", format, err)
 		}
 		flush()
 	}
+	quiet := config.Default()
+	quiet.LogLevel = "error"
+	if log, audit, _, err := loggers(quiet); err != nil || log.Enabled() || !audit.Enabled() {
+		t.Errorf("at level error the audit lines are left out, or other lines are not: %v", err)
+	}
 	cfg := config.Default()
 	cfg.LogLevel = "loud"
-	if _, _, err := logger(cfg); err == nil {
+	if _, _, _, err := loggers(cfg); err == nil {
 		t.Error("an unknown level is no error")
 	}
 }
