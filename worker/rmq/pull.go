@@ -13,6 +13,10 @@ import (
 // suspend is how long a broker holds a pull that finds nothing new.
 const suspend = 15 * time.Second
 
+// holdCheck is how often a broker looks for pulls whose time is over, so how late the answer may be. Giving up sooner would
+// reset a healthy connection, and with it every other poll on it.
+const holdCheck = 5 * time.Second
+
 // logGroup reads logs: brokers have this group from the start, so nothing needs to be created.
 const logGroup = "TOOLS_CONSUMER"
 
@@ -48,7 +52,7 @@ type pulled struct {
 func (c *Client) pull(ctx context.Context, p pullRequest) (pulled, error) {
 	flags, held, timeout := pullSubscription, "0", c.cfg.CallTimeout
 	if p.hold {
-		flags, held, timeout = pullSubscription|pullSuspend, strconv.FormatInt(suspend.Milliseconds(), 10), suspend+c.cfg.CallTimeout
+		flags, held, timeout = pullSubscription|pullSuspend, strconv.FormatInt(suspend.Milliseconds(), 10), suspend+holdCheck+2*c.cfg.CallTimeout
 	}
 	r := request{
 		op: "pulling", purpose: p.purpose, timeout: timeout,
