@@ -61,7 +61,7 @@ func workerBinary(t *testing.T) string {
 		}
 	})
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("the worker was not built")
+		t.Fatal("the worker was not built: see the first test that failed")
 	}
 	return path
 }
