@@ -46,7 +46,7 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 	s.unflushed += bytes
 	for i := range batch {
 		if m := &batch[i]; i == len(batch)-1 || batch[i+1].Queue != m.Queue {
-			s.next[m.Queue] = m.NextOffset
+			s.putUpTo(m)
 		}
 	}
 	return nil
@@ -107,9 +107,16 @@ func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 func (s *sinkRun) reached(messages []*rmq.Received) {
 	for i, m := range messages {
 		if i == len(messages)-1 || messages[i+1].Queue != m.Queue {
-			s.next[m.Queue] = m.NextOffset
+			s.putUpTo(m)
 		}
 	}
+}
+
+// putUpTo notes that the sink has what its queue holds up to a message.
+func (s *sinkRun) putUpTo(m *rmq.Received) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marks.Put(partition(m.Queue), position(m.NextOffset))
 }
 
 // retries says whether the same batch is put again in place. What is not, is put again by the next attempt, which starts

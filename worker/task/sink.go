@@ -13,6 +13,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/task/track"
 )
 
 const (
@@ -37,8 +38,6 @@ type sinkRun struct {
 	// group mirrors the offsets for RocketMQ's own tools.
 	group string
 	saver *saver
-	// next is, per queue of this task, where reading goes on after what was put.
-	next map[rmq.Queue]int64
 	// lease ends when the worker's lease does; it lasts from a put to the flush that makes it durable. Nil outside of that.
 	lease    context.Context
 	endLease context.CancelFunc
@@ -50,8 +49,8 @@ type sinkRun struct {
 	touched time.Time
 	closed  bool
 
-	mu      sync.Mutex
-	durable record.Positions
+	mu    sync.Mutex
+	marks *track.Marks // where reading goes on after what was put, and after what is durable
 }
 
 // RunSink runs one attempt of a sink task until soft ends, hard ends, or something fails. It returns nil after a clean
@@ -66,7 +65,7 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 		return err
 	}
 	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSink),
-		life: newLifetime(soft, hard), share: newShare(a.ID.Task, a.ID.Tasks), next: map[rmq.Queue]int64{}, durable: record.Positions{}}
+		life: newLifetime(soft, hard), share: newShare(a.ID.Task, a.ID.Tasks), marks: track.NewMarks()}
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.PutMargin); err != nil {
 		return s.life.outcome(err)
@@ -223,12 +222,9 @@ func (s *sinkRun) flush() error {
 func (s *sinkRun) settle() {
 	s.mu.Lock()
 	// Invariant P2: the sink has just said that everything that was put is durable.
-	for q, offset := range s.next {
-		s.durable[partition(q)] = position(offset)
-	}
+	moved := s.marks.Flushed()
 	s.mu.Unlock()
-	if len(s.next) > 0 {
-		clear(s.next)
+	if moved {
 		s.saver.kick()
 	}
 }
@@ -236,7 +232,7 @@ func (s *sinkRun) settle() {
 func (s *sinkRun) storable() record.Positions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.durable.Clone()
+	return s.marks.Positions()
 }
 
 // mirror shows the stored offsets in the broker's own consumer group. Nothing depends on it.

@@ -14,6 +14,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/task/track"
 )
 
 // closeTimeout bounds the Close of a connector, which starts when its contexts may already have ended.
@@ -32,7 +33,7 @@ type sourceRun struct {
 	topics map[string]bool // target topics that exist
 
 	mu      sync.Mutex
-	tracker *tracker
+	tracker *track.Tracker
 	commits record.Positions // stored, and not yet told to a Committer
 }
 
@@ -45,7 +46,7 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 		return err
 	}
 	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSource),
-		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: newTracker(), commits: record.Positions{}}
+		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: track.New(), commits: record.Positions{}}
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.SendTimeout); err != nil {
 		return s.life.outcome(err)
@@ -125,7 +126,7 @@ func (s *sourceRun) passed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p, pos := range upTo {
-		s.tracker.settle(s.tracker.add(p, pos))
+		s.tracker.Settle(s.tracker.Add(p, pos))
 	}
 	return nil
 }
@@ -148,7 +149,7 @@ func (s *sourceRun) deliver(batch []record.Record) error {
 
 func (s *sourceRun) send(rec *record.Record) {
 	s.mu.Lock()
-	k := s.tracker.add(rec.Partition, rec.Position)
+	k := s.tracker.Add(rec.Partition, rec.Position)
 	s.mu.Unlock()
 	where := place{rec.Partition, rec.Position}
 	msg, err := convert.ToMessage(rec)
@@ -164,7 +165,7 @@ func (s *sourceRun) send(rec *record.Record) {
 }
 
 // sent takes the broker's answer for one record; it runs in the lane's goroutine.
-func (s *sourceRun) sent(k ticket, where place, size int, err error) {
+func (s *sourceRun) sent(k track.Ticket, where place, size int, err error) {
 	switch {
 	case err == nil:
 		s.count.delivered(1, size)
@@ -180,14 +181,14 @@ func (s *sourceRun) sent(k ticket, where place, size int, err error) {
 	}
 }
 
-func (s *sourceRun) settle(k ticket) {
+func (s *sourceRun) settle(k track.Ticket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tracker.settle(k)
+	s.tracker.Settle(k)
 }
 
 // poison applies errors.tolerance to a record that no retry will deliver.
-func (s *sourceRun) poison(k ticket, where place, stage string, err error) {
+func (s *sourceRun) poison(k track.Ticket, where place, stage string, err error) {
 	s.count.failed(stage)
 	if !s.set.tolerateAll {
 		s.life.fail(&RecordError{Where: where.String(), Stage: stage, Err: err})
@@ -218,7 +219,7 @@ func (s *sourceRun) ensureTopic(topic string) error {
 func (s *sourceRun) storable() record.Positions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tracker.positions()
+	return s.tracker.Positions()
 }
 
 func (s *sourceRun) stored(_ context.Context, positions record.Positions) {

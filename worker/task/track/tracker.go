@@ -1,12 +1,12 @@
-package task
+// Package track is what a task may store at any time: of a source, the positions up to which the broker confirmed every
+// record; of a sink, the offsets below which the sink said that everything is durable. Plain values: no lock, no clock.
+package track
 
-import (
-	"github.com/rocketmq-connect/operator/worker/record"
-)
+import "github.com/rocketmq-connect/operator/worker/record"
 
-// tracker knows, per source partition, up to which position every record was delivered, whatever order the answers come
-// in. It is a plain value: no lock, no clock.
-type tracker struct {
+// Tracker knows, per source partition, up to which position every record was delivered, whatever order the answers come
+// in.
+type Tracker struct {
 	streams map[record.SourcePartition]*stream
 	// inFlight counts records that were added and not settled.
 	inFlight int
@@ -26,16 +26,17 @@ type entry struct {
 	settled bool
 }
 
-// ticket names one added record.
-type ticket struct {
+// Ticket names one added record.
+type Ticket struct {
 	stream *stream
 	seq    uint64
 }
 
-func newTracker() *tracker { return &tracker{streams: map[record.SourcePartition]*stream{}} }
+// New makes a Tracker of nothing.
+func New() *Tracker { return &Tracker{streams: map[record.SourcePartition]*stream{}} }
 
-// add notes a record that is about to be sent. Records of one partition are added in their order.
-func (t *tracker) add(p record.SourcePartition, pos record.Position) ticket {
+// Add notes a record that is about to be sent. Records of one partition are added in their order.
+func (t *Tracker) Add(p record.SourcePartition, pos record.Position) Ticket {
 	s := t.streams[p]
 	if s == nil {
 		s = &stream{}
@@ -43,12 +44,12 @@ func (t *tracker) add(p record.SourcePartition, pos record.Position) ticket {
 	}
 	s.entries = append(s.entries, entry{pos: pos})
 	t.inFlight++
-	return ticket{stream: s, seq: s.base + uint64(len(s.entries)) - 1}
+	return Ticket{stream: s, seq: s.base + uint64(len(s.entries)) - 1}
 }
 
-// settle notes that the record was confirmed by the broker, or skipped as errors.tolerance allows. Settling a record again
+// Settle notes that the record was confirmed by the broker, or skipped as errors.tolerance allows. Settling a record again
 // changes nothing.
-func (t *tracker) settle(k ticket) {
+func (t *Tracker) Settle(k Ticket) {
 	s := k.stream
 	if k.seq < s.base || s.entries[k.seq-s.base].settled {
 		return
@@ -68,8 +69,8 @@ func (t *tracker) settle(k ticket) {
 	s.entries, s.base = s.entries[n:], s.base+uint64(n)
 }
 
-// positions returns, for each partition that moved at all, the position that may be stored.
-func (t *tracker) positions() record.Positions {
+// Positions returns, for each partition that moved at all, the position that may be stored.
+func (t *Tracker) Positions() record.Positions {
 	out := make(record.Positions, len(t.streams))
 	for p, s := range t.streams {
 		if s.moved {

@@ -1,4 +1,4 @@
-package task
+package track
 
 import (
 	"math/rand/v2"
@@ -45,9 +45,9 @@ func FuzzTrackerAgainstTwin(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, partitions uint8, steps uint16) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		fast, slow := newTracker(), &slowTracker{order: map[record.SourcePartition][]*slowRecord{}}
+		fast, slow := New(), &slowTracker{order: map[record.SourcePartition][]*slowRecord{}}
 		type pair struct {
-			ticket ticket
+			ticket Ticket
 			slow   *slowRecord
 		}
 		var open, settled []pair
@@ -56,21 +56,21 @@ func FuzzTrackerAgainstTwin(f *testing.F) {
 			case k < 5 || len(open) == 0:
 				p := record.SourcePartition("p" + strconv.Itoa(rng.IntN(int(partitions)+1)))
 				pos := record.Position(strconv.Itoa(i))
-				open = append(open, pair{fast.add(p, pos), slow.add(p, pos)})
+				open = append(open, pair{fast.Add(p, pos), slow.add(p, pos)})
 			case k == 9 && len(settled) > 0: // an answer that comes twice
-				fast.settle(settled[rng.IntN(len(settled))].ticket)
+				fast.Settle(settled[rng.IntN(len(settled))].ticket)
 			default:
 				j := rng.IntN(len(open))
 				one := open[j]
 				open = append(open[:j], open[j+1:]...)
-				fast.settle(one.ticket)
+				fast.Settle(one.ticket)
 				one.slow.done = true
 				settled = append(settled, one)
 			}
 			if fast.inFlight != len(open) {
 				t.Fatalf("in flight: %d, want %d", fast.inFlight, len(open))
 			}
-			if diff := cmp.Diff(slow.positions(), fast.positions()); diff != "" {
+			if diff := cmp.Diff(slow.positions(), fast.Positions()); diff != "" {
 				t.Fatalf("step %d: positions differ (-want +got):\n%s", i, diff)
 			}
 		}
