@@ -173,7 +173,7 @@ func (t *Table) await(first int64, batch []*request) {
 	defer t.mu.Unlock()
 	for _, r := range batch {
 		first += int64(len(r.entries))
-		if first <= t.next {
+		if first <= t.replica.Next() {
 			r.done <- nil
 		} else {
 			t.waiters = append(t.waiters, waiter{until: first, done: r.done})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -29,38 +30,11 @@ type Retainer interface {
 	Retention(ctx context.Context) (time.Duration, error)
 }
 
-// Record is one key with its whole value: compaction keeps only the last record of a key.
-type Record struct {
-	Key   string
-	Value []byte
-}
+// Record is one key with its whole value.
+type Record = replica.Record
 
-// Verdict is what a Fold makes of a record.
-type Verdict int
-
-const (
-	// Foreign means that the record is none of the fold's, or is of a version that it does not know. It is left alone.
-	Foreign Verdict = iota
-	// Accepted means that the record is now the newest value of its key.
-	Accepted
-	// Same means that the record repeats the newest value.
-	Same
-	// Refused means that the record is older than the newest value, or does not meet its condition.
-	Refused
-	// Malformed means that the record has a key of the fold's but no readable value.
-	Malformed
-)
-
-// Fold is the pure part: no clock, no IO, no goroutine, no panic whatever it is given. A Table calls it under its lock.
-type Fold interface {
-	// Apply folds one record. The error says why a record is Malformed, or what is Foreign about it.
-	Apply(key string, value []byte) (Verdict, error)
-	// Current gives the value to re-publish for a key, such that every fold that read less accepts it and every fold that
-	// holds the newest value finds it the Same; false if the key has none.
-	Current(key string) ([]byte, bool)
-	// Keys gives all keys that have a value.
-	Keys() []string
-}
+// Fold is the pure part. A Table calls it under its lock.
+type Fold = replica.Fold
 
 // ErrStopped means that the Table was stopped before the records came back; they may be stored all the same.
 var ErrStopped = errors.New("store is stopped")

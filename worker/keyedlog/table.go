@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -49,11 +51,7 @@ type Table struct {
 
 	mu       sync.RWMutex
 	log      Log
-	next     int64 // everything below was folded
-	reach    int64 // how far a log that lost records had reached; 0 once they are back
-	version  int64 // rises with each accepted record
-	shadows  map[string]*shadow
-	places   map[string]place
+	replica  *replica.Replica
 	waiters  []waiter
 	queue    []*request
 	watchers map[chan struct{}]struct{}
@@ -78,7 +76,8 @@ func New(opts Options) (*Table, error) {
 	return &Table{
 		opts: opts, meter: opts.Metrics.of(opts.Name),
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
-		shadows: map[string]*shadow{}, places: map[string]place{}, watchers: map[chan struct{}]struct{}{}, quiet: map[string]time.Time{},
+		replica:  replica.New(replica.Options{Fold: opts.Fold, Owns: opts.Owns, Settle: opts.Settle, Random: rand.Float64}),
+		watchers: map[chan struct{}]struct{}{}, quiet: map[string]time.Time{},
 	}, nil
 }
 
@@ -99,14 +98,14 @@ func (t *Table) View(fn func()) {
 func (t *Table) Snapshot(fn func(version, reach int64)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	fn(t.version, max(t.next, t.reach))
+	fn(t.replica.Version(), t.replica.Reach())
 }
 
 // Next gives the offset up to which the log was folded.
 func (t *Table) Next() int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.next
+	return t.replica.Next()
 }
 
 // Watch gives a channel that receives after changes, at least once after the last of several, and a function that ends it.
@@ -141,12 +140,9 @@ func (t *Table) start(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	keys, reach := t.opts.Recover(t.next)
-	for _, key := range keys {
-		t.shade(key)
-	}
+	keys, reach := t.opts.Recover(t.replica.Next())
+	t.replica.Recovered(time.Now(), keys, reach)
 	if len(keys) > 0 {
-		t.reach = max(t.reach, reach)
 		t.opts.Log.Info("Restoring values that the topic has lost from local files", "keys", len(keys))
 		t.tell()
 	}
@@ -174,7 +170,8 @@ func (t *Table) load(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.advance(next)
+	t.replica.Advance(next)
+	t.advanced()
 	return nil
 }
 
@@ -249,22 +246,19 @@ func (t *Table) relocate(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.next <= end {
-		t.opts.Log.Info("Reading on behind records that have aged out", "from", t.next, "first", first)
-		t.advance(max(t.next, first))
+	read := t.replica.Next()
+	if !t.replica.Relocate(time.Now(), first, end) {
+		t.opts.Log.Info("Reading on behind records that have aged out", "from", read, "first", first)
+		t.advanced()
 		return nil
 	}
 	t.opts.Log.Error(ErrLogLost, "Publishing again what the topic lost: it ends before what was read of it; "+
-		"check whether the broker lost data or the topic was made anew", "read", t.next, "end", end)
-	for _, key := range t.opts.Fold.Keys() {
-		t.shade(key)
-	}
+		"check whether the broker lost data or the topic was made anew", "read", read, "end", end)
 	for _, w := range t.waiters {
 		w.done <- ErrLogLost
 	}
 	t.waiters = nil
-	t.reach = max(t.reach, t.next)
-	t.advance(first)
+	t.advanced()
 	return nil
 }
 
@@ -272,35 +266,28 @@ func (t *Table) relocate(ctx context.Context) error {
 func (t *Table) apply(e rmq.Entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	verdict, why := t.opts.Fold.Apply(e.Key, e.Value)
+	verdict, why := t.replica.Apply(time.Now(), e)
 	switch verdict {
-	case Accepted:
-		t.found(e)
+	case replica.Accepted:
 		t.tell()
-	case Same:
-		t.found(e)
-	case Refused:
+	case replica.Refused:
 		t.meter.refused.Inc()
-		t.shade(e.Key)
-	case Malformed:
+	case replica.Malformed:
 		t.meter.malformed.Inc()
-		t.shade(e.Key)
-	default:
+	case replica.Foreign:
 		t.meter.foreign.Inc()
+	case replica.Same:
 	}
 	if why != nil && t.mayLog("record") {
 		t.opts.Log.Error(why, "Ignoring a record", "key", e.Key, "offset", e.Offset)
 	}
-	if len(t.shadows) == 0 {
-		t.reach = 0
-	}
-	t.advance(e.Offset + 1)
+	t.advanced()
 	return nil
 }
 
-// advance wakes who waits for what was read; the caller holds the lock.
-func (t *Table) advance(next int64) {
-	t.next = next
+// advanced wakes who waits for what was read; the caller holds the lock.
+func (t *Table) advanced() {
+	next := t.replica.Next()
 	t.meter.offset.Set(float64(next))
 	left := t.waiters[:0]
 	for _, w := range t.waiters {
@@ -316,7 +303,6 @@ func (t *Table) advance(next int64) {
 
 // tell notifies the watchers of a change; the caller holds the lock.
 func (t *Table) tell() {
-	t.version++
 	for ch := range t.watchers {
 		select {
 		case ch <- struct{}{}:

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
 	"github.com/rocketmq-connect/operator/worker/keyedlog/logtest"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -29,23 +30,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // highest is a fold in which the highest number of a key wins.
 type highest map[string]int
 
-func (h highest) Apply(key string, value []byte) (keyedlog.Verdict, error) {
+func (h highest) Apply(key string, value []byte) (replica.Verdict, error) {
 	if !strings.HasPrefix(key, "n/") {
-		return keyedlog.Foreign, errors.New("no such kind")
+		return replica.Foreign, errors.New("no such kind")
 	}
 	n, err := strconv.Atoi(string(value))
 	if err != nil {
-		return keyedlog.Malformed, err
+		return replica.Malformed, err
 	}
 	held, ok := h[key]
 	switch {
 	case !ok || n > held:
 		h[key] = n
-		return keyedlog.Accepted, nil
+		return replica.Accepted, nil
 	case n == held:
-		return keyedlog.Same, nil
+		return replica.Same, nil
 	}
-	return keyedlog.Refused, nil
+	return replica.Refused, nil
 }
 
 func (h highest) Current(key string) ([]byte, bool) {

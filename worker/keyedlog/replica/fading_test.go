@@ -1,4 +1,4 @@
-package keyedlog
+package replica
 
 import (
 	"testing"

@@ -1,0 +1,130 @@
+// Package replica is one reader's copy of an ordered topic that holds the latest value of each key: records and time go in,
+// values to publish again come out. It has no goroutine, no clock and no IO, so what is simulated is what runs.
+package replica
+
+import (
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+// Record is one key with its whole value: compaction keeps only the last record of a key.
+type Record struct {
+	Key   string
+	Value []byte
+}
+
+// Verdict is what a Fold makes of a record.
+type Verdict int
+
+const (
+	// Foreign means that the record is none of the fold's, or is of a version that it does not know. It is left alone.
+	Foreign Verdict = iota
+	// Accepted means that the record is now the newest value of its key.
+	Accepted
+	// Same means that the record repeats the newest value.
+	Same
+	// Refused means that the record is older than the newest value, or does not meet its condition.
+	Refused
+	// Malformed means that the record has a key of the fold's but no readable value.
+	Malformed
+)
+
+// Fold is what "latest" means: no clock, no IO, no goroutine, no panic whatever it is given.
+type Fold interface {
+	// Apply folds one record. The error says why a record is Malformed, or what is Foreign about it.
+	Apply(key string, value []byte) (Verdict, error)
+	// Current gives the value to re-publish for a key, such that every fold that read less accepts it and every fold that
+	// holds the newest value finds it the Same; false if the key has none.
+	Current(key string) ([]byte, bool)
+	// Keys gives all keys that have a value.
+	Keys() []string
+}
+
+// Options makes a Replica; all are required.
+type Options struct {
+	Fold Fold
+	// Owns says whether this worker is the first to re-publish the newest value of a key; the others follow after a while.
+	Owns func(key string) bool
+	// Settle is how long a hidden value waits for its owner's next regular write before it is re-published.
+	Settle time.Duration
+	// Random gives numbers in [0, 1) that spread the followers.
+	Random func() float64
+}
+
+// Replica is made by New. It is not safe for use by several goroutines.
+type Replica struct {
+	opts    Options
+	next    int64 // everything below was folded
+	reach   int64 // how far a log that lost records had reached; 0 once they are back
+	version int64 // rises with each accepted record
+	shadows map[string]*shadow
+	places  map[string]place
+}
+
+// New makes a Replica that has read nothing.
+func New(opts Options) *Replica {
+	return &Replica{opts: opts, shadows: map[string]*shadow{}, places: map[string]place{}}
+}
+
+// Next is the offset up to which the log was folded.
+func (r *Replica) Next() int64 { return r.next }
+
+// Reach is Next, or beyond the log's end while values that it lost are still to be published again.
+func (r *Replica) Reach() int64 { return max(r.next, r.reach) }
+
+// Version rises with each change of the fold.
+func (r *Replica) Version() int64 { return r.version }
+
+// Apply folds one record. Whatever is in the topic, the records behind it count.
+func (r *Replica) Apply(now time.Time, e rmq.Entry) (Verdict, error) {
+	verdict, why := r.opts.Fold.Apply(e.Key, e.Value)
+	switch verdict {
+	case Accepted:
+		r.found(e)
+		r.version++
+	case Same:
+		r.found(e)
+	case Refused, Malformed:
+		r.shade(now, e.Key)
+	case Foreign:
+	}
+	if len(r.shadows) == 0 {
+		r.reach = 0
+	}
+	r.next = e.Offset + 1
+	return verdict, why
+}
+
+// Advance goes on from another offset: there is nothing to read before it.
+func (r *Replica) Advance(next int64) { r.next = next }
+
+// Recovered notes values that were put into the fold and that the log has lost, and how far it once reached.
+func (r *Replica) Recovered(now time.Time, keys []string, reach int64) {
+	if len(keys) == 0 {
+		return
+	}
+	for _, key := range keys {
+		r.shade(now, key)
+	}
+	r.reach = max(r.reach, reach)
+	r.version++
+}
+
+// Relocate finds the place to go on from when the log, which now holds [first, end), does not hold the one asked for: behind
+// what has aged out, or, when the log ends before what was already read (lost), at its start, and then everything that does
+// not come back is published again.
+//
+// Invariant C4: a topic that lost records gets back what the workers hold.
+func (r *Replica) Relocate(now time.Time, first, end int64) (lost bool) {
+	if r.next <= end {
+		r.next = max(r.next, first)
+		return false
+	}
+	for _, key := range r.opts.Fold.Keys() {
+		r.shade(now, key)
+	}
+	r.reach = max(r.reach, r.next)
+	r.next = first
+	return true
+}
