@@ -60,7 +60,7 @@ func New(cfg Config, open func(ctx context.Context) (Log, error)) (*Cluster, err
 		deliveries: map[*delivery]struct{}{},
 	}
 	c.machine = c.newMachine(nil)
-	c.view.Store(viewOf(c.machine))
+	c.view.Store(c.machine.View())
 	c.metrics = newMetrics(cfg.Registerer, c)
 	return c, nil
 }

@@ -239,7 +239,7 @@ func TestARefusedConfigNeverCostsTheNewestItsPlace(t *testing.T) {
 		for _, e := range stale {
 			b.inject(t, "config", e.Key, string(e.Value))
 		}
-		b.inject(t, "config", tasksKey("c"), `{"v":1,"name":"c","epoch":1,"tasks":[],"id":"late"}`)
+		b.inject(t, "config", "tasks/c", `{"v":1,"name":"c","epoch":1,"tasks":[],"id":"late"}`)
 		elapse(10 * time.Second)
 		b.log("config").Compact()
 		late := startWorker(t, b, nil)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
 // The local files. Each has a sibling .bak with the contents before the last write.
@@ -64,8 +66,8 @@ func readDocument(path string) (*document, error) {
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("reading %s: it is damaged: %w", path, err)
 	}
-	if doc.V != version {
-		return nil, fmt.Errorf("reading %s: %w: %d", path, errVersion, doc.V)
+	if doc.V != fold.Version {
+		return nil, fmt.Errorf("reading %s: %w: %d", path, fold.ErrVersion, doc.V)
 	}
 	return &doc, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
 func inDir(dir string) func(*Options) {
@@ -331,8 +332,9 @@ func FuzzLocalFilesTakeAnything(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMirror(Options{ClusterID: "c1", Dir: t.TempDir()})
-		configs, progress := newConfigFold(), newProgressFold()
-		for _, s := range []*sheet{connectorSheet(configs), taskSheet(configs), progressSheet(progress, positionFile)} {
+		configs, progress := fold.NewConfigs(), fold.NewProgress()
+		for _, s := range []*sheet{{name: connectorFile, part: configs.ConnectorSheet()}, {name: taskFile, part: configs.TaskSheet()},
+			{name: positionFile, part: progress.Sheet()}} {
 			if err := os.WriteFile(filepath.Join(m.disk.path, s.name), data, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -13,7 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
 const fileLogPeriod = time.Minute
@@ -38,11 +40,8 @@ type sheet struct {
 	name, topic string
 	table       *keyedlog.Table
 	target      keyedlog.Fold
-	// collect gives the values by connector; what they point to never changes.
-	collect func() map[string]any
-	// records gives what a connector's part of the file stands for, in the order to fold it.
-	records func(raw json.RawMessage) ([]value, error)
-	saved   int64 // version of the fold that the file has
+	part        fold.Sheet
+	saved       int64 // version of the fold that the file has
 }
 
 func newMirror(opts Options) *mirror {
@@ -84,14 +83,14 @@ func (m *mirror) recover(end int64, sheets ...*sheet) (keys []string, reach int6
 func (m *mirror) restore(s *sheet, doc *document) []string {
 	var keys []string
 	for _, connector := range slices.Sorted(maps.Keys(doc.Connectors)) {
-		values, err := s.records(doc.Connectors[connector])
+		values, err := s.part.Records(doc.Connectors[connector])
 		if err != nil {
 			m.log.Error(err, "Ignoring a connector's values in a local file", "file", s.name, "connector", connector)
 		}
 		for _, v := range values {
-			switch verdict, err := s.target.Apply(v.key(), encode(v)); {
-			case verdict == keyedlog.Accepted:
-				keys = append(keys, v.key())
+			switch verdict, err := s.target.Apply(v.Key, v.Value); {
+			case verdict == replica.Accepted:
+				keys = append(keys, v.Key)
 			case err != nil:
 				m.log.Error(err, "Ignoring a value in a local file", "file", s.name, "connector", connector)
 			}
@@ -145,17 +144,17 @@ func (m *mirror) flush(ctx context.Context) error {
 func (m *mirror) write(s *sheet) {
 	var parts map[string]any
 	var latest int64
-	doc := &document{V: version, Cluster: m.cluster, Topic: s.topic, Connectors: map[string]json.RawMessage{}}
+	doc := &document{V: fold.Version, Cluster: m.cluster, Topic: s.topic, Connectors: map[string]json.RawMessage{}}
 	s.table.Snapshot(func(version, reach int64) {
 		if version != s.saved {
-			parts, latest, doc.Read = s.collect(), version, reach
+			parts, latest, doc.Read = s.part.Collect(), version, reach
 		}
 	})
 	if parts == nil {
 		return
 	}
 	for connector, part := range parts {
-		doc.Connectors[connector] = encode(part)
+		doc.Connectors[connector] = fold.Encode(part)
 	}
 	if err := m.disk.save(s.name, doc); err != nil {
 		m.writes.WithLabelValues(s.name, "failed").Inc()
@@ -168,101 +167,4 @@ func (m *mirror) write(s *sheet) {
 	}
 	m.writes.WithLabelValues(s.name, "written").Inc()
 	s.saved = latest
-}
-
-// connectorSheet is connectorConfig.json: one value a connector, tombstones included.
-func connectorSheet(fold *configFold) *sheet {
-	return &sheet{
-		name: connectorFile,
-		collect: func() map[string]any {
-			out := map[string]any{}
-			for _, v := range fold.connectors {
-				out[v.Name] = v
-			}
-			return out
-		},
-		records: func(raw json.RawMessage) ([]value, error) {
-			v := &connectorValue{}
-			if err := json.Unmarshal(raw, v); err != nil {
-				return nil, err
-			}
-			v.Republished = true
-			return []value{v}, nil
-		},
-	}
-}
-
-// taskSheet is taskConfig.json: the newest task set of each connector.
-func taskSheet(fold *configFold) *sheet {
-	return &sheet{
-		name: taskFile,
-		collect: func() map[string]any {
-			out := map[string]any{}
-			for _, v := range fold.tasks {
-				out[v.Name] = v
-			}
-			return out
-		},
-		records: func(raw json.RawMessage) ([]value, error) {
-			v := &tasksValue{}
-			if err := json.Unmarshal(raw, v); err != nil {
-				return nil, err
-			}
-			v.Republished = true
-			return []value{v}, nil
-		},
-	}
-}
-
-// progressPart is a connector's part of position.json and offset.json.
-type progressPart struct {
-	Reset     *resetValue      `json:"reset,omitempty"`
-	Fences    []*fenceValue    `json:"fences,omitempty"`
-	Positions []*positionValue `json:"positions,omitempty"`
-}
-
-func progressSheet(fold *progressFold, name string) *sheet {
-	return &sheet{
-		name: name,
-		collect: func() map[string]any {
-			out := map[string]any{}
-			for connector, l := range fold.lineages {
-				part := &progressPart{Reset: l.reset}
-				for _, task := range slices.Sorted(maps.Keys(l.fences)) {
-					part.Fences = append(part.Fences, l.fences[task])
-				}
-				for _, partition := range slices.Sorted(maps.Keys(l.values)) {
-					part.Positions = append(part.Positions, l.values[partition])
-				}
-				out[connector] = part
-			}
-			return out
-		},
-		records: progressRecords,
-	}
-}
-
-func progressRecords(raw json.RawMessage) ([]value, error) {
-	var part progressPart
-	if err := json.Unmarshal(raw, &part); err != nil {
-		return nil, err
-	}
-	var out []value
-	for _, v := range part.Fences {
-		if v != nil {
-			v.Republished = true
-			out = append(out, v)
-		}
-	}
-	if part.Reset != nil {
-		part.Reset.Republished = true
-		out = append(out, part.Reset)
-	}
-	for _, v := range part.Positions {
-		if v != nil {
-			v.Republished = true
-			out = append(out, v)
-		}
-	}
-	return out, nil
 }

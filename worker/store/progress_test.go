@@ -65,7 +65,11 @@ func TestALateWriteBehindTheFenceIsIgnored(t *testing.T) {
 		}
 		var late []string
 		w1.Positions().table.View(func() {
-			for _, r := range old.records(record.Positions{"p": "50", "q": "7"}, 2) {
+			records, err := old.Records(w1.Positions().fold, record.Positions{"p": "50", "q": "7"}, 2)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, r := range records {
 				late = append(late, r.Key, string(r.Value))
 			}
 		})
@@ -174,7 +178,7 @@ func TestAClosedWriterLeavesPublishingToOthers(t *testing.T) {
 		first := w.fence(Fence{Connector: "c", Generation: 5, Epoch: 1, Attempt: 1})
 		second := w.fence(Fence{Connector: "c", Generation: 5, Epoch: 1, Attempt: 2})
 		first.Close()
-		key := fenceKey("c", 0)
+		key := first.Key()
 		if !w.Positions().owns(key) {
 			t.Error("closing the first writer ended the second one's duty")
 		}

@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -15,15 +16,16 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
 var (
 	// ErrFenced means that an equal or newer owner, attempt or epoch has written: the caller must stop what it does.
-	ErrFenced = errors.New("fenced by a newer owner")
+	ErrFenced = fold.ErrFenced
 	// ErrNotFound means that a write which needs an existing connector met none.
-	ErrNotFound = errors.New("connector not found")
+	ErrNotFound = fold.ErrNotFound
 	// ErrInvalid means that what was to be stored can never be stored; the wrapping error says why.
-	ErrInvalid = errors.New("invalid value")
+	ErrInvalid = fold.ErrInvalid
 )
 
 // Client opens the topics. RocketMQ makes one of a *rmq.Client.
@@ -98,10 +100,10 @@ func Open(opts Options, client Client) (*Stores, error) {
 	}
 	b := &builder{opts: opts, client: client, metrics: keyedlog.NewMetrics(opts.Registerer)}
 	s := &Stores{
-		configs:   &Configs{fold: newConfigFold()},
-		positions: &Progress{fold: newProgressFold(), isOldest: opts.IsOldest},
-		offsets:   &Progress{fold: newProgressFold(), isOldest: opts.IsOldest},
-		statuses:  &Statuses{fold: newStatusFold()},
+		configs:   &Configs{fold: fold.NewConfigs()},
+		positions: &Progress{fold: fold.NewProgress(), isOldest: opts.IsOldest},
+		offsets:   &Progress{fold: fold.NewProgress(), isOldest: opts.IsOldest},
+		statuses:  &Statuses{fold: fold.NewStatuses()},
 	}
 	return s, b.build(s)
 }
@@ -136,19 +138,20 @@ func (b *builder) build(s *Stores) error {
 	oldest := func(string) bool { return b.opts.IsOldest() }
 	var errs [4]error
 	s.positions.table, errs[0] = b.table(tableOptions{name: "position", topic: topics.Position, fold: s.positions.fold,
-		owns: s.positions.owns, sheets: []*sheet{progressSheet(s.positions.fold, positionFile)}})
+		owns: s.positions.owns, sheets: []*sheet{{name: positionFile, part: s.positions.fold.Sheet()}}})
 	s.offsets.table, errs[1] = b.table(tableOptions{name: "offset", topic: topics.Offset, fold: s.offsets.fold,
-		owns: s.offsets.owns, sheets: []*sheet{progressSheet(s.offsets.fold, offsetFile)}})
+		owns: s.offsets.owns, sheets: []*sheet{{name: offsetFile, part: s.offsets.fold.Sheet()}}})
 	s.statuses.table, errs[2] = b.table(tableOptions{name: "status", topic: topics.Status, fold: s.statuses.fold, owns: oldest})
 	s.configs.table, errs[3] = b.table(tableOptions{name: "config", topic: topics.Config, fold: s.configs.fold, owns: oldest,
-		settle: 2 * time.Second, sheets: []*sheet{connectorSheet(s.configs.fold), taskSheet(s.configs.fold)}})
+		settle: 2 * time.Second, sheets: []*sheet{{name: connectorFile, part: s.configs.fold.ConnectorSheet()},
+			{name: taskFile, part: s.configs.fold.TaskSheet()}}})
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("opening stores: %w", err)
 	}
 	s.configs.used = func(name string) (epoch int64) {
-		s.positions.table.View(func() { epoch = max(epoch, s.positions.fold.epoch(name)) })
-		s.offsets.table.View(func() { epoch = max(epoch, s.offsets.fold.epoch(name)) })
-		s.statuses.table.View(func() { epoch = max(epoch, s.statuses.fold.epoch(name)) })
+		s.positions.table.View(func() { epoch = max(epoch, s.positions.fold.Epoch(name)) })
+		s.offsets.table.View(func() { epoch = max(epoch, s.offsets.fold.Epoch(name)) })
+		s.statuses.table.View(func() { epoch = max(epoch, s.statuses.fold.Epoch(name)) })
 		return epoch
 	}
 	s.statuses.life = s.configs.life
@@ -192,3 +195,6 @@ func (b *builder) table(o tableOptions) (*keyedlog.Table, error) {
 	b.mirror.sheets = append(b.mirror.sheets, o.sheets...)
 	return table, err
 }
+
+// newID names a write or an owner so that nobody else can have the same name.
+func newID() string { return rand.Text() }

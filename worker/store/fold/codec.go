@@ -1,7 +1,8 @@
-package store
+// Package fold is what the stores make of their topics: configs, progress and statuses as folds over records, and what their
+// writers append. It has no clock, no lock and no IO, so what is simulated is what runs.
+package fold
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -13,14 +14,15 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 )
 
-// version is that of every stored value. A reader leaves records of other versions alone.
-const version = 1
+// Version is that of every stored value. A reader leaves records of other versions alone.
+const Version = 1
 
 var (
-	errVersion = errors.New("value of a version that this worker does not know")
+	// ErrVersion means that a value or a file is of another version.
+	ErrVersion = errors.New("value of a version that this worker does not know")
 	errKey     = errors.New("value does not belong to its key")
 	errField   = errors.New("value lacks a required field or has an impossible one")
 )
@@ -67,6 +69,8 @@ func kindOf(key string) string {
 	return kind
 }
 
+func recordOf(v value) replica.Record { return replica.Record{Key: v.key(), Value: Encode(v)} }
+
 // value is what every stored value can say of itself.
 type value interface {
 	key() string
@@ -74,34 +78,34 @@ type value interface {
 }
 
 // decode reads a stored value of a key. The verdict is Accepted when it could be read.
-func decode[T value](key string, data []byte) (T, keyedlog.Verdict, error) {
+func decode[T value](key string, data []byte) (T, replica.Verdict, error) {
 	var none, v T
 	var head struct {
 		V int `json:"v"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return none, keyedlog.Malformed, fmt.Errorf("decoding a stored value: %w", err)
+		return none, replica.Malformed, fmt.Errorf("decoding a stored value: %w", err)
 	}
-	if head.V != version {
-		if head.V > version {
-			return none, keyedlog.Foreign, fmt.Errorf("%w: %d", errVersion, head.V)
+	if head.V != Version {
+		if head.V > Version {
+			return none, replica.Foreign, fmt.Errorf("%w: %d", ErrVersion, head.V)
 		}
-		return none, keyedlog.Malformed, fmt.Errorf("%w: %d", errVersion, head.V)
+		return none, replica.Malformed, fmt.Errorf("%w: %d", ErrVersion, head.V)
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
-		return none, keyedlog.Malformed, fmt.Errorf("decoding a stored value: %w", err)
+		return none, replica.Malformed, fmt.Errorf("decoding a stored value: %w", err)
 	}
 	if !v.valid() {
-		return none, keyedlog.Malformed, errField
+		return none, replica.Malformed, errField
 	}
 	if v.key() != key {
-		return none, keyedlog.Malformed, errKey
+		return none, replica.Malformed, errKey
 	}
-	return v, keyedlog.Accepted, nil
+	return v, replica.Accepted, nil
 }
 
-// encode cannot fail: stored values hold strings, numbers, maps of strings and times only.
-func encode(v any) []byte {
+// Encode cannot fail: stored values hold strings, numbers, maps of strings and times only.
+func Encode(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("encoding %T: %v", v, err))
@@ -142,9 +146,6 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	*t = text(raw)
 	return nil
 }
-
-// newID names a write or an owner so that nobody else can have the same name.
-func newID() string { return rand.Text() }
 
 func validMap(m map[string]string) bool {
 	for k, v := range m {

@@ -1,4 +1,4 @@
-package store
+package fold
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
@@ -104,17 +104,17 @@ func FuzzProgressAgreesWithItsTwin(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
-		fold, slow := newProgressFold(), &twin{accepted: map[value]bool{}}
+		fold, slow := NewProgress(), &twin{accepted: map[value]bool{}}
 		for i := range int(steps) {
 			v := anyProgress(rnd, i)
-			verdict, err := fold.Apply(v.key(), encode(v))
+			verdict, err := fold.Apply(v.key(), Encode(v))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if accepted := slow.apply(v); accepted != (verdict == keyedlog.Accepted) {
-				t.Fatalf("step %d: the twin says %t, the fold %d: %s", i, accepted, verdict, encode(v))
+			if accepted := slow.apply(v); accepted != (verdict == replica.Accepted) {
+				t.Fatalf("step %d: the twin says %t, the fold %d: %s", i, accepted, verdict, Encode(v))
 			}
-			if diff := cmp.Diff(slow.read(), fold.read("c")); diff != "" {
+			if diff := cmp.Diff(slow.read(), fold.Read("c")); diff != "" {
 				t.Fatalf("step %d (-twin +fold):\n%s", i, diff)
 			}
 		}
@@ -144,8 +144,8 @@ func FuzzConfigsAgreeWithASharedVariable(f *testing.F) {
 		f.Add(seed, uint8(60))
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) {
-		h := &history{rnd: rand.New(rand.NewPCG(seed, 5)), make: func() keyedlog.Fold { return newConfigFold() }}
-		fold := newConfigFold()
+		h := &history{rnd: rand.New(rand.NewPCG(seed, 5)), make: func() replica.Fold { return NewConfigs() }}
+		fold := NewConfigs()
 		shared := map[string]*connectorValue{}
 		var epochs []string
 		for range steps {
@@ -167,10 +167,10 @@ func FuzzConfigsAgreeWithASharedVariable(f *testing.F) {
 			if held := shared[next.Name]; held != nil {
 				revision, epoch = held.Revision, held.Epoch
 			}
-			if (next.Replaces == revision) != (verdict == keyedlog.Accepted) {
+			if (next.Replaces == revision) != (verdict == replica.Accepted) {
 				t.Fatalf("verdict %d on revision %d: %s", verdict, revision, r.Value)
 			}
-			if verdict == keyedlog.Accepted {
+			if verdict == replica.Accepted {
 				shared[next.Name] = next
 				epochs = append(epochs, rank(next.Epoch))
 				if next.Epoch < epoch {
@@ -179,7 +179,7 @@ func FuzzConfigsAgreeWithASharedVariable(f *testing.F) {
 			}
 		}
 		for name, want := range shared {
-			got, _ := fold.view(name)
+			got, _ := fold.View(name)
 			wantEqual(t, got.Revision, want.Revision)
 			wantEqual(t, got.Config, want.Config)
 		}

@@ -1,11 +1,11 @@
-package store
+package fold
 
 import (
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 )
 
 // maxRequests is how many accepted request ids a value remembers.
@@ -69,21 +69,22 @@ func (v *tasksValue) key() string { return tasksKey(v.Name) }
 
 func (v *tasksValue) valid() bool { return v.Name != "" && v.Epoch > 0 && v.ID != "" && v.Tasks != nil }
 
-// configFold holds the connectors, tombstones included, and their newest task sets. A connector's value follows the one
+// Configs holds the connectors, tombstones included, and their newest task sets. A connector's value follows the one
 // it replaces, the first task set of an epoch wins.
 //
 // Invariant C3: (config, epoch) is one record, and a task set counts only for the epoch that it names.
-type configFold struct {
+type Configs struct {
 	connectors map[string]*connectorValue // by key
 	tasks      map[string]*tasksValue     // by key
 }
 
-func newConfigFold() *configFold {
-	return &configFold{connectors: map[string]*connectorValue{}, tasks: map[string]*tasksValue{}}
+// NewConfigs makes a fold of nothing.
+func NewConfigs() *Configs {
+	return &Configs{connectors: map[string]*connectorValue{}, tasks: map[string]*tasksValue{}}
 }
 
 // Apply folds one record.
-func (f *configFold) Apply(key string, data []byte) (keyedlog.Verdict, error) {
+func (f *Configs) Apply(key string, data []byte) (replica.Verdict, error) {
 	switch kindOf(key) {
 	case kindConnector:
 		v, verdict, err := decode[*connectorValue](key, data)
@@ -98,64 +99,64 @@ func (f *configFold) Apply(key string, data []byte) (keyedlog.Verdict, error) {
 		}
 		return f.applyTasks(v), nil
 	}
-	return keyedlog.Foreign, errKey
+	return replica.Foreign, errKey
 }
 
 // applyConnector compares and sets. A value whose base is newer than what is held follows records that compaction has
 // removed: its writer had accepted them.
-func (f *configFold) applyConnector(v *connectorValue) keyedlog.Verdict {
+func (f *Configs) applyConnector(v *connectorValue) replica.Verdict {
 	held := f.connectors[v.key()]
 	switch {
 	case held == nil:
 	case v.Revision == held.Revision && v.id() == held.id():
-		return keyedlog.Same
+		return replica.Same
 	case v.Republished && v.Revision >= held.Revision:
 	case !v.Republished && v.Replaces >= held.Revision:
 	default:
-		return keyedlog.Refused
+		return replica.Refused
 	}
 	v.Republished = false
 	f.connectors[v.key()] = v
-	return keyedlog.Accepted
+	return replica.Accepted
 }
 
-func (f *configFold) applyTasks(v *tasksValue) keyedlog.Verdict {
+func (f *Configs) applyTasks(v *tasksValue) replica.Verdict {
 	held := f.tasks[v.key()]
 	switch {
 	case held == nil || v.Epoch > held.Epoch:
 	case v.Epoch == held.Epoch && v.ID == held.ID:
-		return keyedlog.Same
+		return replica.Same
 	case v.Epoch == held.Epoch && v.Republished:
 	default:
-		return keyedlog.Refused
+		return replica.Refused
 	}
 	v.Republished = false
 	f.tasks[v.key()] = v
-	return keyedlog.Accepted
+	return replica.Accepted
 }
 
 // Current gives the value to publish again.
-func (f *configFold) Current(key string) ([]byte, bool) {
+func (f *Configs) Current(key string) ([]byte, bool) {
 	if v := f.connectors[key]; v != nil {
 		again := *v
 		again.Republished = true
-		return encode(&again), true
+		return Encode(&again), true
 	}
 	if v := f.tasks[key]; v != nil {
 		again := *v
 		again.Republished = true
-		return encode(&again), true
+		return Encode(&again), true
 	}
 	return nil, false
 }
 
 // Keys gives every key with a value.
-func (f *configFold) Keys() []string {
+func (f *Configs) Keys() []string {
 	return slices.AppendSeq(slices.Collect(maps.Keys(f.connectors)), maps.Keys(f.tasks))
 }
 
-// view joins a connector with the task set of its epoch; the result shares nothing with the fold.
-func (f *configFold) view(name string) (Connector, bool) {
+// View joins a connector with the task set of its epoch; the result shares nothing with the fold.
+func (f *Configs) View(name string) (Connector, bool) {
 	v := f.connectors[connectorKey(name)]
 	if v == nil {
 		return Connector{Name: name}, false

@@ -1,4 +1,4 @@
-package store
+package fold
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 )
 
 // What is stored is read by workers of other versions: these bytes change only with a new version number.
@@ -81,7 +81,7 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			wantEqual(t, tc.value.key(), tc.wantKey)
-			wantEqual(t, string(encode(tc.value)), tc.wantBytes)
+			wantEqual(t, string(Encode(tc.value)), tc.wantBytes)
 			back, err := read(tc.wantKey, []byte(tc.wantBytes))
 			if err != nil {
 				t.Fatal(err)
@@ -117,26 +117,26 @@ func read(key string, data []byte) (out value, err error) {
 func TestUnreadableRecordsAreJudgedByTheirCause(t *testing.T) {
 	cases := map[string]struct {
 		key, value string
-		want       keyedlog.Verdict
+		want       replica.Verdict
 	}{
-		"no JSON":                        {key: "fence/c/0", value: `{"v":1,`, want: keyedlog.Malformed},
-		"nothing":                        {key: "fence/c/0", value: ``, want: keyedlog.Malformed},
-		"null":                           {key: "fence/c/0", value: `null`, want: keyedlog.Malformed},
-		"no version":                     {key: "fence/c/0", value: `{"connector":"c","epoch":1,"id":"x"}`, want: keyedlog.Malformed},
-		"a newer version is left alone":  {key: "fence/c/0", value: `{"v":2,"connector":7}`, want: keyedlog.Foreign},
-		"a field of another type":        {key: "fence/c/0", value: `{"v":1,"connector":7}`, want: keyedlog.Malformed},
-		"a missing field":                {key: "fence/c/0", value: `{"v":1,"connector":"c","id":"x"}`, want: keyedlog.Malformed},
-		"another one's key":              {key: "fence/c/1", value: `{"v":1,"connector":"c","epoch":1,"id":"x"}`, want: keyedlog.Malformed},
-		"a kind of another store":        {key: "tasks/c", value: `{"v":1}`, want: keyedlog.Foreign},
-		"no key":                         {value: `{"v":1}`, want: keyedlog.Foreign},
-		"what an older runtime wrote":    {key: "Y29ubmVjdG9yLWZpbGVTb3VyY2U=", value: `{"schema":null}`, want: keyedlog.Foreign},
-		"fields it does not know are ok": {key: "fence/c/0", value: `{"v":1,"connector":"c","epoch":1,"id":"x","y":1}`, want: keyedlog.Accepted},
+		"no JSON":                        {key: "fence/c/0", value: `{"v":1,`, want: replica.Malformed},
+		"nothing":                        {key: "fence/c/0", value: ``, want: replica.Malformed},
+		"null":                           {key: "fence/c/0", value: `null`, want: replica.Malformed},
+		"no version":                     {key: "fence/c/0", value: `{"connector":"c","epoch":1,"id":"x"}`, want: replica.Malformed},
+		"a newer version is left alone":  {key: "fence/c/0", value: `{"v":2,"connector":7}`, want: replica.Foreign},
+		"a field of another type":        {key: "fence/c/0", value: `{"v":1,"connector":7}`, want: replica.Malformed},
+		"a missing field":                {key: "fence/c/0", value: `{"v":1,"connector":"c","id":"x"}`, want: replica.Malformed},
+		"another one's key":              {key: "fence/c/1", value: `{"v":1,"connector":"c","epoch":1,"id":"x"}`, want: replica.Malformed},
+		"a kind of another store":        {key: "tasks/c", value: `{"v":1}`, want: replica.Foreign},
+		"no key":                         {value: `{"v":1}`, want: replica.Foreign},
+		"what an older runtime wrote":    {key: "Y29ubmVjdG9yLWZpbGVTb3VyY2U=", value: `{"schema":null}`, want: replica.Foreign},
+		"fields it does not know are ok": {key: "fence/c/0", value: `{"v":1,"connector":"c","epoch":1,"id":"x","y":1}`, want: replica.Accepted},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := newProgressFold().Apply(tc.key, []byte(tc.value))
+			got, err := NewProgress().Apply(tc.key, []byte(tc.value))
 			wantEqual(t, got, tc.want)
-			if (err == nil) != (tc.want == keyedlog.Accepted) {
+			if (err == nil) != (tc.want == replica.Accepted) {
 				t.Errorf("got error %v with verdict %d", err, got)
 			}
 		})
@@ -151,9 +151,9 @@ func FuzzFoldsTakeAnything(f *testing.F) {
 	f.Add("tasks/c", []byte(`{"v":1,"name":"c","epoch":1,"tasks":[null],"id":"x"}`))
 	f.Add("status/c/-1", []byte(`{"v":1,"connector":"c","task":-1,"state":"x","sequence":1,"at":"0001-01-01T00:00:00+14:00"}`))
 	f.Fuzz(func(t *testing.T, key string, data []byte) {
-		for _, fold := range []keyedlog.Fold{newConfigFold(), newProgressFold(), newStatusFold()} {
+		for _, fold := range []replica.Fold{NewConfigs(), NewProgress(), NewStatuses()} {
 			verdict, err := fold.Apply(key, data)
-			if (verdict == keyedlog.Accepted) != (err == nil) {
+			if (verdict == replica.Accepted) != (err == nil) {
 				t.Fatalf("verdict %d with error %v", verdict, err)
 			}
 			again, ok := fold.Current(key)
@@ -163,7 +163,7 @@ func FuzzFoldsTakeAnything(f *testing.F) {
 			if !ok {
 				continue
 			}
-			if verdict, err := fold.Apply(key, again); verdict != keyedlog.Same {
+			if verdict, err := fold.Apply(key, again); verdict != replica.Same {
 				t.Fatalf("what is published again gives %d, %v: %s", verdict, err, again)
 			}
 		}

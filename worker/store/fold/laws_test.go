@@ -1,4 +1,4 @@
-package store
+package fold
 
 import (
 	"fmt"
@@ -8,11 +8,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 )
 
 // state is a fold's state as what it would publish again.
-func state(f keyedlog.Fold) map[string]string {
+func state(f replica.Fold) map[string]string {
 	out := map[string]string{}
 	for _, key := range f.Keys() {
 		data, _ := f.Current(key)
@@ -21,35 +21,35 @@ func state(f keyedlog.Fold) map[string]string {
 	return out
 }
 
-func apply(f keyedlog.Fold, log []keyedlog.Record) keyedlog.Fold {
+func apply(f replica.Fold, log []replica.Record) replica.Fold {
 	for _, r := range log {
 		_, _ = f.Apply(r.Key, r.Value)
 	}
 	return f
 }
 
-func wantState(t *testing.T, seed uint64, what string, got, want keyedlog.Fold) {
+func wantState(t *testing.T, seed uint64, what string, got, want replica.Fold) {
 	t.Helper()
 	if diff := cmp.Diff(state(want), state(got)); diff != "" {
 		t.Fatalf("seed %d: %s (-want +got):\n%s", seed, what, diff)
 	}
 }
 
-func asRecord(v value) keyedlog.Record { return keyedlog.Record{Key: v.key(), Value: encode(v)} }
+func asRecord(v value) replica.Record { return replica.Record{Key: v.key(), Value: Encode(v)} }
 
 // history is a topic in which workers with different knowledge have written.
 type history struct {
 	rnd     *rand.Rand
-	make    func() keyedlog.Fold
-	log     []keyedlog.Record
+	make    func() replica.Fold
+	log     []replica.Record
 	readers [3]struct {
-		fold keyedlog.Fold
+		fold replica.Fold
 		read int
 	}
 }
 
 // reader is one of three workers; each has read a part of the log, usually all.
-func (h *history) reader() keyedlog.Fold {
+func (h *history) reader() replica.Fold {
 	r := &h.readers[h.rnd.IntN(len(h.readers))]
 	if r.fold == nil {
 		r.fold = h.make()
@@ -70,16 +70,16 @@ func (h *history) settle(t *testing.T) {
 		fold, hidden := h.make(), map[string]bool{}
 		for _, r := range h.log {
 			switch verdict, _ := fold.Apply(r.Key, r.Value); verdict {
-			case keyedlog.Accepted, keyedlog.Same:
+			case replica.Accepted, replica.Same:
 				delete(hidden, r.Key)
-			case keyedlog.Refused, keyedlog.Malformed:
+			case replica.Refused, replica.Malformed:
 				hidden[r.Key] = true
 			}
 		}
 		before := len(h.log)
 		for key := range hidden {
 			if again, ok := fold.Current(key); ok {
-				h.log = append(h.log, keyedlog.Record{Key: key, Value: again})
+				h.log = append(h.log, replica.Record{Key: key, Value: again})
 			}
 		}
 		if len(h.log) == before {
@@ -89,12 +89,12 @@ func (h *history) settle(t *testing.T) {
 	t.Fatal("publishing again does not come to an end")
 }
 
-func compacted(log []keyedlog.Record) []keyedlog.Record {
+func compacted(log []replica.Record) []replica.Record {
 	last := map[string]int{}
 	for i, r := range log {
 		last[r.Key] = i
 	}
-	var out []keyedlog.Record
+	var out []replica.Record
 	for i, r := range log {
 		if last[r.Key] == i {
 			out = append(out, r)
@@ -104,10 +104,10 @@ func compacted(log []keyedlog.Record) []keyedlog.Record {
 }
 
 func (h *history) configStep() value {
-	fold, _ := h.reader().(*configFold)
+	fold, _ := h.reader().(*Configs)
 	name := fmt.Sprint("c", h.rnd.IntN(2))
 	if h.rnd.IntN(3) == 0 {
-		view, _ := fold.view(name)
+		view, _ := fold.View(name)
 		return &tasksValue{V: 1, Name: name, Epoch: max(1, view.Epoch), Tasks: []map[string]string{{"n": fmt.Sprint(h.rnd.IntN(9))}}, ID: fmt.Sprint(h.rnd.Uint32())}
 	}
 	w := Write{Name: name, IfRevision: -1, RequestID: fmt.Sprint(h.rnd.Uint32())}
@@ -126,7 +126,7 @@ func (h *history) configStep() value {
 }
 
 func (h *history) progressStep() value {
-	fold, _ := h.reader().(*progressFold)
+	fold, _ := h.reader().(*Progress)
 	name := fmt.Sprint("c", h.rnd.IntN(2))
 	task := h.rnd.IntN(2)
 	l := fold.of(name)
@@ -165,20 +165,20 @@ func (h *history) statusStep() value {
 
 // folds are the three stores' folds, each with what its workers write.
 func folds() map[string]struct {
-	make func() keyedlog.Fold
+	make func() replica.Fold
 	step func(h *history) value
 } {
 	return map[string]struct {
-		make func() keyedlog.Fold
+		make func() replica.Fold
 		step func(h *history) value
 	}{
-		"config":   {func() keyedlog.Fold { return newConfigFold() }, (*history).configStep},
-		"progress": {func() keyedlog.Fold { return newProgressFold() }, (*history).progressStep},
-		"status":   {func() keyedlog.Fold { return newStatusFold() }, (*history).statusStep},
+		"config":   {func() replica.Fold { return NewConfigs() }, (*history).configStep},
+		"progress": {func() replica.Fold { return NewProgress() }, (*history).progressStep},
+		"status":   {func() replica.Fold { return NewStatuses() }, (*history).statusStep},
 	}
 }
 
-func newHistory(seed uint64, make func() keyedlog.Fold, step func(h *history) value) *history {
+func newHistory(seed uint64, make func() replica.Fold, step func(h *history) value) *history {
 	h := &history{rnd: rand.New(rand.NewPCG(seed, 7)), make: make}
 	for range 40 {
 		v := step(h)
@@ -190,7 +190,7 @@ func newHistory(seed uint64, make func() keyedlog.Fold, step func(h *history) va
 			h.log = append(h.log, h.log[max(0, len(h.log)-1-h.rnd.IntN(6))])
 		}
 		if h.rnd.IntN(8) == 0 {
-			h.log = append(h.log, keyedlog.Record{Key: v.key(), Value: []byte("{")})
+			h.log = append(h.log, replica.Record{Key: v.key(), Value: []byte("{")})
 		}
 	}
 	return h
@@ -249,12 +249,12 @@ func TestOrderAndRepetitionDoNotMatterWithinALattice(t *testing.T) {
 		return &fenceValue{V: 1, Connector: "c", Task: h.rnd.IntN(2), stamp: s, ID: fmt.Sprint(s)}
 	}
 	cases := map[string]struct {
-		make func() keyedlog.Fold
+		make func() replica.Fold
 		step func(h *history) value
 	}{
-		"statuses":  {func() keyedlog.Fold { return newStatusFold() }, (*history).statusStep},
-		"positions": {func() keyedlog.Fold { return newProgressFold() }, positions},
-		"fences":    {func() keyedlog.Fold { return newProgressFold() }, fences},
+		"statuses":  {func() replica.Fold { return NewStatuses() }, (*history).statusStep},
+		"positions": {func() replica.Fold { return NewProgress() }, positions},
+		"fences":    {func() replica.Fold { return NewProgress() }, fences},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -269,5 +269,12 @@ func TestOrderAndRepetitionDoNotMatterWithinALattice(t *testing.T) {
 				wantState(t, seed, "another order gives another state", apply(tc.make(), mixed), want)
 			}
 		})
+	}
+}
+
+func wantEqual(t *testing.T, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("unexpected result (-want +got):\n%s", diff)
 	}
 }

@@ -1,11 +1,11 @@
-package store
+package fold
 
 import (
 	"cmp"
 	"maps"
 	"slices"
 
-	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
@@ -92,19 +92,20 @@ type lineage struct {
 	floor int64
 }
 
-// progressFold holds positions or offsets. Fences and resets form lattices, and so do the values of partitions between
+// Progress holds positions or offsets. Fences and resets form lattices, and so do the values of partitions between
 // two fences: the highest wins, so replays, duplicates and reorderings change nothing.
-type progressFold struct {
+type Progress struct {
 	lineages map[string]*lineage
 	// current finds a key's value for re-publication.
 	current map[string]value
 }
 
-func newProgressFold() *progressFold {
-	return &progressFold{lineages: map[string]*lineage{}, current: map[string]value{}}
+// NewProgress makes a fold of nothing.
+func NewProgress() *Progress {
+	return &Progress{lineages: map[string]*lineage{}, current: map[string]value{}}
 }
 
-func (f *progressFold) of(connector string) *lineage {
+func (f *Progress) of(connector string) *lineage {
 	l := f.lineages[connector]
 	if l == nil {
 		l = &lineage{fences: map[int]*fenceValue{}, values: map[text]*positionValue{}}
@@ -114,7 +115,7 @@ func (f *progressFold) of(connector string) *lineage {
 }
 
 // Apply folds one record.
-func (f *progressFold) Apply(key string, data []byte) (keyedlog.Verdict, error) {
+func (f *Progress) Apply(key string, data []byte) (replica.Verdict, error) {
 	switch kindOf(key) {
 	case kindFence:
 		v, verdict, err := decode[*fenceValue](key, data)
@@ -135,38 +136,38 @@ func (f *progressFold) Apply(key string, data []byte) (keyedlog.Verdict, error) 
 		}
 		return f.applyReset(v), nil
 	}
-	return keyedlog.Foreign, errKey
+	return replica.Foreign, errKey
 }
 
 // applyFence keeps the highest fence of each task. One of an epoch that is over is kept too: whoever appended it sees
 // the floor, and order alone makes every reader agree.
-func (f *progressFold) applyFence(v *fenceValue) keyedlog.Verdict {
+func (f *Progress) applyFence(v *fenceValue) replica.Verdict {
 	l := f.of(v.Connector)
 	if held := l.fences[v.Task]; held != nil {
 		c := v.stamp.compare(held.stamp)
 		if c == 0 && v.ID == held.ID {
-			return keyedlog.Same
+			return replica.Same
 		}
 		if c < 0 || c == 0 && !v.Republished {
-			return keyedlog.Refused
+			return replica.Refused
 		}
 	}
 	v.Republished = false
 	l.fences[v.Task] = v
 	l.floor = max(l.floor, v.Epoch)
 	f.current[v.key()] = v
-	return keyedlog.Accepted
+	return replica.Accepted
 }
 
 // applyReset keeps the reset of the highest epoch.
-func (f *progressFold) applyReset(v *resetValue) keyedlog.Verdict {
+func (f *Progress) applyReset(v *resetValue) replica.Verdict {
 	l := f.of(v.Connector)
 	if l.reset != nil {
 		if v.Epoch == l.reset.Epoch && v.ID == l.reset.ID {
-			return keyedlog.Same
+			return replica.Same
 		}
 		if v.Epoch < l.reset.Epoch || v.Epoch == l.reset.Epoch && !v.Republished {
-			return keyedlog.Refused
+			return replica.Refused
 		}
 	}
 	v.Republished = false
@@ -181,34 +182,34 @@ func (f *progressFold) applyReset(v *resetValue) keyedlog.Verdict {
 			f.hold(l, kept)
 		}
 	}
-	return keyedlog.Accepted
+	return replica.Accepted
 }
 
 // applyPosition ignores what an owner wrote who was fenced off. What is published again was accepted when it was new:
 // the fences say nothing about it.
 //
 // Invariant P3: a write of an older generation, epoch or attempt than the newest fence is ignored by every reader.
-func (f *progressFold) applyPosition(v *positionValue) keyedlog.Verdict {
+func (f *Progress) applyPosition(v *positionValue) replica.Verdict {
 	l := f.of(v.Connector)
 	if l.reset != nil && v.Epoch < l.reset.Epoch {
-		return keyedlog.Refused
+		return replica.Refused
 	}
 	if fence := l.fences[v.Task]; !v.Republished && (v.Epoch < l.floor || fence != nil && v.stamp.compare(fence.stamp) < 0) {
 		f.lift(l, v)
-		return keyedlog.Refused
+		return replica.Refused
 	}
 	v = v.under(l.reset)
 	if held := l.values[v.Partition]; held != nil {
 		c := v.compare(held)
 		if c == 0 && v.Position == held.Position && v.Absent == held.Absent {
-			return keyedlog.Same
+			return replica.Same
 		}
 		if c < 0 || c == 0 && !v.Republished {
-			return keyedlog.Refused
+			return replica.Refused
 		}
 	}
 	f.hold(l, v)
-	return keyedlog.Accepted
+	return replica.Accepted
 }
 
 // under is what a reset leaves of a value of its epoch or a later one: only the order, if the position is older.
@@ -223,7 +224,7 @@ func (v *positionValue) under(reset *resetValue) *positionValue {
 
 // lift gives the newest value (or the absence of one) the order of a fenced-off record that is above it. Compaction may
 // move the fence behind that record, and then a new reader takes it: the value that is published again must win there.
-func (f *progressFold) lift(l *lineage, refused *positionValue) {
+func (f *Progress) lift(l *lineage, refused *positionValue) {
 	held := l.values[refused.Partition]
 	if held != nil && refused.compare(held) <= 0 {
 		return
@@ -237,36 +238,36 @@ func (f *progressFold) lift(l *lineage, refused *positionValue) {
 	f.hold(l, &lifted)
 }
 
-func (f *progressFold) hold(l *lineage, v *positionValue) {
+func (f *Progress) hold(l *lineage, v *positionValue) {
 	v.Republished = false
 	l.values[v.Partition] = v
 	f.current[v.key()] = v
 }
 
 // Current gives the value to publish again.
-func (f *progressFold) Current(key string) ([]byte, bool) {
+func (f *Progress) Current(key string) ([]byte, bool) {
 	switch v := f.current[key].(type) {
 	case *fenceValue:
 		again := *v
 		again.Republished = true
-		return encode(&again), true
+		return Encode(&again), true
 	case *positionValue:
 		again := *v
 		again.Republished = true
-		return encode(&again), true
+		return Encode(&again), true
 	case *resetValue:
 		again := *v
 		again.Republished = true
-		return encode(&again), true
+		return Encode(&again), true
 	}
 	return nil, false
 }
 
 // Keys gives every key with a value.
-func (f *progressFold) Keys() []string { return slices.Collect(maps.Keys(f.current)) }
+func (f *Progress) Keys() []string { return slices.Collect(maps.Keys(f.current)) }
 
-// read gives where each partition stands: what the tasks wrote, over what the user set.
-func (f *progressFold) read(connector string) record.Positions {
+// Read gives where each partition stands: what the tasks wrote, over what the user set.
+func (f *Progress) Read(connector string) record.Positions {
 	out := record.Positions{}
 	l := f.lineages[connector]
 	if l == nil {
@@ -286,8 +287,8 @@ func (f *progressFold) read(connector string) record.Positions {
 	return out
 }
 
-// newest gives the highest generation that any fence or value of a task has.
-func (f *progressFold) newest(connector string, task int) int64 {
+// Newest gives the highest generation that any fence or value of a task has.
+func (f *Progress) Newest(connector string, task int) int64 {
 	var out int64
 	l := f.lineages[connector]
 	if l == nil {
@@ -304,8 +305,8 @@ func (f *progressFold) newest(connector string, task int) int64 {
 	return out
 }
 
-// epoch gives the highest epoch that any record of a connector has.
-func (f *progressFold) epoch(connector string) int64 {
+// Epoch gives the highest epoch that any record of a connector has.
+func (f *Progress) Epoch(connector string) int64 {
 	l := f.lineages[connector]
 	if l == nil {
 		return 0
