@@ -61,4 +61,3 @@ func (m *Machine) View() *View {
 	f.Asked(func(c string, e int64) { v.Asked[c] = e })
 	return v
 }
-

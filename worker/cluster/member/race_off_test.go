@@ -1,8 +1,0 @@
-//go:build !race
-
-package member
-
-const (
-	simSeeds    = 100
-	raceEnabled = false
-)
