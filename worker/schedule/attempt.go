@@ -32,12 +32,11 @@ type job struct {
 
 // start runs the unit in a goroutine of its own.
 func (s *Scheduler) start(h *held, c store.Connector) {
-	h.begin(time.Now())
-	g := h.grant
+	g, attempt := s.book.Begin(h.unit, time.Now())
 	hard, kill := context.WithCancel(s.base)
 	soft, stop := context.WithCancel(hard)
 	h.stop, h.kill = stop, kill
-	j := job{held: h, unit: h.unit, grant: g, attempt: h.attempt, connector: c}
+	j := job{held: h, unit: h.unit, grant: g, attempt: attempt, connector: c}
 	j.scrub = scrubber(c.Config, s.specOf(c))
 	s.cfg.Log.Info("Starting a unit", "connector", j.unit.Connector, "task", j.unit.Task, "worker", s.cfg.WorkerID,
 		"generation", g.Generation, "epoch", g.Epoch, "attempt", j.attempt)
@@ -58,9 +57,8 @@ func (s *Scheduler) start(h *held, c store.Connector) {
 func (s *Scheduler) ended(j job, err error) {
 	s.mu.Lock()
 	h := j.held
-	before := h.retry.restarts
-	h.end(err, j.scrub, time.Now(), s.cfg.Random())
-	failed, problem, next := h.retry.restarts > before, h.problem, h.retry.next
+	failed := s.book.End(j.unit, err, j.scrub, time.Now())
+	problem, next := h.problem, h.retry.next
 	s.mu.Unlock()
 	log := s.cfg.Log.WithValues("connector", j.unit.Connector, "task", j.unit.Task, "generation", j.grant.Generation)
 	switch {

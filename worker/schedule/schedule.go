@@ -118,17 +118,9 @@ type Scheduler struct {
 	base    context.Context
 	endBase context.CancelFunc
 
-	mu       sync.Mutex
-	held     map[Unit]*held
-	free     map[Unit]freeSince
-	known    map[string]store.State // connectors of the last pass
-	claiming bool
-}
-
-// freeSince is a unit that should run and that nobody owns: after patience anyone claims it.
-type freeSince struct {
-	since    time.Time
-	patience time.Duration
+	mu    sync.Mutex
+	book  *Book
+	known map[string]bool // connectors of the last pass
 }
 
 // New checks cfg and deps. The Scheduler does nothing before its service runs.
@@ -138,8 +130,9 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 	if cfg.WorkerID == "" || !complete {
 		return nil, errors.New("a scheduler needs a worker id and all its dependencies")
 	}
-	s := &Scheduler{cfg: cfg.withDefaults(), deps: deps, metrics: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1),
-		held: map[Unit]*held{}, free: map[Unit]freeSince{}, known: map[string]store.State{}}
+	cfg = cfg.withDefaults()
+	s := &Scheduler{cfg: cfg, deps: deps, metrics: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1),
+		book: NewBook(cfg.WorkerID, cfg.SessionTimeout, cfg.Random), known: map[string]bool{}}
 	s.status = newStatusWriter(deps.Statuses, cfg.Log)
 	s.base, s.endBase = context.WithCancel(context.Background())
 	return s, nil
@@ -170,7 +163,7 @@ func (s *Scheduler) Running() []UnitStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []UnitStatus
-	for u, h := range s.held {
+	for u, h := range s.book.held {
 		if h.phase == Idle && !h.owned {
 			continue
 		}

@@ -15,7 +15,7 @@ import (
 // report writes the statuses that changed of what this worker owns, and counts tasks by state. Caller holds the lock.
 func (s *Scheduler) report() {
 	counts := map[string]int{stateRunning: 0, statePaused: 0, stateStopped: 0, stateFailed: 0, stateUnassigned: 0}
-	for u, h := range s.held {
+	for u, h := range s.book.held {
 		if !h.owned {
 			continue
 		}
@@ -24,7 +24,7 @@ func (s *Scheduler) report() {
 			counts[state]++
 		}
 		starting := state == stateUnassigned && h.phase != Idle
-		if _, exists := s.known[u.Connector]; !exists || starting {
+		if !s.known[u.Connector] || starting {
 			continue
 		}
 		st := store.Status{Connector: u.Connector, Task: u.Task, State: state, Worker: s.cfg.WorkerID,

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/rocketmq-connect/operator/worker/cluster"
 )
 
 // lastStatuses bounds the wait for the statuses that are left at the end.
@@ -16,7 +14,7 @@ const lastStatuses = 2 * time.Second
 // the session's end frees it, once this process is gone.
 func (s *Scheduler) stop(ctx context.Context) error {
 	s.mu.Lock()
-	for _, h := range s.held {
+	for _, h := range s.book.held {
 		if h.phase == Running {
 			s.drain(h)
 		}
@@ -57,10 +55,8 @@ func (s *Scheduler) active() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var names []string
-	for _, u := range sortedUnits(s.held) {
-		if s.held[u].phase != Idle {
-			names = append(names, u.String())
-		}
+	for _, u := range s.book.Active() {
+		names = append(names, u.String())
 	}
 	return names
 }
@@ -68,18 +64,8 @@ func (s *Scheduler) active() []string {
 // releaseAll gives back whatever this session owns and does not run.
 func (s *Scheduler) releaseAll(ctx context.Context) error {
 	view := s.deps.Cluster.View()
-	var grants []cluster.Grant
 	s.mu.Lock()
-	for _, u := range sortedUnits(view.Owners) {
-		o, h := view.Owners[u], s.held[u]
-		if o.Session != view.Self || h != nil && h.phase != Idle {
-			continue
-		}
-		if h != nil {
-			h.given = max(h.given, o.Generation)
-		}
-		grants = append(grants, cluster.Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch})
-	}
+	grants := s.book.Abandon(view)
 	s.mu.Unlock()
 	if len(grants) == 0 {
 		return nil
