@@ -1,4 +1,4 @@
-package member
+package simulation
 
 import (
 	"flag"
@@ -16,7 +16,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
-	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
 )
 
 var update = flag.Bool("update", false, "rewrite the traces of the scenarios")
@@ -90,7 +90,7 @@ func (s *sim) command(args []string) error {
 		s.setDown(rest[0] == "true")
 		return nil
 	case "log":
-		s.store([]rmq.Entry{{Value: []byte(strings.Join(rest, " "))}}, func() {})
+		s.keep(s.log, entries("", []byte(strings.Join(rest, " "))), func(int64) {})
 		return nil
 	case "delay":
 		d, err := time.ParseDuration(rest[0])
@@ -126,7 +126,7 @@ func (s *sim) commandTo(p *proc, verb string, rest []string, settings map[string
 	case "release":
 		for _, name := range rest {
 			o, _ := p.m.Fold().Owner(unitOf(name))
-			p.m.Release([]Grant{{Unit: unitOf(name), Generation: o.Generation, Epoch: o.Epoch}})
+			p.m.Release([]member.Grant{{Unit: unitOf(name), Generation: o.Generation, Epoch: o.Epoch}})
 		}
 		s.wake(p)
 	case "stop":
@@ -134,7 +134,7 @@ func (s *sim) commandTo(p *proc, verb string, rest []string, settings map[string
 		if err != nil || !ok {
 			return fmt.Errorf("leaving: %t %w", ok, err)
 		}
-		s.sendLeave(p, e)
+		s.sendLeave(p, e.Value)
 	case "view":
 		s.showView(p)
 	default:
@@ -153,11 +153,11 @@ func (s *sim) newest(id string) *proc {
 }
 
 func (s *sim) claimByHand(p *proc, names []string, settings map[string]string) {
-	var reqs []Request
+	var reqs []member.Request
 	for _, name := range names {
 		epoch, _ := strconv.ParseInt(settings["epoch"], 10, 64)
 		above, _ := strconv.ParseInt(settings["above"], 10, 64)
-		reqs = append(reqs, Request{Unit: unitOf(name), Epoch: epoch, Above: above})
+		reqs = append(reqs, member.Request{Unit: unitOf(name), Epoch: epoch, Above: above})
 	}
 	request := p.m.Claim(reqs)
 	if settings["abandon"] != "" {
@@ -189,7 +189,7 @@ func (s *sim) showView(p *proc) {
 	f.Owners(func(u fold.Unit, o fold.Owner) { owners[u] = o })
 	for _, u := range slices.SortedFunc(maps.Keys(owners), allocate.Compare) {
 		o := owners[u]
-		left, owned := p.m.Open(s.time(p), Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch})
+		left, owned := p.m.Open(s.time(p), member.Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch})
 		s.tracef("  unit %s session=%d gen=%d epoch=%d open=%t mine=%t", u, o.Session, o.Generation, o.Epoch, left > 0, owned)
 	}
 	asked := map[string]int64{}

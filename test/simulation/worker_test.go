@@ -1,0 +1,420 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/keyedlog"
+	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/schedule"
+	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/task"
+)
+
+// worker is what a process has beyond its part in the cluster: the stores, the scheduler and the attempts that run.
+type worker struct {
+	auto   bool // the scheduler works; else claims are made by hand
+	stores stores
+	book   *schedule.Book
+	runs   map[fold.Unit]*attempt
+
+	request   int64 // the claim that is under way
+	asked     []member.Request
+	releasing []member.Grant
+	released  []member.Grant // what was given back, for once more
+
+	// What the last pass saw, and when the next is due.
+	viewed   *fold.Fold
+	revision int64
+	session  int64
+	joined   bool
+	version  int64
+	dirty    bool
+	due      time.Time
+
+	leaving, left bool
+}
+
+func (s *sim) newWorker(p *proc) {
+	session := time.Duration(s.terms.TimeoutMS) * time.Millisecond
+	p.worker = worker{stores: s.newStores(p), book: schedule.NewBook(p.id, session, s.rng.Float64), runs: map[fold.Unit]*attempt{}, dirty: true}
+}
+
+// manage is one turn of the scheduler's loop: what was asked for may have been answered, and a pass is made when anything
+// that a plan depends on has changed.
+func (s *sim) manage(p *proc) {
+	w := &p.worker
+	if !w.auto {
+		return
+	}
+	s.takeAnswers(p)
+	session, joined := p.m.Session()
+	f := p.m.Fold()
+	now := s.clock(p)
+	version := w.stores.config.replica.Version()
+	if f == w.viewed && f.Revision() == w.revision && session == w.session && joined == w.joined && version == w.version &&
+		!w.dirty && now.Before(w.due) {
+		return
+	}
+	w.viewed, w.revision, w.session, w.joined, w.version, w.dirty = f, f.Revision(), session, joined, version, false
+	if w.leaving {
+		s.leave(p)
+		return
+	}
+	s.pass(p, now)
+}
+
+func (s *sim) takeAnswers(p *proc) {
+	w := &p.worker
+	if w.request != 0 {
+		granted, done, err := p.m.Claimed(w.request)
+		if done {
+			if err != nil {
+				granted = nil
+			}
+			w.request, w.dirty = 0, true
+			w.book.Claimed(w.asked, granted, s.clock(p))
+		} else if s.rough && s.rng.IntN(200) == 0 { // the call's context ends
+			p.m.Abandon(w.request)
+			w.request, w.dirty = 0, true
+			w.book.Claimed(w.asked, nil, s.clock(p))
+		}
+	}
+	var done []member.Grant
+	w.releasing = slices.DeleteFunc(w.releasing, func(g member.Grant) bool {
+		if p.m.Releasing(g) {
+			return false
+		}
+		done = append(done, g)
+		return true
+	})
+	if len(done) > 0 {
+		w.dirty = true
+		w.book.Released(done)
+	}
+	// Somebody may give the same back again, at any time.
+	if n := len(w.released); n > 0 && s.rough && s.rng.IntN(50) == 0 {
+		p.m.Release(w.released[s.rng.IntN(n):][:1])
+	}
+}
+
+func (s *sim) pass(p *proc, now time.Time) {
+	w := &p.worker
+	view := *p.m.View()
+	connectors := w.stores.configs.All()
+	work := w.book.Pass(view, connectors, now)
+	for _, a := range work.Acts {
+		s.act(p, a, connectors)
+	}
+	if len(work.Releases) > 0 {
+		s.release(p, w.book.Releasing(work.Releases))
+	}
+	if len(work.Claims) > 0 && w.request == 0 {
+		w.asked = w.book.Claiming(work.Claims, view.Self, func(u fold.Unit) int64 {
+			return max(w.stores.positions.Newest(u.Connector, u.Task), w.stores.offsets.Newest(u.Connector, u.Task))
+		})
+		w.request = p.m.Claim(w.asked)
+	}
+	w.due = w.book.Due(now, now.Add(10*time.Second))
+}
+
+func (s *sim) release(p *proc, grants []member.Grant) {
+	w := &p.worker
+	p.m.Release(grants)
+	w.releasing, w.released = append(w.releasing, grants...), append(w.released, grants...)
+	for _, g := range grants {
+		s.dropHold(p, g)
+	}
+}
+
+func (s *sim) act(p *proc, a schedule.Action, connectors []storefold.Connector) {
+	w := &p.worker
+	run := w.runs[a.Unit]
+	switch a.Kind {
+	case schedule.Start:
+		i := slices.IndexFunc(connectors, func(c storefold.Connector) bool { return c.Name == a.Unit.Connector })
+		s.begin(p, a.Unit, connectors[i])
+	case schedule.Stop:
+		s.drain(p, run)
+	case schedule.Kill:
+		w.book.Stopping(a.Unit)
+		s.end(p, run, context.Canceled)
+	case schedule.Restart:
+		w.book.Restart(a.Unit)
+		w.dirty = true
+		if run != nil {
+			s.drain(p, run)
+		}
+	case schedule.Claim, schedule.Release:
+	}
+}
+
+const drainTimeout = 30 * time.Second
+
+func (s *sim) drain(p *proc, a *attempt) {
+	p.worker.book.Stopping(a.unit)
+	a.draining, a.killAt = true, s.now+drainTimeout
+	if a.unit.Task == allocate.ConnectorTask {
+		s.end(p, a, nil)
+	}
+}
+
+// leave stops everything, gives it back and ends the session.
+func (s *sim) leave(p *proc) {
+	w := &p.worker
+	if w.left {
+		return
+	}
+	for _, u := range w.book.Active() {
+		if run := w.runs[u]; !run.draining {
+			s.drain(p, run)
+		}
+	}
+	if len(w.book.Active()) > 0 {
+		return
+	}
+	if _, joined := p.m.Session(); joined {
+		if grants := w.book.Abandon(*p.m.View()); len(grants) > 0 {
+			s.release(p, grants)
+		}
+		if len(w.releasing) > 0 {
+			return
+		}
+	}
+	w.left = true
+	e, ok, err := p.m.Leave()
+	if err != nil {
+		s.fail("worker %s leaves: %w", p.id, err)
+	}
+	if !ok {
+		p.fatal = errStopped
+		return
+	}
+	s.sendLeave(p, e.Value)
+}
+
+var errStopped = errors.New("stopped")
+
+func (s *sim) sendLeave(p *proc, value []byte) {
+	if !s.reaches(p) {
+		s.at(time.Second, func() { s.run(p, func() { s.sendLeave(p, value) }) })
+		return
+	}
+	s.at(s.latency, func() {
+		s.keep(s.log, entries("", value), func(int64) { p.fatal = errStopped })
+	})
+}
+
+// attempt is one attempt of a unit.
+type attempt struct {
+	unit   fold.Unit
+	grant  member.Grant
+	number int64
+	dead   bool
+
+	draining bool
+	killAt   time.Duration
+
+	shelf    *shelf
+	progress *storefold.Progress
+	writer   *storefold.Writer
+	sequence int64
+	running  bool // the fence is read back, and the other system is open
+	fencing  bool
+	stored   record.Positions
+	saving   bool
+	nextSave time.Duration
+
+	source *source
+	sink   *sink
+}
+
+func (a *attempt) gone() bool { return a.dead }
+
+// kindOf: the connector "a" is a source, "b" a sink.
+const (
+	sourceConnector = "a"
+	sinkConnector   = "b"
+)
+
+func (s *sim) begin(p *proc, u fold.Unit, c storefold.Connector) {
+	w := &p.worker
+	g, number := w.book.Begin(u, s.clock(p))
+	a := &attempt{unit: u, grant: g, number: number, stored: record.Positions{}}
+	w.runs[u] = a
+	s.tracef("%s starts %s gen=%d epoch=%d attempt=%d", p.id, u, g.Generation, g.Epoch, number)
+	st := &w.stores
+	switch {
+	case u.Task == allocate.ConnectorTask:
+		s.divide(p, a, c)
+	case u.Connector == sourceConnector:
+		a.shelf, a.progress, a.source = st.position, st.positions, newSource(u.Task, len(c.Tasks))
+	default:
+		a.shelf, a.progress, a.sink = st.offset, st.offsets, newSink(u.Task, len(c.Tasks))
+	}
+}
+
+// divide publishes the connector's task configs: whatever was published first for the epoch holds.
+func (s *sim) divide(p *proc, a *attempt, c storefold.Connector) {
+	st := &p.worker.stores
+	id := s.id("tasks")
+	tasks := make([]map[string]string, len(c.Config["max.tasks"]))
+	if n := c.Config["max.tasks"]; true {
+		tasks = slices.Repeat([]map[string]string{{}}, int(n[0]-'0'))
+	}
+	var try func()
+	try = func() {
+		next, _, err := st.configs.Publish(c.Name, a.grant.Epoch, tasks, id)
+		var conflict *storefold.ConflictError
+		switch {
+		case err != nil && !errors.As(err, &conflict) && !errors.Is(err, storefold.ErrNotFound):
+			s.end(p, a, err)
+		case next == nil:
+			s.end(p, a, nil)
+		default:
+			s.publish(p, st.config, []replica.Record{*next}, a.gone, func(err error) {
+				if err != nil && !errors.Is(err, keyedlog.ErrLogLost) {
+					s.end(p, a, err)
+					return
+				}
+				try()
+			})
+		}
+	}
+	s.at(s.latency, func() {
+		s.run(p, func() {
+			if !a.dead {
+				try()
+			}
+		})
+	})
+}
+
+// end notes how an attempt ended.
+func (s *sim) end(p *proc, a *attempt, err error) {
+	if a.dead {
+		return
+	}
+	a.dead = true
+	w := &p.worker
+	s.tracef("%s ends %s gen=%d attempt=%d: %v", p.id, a.unit, a.grant.Generation, a.number, err)
+	delete(w.runs, a.unit)
+	if a.writer != nil {
+		w.stores.writers[a.writer.Key()]--
+	}
+	s.dropHold(p, a.grant)
+	w.book.End(a.unit, err, func(text string) string { return text }, s.clock(p))
+	w.dirty = true
+}
+
+// leaseForStart is how much of the lease must be left for an attempt to begin.
+const leaseForStart = time.Second
+
+// deliver is called at each slice of true time: what may run on p runs.
+func (s *sim) deliver(p *proc) {
+	if p.frozen || len(p.worker.runs) == 0 {
+		return
+	}
+	s.run(p, func() {
+		for _, u := range sortedRuns(p.worker.runs) {
+			if a := p.worker.runs[u]; a != nil && u.Task != allocate.ConnectorTask && s.failed == nil {
+				s.advanceTask(p, a)
+			}
+		}
+	})
+}
+
+func (s *sim) advanceTask(p *proc, a *attempt) {
+	left, owned := p.m.Open(s.time(p), a.grant)
+	left = time.Duration(float64(left) / p.rate)
+	switch {
+	case !owned:
+		s.end(p, a, task.ErrLost)
+	case a.draining && s.now > a.killAt:
+		s.end(p, a, context.Canceled)
+	case !a.running:
+		if a.draining {
+			s.end(p, a, nil)
+		} else if left > leaseForStart && !a.fencing {
+			s.fence(p, a)
+		}
+	case s.rough && s.rng.IntN(1000) == 0:
+		s.end(p, a, errors.New("the other system failed"))
+	case a.source != nil:
+		s.runSource(p, a, left)
+	default:
+		s.runSink(p, a, left)
+	}
+}
+
+// fence fences off earlier attempts; then the stored progress is where this one begins.
+func (s *sim) fence(p *proc, a *attempt) {
+	a.fencing = true
+	w, err := storefold.NewWriter(storefold.Fence{Connector: a.unit.Connector, Task: a.unit.Task, Generation: a.grant.Generation,
+		Epoch: a.grant.Epoch, Attempt: a.number}, s.id("fence"))
+	if err != nil {
+		s.fail("worker %s: %w", p.id, err)
+		return
+	}
+	s.publish(p, a.shelf, []replica.Record{w.Announce()}, a.gone, func(err error) {
+		if err == nil {
+			err = w.Check(a.progress)
+		}
+		if err != nil {
+			s.end(p, a, err)
+			return
+		}
+		a.writer = w
+		p.worker.stores.writers[w.Key()]++
+		stored := a.progress.Read(a.unit.Connector)
+		if a.source != nil {
+			s.openSource(a, stored)
+			return
+		}
+		s.openSink(p, a, stored)
+	})
+}
+
+const flushInterval = time.Second
+
+// save stores what changed since the last time, at an interval or when it is asked for.
+func (s *sim) save(p *proc, a *attempt, ready record.Positions, asked bool) (nothing bool) {
+	changed := record.Positions{}
+	for partition, position := range ready {
+		if old, ok := a.stored[partition]; !ok || old != position {
+			changed[partition] = position
+		}
+	}
+	if a.saving || len(changed) == 0 || !asked && s.now < a.nextSave {
+		return len(changed) == 0 && !a.saving
+	}
+	a.saving, a.nextSave = true, s.now+flushInterval
+	s.write(p, a, changed, func(err error) {
+		a.saving = false
+		switch {
+		case errors.Is(err, storefold.ErrFenced):
+			s.end(p, a, fmt.Errorf("%w: %w", task.ErrLost, err))
+		case err == nil:
+			for partition, position := range changed {
+				a.stored[partition] = position
+			}
+		}
+	})
+	return false
+}
+
+func sortedRuns(m map[fold.Unit]*attempt) []fold.Unit {
+	units := make([]fold.Unit, 0, len(m))
+	for u := range m {
+		units = append(units, u)
+	}
+	slices.SortFunc(units, allocate.Compare)
+	return units
+}
