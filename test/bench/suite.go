@@ -30,9 +30,10 @@ const (
 const (
 	// queues is how many queues and partitions every topic has.
 	queues = 8
-	// runBytes and runRecords bound what one run moves.
-	runBytes   = 256 << 20
-	runRecords = 400_000
+	// runWeight is what one run moves: enough for 3 s at full speed. A record weighs its value's bytes, and as much again as
+	// a record costs by itself.
+	runWeight    = 700_000 << 10
+	recordWeight = 1 << 10
 )
 
 // suite holds what all parts of the bench need.
@@ -76,7 +77,7 @@ func (b *suite) recordsOf(size int) int64 {
 	if b.o.records > 0 {
 		return int64(b.o.records)
 	}
-	return int64(min(runRecords, runBytes/size))
+	return int64(runWeight / (recordWeight + size))
 }
 
 // kafkaName is a name that nothing on Kafka has yet.
