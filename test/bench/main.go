@@ -161,6 +161,9 @@ func workerCommand(ctx context.Context, dir, profile string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("finding this program: %w", err)
 		}
+		if err := os.MkdirAll(profile, 0o755); err != nil {
+			return nil, fmt.Errorf("making the directory of the profiles: %w", err)
+		}
 		return []string{self, argProfiled, "-to", profile}, nil
 	}
 	path := filepath.Join(dir, "worker")

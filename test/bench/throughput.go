@@ -175,7 +175,7 @@ func (b *suite) target(ctx context.Context, job bareJob) (topic string, count fl
 }
 
 // stuck is how long a run may take.
-const stuck = 3 * time.Minute
+const stuck = 10 * time.Minute
 
 func (b *suite) measure(ctx context.Context, c contender, job bareJob, size int) (f figures, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, stuck, fmt.Errorf("it is not done after %s", stuck))
