@@ -211,9 +211,8 @@ func (b *suite) all(ctx context.Context) (string, error) {
 	for _, size := range b.o.sizes {
 		if err == nil && (b.o.parts[partSource] || b.o.parts[partSink] || b.o.parts[partPeer]) {
 			var r round
-			if r, err = b.throughput(ctx, size); err == nil {
-				rounds = append(rounds, r)
-			}
+			r, err = b.throughput(ctx, size)
+			rounds = append(rounds, r)
 		}
 	}
 	if len(rounds) > 0 {

@@ -59,7 +59,7 @@ type round struct {
 	medians map[entrant]figures
 }
 
-// throughput measures values of one size: everybody in turns.
+// throughput measures values of one size: everybody in turns. After a failure the medians are those of the runs before it.
 func (b *suite) throughput(ctx context.Context, size int) (r round, err error) {
 	r = round{size: size, records: b.recordsOf(size), medians: map[entrant]figures{}}
 	jobs, drop, err := b.jobs(ctx, size, r.records)
@@ -69,27 +69,35 @@ func (b *suite) throughput(ctx context.Context, size int) (r round, err error) {
 	}
 	runs := map[entrant][]figures{}
 	for i := range b.o.runs {
-		for _, e := range turns(i, jobs) {
-			names := []string{e.name}
-			if e.kind == peer {
-				names = []string{nameCold, nameWarm}
-			}
-			all, err := b.turn(ctx, e, jobs[e.kind], size, len(names))
-			if err != nil {
-				return r, fmt.Errorf("measuring %s, %s: %w", e.kind, e.name, err)
-			}
-			for n, f := range all {
-				b.say("%s %d B, run %d, %-13s %8.0f records/s %6.2f µs/record %5.0f MiB %6.1f allocations/record, first after %.2f s",
-					e.kind, size, i+1, names[n], f.rate, f.cpu, f.rss/mib, f.allocations, f.lead)
-				who := entrant{e.kind, names[n]}
-				runs[who] = append(runs[who], f)
-			}
+		if err = b.turnsOf(ctx, i, jobs, size, runs); err != nil {
+			break
 		}
 	}
 	for e, all := range runs {
 		r.medians[e] = medians(all)
 	}
-	return r, nil
+	return r, err
+}
+
+// turnsOf lets everybody take one turn, and adds the figures to runs.
+func (b *suite) turnsOf(ctx context.Context, run int, jobs map[kind]bareJob, size int, runs map[entrant][]figures) error {
+	for _, e := range turns(run, jobs) {
+		names := []string{e.name}
+		if e.kind == peer {
+			names = []string{nameCold, nameWarm}
+		}
+		all, err := b.turn(ctx, e, jobs[e.kind], size, len(names))
+		if err != nil {
+			return fmt.Errorf("measuring %s, %s: %w", e.kind, e.name, err)
+		}
+		for n, f := range all {
+			b.say("%s %d B, run %d, %-13s %8.0f records/s %6.2f µs/record %5.0f MiB %6.1f allocations/record, first after %.2f s",
+				e.kind, size, run+1, names[n], f.rate, f.cpu, f.rss/mib, f.allocations, f.lead)
+			who := entrant{e.kind, names[n]}
+			runs[who] = append(runs[who], f)
+		}
+	}
+	return nil
 }
 
 // turns are the entrants that have a job, in the table's order and in the reverse by turns, so that each goes ahead of its
