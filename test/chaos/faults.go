@@ -24,6 +24,7 @@ const (
 	networkSlow    = "network slow"
 	kafkaCut       = "Kafka unreachable"
 	brokerKilled   = "broker killed"
+	brokerRestored = "broker restored from a copy"
 	namesKilled    = "name server killed"
 	kafkaKilled    = "Kafka killed"
 	diskFull       = "store disk full"
@@ -41,7 +42,8 @@ const (
 var targets = map[string]time.Duration{
 	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond, moved: 500 * time.Millisecond,
 	killedForGood: sessionTimeout + time.Second, frozen: sessionTimeout + time.Second, networkCut: sessionTimeout + time.Second,
-	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
+	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, brokerRestored: 3 * time.Second,
+	namesKilled: 3 * time.Second,
 }
 
 // strike is one fault at work on a fleet.
@@ -51,6 +53,7 @@ type strike struct {
 	say   func(format string, args ...any)
 	tasks map[string]int
 	topic string
+	flow  *traffic
 	marks []*mark
 	// skipped says why the fault could not be tried.
 	skipped string
@@ -69,7 +72,7 @@ func faults(long bool) []fault {
 		{networkCut, cut(networkCut, proxy.Mode{HoldUp: true, HoldDown: true})},
 		{networkHalfCut, halfCut}, {networkReset, cut(networkReset, proxy.Mode{Refuse: true})},
 		{networkSlow, cut(networkSlow, proxy.Mode{Delay: 150 * time.Millisecond})}, {kafkaCut, cutKafka},
-		{brokerKilled, killBroker(rocketMQ, brokerKilled)}, {namesKilled, killBroker(nameServer, namesKilled)},
+		{brokerKilled, killBroker(rocketMQ, brokerKilled)}, {brokerRestored, restoreBroker}, {namesKilled, killBroker(nameServer, namesKilled)},
 		{kafkaKilled, killBroker(kafka, kafkaKilled)}, {diskFull, fillDisk}, {storeTruncated, damage(storeTruncated, truncated)},
 		{storeCorrupted, damage(storeCorrupted, corrupted)}, {cleanStop, scale}, {configReplaced, replaceConfig},
 		{pausedResumed, pauseResume}, {allKilled, killAll},

@@ -29,20 +29,12 @@ func report(s *scene, done []outcome) error {
 	attempts := s.fleet.own.intervals(0)
 	fmt.Printf("\n%d rounds (%d left out) from %d on, seed %d, %s; %d attempts of tasks; violations: %d\n", len(done), skipped, s.from,
 		s.seed, time.Since(s.began).Round(time.Second), len(attempts), violations)
-	fmt.Printf("records sent %d, come out %d, missing below the newest mark %d, repeats %d, out of order %d, changed %d, foreign %d\n",
-		s.flow.sent.Load(), result.Distinct, missing(result, done), result.Duplicates, result.OutOfOrder, result.Corrupt, result.Foreign)
+	fmt.Printf("records sent %d, come out %d, missing %d, lost with a broker's store %d, repeats %d, out of order %d, changed %d, foreign %d\n",
+		s.flow.sent.Load(), result.Distinct, s.flow.missing(), result.Lost, result.Duplicates, result.OutOfOrder, result.Corrupt, result.Foreign)
 	if violations > 0 {
 		return errViolated
 	}
 	return nil
-}
-
-// missing is 0 once the last round drained: then all that had been sent had come out.
-func missing(t tally, done []outcome) int {
-	if len(done) > 0 && !done[len(done)-1].stuck {
-		return 0
-	}
-	return t.Read - t.Duplicates - t.Corrupt - t.Foreign - t.Prefix
 }
 
 // quantile is the value that a part q of the sorted values does not exceed.

@@ -66,7 +66,7 @@ func (s *scene) chosen() []fault {
 func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 	out := outcome{round: n, fault: f.name}
 	begun, before := cluster.Now(), s.flow.mark()
-	st := &strike{fleet: s.fleet, rng: rand.New(rand.NewPCG(s.seed, 1<<32+uint64(n))), tasks: s.tasks, topic: s.topic(),
+	st := &strike{fleet: s.fleet, rng: rand.New(rand.NewPCG(s.seed, 1<<32+uint64(n))), tasks: s.tasks, topic: s.topic(), flow: s.flow,
 		say: func(format string, args ...any) { s.say("round %d: %s", n, fmt.Sprintf(format, args...)) }}
 	limited, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
