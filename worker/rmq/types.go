@@ -6,6 +6,7 @@ package rmq
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,45 @@ func (r *Received) Property(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// Mark names the message.
+func (r *Received) Mark() Mark { return Mark{Offset: r.Offset, StoredAt: r.StoredAt.UnixMilli()} }
+
+// Mark names a record that was read: the broker's time tells it from another one that gets its offset once it is lost.
+type Mark struct {
+	Offset   int64
+	StoredAt int64 // ms since 1970
+}
+
+// Trail is marks of records that were read of one queue, in their order: the last one, and fewer the further back. By it a
+// reader notices that the broker lost the end of the queue, and finds where to go on.
+type Trail []Mark
+
+// trailSpan is how far back a trail reaches, in ms.
+const trailSpan = 1 << 27
+
+// Add notes a record. What lies behind it in the queue was read before the queue lost its end, and is forgotten. t must
+// not be used any more.
+func (t Trail) Add(m Mark) Trail {
+	t = append(t.Before(m.Offset), m)
+	kept, last := t[:0], -1
+	for i, old := range t {
+		age := max(0, m.StoredAt-old.StoredAt)
+		span := bits.Len64(uint64(age) >> 10) // about a second, two, four, …: one mark of each, the oldest
+		if i == len(t)-1 || span != last && age < trailSpan {
+			kept, last = append(kept, old), span
+		}
+	}
+	return kept
+}
+
+// Before keeps the marks below an offset.
+func (t Trail) Before(offset int64) Trail {
+	for len(t) > 0 && t[len(t)-1].Offset >= offset {
+		t = t[:len(t)-1]
+	}
+	return t
 }
 
 // Entry is one record of a Log. The key is stored as the message's KEYS.

@@ -107,7 +107,7 @@ func (c *fakeClient) NewSender(gate func(context.Context) error, _ int, _ BatchF
 	return s
 }
 
-func (c *fakeClient) NewReader(string, int, func(rmq.Queue, int64, int64)) Reader {
+func (c *fakeClient) NewReader(string, int, func(rmq.Queue) rmq.Trail, func(rmq.Queue, int64, int64)) Reader {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open++

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
@@ -46,7 +44,7 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 	s.unflushed += bytes
 	for i := range batch {
 		if m := &batch[i]; i == len(batch)-1 || batch[i+1].Queue != m.Queue {
-			s.next[m.Queue] = m.NextOffset
+			s.reached(m)
 		}
 	}
 	return nil
@@ -82,7 +80,11 @@ func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 		case errors.As(err, &poison) && poison.Index >= 0 && poison.Index < len(records):
 			taken := poison.Index // the sink has the records before it; those after it are put again
 			s.count.delivered(taken, bodies(origins[:taken]))
-			s.reached(origins[:taken])
+			for i, m := range origins[:taken] {
+				if i == taken-1 || origins[i+1].Queue != m.Queue {
+					s.reached(m)
+				}
+			}
 			if err := s.poison(origins[taken], stagePut, poison.Err); err != nil {
 				return err
 			}
@@ -103,12 +105,11 @@ func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 	return nil
 }
 
-// reached notes, per queue, the last of some messages that the sink has.
-func (s *sinkRun) reached(messages []*rmq.Received) {
-	for i, m := range messages {
-		if i == len(messages)-1 || messages[i+1].Queue != m.Queue {
-			s.next[m.Queue] = m.NextOffset
-		}
+// reached notes that the sink has everything up to a message of its queue.
+func (s *sinkRun) reached(m *rmq.Received) {
+	s.next[m.Queue] = m.NextOffset
+	if !m.StoredAt.IsZero() {
+		s.trails[m.Queue] = s.trails[m.Queue].Add(m.Mark())
 	}
 }
 
@@ -189,15 +190,4 @@ func bodies(messages []*rmq.Received) int {
 		sum += len(m.Body)
 	}
 	return sum
-}
-
-// parsePosition reads a queue and its offset back from their stored forms.
-func parsePosition(p record.SourcePartition, pos record.Position) (rmq.Queue, int64, bool) {
-	parts := strings.Split(string(p), "/")
-	if len(parts) != 3 {
-		return rmq.Queue{}, 0, false
-	}
-	id, err := strconv.Atoi(parts[2])
-	offset, offsetErr := strconv.ParseInt(string(pos), 10, 64)
-	return rmq.Queue{Topic: parts[0], Broker: parts[1], ID: id}, offset, err == nil && offsetErr == nil
 }

@@ -353,6 +353,7 @@ func TestSinkStartOffsets(t *testing.T) {
 		low           int64
 		cfg           connector.Config
 		want          []string
+		wantStored    int64 // 0: 9
 	}{
 		"nothing known starts at the earliest record":                                      {low: 2, want: numbers(3, 9)},
 		"the stored offset goes before the group's":                                        {stored: "5", group: "7", want: numbers(6, 9)},
@@ -360,6 +361,8 @@ func TestSinkStartOffsets(t *testing.T) {
 		"the mirror of an earlier life is not started from":                                {group: "7", want: numbers(1, 9)},
 		"a stored offset below the queue starts at the earliest":                           {stored: "1", low: 4, want: numbers(5, 9)},
 		"a stored offset above the queue starts at the earliest":                           {stored: "700", want: numbers(1, 9)},
+		"a stored offset above the queue with marks is left to the reader":                 {stored: "700 4@5", wantStored: 700},
+		"a stored offset with marks is gone on from":                                       {stored: "5 4@5 2@3", want: numbers(6, 9)},
 		"a group's offset above the queue starts at the earliest":                          {group: "700", cfg: connector.Config{"task.group.id": "legacy"}, want: numbers(1, 9)},
 		"consume.from.where skips what is there at the first time":                         {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
 	}
@@ -373,7 +376,7 @@ func TestSinkStartOffsets(t *testing.T) {
 					h.store.values["orders/b/0"] = record.Position(tc.stored)
 				}
 				if tc.group != "" {
-					_, h.client.committed[q], _ = parsePosition("orders/b/0", record.Position(tc.group))
+					h.client.committed[q], _, _ = parsePosition(record.Position(tc.group))
 				}
 				cfg := connector.Config{"connect.topicnames": "orders"}
 				for k, v := range tc.cfg {
@@ -386,8 +389,8 @@ func TestSinkStartOffsets(t *testing.T) {
 				if diff := cmp.Diff(tc.want, sink.values()); diff != "" {
 					t.Errorf("records (-want +got):\n%s", diff)
 				}
-				if got := h.store.read()["orders/b/0"]; got != "9" {
-					t.Errorf("stored %q, want 9", got)
+				if got, _, _ := parsePosition(h.store.read()["orders/b/0"]); got != max(tc.wantStored, 9) {
+					t.Errorf("stored %d", got)
 				}
 			})
 		})
