@@ -84,19 +84,59 @@ func TestAuditLinesOfAGrowingLogAreReadOnce(t *testing.T) {
 }
 
 func TestEveryBlockOfRoundsHasEachFaultOnce(t *testing.T) {
-	all := faults(true)
-	for _, block := range []int{0, 1, 7} {
+	all := faults()
+	for _, block := range []int{0, 1, 4} { // none with a long freeze
 		seen := map[string]bool{}
 		for i := range all {
-			seen[pick(all, 3, block*len(all)+i).name] = true
+			seen[pick(3, block*len(all)+i).name] = true
 		}
 		if len(seen) != len(all) {
 			t.Errorf("block %d has %d faults of %d", block, len(seen), len(all))
 		}
 	}
-	for round := range 2 * len(all) {
-		if first, again := pick(all, 3, round), pick(faults(true), 3, round); first.name != again.name {
+	long := map[string]int{}
+	for round := range 200 {
+		first, again := pick(3, round), pick(3, round)
+		if first.name != again.name {
 			t.Errorf("round %d is %s the first time, %s the second", round, first.name, again.name)
+		}
+		long[first.name]++
+	}
+	for _, f := range longFreezes() {
+		if long[f.name] != 3 {
+			t.Errorf("%s comes %d times in 200 rounds", f.name, long[f.name])
+		}
+	}
+}
+
+func TestRepeatsAreBoundByWhatTheFaultEnded(t *testing.T) {
+	in := func(connector, worker string, task int, from, to time.Duration, open bool) audit.Interval {
+		return audit.Interval{Task: audit.Task{Connector: connector, Task: task}, Worker: worker, From: from, To: to, Open: open}
+	}
+	kill := []*mark{{Kind: killedForGood, Worker: "w0", Since: 10 * s}}
+	away := []*mark{{Kind: brokerKilled, Since: 10 * s, Origin: 20 * s}}
+	const rate = 400 // 100 a task and second
+	cases := map[string]struct {
+		bound     bound
+		intervals []audit.Interval
+		marks     []*mark
+		want      int
+	}{
+		"nothing was done": {intervals: []audit.Interval{in(sourceName, "w0", 0, s, 11*s, false)}},
+		"all live on":      {intervals: []audit.Interval{in(sourceName, "w0", 0, s, 30*s, true)}, marks: away},
+		"a source lives on, with a batch in flight": {bound: bound{resent: 1}, marks: away,
+			intervals: []audit.Interval{in(sourceName, "w0", 0, s, 30*s, true), in(sinkName, "w0", 0, s, 30*s, true)}, want: 201},
+		"a worker's two tasks end, and another one moves": {marks: kill, want: 602, intervals: []audit.Interval{
+			in(sourceName, "w0", 0, s, 10*s, false), in(sinkName, "w0", 0, s, 10*s, false), in(sinkName, "w1", 1, s, 12*s, false)}},
+		"a task ends before the fault": {marks: kill, intervals: []audit.Interval{in(sinkName, "w0", 0, s, 9*s, false)}},
+		"a task ends after it, while it catches up": {bound: bound{peak: 4000}, marks: away, want: 3001,
+			intervals: []audit.Interval{in(sinkName, "w0", 0, s, 22*s, false)}},
+		"a window of records was lost": {bound: bound{window: window{100, 150}}, marks: away, want: 100 + 8*64},
+	}
+	for name, tc := range cases {
+		tc.bound.rate = rate
+		if got := tc.bound.repeats(tc.intervals, tc.marks); got != tc.want {
+			t.Errorf("%s: got %d, want %d", name, got, tc.want)
 		}
 	}
 }

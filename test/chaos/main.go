@@ -27,7 +27,7 @@ type options struct {
 	seed                uint64
 	workers, rate, size int
 	portBase            int
-	keepBrokers, long   bool
+	keepBrokers         bool
 	keepLogs            bool
 	soak                time.Duration
 	only                string
@@ -44,7 +44,6 @@ func main() {
 	flag.IntVar(&o.portBase, "port-base", 28000, "200 ports from there on, below those that the kernel gives to connections")
 	flag.BoolVar(&o.keepBrokers, "keep-brokers", false, "leave the brokers running for the next run")
 	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
-	flag.BoolVar(&o.long, "long", false, "freezes of 60 s and 200 s, too")
 	flag.DurationVar(&o.soak, "soak", 0, "no faults: watch what grows for so long")
 	flag.StringVar(&o.only, "only", "", "rounds of this fault only")
 	flag.Parse()

@@ -39,7 +39,8 @@ func restoreBroker(ctx context.Context, s *strike) error {
 	if err := s.brokers.kill(ctx, rocketMQ); err != nil {
 		return err
 	}
-	s.flow.mayLose(window{from, int(s.flow.sent.Load())})
+	s.window = window{from, int(s.flow.sent.Load())}
+	s.flow.mayLose(s.window)
 	if err := errors.Join(os.RemoveAll(store), os.Rename(older, store)); err != nil {
 		return fmt.Errorf("replacing the store: %w", err)
 	}

@@ -21,23 +21,28 @@ type outcome struct {
 	round   int
 	fault   string
 	unowned []unowned
-	// repeats are records that came out more than once, peak the most that came out within a second.
-	repeats, peak int
-	skipped       string
-	violations    []string
+	// repeats are records that came out more than once, allowed how many of them the fault explains; peak is the most
+	// that came out within a second. lost are records that were excused: a broker lost them with its store.
+	repeats, allowed, peak, lost int
+	skipped                      string
+	violations                   []string
 	// stuck says that the next round would begin with a broken cluster.
 	stuck bool
 }
 
 // play carries the rounds out and prints what they showed.
 func (s *scene) play(ctx context.Context) error {
-	all := s.chosen()
-	if len(all) == 0 {
+	only, ok := named(s.only)
+	if s.only != "" && !ok {
 		return fmt.Errorf("there is no fault %q", s.only)
 	}
 	var done []outcome
 	for n := s.from; n < s.from+s.rounds && ctx.Err() == nil; n++ {
-		out, err := s.round(ctx, n, pick(all, s.seed, n))
+		f := only
+		if s.only == "" {
+			f = pick(s.seed, n)
+		}
+		out, err := s.round(ctx, n, f)
 		if err != nil {
 			return err
 		}
@@ -47,19 +52,6 @@ func (s *scene) play(ctx context.Context) error {
 		}
 	}
 	return errors.Join(report(s, done), context.Cause(ctx))
-}
-
-func (s *scene) chosen() []fault {
-	all := faults(s.long || s.only != "")
-	if s.only == "" {
-		return all
-	}
-	for _, f := range all {
-		if f.name == s.only {
-			return []fault{f}
-		}
-	}
-	return nil
 }
 
 // round does one fault to the cluster, waits until it is whole and the flow has caught up, and checks.
@@ -85,9 +77,15 @@ func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 		return out, err
 	}
 	after := s.flow.mark()
-	out.repeats, out.peak = after.Duplicates-before.Duplicates, after.Peak
+	out.repeats, out.peak, out.lost = after.Duplicates-before.Duplicates, after.Peak, after.Lost-before.Lost
 	out.violations = append(out.violations, compare(before, after)...)
 	intervals := since(s.fleet.own.intervals(cluster.Now()), begun)
+	if !f.clean {
+		out.allowed = bound{rate: s.rate, peak: out.peak, resent: f.resent, window: st.window}.repeats(intervals, st.marks)
+	}
+	if out.repeats > out.allowed {
+		out.violations = append(out.violations, fmt.Sprintf("%d records came out more than once, the fault explains %d", out.repeats, out.allowed))
+	}
 	out.violations = append(out.violations, audit.Overlaps(intervals)...)
 	out.unowned = charge(audit.Gaps(intervals, begun), st.marks)
 	s.tell(out)
@@ -152,7 +150,11 @@ func (s *scene) tell(out outcome) {
 		line += fmt.Sprintf(", longest %s (%s, %s → %s, %s)", longest.Took.Round(time.Millisecond), longest.Gap.Task,
 			longest.Gap.OldWorker, longest.Gap.NewWorker, longest.Kind)
 	}
-	s.say("%s, %d repeats", line, out.repeats)
+	line += fmt.Sprintf(", %d repeats of at most %d", out.repeats, out.allowed)
+	if out.lost > 0 {
+		line += fmt.Sprintf(", %d records lost with the broker's store", out.lost)
+	}
+	s.say("%s", line)
 	for _, v := range out.violations {
 		s.say("round %d: VIOLATION: %s", out.round, v)
 	}

@@ -185,17 +185,18 @@ func (f *fetch) moved() error {
 //
 // Invariant P4: what the queue got in place of what it lost is not skipped.
 func (f *fetch) retrace(lost bool) error {
-	to := int64(none)
+	to, conn := int64(none), f.conn
 	for i := len(f.trail) - 1; i >= 0 && to == none; i-- {
 		p, found, err := f.compare(f.trail[i])
 		if err != nil {
-			return err
+			return err // the whole of it is done again
 		}
-		f.conn = p.conn
+		conn = p.conn
 		switch {
 		case found == another:
 			lost = true
 		case !lost: // it is there, or retention took what could be compared
+			f.conn = conn
 			return nil
 		case found == same:
 			to = f.trail[i].Offset + 1
@@ -212,7 +213,7 @@ func (f *fetch) retrace(lost bool) error {
 	}
 	f.r.c.log.Info("Going back: the broker lost the end of the queue", "topic", f.q.Topic, "queue", f.q.String(), "wanted", f.next, "from", to)
 	f.r.cfg.OnGap(f.q, f.next, to)
-	f.trail = f.trail.Before(to)
+	f.trail, f.conn = f.trail.Before(to), conn
 	f.jump(to)
 	return nil
 }

@@ -6,7 +6,6 @@ package rmq
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -78,19 +77,25 @@ type Mark struct {
 // reader notices that the broker lost the end of the queue, and finds where to go on.
 type Trail []Mark
 
-// trailSpan is how far back a trail reaches, in ms.
-const trailSpan = 1 << 27
+// A trail reaches trailReach records back. Each mark is at most twice as far back as the next one, and trailStep more, if
+// there were that many to choose from.
+const (
+	trailReach = 1 << 28
+	trailStep  = 32
+)
 
 // Add notes a record. What lies behind it in the queue was read before the queue lost its end, and is forgotten. t must
 // not be used any more.
 func (t Trail) Add(m Mark) Trail {
 	t = append(t.Before(m.Offset), m)
-	kept, last := t[:0], -1
+	kept := t[:0]
 	for i, old := range t {
-		age := max(0, m.StoredAt-old.StoredAt)
-		span := bits.Len64(uint64(age) >> 10) // about a second, two, four, …: one mark of each, the oldest
-		if i == len(t)-1 || span != last && age < trailSpan {
-			kept, last = append(kept, old), span
+		switch n := len(kept); {
+		case m.Offset-old.Offset > trailReach:
+		case i == len(t)-1 || n == 0:
+			kept = append(kept, old)
+		case m.Offset-kept[n-1].Offset > 2*(m.Offset-t[i+1].Offset)+trailStep: // else its neighbours are near enough
+			kept = append(kept, old)
 		}
 	}
 	return kept
