@@ -33,6 +33,9 @@ type Options struct {
 	Metrics *Metrics
 }
 
+// recently is how many records are known again when they are read again: more than a Follow goes back.
+const recently = 128
+
 const (
 	firstPause  = 100 * time.Millisecond
 	longPause   = 3 * time.Second
@@ -50,6 +53,7 @@ type Table struct {
 	mu       sync.RWMutex
 	log      Log
 	next     int64 // everything below was folded
+	recent   [recently]rmq.Mark
 	reach    int64 // how far a log that lost records had reached; 0 once they are back
 	version  int64 // rises with each accepted record
 	shadows  map[string]*shadow
@@ -212,18 +216,25 @@ func (t *Table) run(ctx context.Context) error {
 
 // follow tails the log until ctx ends or the topic is of no use.
 func (t *Table) follow(ctx context.Context) error {
+	moved := false
 	for pause := firstPause; ; {
 		before := t.Next()
-		err := t.current().Tail(ctx, before, t.apply)
+		from := before
+		if before > 0 && !moved {
+			from-- // the last record that was folded: it proves that the log goes on where it was read to
+		}
+		err := t.current().Follow(ctx, from, t.apply)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if t.Next() > before {
 			pause = firstPause
 		}
+		lost := errors.Is(err, ErrLogLost)
+		moved = lost || errors.Is(err, rmq.ErrTruncated)
 		switch {
-		case errors.Is(err, rmq.ErrTruncated):
-			err = t.relocate(ctx)
+		case moved:
+			err = t.relocate(ctx, lost)
 		case errors.Is(err, rmq.ErrTopicNotFound):
 			err = t.reopen(ctx)
 		case err == nil:
@@ -241,20 +252,23 @@ func (t *Table) follow(ctx context.Context) error {
 }
 
 // relocate finds the place to go on from when the log does not hold the one asked for: behind what has aged out, or, when
-// the log ends before what was already read, at its start, and then everything that does not come back is re-published.
-func (t *Table) relocate(ctx context.Context) error {
+// the log ends before what was already read, or holds other records there, at its start, and then everything that does not
+// come back is re-published.
+//
+// Invariant C4: the stores' logs that lost records are rebuilt from what the workers hold.
+func (t *Table) relocate(ctx context.Context, lost bool) error {
 	first, end, err := t.current().Bounds(ctx)
 	if err != nil {
 		return fmt.Errorf("asking for the topic's bounds: %w", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.next <= end {
+	if !lost && t.next <= end {
 		t.opts.Log.Info("Reading on behind records that have aged out", "from", t.next, "first", first)
 		t.advance(max(t.next, first))
 		return nil
 	}
-	t.opts.Log.Error(ErrLogLost, "Publishing again what the topic lost: it ends before what was read of it; "+
+	t.opts.Log.Error(ErrLogLost, "Publishing again what the topic lost: it ends before what was read of it, or goes on otherwise; "+
 		"check whether the broker lost data or the topic was made anew", "read", t.next, "end", end)
 	for _, key := range t.opts.Fold.Keys() {
 		t.shade(key)
@@ -264,14 +278,24 @@ func (t *Table) relocate(ctx context.Context) error {
 	}
 	t.waiters = nil
 	t.reach = max(t.reach, t.next)
+	t.recent = [recently]rmq.Mark{}
 	t.advance(first)
 	return nil
 }
 
-// apply folds one record. It never fails: whatever is in the topic, the records behind it count.
+// apply folds one record. Whatever is in the topic, the records behind it count. It fails only when the log has another
+// record where one was read before.
 func (t *Table) apply(e rmq.Entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	m := rmq.Mark{Offset: e.Offset, StoredAt: e.StoredAt.UnixMilli()}
+	if known := &t.recent[e.Offset%recently]; e.Offset >= t.next {
+		*known = m
+	} else if *known == m {
+		return nil
+	} else if known.Offset == m.Offset && known.StoredAt != 0 {
+		return ErrLogLost
+	}
 	verdict, why := t.opts.Fold.Apply(e.Key, e.Value)
 	switch verdict {
 	case Accepted:
@@ -294,7 +318,7 @@ func (t *Table) apply(e rmq.Entry) error {
 	if len(t.shadows) == 0 {
 		t.reach = 0
 	}
-	t.advance(e.Offset + 1)
+	t.advance(max(t.next, e.Offset+1))
 	return nil
 }
 

@@ -18,7 +18,7 @@ type Log struct {
 	first, next int64
 	changed     chan struct{} // closed and replaced at each change
 	down        bool
-	broken      error // what Tail and Append give
+	broken      error // what Follow and Append give
 	failures    int   // appends that fail
 	storedAll   bool  // … but are stored all the same
 	batches     []int
@@ -41,10 +41,10 @@ func (l *Log) change(fn func()) {
 	l.notify()
 }
 
-// SetDown cuts the log off: calls other than Tail fail, and Tail is silent.
+// SetDown cuts the log off: calls other than Follow fail, and Follow is silent.
 func (l *Log) SetDown(down bool) { l.change(func() { l.down = down }) }
 
-// Break makes Append and Tail return err from now on; nil mends it.
+// Break makes Append and Follow return err from now on; nil mends it.
 func (l *Log) Break(err error) { l.change(func() { l.broken = err }) }
 
 // FailAppends makes the next n appends fail; stored says whether they are stored all the same.
@@ -60,6 +60,18 @@ func (l *Log) Truncate(end int64) {
 	l.change(func() {
 		l.entries = slices.DeleteFunc(l.entries, func(e rmq.Entry) bool { return e.Offset >= end })
 		l.next = min(l.next, end)
+	})
+}
+
+// Replace loses the records from end on and stores others in their place, whether the log is down or not.
+func (l *Log) Replace(end int64, entries ...rmq.Entry) {
+	l.Truncate(end)
+	l.change(func() {
+		for _, e := range entries {
+			e.Offset, e.StoredAt = l.next, time.Now()
+			l.entries = append(l.entries, e)
+			l.next++
+		}
 	})
 }
 
@@ -176,9 +188,12 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (i
 	return end, deliver(ctx, found, fn)
 }
 
-// Tail calls fn with everything from an offset on.
-func (l *Log) Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
-	for {
+// goneOver is how many records Follow gives again after the log was down.
+const goneOver = 64
+
+// Follow calls fn with everything from an offset on, and with the last records again once the log is back.
+func (l *Log) Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
+	for begin, cut := from, false; ; {
 		l.mu.Lock()
 		down, broken := l.down, l.broken
 		var changed <-chan struct{} = l.changed
@@ -186,7 +201,10 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) er
 		if broken != nil {
 			return broken
 		}
-		if !down {
+		if cut = cut || down; !down {
+			if cut {
+				from, cut = min(from, max(begin, from-goneOver)), false
+			}
 			found, end, next, err := l.since(from)
 			if err == nil {
 				err = deliver(ctx, found, fn)
