@@ -43,8 +43,8 @@ const (
 var targets = map[string]time.Duration{
 	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond, moved: 500 * time.Millisecond,
 	killedForGood: sessionTimeout + time.Second, frozen: sessionTimeout + time.Second, networkCut: sessionTimeout + time.Second,
-	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, brokerRestored: 3 * time.Second,
-	namesKilled: 3 * time.Second,
+	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
+	brokerRestored: sessionTimeout + time.Second, // invariant C4: nothing newly claimed starts for one session
 }
 
 // strike is one fault at work on a fleet.

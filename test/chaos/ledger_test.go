@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +156,46 @@ func TestSlopeIsGrowthPerHour(t *testing.T) {
 	for name, tc := range cases {
 		if got := (&series{hours: tc.hours, values: tc.values}).slope(); got < tc.want-1e-9 || got > tc.want+1e-9 {
 			t.Errorf("%s: slope %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func TestResultsOfSeveralRunsMakeOneReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results")
+	r, err := newResults(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := []outcome{
+		{Seed: 1, Round: 0, Fault: frozen, Took: 9 * s, Sent: 100, CameOut: 100, Repeats: 3, Allowed: 9, Attempts: 8,
+			Unowned: []unowned{{Kind: frozen, Took: 5500 * time.Millisecond}, {Kind: joined, Took: 2 * s}}},
+		{Seed: 2, Round: 7, Fault: frozen, Took: s, Sent: 50, CameOut: 48, Repeats: 5, Allowed: 6, Lost: 2, Peak: 90,
+			Unowned: []unowned{{Kind: frozen, Took: 4 * s}}},
+		{Seed: 2, Round: 8, Fault: diskFull, Skipped: "why"},
+		{Seed: 2, Round: 9, Fault: cleanStop, Repeats: 1, Missing: 1, Violations: []string{"something"}},
+	}
+	for _, o := range done {
+		if err := r.add(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	read, err := readResults([]string{path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := report(&b, read, "a machine"); !errors.Is(err, errViolated) {
+		t.Errorf("got %v", err)
+	}
+	for _, want := range []string{
+		"seed 1, rounds 0 to 0; seed 2, rounds 7 to 9\n4 rounds (1 left out) in 10s; 8 attempts of tasks; violations: 1\n",
+		"records sent 150, come out 148, missing 1, lost with a broker's store 2, repeats 9,",
+		"| frozen | 2 | 2 | 5500 | 5500 | 5500 | 6000 | yes |\n", "| joined or came back | 1 | 1 | 2000 | 2000 | 2000 | 500 | no (1 of 1) |\n",
+		"| frozen | 2 | 8 | 5 | 6 | 90 | 2 |\n", "seed 2, round 8 (store disk full) was left out: why", "round 9 (stopped cleanly): VIOLATION: something",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
 		}
 	}
 }

@@ -30,12 +30,13 @@ type options struct {
 	keepBrokers         bool
 	keepLogs            bool
 	soak                time.Duration
-	only                string
+	only, out           string
+	merge               bool
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 18, "how many rounds, one fault each")
+	flag.IntVar(&o.rounds, "rounds", 19, "how many rounds, one fault each")
 	flag.Uint64Var(&o.seed, "seed", 1, "what the faults are drawn from")
 	flag.IntVar(&o.from, "from", 0, "the first round: a run of 200 rounds can be made of several")
 	flag.IntVar(&o.workers, "workers", 3, "workers that run all the time; one more comes and goes")
@@ -46,10 +47,16 @@ func main() {
 	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
 	flag.DurationVar(&o.soak, "soak", 0, "no faults: watch what grows for so long")
 	flag.StringVar(&o.only, "only", "", "rounds of this fault only")
+	flag.StringVar(&o.out, "out", "", "a file to which each round's result is added, as a line of JSON")
+	flag.BoolVar(&o.merge, "merge", false, "run nothing: print the report of the results in the files that are named")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	do := run
+	if o.merge {
+		do = func(context.Context, options) error { return merge(flag.Args()) }
+	}
+	if err := do(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		stop()
 		os.Exit(1)

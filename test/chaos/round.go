@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/audit"
@@ -18,14 +19,22 @@ var errViolated = errors.New("the rounds found violations")
 
 // outcome is what a round showed.
 type outcome struct {
-	round   int
-	fault   string
-	unowned []unowned
-	// repeats are records that came out more than once, allowed how many of them the fault explains; peak is the most
-	// that came out within a second. lost are records that were excused: a broker lost them with its store.
-	repeats, allowed, peak, lost int
-	skipped                      string
-	violations                   []string
+	Seed    uint64
+	Round   int
+	Fault   string
+	Took    time.Duration
+	Unowned []unowned
+	// Repeats are records that came out more than once, Allowed how many of them the fault explains; Peak is the most that
+	// came out within a second.
+	Repeats, Allowed, Peak int
+	// Sent and CameOut are different records. Lost ones were excused: a broker lost them with its store. Missing ones had to
+	// come out, and did not.
+	Sent, CameOut, Lost, Missing int
+	OutOfOrder, Changed, Foreign int
+	// Attempts are those of tasks that ran in the round.
+	Attempts   int
+	Skipped    string   `json:",omitempty"`
+	Violations []string `json:",omitempty"`
 	// stuck says that the next round would begin with a broken cluster.
 	stuck bool
 }
@@ -36,7 +45,13 @@ func (s *scene) play(ctx context.Context) error {
 	if s.only != "" && !ok {
 		return fmt.Errorf("there is no fault %q", s.only)
 	}
+	results, err := newResults(s.out)
+	if err != nil {
+		return err
+	}
+	defer results.Close()
 	var done []outcome
+	machine := s.machine(ctx)
 	for n := s.from; n < s.from+s.rounds && ctx.Err() == nil; n++ {
 		f := only
 		if s.only == "" {
@@ -47,23 +62,27 @@ func (s *scene) play(ctx context.Context) error {
 			return err
 		}
 		done = append(done, out)
+		if err := results.add(out); err != nil {
+			return err
+		}
 		if out.stuck {
 			break
 		}
 	}
-	return errors.Join(report(s, done), context.Cause(ctx))
+	fmt.Println()
+	return errors.Join(report(os.Stdout, done, machine.String()), context.Cause(ctx))
 }
 
 // round does one fault to the cluster, waits until it is whole and the flow has caught up, and checks.
 func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
-	out := outcome{round: n, fault: f.name}
+	out := outcome{Seed: s.seed, Round: n, Fault: f.name}
 	begun, before := cluster.Now(), s.flow.mark()
 	st := &strike{fleet: s.fleet, rng: rand.New(rand.NewPCG(s.seed, 1<<32+uint64(n))), tasks: s.tasks, topic: s.topic(), flow: s.flow,
 		say: func(format string, args ...any) { s.say("round %d: %s", n, fmt.Sprintf(format, args...)) }}
 	limited, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	err := errors.Join(pause(limited, st.seconds(0.5, 2)), f.do(limited, st))
-	out.skipped = st.skipped
+	out.Skipped = st.skipped
 	if err == nil {
 		err = s.recovered(ctx)
 	}
@@ -71,25 +90,34 @@ func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 		return out, context.Cause(ctx)
 	}
 	if err != nil {
-		out.violations, out.stuck = append(out.violations, err.Error()), true
+		out.Violations, out.stuck = append(out.Violations, err.Error()), true
 	}
 	if err := s.collect(); err != nil {
 		return out, err
 	}
 	after := s.flow.mark()
-	out.repeats, out.peak, out.lost = after.Duplicates-before.Duplicates, after.Peak, after.Lost-before.Lost
-	out.violations = append(out.violations, compare(before, after)...)
+	out.Took = cluster.Now() - begun
+	out.difference(before, after)
+	out.Violations = append(out.Violations, compare(before, after)...)
 	intervals := since(s.fleet.own.intervals(cluster.Now()), begun)
+	out.Attempts = len(intervals)
 	if !f.clean {
-		out.allowed = bound{rate: s.rate, peak: out.peak, resent: f.resent, window: st.window}.repeats(intervals, st.marks)
+		out.Allowed = bound{rate: s.rate, peak: out.Peak, resent: f.resent, window: st.window}.repeats(intervals, st.marks)
 	}
-	if out.repeats > out.allowed {
-		out.violations = append(out.violations, fmt.Sprintf("%d records came out more than once, the fault explains %d", out.repeats, out.allowed))
+	if out.Repeats > out.Allowed {
+		out.Violations = append(out.Violations, fmt.Sprintf("%d records came out more than once, the fault explains %d", out.Repeats, out.Allowed))
 	}
-	out.violations = append(out.violations, audit.Overlaps(intervals)...)
-	out.unowned = charge(audit.Gaps(intervals, begun), st.marks)
+	out.Violations = append(out.Violations, audit.Overlaps(intervals)...)
+	out.Unowned = charge(audit.Gaps(intervals, begun), st.marks)
 	s.tell(out)
 	return out, nil
+}
+
+// difference notes what came out between two marks.
+func (o *outcome) difference(before, after tally) {
+	o.Repeats, o.Peak, o.Missing = after.Duplicates-before.Duplicates, after.Peak, after.Missing
+	o.Sent, o.CameOut, o.Lost = after.Sent-before.Sent, after.Distinct-before.Distinct, after.Lost-before.Lost
+	o.OutOfOrder, o.Changed, o.Foreign = after.OutOfOrder-before.OutOfOrder, after.Corrupt-before.Corrupt, after.Foreign-before.Foreign
 }
 
 // recovered waits until the cluster is whole and all that was sent until then has come out.
@@ -140,25 +168,25 @@ func compare(before, after tally) []string {
 
 func (s *scene) tell(out outcome) {
 	var longest unowned
-	for _, u := range out.unowned {
+	for _, u := range out.Unowned {
 		if u.Took >= longest.Took {
 			longest = u
 		}
 	}
-	line := fmt.Sprintf("round %d: %d times unowned", out.round, len(out.unowned))
-	if len(out.unowned) > 0 {
+	line := fmt.Sprintf("round %d: %d times unowned", out.Round, len(out.Unowned))
+	if len(out.Unowned) > 0 {
 		line += fmt.Sprintf(", longest %s (%s, %s → %s, %s)", longest.Took.Round(time.Millisecond), longest.Gap.Task,
 			longest.Gap.OldWorker, longest.Gap.NewWorker, longest.Kind)
 	}
-	line += fmt.Sprintf(", %d repeats of at most %d", out.repeats, out.allowed)
-	if out.lost > 0 {
-		line += fmt.Sprintf(", %d records lost with the broker's store", out.lost)
+	line += fmt.Sprintf(", %d repeats of at most %d", out.Repeats, out.Allowed)
+	if out.Lost > 0 {
+		line += fmt.Sprintf(", %d records lost with the broker's store", out.Lost)
 	}
 	s.say("%s", line)
-	for _, v := range out.violations {
-		s.say("round %d: VIOLATION: %s", out.round, v)
+	for _, v := range out.Violations {
+		s.say("round %d: VIOLATION: %s", out.Round, v)
 	}
-	if len(out.violations) > 0 {
-		s.say("round %d: repeat it by: make chaos SEED=%d FROM=%d ROUNDS=1", out.round, s.seed, out.round)
+	if len(out.Violations) > 0 {
+		s.say("round %d: repeat it by: make chaos SEED=%d FROM=%d ROUNDS=1", out.Round, s.seed, out.Round)
 	}
 }

@@ -122,15 +122,18 @@ func (f *traffic) read(ctx context.Context) {
 // tally is what came out until a moment.
 type tally struct {
 	flow.Result
-	Prefix, Peak int
-	Failed       error
+	Sent, Peak int
+	// Missing are the records that had to come out, and did not.
+	Missing int
+	Failed  error
 }
 
 // mark returns the state, and starts anew to look for the peak.
 func (f *traffic) mark() tally {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := tally{Result: f.checker.Result(), Prefix: f.checker.Prefix(), Peak: f.peak, Failed: f.failed}
+	t := tally{Result: f.checker.Result(), Sent: int(f.sent.Load()), Peak: f.peak, Failed: f.failed,
+		Missing: f.checker.Unseen(f.checker.Prefix(), f.want)}
 	f.peak = 0
 	return t
 }
@@ -147,13 +150,6 @@ func (f *traffic) drainTo(want int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.want = want
-}
-
-// missing counts the records that had to come out, and did not.
-func (f *traffic) missing() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.checker.Unseen(f.checker.Prefix(), f.want)
 }
 
 // mayLose lets the records of a window be missing once everything that was sent after them has come out.
