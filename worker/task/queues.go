@@ -146,6 +146,32 @@ func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, erro
 	return all, nil
 }
 
+// firstRoutes is routes for a start. Topics that were read before are waited for as a running task does: a restart of the
+// task would look for them more and more seldom.
+func (s *sinkRun) firstRoutes(ctx context.Context) ([]rmq.Queue, error) {
+	const pause = 500 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		queues, err := s.routes(ctx, s.set.topics)
+		if !errors.Is(err, rmq.ErrTopicNotFound) || waited >= missingChecks*s.cfg.RecheckInterval || !s.allRead() {
+			return queues, err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// allRead says whether each topic has a queue with a stored offset.
+func (s *sinkRun) allRead() bool {
+	read := map[string]bool{}
+	for p := range s.a.Stored() {
+		if q, ok := parsePartition(p); ok {
+			read[q.Topic] = true
+		}
+	}
+	return !slices.ContainsFunc(s.set.topics, func(topic string) bool { return !read[topic] })
+}
+
 // watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
 // A name server forgets the topics of a broker that is away. It does not look while the gate is shut: then the broker most
 // likely is.

@@ -122,7 +122,7 @@ func (s *sinkRun) run() error {
 // begin finds the queues and where to start, and opens the sink.
 func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	ctx := s.life.reading
-	queues, err := s.routes(ctx, s.set.topics)
+	queues, err := s.firstRoutes(ctx)
 	if err != nil {
 		return nil, err
 	}

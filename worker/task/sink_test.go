@@ -346,6 +346,37 @@ func TestSinkOutlivesTopicsThatTheNameServerForgot(t *testing.T) {
 	}
 }
 
+func TestSinkStartsOnceTheNameServerKnowsATopicThatWasReadBefore(t *testing.T) {
+	cases := map[string]struct {
+		stored  record.Positions
+		after   time.Duration
+		wantErr bool
+	}{
+		"it was read before":     {stored: record.Positions{"orders/b/0": "0"}, after: 30 * time.Second},
+		"it was never read":      {after: time.Second, wantErr: true},
+		"it is gone for good":    {stored: record.Positions{"orders/b/0": "0"}, after: time.Hour, wantErr: true},
+		"another topic was read": {stored: record.Positions{"refunds/b/0": "0"}, after: time.Second, wantErr: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.runner.cfg.RecheckInterval = 10 * time.Second
+				for p, pos := range tc.stored {
+					h.store.values[p] = pos
+				}
+				produce := time.AfterFunc(tc.after, func() { h.client.produce("orders", 0, "1") })
+				defer produce.Stop()
+				sink := &collecting{}
+				err := h.runSink(t, sink, connector.Config{"topics": "orders"}, 5*time.Minute)
+				if (err != nil) != tc.wantErr || err == nil && !cmp.Equal(sink.values(), []string{"1"}) {
+					t.Errorf("got %v, %v", err, sink.values())
+				}
+			})
+		})
+	}
+}
+
 func TestSinkStartOffsets(t *testing.T) {
 	q := rmq.Queue{Topic: "orders", Broker: "b", ID: 0}
 	cases := map[string]struct {
