@@ -61,16 +61,18 @@ func (b *brokers) stack(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// up starts what does not run, and returns once all of it takes requests. A port that a connection happens to hold for a
-// moment is tried again.
+// up starts what does not run, and returns once all of it takes requests. A port that a connection, or a killed process of
+// which the kernel still has something to clear away, holds for a moment is tried again.
 func (b *brokers) up(ctx context.Context) error {
-	var err error
-	for range 3 {
-		if _, err = b.stack(ctx, "up", "--only", "rocketmq,kafka"); err == nil || ctx.Err() != nil {
-			break
+	for begun := time.Now(); ; {
+		_, err := b.stack(ctx, "up", "--only", "rocketmq,kafka")
+		if err == nil || time.Since(begun) > 20*time.Second {
+			return err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
 		}
 	}
-	return err
 }
 
 // registered waits until the name server knows the topic, which it learns from the broker's next report: up to 30 s after it
