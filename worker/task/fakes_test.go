@@ -36,6 +36,8 @@ type fakeClient struct {
 	readers []*fakeReader
 	written time.Time // when a message was last stored
 	open    int       // senders and readers that were not closed
+	// noMaster says that the name server knows no broker.
+	noMaster bool
 }
 
 func newFakeClient() *fakeClient {
@@ -69,6 +71,10 @@ func (c *fakeClient) Route(_ context.Context, topic string) ([]rmq.Queue, error)
 
 func (c *fakeClient) EnsureTopic(ctx context.Context, topic string, queues int) ([]rmq.Queue, error) {
 	c.mu.Lock()
+	if c.noMaster {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("creating topic %s: %w", topic, rmq.ErrUnreachable)
+	}
 	if _, ok := c.queues[topic]; !ok {
 		c.queues[topic] = queues
 	}

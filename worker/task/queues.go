@@ -146,19 +146,36 @@ func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, erro
 	return all, nil
 }
 
-// firstRoutes is routes for a start. Topics that were read before are waited for as a running task does: a restart of the
-// task would look for them more and more seldom.
-func (s *sinkRun) firstRoutes(ctx context.Context) ([]rmq.Queue, error) {
-	const pause = 500 * time.Millisecond
-	for waited := time.Duration(0); ; waited += pause {
-		queues, err := s.routes(ctx, s.set.topics)
-		if !errors.Is(err, rmq.ErrTopicNotFound) || waited >= missingChecks*s.cfg.RecheckInterval || !s.allRead() {
-			return queues, err
+// firstRoutes is routes for a start. Topics that were read before are waited for, as a running task does.
+func (s *sinkRun) firstRoutes(ctx context.Context) (queues []rmq.Queue, err error) {
+	forgotten := func(err error) bool { return errors.Is(err, rmq.ErrTopicNotFound) && s.allRead() }
+	err = s.patiently(ctx, forgotten, func() error {
+		queues, err = s.routes(ctx, s.set.topics)
+		return err
+	})
+	return queues, err
+}
+
+// patiently tries again what fails while a broker or name server starts anew, for as long as a running task outlives it.
+// Starting the task again would try more and more seldom.
+func (r *Runner) patiently(ctx context.Context, again func(error) bool, do func() error) error {
+	for begun := time.Now(); ; {
+		err := do()
+		if err == nil || !again(err) || time.Since(begun) >= missingChecks*r.cfg.RecheckInterval {
+			return err
 		}
-		if err := sleep(ctx, pause); err != nil {
-			return nil, err
+		if sleep(ctx, 500*time.Millisecond) != nil {
+			return err
 		}
 	}
+}
+
+// ensureTopic makes a topic if it does not exist.
+func (r *Runner) ensureTopic(ctx context.Context, topic string, queues int) error {
+	return r.patiently(ctx, rmq.IsTemporary, func() error {
+		_, err := r.client.EnsureTopic(ctx, topic, queues)
+		return err
+	})
 }
 
 // allRead says whether each topic has a queue with a stored offset.

@@ -182,8 +182,7 @@ func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) 
 		Skipped:    func(reason string, n int) { count.skipped(reason, n) },
 		QueueCount: func(ctx context.Context, topic string) (int, error) { return r.queueCount(ctx, set.target(topic)) },
 		EnsureTopic: func(ctx context.Context, topic string, queues int) error {
-			_, err := r.client.EnsureTopic(ctx, set.target(topic), queues)
-			return err
+			return r.ensureTopic(ctx, set.target(topic), queues)
 		},
 	}
 }
