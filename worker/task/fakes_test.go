@@ -58,6 +58,9 @@ func (c *fakeClient) produce(topic string, queue int, bodies ...string) {
 func (c *fakeClient) Route(_ context.Context, topic string) ([]rmq.Queue, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.noMaster {
+		return nil, fmt.Errorf("looking up topic %s: %w", topic, rmq.ErrUnreachable)
+	}
 	n, ok := c.queues[topic]
 	if !ok {
 		return nil, &rmq.BrokerError{Op: "route of topic " + topic, Addr: "n", Code: 17}

@@ -148,8 +148,10 @@ func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, erro
 
 // firstRoutes is routes for a start. Topics that were read before are waited for, as a running task does.
 func (s *sinkRun) firstRoutes(ctx context.Context) (queues []rmq.Queue, err error) {
-	forgotten := func(err error) bool { return errors.Is(err, rmq.ErrTopicNotFound) && s.allRead() }
-	err = s.patiently(ctx, forgotten, func() error {
+	again := func(err error) bool {
+		return rmq.IsTemporary(err) || errors.Is(err, rmq.ErrTopicNotFound) && s.allRead()
+	}
+	err = s.patiently(ctx, again, func() error {
 		queues, err = s.routes(ctx, s.set.topics)
 		return err
 	})
@@ -233,7 +235,11 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool)
 	stored := s.a.Stored()
 	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
 	for _, q := range queues {
-		low, high, err := s.client.Offsets(ctx, q)
+		var low, high int64
+		err := s.patiently(ctx, rmq.IsTemporary, func() (err error) {
+			low, high, err = s.client.Offsets(ctx, q)
+			return err
+		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 		}
