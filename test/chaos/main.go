@@ -88,6 +88,7 @@ type scene struct {
 	fleet *fleet
 	flow  *traffic
 	tasks map[string]int
+	last  tally // at the end of the round before
 }
 
 func (s *scene) say(format string, args ...any) {

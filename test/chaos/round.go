@@ -52,6 +52,7 @@ func (s *scene) play(ctx context.Context) error {
 	defer results.Close()
 	var done []outcome
 	machine := s.machine(ctx)
+	s.flow.mark() // how fast it began is no round's peak
 	for n := s.from; n < s.from+s.rounds && ctx.Err() == nil; n++ {
 		f := only
 		if s.only == "" {
@@ -76,7 +77,7 @@ func (s *scene) play(ctx context.Context) error {
 // round does one fault to the cluster, waits until it is whole and the flow has caught up, and checks.
 func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 	out := outcome{Seed: s.seed, Round: n, Fault: f.name}
-	begun, before := cluster.Now(), s.flow.mark()
+	begun, before := cluster.Now(), s.last
 	st := &strike{fleet: s.fleet, rng: rand.New(rand.NewPCG(s.seed, 1<<32+uint64(n))), tasks: s.tasks, topic: s.topic(), flow: s.flow,
 		say: func(format string, args ...any) { s.say("round %d: %s", n, fmt.Sprintf(format, args...)) }}
 	limited, cancel := context.WithTimeout(ctx, 2*patience)
@@ -96,7 +97,7 @@ func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 		return out, err
 	}
 	after := s.flow.mark()
-	out.Took = cluster.Now() - begun
+	s.last, out.Took = after, cluster.Now()-begun
 	out.difference(before, after)
 	out.Violations = append(out.Violations, compare(before, after)...)
 	intervals := since(s.fleet.own.intervals(cluster.Now()), begun)
