@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,16 +61,18 @@ func (b *brokers) stack(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// up starts what does not run, and returns once all of it takes requests. A port that a connection happens to hold for a
-// moment is tried again.
+// up starts what does not run, and returns once all of it takes requests. A port that a connection, or a killed process of
+// which the kernel still has something to clear away, holds for a moment is tried again.
 func (b *brokers) up(ctx context.Context) error {
-	var err error
-	for range 3 {
-		if _, err = b.stack(ctx, "up", "--only", "rocketmq,kafka"); err == nil || ctx.Err() != nil {
-			break
+	for begun := time.Now(); ; {
+		_, err := b.stack(ctx, "up", "--only", "rocketmq,kafka")
+		if err == nil || time.Since(begun) > 20*time.Second {
+			return err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
 		}
 	}
-	return err
 }
 
 // registered waits until the name server knows the topic, which it learns from the broker's next report: up to 30 s after it
@@ -122,4 +126,72 @@ func (b *brokers) pid(ctx context.Context, name string) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("%w: %s in\n%s", errProcess, name, out)
+}
+
+// snapshot copies the store of a broker that runs. The process is stopped meanwhile, so that all files are of one moment:
+// the copy is what a kill at that moment leaves behind.
+func (b *brokers) snapshot(ctx context.Context, store, to string) error {
+	pid, err := b.pid(ctx, rocketMQ)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stopping the broker: %w", err)
+	}
+	out, err := exec.CommandContext(ctx, "cp", "-a", "--sparse=always", store, to).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("copying the store: %w\n%s", err, out)
+	}
+	if failed := syscall.Kill(pid, syscall.SIGCONT); failed != nil {
+		err = errors.Join(err, fmt.Errorf("waking the broker: %w", failed))
+	}
+	return err
+}
+
+// store is the folder in which the broker that runs keeps everything, by its configuration.
+func (b *brokers) store(ctx context.Context) (string, error) {
+	args, err := b.commandLine(ctx, rocketMQ)
+	if err != nil {
+		return "", err
+	}
+	i := slices.Index(args, "-c") + 1
+	if i == 0 || i == len(args) {
+		return "", fmt.Errorf("%w: no configuration in %q", errProcess, args)
+	}
+	conf, err := os.ReadFile(args[i])
+	if err != nil {
+		return "", fmt.Errorf("reading the broker's configuration: %w", err)
+	}
+	for line := range strings.Lines(string(conf)) {
+		if dir, ok := strings.CutPrefix(strings.TrimSpace(line), "storePathRootDir="); ok {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("%w: no storePathRootDir in %s", errProcess, args[i])
+}
+
+// version is a broker's name and version, as its class path has them.
+func (b *brokers) version(ctx context.Context, name string) string {
+	args, err := b.commandLine(ctx, name)
+	if err != nil {
+		return name
+	}
+	for _, arg := range args {
+		if found := regexp.MustCompile(`(rocketmq|kafka)-\d[\d.]*\d`).FindString(arg); found != "" {
+			return found
+		}
+	}
+	return name
+}
+
+func (b *brokers) commandLine(ctx context.Context, name string) ([]string, error) {
+	pid, err := b.pid(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil, fmt.Errorf("reading the command line of %s: %w", name, err)
+	}
+	return strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"), nil
 }

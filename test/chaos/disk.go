@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/rocketmq-connect/operator/worker/cluster"
 )
 
 // fillDisk leaves a member no room in its store for a time.
@@ -76,4 +78,43 @@ func corrupted(rng *rand.Rand, b []byte) []byte {
 		b[rng.IntN(len(b))] = byte(rng.Uint32())
 	}
 	return b
+}
+
+// window is the records that a fault may have lost: those from From to To-1, by their numbers.
+type window struct{ From, To int }
+
+// restoreBroker gives RocketMQ a copy of its store that is some seconds old: it loses records of all topics, the workers'
+// own included, that it had confirmed. What had come out before the copy was made cannot be lost, nor can what was sent
+// after the kill.
+func restoreBroker(ctx context.Context, s *strike) error {
+	age, away := s.seconds(1, 6), s.seconds(0, 3)
+	s.say("SIGKILL to %s, started %s later with its store of %s before", rocketMQ, away, age)
+	store, err := s.brokers.store(ctx)
+	if err != nil {
+		return err
+	}
+	older := store + "-older"
+	defer os.RemoveAll(older)
+	from := s.flow.prefix()
+	if err := s.brokers.snapshot(ctx, store, older); err != nil {
+		return err
+	}
+	if err := pause(ctx, age); err != nil {
+		return err
+	}
+	m := s.from(brokerRestored)
+	if err := s.brokers.kill(ctx, rocketMQ); err != nil {
+		return err
+	}
+	s.window = window{from, int(s.flow.sent.Load())}
+	s.flow.mayLose(s.window)
+	if err := errors.Join(os.RemoveAll(store), os.Rename(older, store)); err != nil {
+		return fmt.Errorf("replacing the store: %w", err)
+	}
+	err = errors.Join(pause(ctx, away), s.brokers.up(ctx))
+	if err == nil {
+		err = s.brokers.registered(ctx, s.topic)
+	}
+	m.Origin = cluster.Now()
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/chaos/proxy"
@@ -24,6 +25,7 @@ const (
 	networkSlow    = "network slow"
 	kafkaCut       = "Kafka unreachable"
 	brokerKilled   = "broker killed"
+	brokerRestored = "broker restored from a copy"
 	namesKilled    = "name server killed"
 	kafkaKilled    = "Kafka killed"
 	diskFull       = "store disk full"
@@ -42,6 +44,7 @@ var targets = map[string]time.Duration{
 	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond, moved: 500 * time.Millisecond,
 	killedForGood: sessionTimeout + time.Second, frozen: sessionTimeout + time.Second, networkCut: sessionTimeout + time.Second,
 	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
+	brokerRestored: sessionTimeout + time.Second, // invariant C4: nothing newly claimed starts for one session
 }
 
 // strike is one fault at work on a fleet.
@@ -51,7 +54,10 @@ type strike struct {
 	say   func(format string, args ...any)
 	tasks map[string]int
 	topic string
+	flow  *traffic
 	marks []*mark
+	// window is what the fault may have lost for good.
+	window window
 	// skipped says why the fault could not be tried.
 	skipped string
 }
@@ -60,30 +66,57 @@ type strike struct {
 type fault struct {
 	name string
 	do   func(ctx context.Context, s *strike) error
+	// clean says that it ends no task without a drain: nothing may be repeated.
+	clean bool
+	// resent is how often a batch of a source that lives on may be stored without its answer coming through.
+	resent int
 }
 
-// faults returns every kind; long freezes only if wanted.
-func faults(long bool) []fault {
-	out := []fault{
-		{killedInPlace, killInPlace}, {killedForGood, killElsewhere}, {frozen, freezeShort},
-		{networkCut, cut(networkCut, proxy.Mode{HoldUp: true, HoldDown: true})},
-		{networkHalfCut, halfCut}, {networkReset, cut(networkReset, proxy.Mode{Refuse: true})},
-		{networkSlow, cut(networkSlow, proxy.Mode{Delay: 150 * time.Millisecond})}, {kafkaCut, cutKafka},
-		{brokerKilled, killBroker(rocketMQ, brokerKilled)}, {namesKilled, killBroker(nameServer, namesKilled)},
-		{kafkaKilled, killBroker(kafka, kafkaKilled)}, {diskFull, fillDisk}, {storeTruncated, damage(storeTruncated, truncated)},
-		{storeCorrupted, damage(storeCorrupted, corrupted)}, {cleanStop, scale}, {configReplaced, replaceConfig},
-		{pausedResumed, pauseResume}, {allKilled, killAll},
+// faults returns every kind that comes once in each block of rounds.
+func faults() []fault {
+	return []fault{
+		{name: killedInPlace, do: killInPlace}, {name: killedForGood, do: killElsewhere}, {name: frozen, do: freezeShort, resent: 1},
+		{name: networkCut, do: cut(networkCut, proxy.Mode{HoldUp: true, HoldDown: true}), resent: 1},
+		{name: networkHalfCut, do: halfCut, resent: int(leaseTime/sendTimeout) + 1},
+		{name: networkReset, do: cut(networkReset, proxy.Mode{Refuse: true}), resent: 1},
+		{name: networkSlow, do: cut(networkSlow, proxy.Mode{Delay: 150 * time.Millisecond}), resent: 1}, {name: kafkaCut, do: cutKafka},
+		{name: brokerKilled, do: killBroker(rocketMQ, brokerKilled), resent: 1}, {name: brokerRestored, do: restoreBroker, resent: 1},
+		{name: namesKilled, do: killBroker(nameServer, namesKilled)}, {name: kafkaKilled, do: killBroker(kafka, kafkaKilled)},
+		{name: diskFull, do: fillDisk}, {name: storeTruncated, do: damage(storeTruncated, truncated)},
+		{name: storeCorrupted, do: damage(storeCorrupted, corrupted)}, {name: cleanStop, do: scale, clean: true},
+		{name: configReplaced, do: replaceConfig, clean: true}, {name: pausedResumed, do: pauseResume, clean: true},
+		{name: allKilled, do: killAll},
 	}
-	if long {
-		out = append(out, fault{frozen + " 60 s", freezeFor(60 * time.Second)}, fault{frozen + " 200 s", freezeFor(200 * time.Second)})
-	}
-	return out
 }
 
-// pick is the fault of a round: all kinds come once in each block of rounds, in an order of the seed's.
-func pick(all []fault, seed uint64, round int) fault {
+// longFreezes come once every longEvery rounds, each instead of another fault.
+func longFreezes() []fault {
+	return []fault{
+		{name: frozen + " 60 s", do: freezeFor(60 * time.Second), resent: 1}, {name: frozen + " 200 s", do: freezeFor(200 * time.Second), resent: 1},
+	}
+}
+
+const longEvery = 60
+
+// pick is the fault of a round: all kinds come once in each block of rounds, in an order of the seed's; the last rounds of
+// every longEvery are long freezes.
+func pick(seed uint64, round int) fault {
+	all, long := faults(), longFreezes()
+	if left := longEvery - 1 - round%longEvery; left < len(long) {
+		return long[left]
+	}
 	order := rand.New(rand.NewPCG(seed, uint64(round/len(all)))).Perm(len(all))
 	return all[order[round%len(all)]]
+}
+
+// named finds a fault by its name.
+func named(name string) (fault, bool) {
+	all := append(faults(), longFreezes()...)
+	i := slices.IndexFunc(all, func(f fault) bool { return f.name == name })
+	if i < 0 {
+		return fault{}, false
+	}
+	return all[i], true
 }
 
 // from notes that what loses its owner from now on does so by kind, and counts from its own last moment.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,19 +86,59 @@ func TestAuditLinesOfAGrowingLogAreReadOnce(t *testing.T) {
 }
 
 func TestEveryBlockOfRoundsHasEachFaultOnce(t *testing.T) {
-	all := faults(true)
-	for _, block := range []int{0, 1, 7} {
+	all := faults()
+	for _, block := range []int{0, 1, 4} { // none with a long freeze
 		seen := map[string]bool{}
 		for i := range all {
-			seen[pick(all, 3, block*len(all)+i).name] = true
+			seen[pick(3, block*len(all)+i).name] = true
 		}
 		if len(seen) != len(all) {
 			t.Errorf("block %d has %d faults of %d", block, len(seen), len(all))
 		}
 	}
-	for round := range 2 * len(all) {
-		if first, again := pick(all, 3, round), pick(faults(true), 3, round); first.name != again.name {
+	long := map[string]int{}
+	for round := range 200 {
+		first, again := pick(3, round), pick(3, round)
+		if first.name != again.name {
 			t.Errorf("round %d is %s the first time, %s the second", round, first.name, again.name)
+		}
+		long[first.name]++
+	}
+	for _, f := range longFreezes() {
+		if long[f.name] != 3 {
+			t.Errorf("%s comes %d times in 200 rounds", f.name, long[f.name])
+		}
+	}
+}
+
+func TestRepeatsAreBoundByWhatTheFaultEnded(t *testing.T) {
+	in := func(connector, worker string, task int, from, to time.Duration, open bool) audit.Interval {
+		return audit.Interval{Task: audit.Task{Connector: connector, Task: task}, Worker: worker, From: from, To: to, Open: open}
+	}
+	kill := []*mark{{Kind: killedForGood, Worker: "w0", Since: 10 * s}}
+	away := []*mark{{Kind: brokerKilled, Since: 10 * s, Origin: 20 * s}}
+	const rate = 400 // 100 a task and second
+	cases := map[string]struct {
+		bound     bound
+		intervals []audit.Interval
+		marks     []*mark
+		want      int
+	}{
+		"nothing was done": {intervals: []audit.Interval{in(sourceName, "w0", 0, s, 11*s, false)}},
+		"all live on":      {intervals: []audit.Interval{in(sourceName, "w0", 0, s, 30*s, true)}, marks: away},
+		"a source lives on, with a batch in flight": {bound: bound{resent: 1}, marks: away,
+			intervals: []audit.Interval{in(sourceName, "w0", 0, s, 30*s, true), in(sinkName, "w0", 0, s, 30*s, true)}, want: 201},
+		"a worker's two tasks end, and another one moves": {marks: kill, want: 602, intervals: []audit.Interval{
+			in(sourceName, "w0", 0, s, 10*s, false), in(sinkName, "w0", 0, s, 10*s, false), in(sinkName, "w1", 1, s, 12*s, false)}},
+		"a task ends before the fault": {marks: kill, intervals: []audit.Interval{in(sinkName, "w0", 0, s, 9*s, false)}},
+		"a task ends after it, while it catches up": {bound: bound{peak: 4000}, marks: away, want: 3001,
+			intervals: []audit.Interval{in(sinkName, "w0", 0, s, 22*s, false)}},
+		"a window of records was lost": {bound: bound{window: window{100, 150}}, marks: away, want: 100 + 8*64},
+	}
+	for name, tc := range cases {
+		tc.bound.rate = rate
+		if got := tc.bound.repeats(tc.intervals, tc.marks); got != tc.want {
+			t.Errorf("%s: got %d, want %d", name, got, tc.want)
 		}
 	}
 }
@@ -114,6 +156,46 @@ func TestSlopeIsGrowthPerHour(t *testing.T) {
 	for name, tc := range cases {
 		if got := (&series{hours: tc.hours, values: tc.values}).slope(); got < tc.want-1e-9 || got > tc.want+1e-9 {
 			t.Errorf("%s: slope %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func TestResultsOfSeveralRunsMakeOneReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results")
+	r, err := newResults(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := []outcome{
+		{Seed: 1, Round: 0, Fault: frozen, Took: 9 * s, Sent: 100, CameOut: 100, Repeats: 3, Allowed: 9, Attempts: 8,
+			Unowned: []unowned{{Kind: frozen, Took: 5500 * time.Millisecond}, {Kind: joined, Took: 2 * s}}},
+		{Seed: 2, Round: 7, Fault: frozen, Took: s, Sent: 50, CameOut: 48, Repeats: 5, Allowed: 6, Lost: 2, Peak: 90,
+			Unowned: []unowned{{Kind: frozen, Took: 4 * s}}},
+		{Seed: 2, Round: 8, Fault: diskFull, Skipped: "why"},
+		{Seed: 2, Round: 9, Fault: cleanStop, Repeats: 1, Missing: 1, Violations: []string{"something"}},
+	}
+	for _, o := range done {
+		if err := r.add(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	read, err := readResults([]string{path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := report(&b, read, "a machine"); !errors.Is(err, errViolated) {
+		t.Errorf("got %v", err)
+	}
+	for _, want := range []string{
+		"seed 1, rounds 0 to 0; seed 2, rounds 7 to 9\n4 rounds (1 left out) in 10s; 8 attempts of tasks; violations: 1\n",
+		"records sent 150, come out 148, missing 1, lost with a broker's store 2, repeats 9,",
+		"| frozen | 2 | 2 | 5500 | 5500 | 5500 | 6000 | yes |\n", "| joined or came back | 1 | 1 | 2000 | 2000 | 2000 | 500 | no (1 of 1) |\n",
+		"| frozen | 2 | 8 | 5 | 6 | 90 | 2 |\n", "seed 2, round 8 (store disk full) was left out: why", "round 9 (stopped cleanly): VIOLATION: something",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
 		}
 	}
 }

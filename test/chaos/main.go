@@ -27,15 +27,16 @@ type options struct {
 	seed                uint64
 	workers, rate, size int
 	portBase            int
-	keepBrokers, long   bool
+	keepBrokers         bool
 	keepLogs            bool
 	soak                time.Duration
-	only                string
+	only, out           string
+	merge               bool
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 18, "how many rounds, one fault each")
+	flag.IntVar(&o.rounds, "rounds", 19, "how many rounds, one fault each")
 	flag.Uint64Var(&o.seed, "seed", 1, "what the faults are drawn from")
 	flag.IntVar(&o.from, "from", 0, "the first round: a run of 200 rounds can be made of several")
 	flag.IntVar(&o.workers, "workers", 3, "workers that run all the time; one more comes and goes")
@@ -44,13 +45,18 @@ func main() {
 	flag.IntVar(&o.portBase, "port-base", 28000, "200 ports from there on, below those that the kernel gives to connections")
 	flag.BoolVar(&o.keepBrokers, "keep-brokers", false, "leave the brokers running for the next run")
 	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
-	flag.BoolVar(&o.long, "long", false, "freezes of 60 s and 200 s, too")
 	flag.DurationVar(&o.soak, "soak", 0, "no faults: watch what grows for so long")
 	flag.StringVar(&o.only, "only", "", "rounds of this fault only")
+	flag.StringVar(&o.out, "out", "", "a file to which each round's result is added, as a line of JSON")
+	flag.BoolVar(&o.merge, "merge", false, "run nothing: print the report of the results in the files that are named")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	do := run
+	if o.merge {
+		do = func(context.Context, options) error { return merge(flag.Args()) }
+	}
+	if err := do(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		stop()
 		os.Exit(1)
@@ -82,6 +88,7 @@ type scene struct {
 	fleet *fleet
 	flow  *traffic
 	tasks map[string]int
+	last  tally // at the end of the round before
 }
 
 func (s *scene) say(format string, args ...any) {

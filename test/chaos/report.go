@@ -1,48 +1,69 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
-	"text/tabwriter"
+	"strings"
 	"time"
 )
 
-// report prints the tables and the summary; the error says that something was violated.
-func report(s *scene, done []outcome) error {
-	fmt.Println()
-	unownedTable(os.Stdout, done)
-	fmt.Println()
-	repeatsTable(os.Stdout, done)
-	result := s.flow.mark()
-	violations, skipped := 0, 0
+// report prints the tables and the summary in Markdown, as the document has them; the error says that something was violated.
+func report(w io.Writer, done []outcome, machine string) error {
+	var sum outcome
+	violations, skipped, attempts := 0, 0, 0
 	for _, o := range done {
-		violations += len(o.violations)
-		if o.skipped != "" {
+		sum.Took += o.Took
+		sum.Sent, sum.CameOut, sum.Lost, sum.Missing = sum.Sent+o.Sent, sum.CameOut+o.CameOut, sum.Lost+o.Lost, max(sum.Missing, o.Missing)
+		sum.Repeats, sum.OutOfOrder = sum.Repeats+o.Repeats, sum.OutOfOrder+o.OutOfOrder
+		sum.Changed, sum.Foreign = sum.Changed+o.Changed, sum.Foreign+o.Foreign
+		attempts += o.Attempts
+		violations += len(o.Violations)
+		if o.Skipped != "" {
 			skipped++
-			fmt.Printf("round %d (%s) was left out: %s\n", o.round, o.fault, o.skipped)
 		}
 	}
-	attempts := s.fleet.own.intervals(0)
-	fmt.Printf("\n%d rounds (%d left out) from %d on, seed %d, %s; %d attempts of tasks; violations: %d\n", len(done), skipped, s.from,
-		s.seed, time.Since(s.began).Round(time.Second), len(attempts), violations)
-	fmt.Printf("records sent %d, come out %d, missing below the newest mark %d, repeats %d, out of order %d, changed %d, foreign %d\n",
-		s.flow.sent.Load(), result.Distinct, missing(result, done), result.Duplicates, result.OutOfOrder, result.Corrupt, result.Foreign)
+	fmt.Fprintf(w, "%s\n\n%s\n%d rounds (%d left out) in %s; %d attempts of tasks; violations: %d\n", machine, ranges(done), len(done), skipped,
+		sum.Took.Round(time.Second), attempts, violations)
+	fmt.Fprintf(w, "records sent %d, come out %d, missing %d, lost with a broker's store %d, repeats %d, out of order %d, changed %d, foreign %d\n\n",
+		sum.Sent, sum.CameOut, sum.Missing, sum.Lost, sum.Repeats, sum.OutOfOrder, sum.Changed, sum.Foreign)
+	unownedTable(w, done)
+	fmt.Fprintln(w)
+	repeatsTable(w, done)
+	for _, o := range done {
+		if o.Skipped != "" {
+			fmt.Fprintf(w, "\nseed %d, round %d (%s) was left out: %s", o.Seed, o.Round, o.Fault, o.Skipped)
+		}
+		for _, v := range o.Violations {
+			fmt.Fprintf(w, "\nseed %d, round %d (%s): VIOLATION: %s", o.Seed, o.Round, o.Fault, v)
+		}
+	}
+	fmt.Fprintln(w)
 	if violations > 0 {
 		return errViolated
 	}
 	return nil
 }
 
-// missing is 0 once the last round drained: then all that had been sent had come out.
-func missing(t tally, done []outcome) int {
-	if len(done) > 0 && !done[len(done)-1].stuck {
-		return 0
+// ranges names the rounds by seed.
+func ranges(done []outcome) string {
+	bySeed := map[uint64][]int{}
+	for _, o := range done {
+		bySeed[o.Seed] = append(bySeed[o.Seed], o.Round)
 	}
-	return t.Read - t.Duplicates - t.Corrupt - t.Foreign - t.Prefix
+	var out []string
+	for _, seed := range slices.Sorted(maps.Keys(bySeed)) {
+		rounds := bySeed[seed]
+		out = append(out, fmt.Sprintf("seed %d, rounds %d to %d", seed, slices.Min(rounds), slices.Max(rounds)))
+	}
+	return strings.Join(out, "; ")
 }
 
 // quantile is the value that a part q of the sorted values does not exceed.
@@ -51,45 +72,141 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 }
 
 func unownedTable(w io.Writer, done []outcome) {
-	byKind := map[string][]time.Duration{}
+	rounds, byKind := map[string]int{}, map[string][]time.Duration{}
 	for _, o := range done {
-		for _, u := range o.unowned {
+		seen := map[string]bool{}
+		for _, u := range o.Unowned {
 			byKind[u.Kind] = append(byKind[u.Kind], u.Took)
+			if !seen[u.Kind] {
+				seen[u.Kind] = true
+				rounds[u.Kind]++
+			}
 		}
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "tasks ran nowhere after\tn\tp50 ms\tp99 ms\tmax ms\ttarget ms\tmet\t")
+	fmt.Fprintln(w, "| Tasks ran nowhere after | Rounds | n | p50 ms | p99 ms | max ms | Target ms | Met |\n|---|---|---|---|---|---|---|---|")
 	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
 		took := byKind[kind]
 		slices.Sort(took)
-		target, met := "-", "-"
+		target, met := "–", "–"
 		if limit, ok := targets[kind]; ok {
 			target, met = fmt.Sprint(limit.Milliseconds()), "yes"
-			if took[len(took)-1] > limit {
-				met = "no"
+			if over := len(took) - countUpTo(took, limit); over > 0 {
+				met = fmt.Sprintf("no (%d of %d)", over, len(took))
 			}
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t\n", kind, len(took), quantile(took, 0.5).Milliseconds(),
+		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d | %s | %s |\n", kind, rounds[kind], len(took), quantile(took, 0.5).Milliseconds(),
 			quantile(took, 0.99).Milliseconds(), took[len(took)-1].Milliseconds(), target, met)
 	}
-	_ = t.Flush()
+}
+
+func countUpTo(sorted []time.Duration, limit time.Duration) int {
+	n, _ := slices.BinarySearch(sorted, limit+1)
+	return n
 }
 
 func repeatsTable(w io.Writer, done []outcome) {
-	type sum struct{ rounds, repeats, most, peak int }
-	byFault := map[string]sum{}
+	byFault := map[string][]outcome{}
 	for _, o := range done {
-		if o.skipped == "" {
-			x := byFault[o.fault]
-			byFault[o.fault] = sum{x.rounds + 1, x.repeats + o.repeats, max(x.most, o.repeats), max(x.peak, o.peak)}
+		if o.Skipped == "" {
+			byFault[o.Fault] = append(byFault[o.Fault], o)
 		}
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "records came out twice in rounds of\trounds\trepeats\tmost in a round\tpeak records/s\t")
-	kinds := slices.SortedFunc(maps.Keys(byFault), func(a, b string) int { return cmp.Compare(a, b) })
-	for _, kind := range kinds {
-		x := byFault[kind]
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t\n", kind, x.rounds, x.repeats, x.most, x.peak)
+	fmt.Fprintln(w, "| Records came out again in rounds of | Rounds | Repeats | Most in a round | Allowed in that round | Peak records/s | Lost with the store |\n"+
+		"|---|---|---|---|---|---|---|")
+	for _, name := range slices.Sorted(maps.Keys(byFault)) {
+		var repeats, peak, lost int
+		rounds := byFault[name]
+		for _, o := range rounds {
+			repeats, peak, lost = repeats+o.Repeats, max(peak, o.Peak), lost+o.Lost
+		}
+		most := slices.MaxFunc(rounds, func(a, b outcome) int { return cmp.Compare(a.Repeats, b.Repeats) })
+		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d | %d |\n", name, len(rounds), repeats, most.Repeats, most.Allowed, peak, lost)
 	}
-	_ = t.Flush()
+}
+
+// machine says where the rounds ran; its end is told when it is printed.
+type machine struct{ what, began string }
+
+func (s *scene) machine(ctx context.Context) machine {
+	memory := "unknown memory"
+	var kib int
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil {
+			memory = fmt.Sprintf("%d GiB", (kib+1<<19)>>20)
+		}
+	}
+	b := s.fleet.brokers
+	return machine{what: fmt.Sprintf("%d cores, %s, %s, %s, %d records/s of %d bytes", runtime.NumCPU(), memory, b.version(ctx, rocketMQ),
+		b.version(ctx, kafka), s.rate, s.size), began: load()}
+}
+
+// String adds the load averages by then.
+func (m machine) String() string {
+	return fmt.Sprintf("%s; load averages at the start %s, at the end %s", m.what, m.began, load())
+}
+
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if f := strings.Fields(string(b)); err == nil && len(f) > 3 {
+		return strings.Join(f[:3], " ")
+	}
+	return "unknown"
+}
+
+// results is a file of one outcome a line; without a file nothing is kept.
+type results struct{ f *os.File }
+
+func newResults(path string) (*results, error) {
+	if path == "" {
+		return &results{}, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the file for results: %w", err)
+	}
+	return &results{f}, nil
+}
+
+func (r *results) add(o outcome) error {
+	if r.f == nil {
+		return nil
+	}
+	if err := json.NewEncoder(r.f).Encode(o); err != nil {
+		return fmt.Errorf("writing a result: %w", err)
+	}
+	return nil
+}
+
+// Close closes the file, if there is one.
+func (r *results) Close() {
+	if r.f != nil {
+		_ = r.f.Close()
+	}
+}
+
+// merge reports on the rounds in some files.
+func merge(paths []string) error {
+	done, err := readResults(paths)
+	if err != nil {
+		return err
+	}
+	return report(os.Stdout, done, "Results of "+strings.Join(paths, ", "))
+}
+
+func readResults(paths []string) ([]outcome, error) {
+	var done []outcome
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("merging results: %w", err)
+		}
+		for line := range bytes.Lines(b) {
+			var o outcome
+			if err := json.Unmarshal(line, &o); err != nil {
+				return nil, fmt.Errorf("merging %s: %w", path, err)
+			}
+			done = append(done, o)
+		}
+	}
+	return done, nil
 }

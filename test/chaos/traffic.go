@@ -38,6 +38,9 @@ type traffic struct {
 	arrived int // in this second
 	peak    int // records that arrived within one second, since the mark before
 	failed  error
+	// losable may be missing for good: a fault took them with it. Empty when nothing may.
+	losable window
+	want    int // where the newest wait for records ends
 }
 
 // startTraffic makes the topics and lets records flow until close.
@@ -119,30 +122,61 @@ func (f *traffic) read(ctx context.Context) {
 // tally is what came out until a moment.
 type tally struct {
 	flow.Result
-	Prefix, Peak int
-	Failed       error
+	Sent, Peak int
+	// Missing are the records that had to come out, and did not.
+	Missing int
+	Failed  error
 }
 
 // mark returns the state, and starts anew to look for the peak.
 func (f *traffic) mark() tally {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := tally{Result: f.checker.Result(), Prefix: f.checker.Prefix(), Peak: f.peak, Failed: f.failed}
+	t := tally{Result: f.checker.Result(), Sent: int(f.sent.Load()), Peak: f.peak, Failed: f.failed,
+		Missing: f.checker.Unseen(f.checker.Prefix(), f.want)}
 	f.peak = 0
 	return t
 }
 
-// drained waits until all that was sent until now has come out.
+// prefix is the first record that has not come out.
+func (f *traffic) prefix() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.checker.Prefix()
+}
+
+// drainTo notes up to where records must have come out by the end of the run.
+func (f *traffic) drainTo(want int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.want = want
+}
+
+// mayLose lets the records of a window be missing once everything that was sent after them has come out.
+func (f *traffic) mayLose(w window) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.losable = w
+}
+
+// drained waits until all that was sent until now has come out, but for what may be lost. By then what follows the losable
+// records on every way has come out, so that those that have not are lost.
 func (f *traffic) drained(ctx context.Context) error {
 	want := int(f.sent.Load())
+	f.drainTo(want)
 	return until(ctx, 250*time.Millisecond, func(context.Context) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.failed != nil {
 			return f.failed
 		}
+		w := f.losable
+		if w.To > 0 && f.checker.Unseen(f.checker.Prefix(), w.From)+f.checker.Unseen(w.To, want) == 0 {
+			f.checker.Forgive(w.From, w.To)
+			f.losable = window{}
+		}
 		if got := f.checker.Prefix(); got < want {
-			return fmt.Errorf("%w: %d is the first record that has not come out, %d were sent", errMissing, got, want)
+			return fmt.Errorf("%w: %d of the %d that were sent; the first is %d", errMissing, f.checker.Unseen(got, want), want, got)
 		}
 		return nil
 	})

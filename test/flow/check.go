@@ -16,6 +16,8 @@ type Result struct {
 	Read, Distinct, Missing int
 	// Duplicates are repeats with the same content; Corrupt have a known id but other content; Foreign no known id.
 	Duplicates, Corrupt, Foreign int
+	// Lost counts records that were forgiven, and did not come later.
+	Lost int
 	// OutOfOrder counts first sightings that came after a later record of the same key.
 	OutOfOrder int
 }
@@ -36,13 +38,14 @@ type Checker struct {
 	plan   Plan
 	seen   []bool
 	newest map[string]int
+	lost   map[int]bool
 	prefix int
 	result Result
 }
 
 // NewChecker starts with nothing seen.
 func NewChecker(p Plan) *Checker {
-	return &Checker{plan: p, seen: make([]bool, p.Records), newest: map[string]int{}}
+	return &Checker{plan: p, seen: make([]bool, p.Records), newest: map[string]int{}, lost: map[int]bool{}}
 }
 
 // See takes one record that came out.
@@ -63,9 +66,8 @@ func (c *Checker) See(r *kgo.Record) {
 	}
 	c.seen[id] = true
 	c.result.Distinct++
-	for c.prefix < len(c.seen) && c.seen[c.prefix] {
-		c.prefix++
-	}
+	delete(c.lost, id)
+	c.advance()
 	if r.Key == nil {
 		return
 	}
@@ -79,12 +81,38 @@ func (c *Checker) See(r *kgo.Record) {
 // Result counts what is missing so far.
 func (c *Checker) Result() Result {
 	out := c.result
-	out.Missing = c.plan.Records - out.Distinct
+	out.Missing, out.Lost = c.plan.Records-out.Distinct, len(c.lost)
 	return out
 }
 
-// Prefix is the first record of the plan that was not seen yet: all before it were.
+// Prefix is the first record of the plan that was neither seen yet nor forgiven: all before it were.
 func (c *Checker) Prefix() int { return c.prefix }
+
+func (c *Checker) advance() {
+	for c.prefix < len(c.seen) && (c.seen[c.prefix] || c.lost[c.prefix]) {
+		c.prefix++
+	}
+}
+
+// Unseen counts the records from..to-1 that were neither seen yet nor forgiven.
+func (c *Checker) Unseen(from, to int) (n int) {
+	for id := from; id < to; id++ {
+		if !c.seen[id] && !c.lost[id] {
+			n++
+		}
+	}
+	return n
+}
+
+// Forgive lets those of the records from..to-1 that were not seen be lost: Prefix passes over them.
+func (c *Checker) Forgive(from, to int) {
+	for id := from; id < to; id++ {
+		if !c.seen[id] {
+			c.lost[id] = true
+		}
+	}
+	c.advance()
+}
 
 func idOf(r *kgo.Record) (int, bool) {
 	for _, h := range r.Headers {

@@ -96,3 +96,22 @@ func TestProducedRecordsPassTheCheck(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+func TestForgivenRecordsArePassedOver(t *testing.T) {
+	plan := Plan{Records: 6, Size: 32, Keys: 3, Seed: 7, Begin: time.UnixMilli(1_795_000_000_000)}
+	c := NewChecker(plan)
+	for _, id := range []int{0, 1, 3, 5} {
+		c.See(plan.Record("t", id))
+	}
+	if c.Prefix() != 2 || c.Unseen(0, 6) != 2 {
+		t.Errorf("prefix %d, %d unseen", c.Prefix(), c.Unseen(0, 6))
+	}
+	c.Forgive(1, 4)
+	if got := c.Result(); c.Prefix() != 4 || c.Unseen(0, 6) != 1 || got.Lost != 1 || got.Missing != 2 {
+		t.Errorf("forgiven: prefix %d, %d unseen, %+v", c.Prefix(), c.Unseen(0, 6), got)
+	}
+	c.See(plan.Record("t", 2)) // it was only late
+	if got := c.Result(); got.Lost != 0 || got.Distinct != 5 || got.OutOfOrder != 1 {
+		t.Errorf("late: %+v", got)
+	}
+}

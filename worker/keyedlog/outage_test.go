@@ -153,28 +153,53 @@ func TestATopicThatLostRecordsGetsThemBack(t *testing.T) {
 	})
 }
 
-func TestATopicThatGaveLostOffsetsOutAgainGetsThemBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := logtest.New()
-		a := newNode(t, log, nil).start()
-		a.mustPut("n/1", 1)
-		a.mustPut("n/2", 2)
-		log.SetDown(true)
-		synctest.Wait()
-		log.Rewrite(1, rmq.Entry{Key: "n/3", Value: []byte("3")}, rmq.Entry{Key: "n/4", Value: []byte("4")})
-		log.SetDown(false)
-		elapse(time.Minute)
-		b := newNode(t, log, nil).start()
-		for _, n := range []*node{a, b} {
-			n.want("n/1", 1)
-			n.want("n/2", 2)
-			n.want("n/3", 3)
-			n.want("n/4", 4)
-		}
-		if err := errors.Join(a.stop(), b.stop()); err != nil {
-			t.Fatal(err)
-		}
-	})
+func TestATopicWhoseLostOffsetsWereGivenOutAgainGetsItsValuesBack(t *testing.T) {
+	cases := map[string]struct {
+		idle bool // nothing was read since the reading began
+		more int
+	}{
+		"up to the last one":                       {more: 3},
+		"and more":                                 {more: 10},
+		"and more than is gone over":               {more: 200},
+		"and nothing had come since reading began": {idle: true, more: 3},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := logtest.New()
+				a := newNode(t, log, nil).start()
+				for i := range 6 {
+					a.mustPut(fmt.Sprintf("n/%d", i), i+1)
+				}
+				if tc.idle {
+					if err := a.stop(); err != nil {
+						t.Fatal(err)
+					}
+					a = newNode(t, log, nil).start()
+					synctest.Wait()
+				}
+				elapse(time.Second)
+				log.SetDown(true)
+				synctest.Wait()
+				others := make([]rmq.Entry, tc.more)
+				for i := range others {
+					others[i] = rmq.Entry{Key: fmt.Sprintf("n/other-%d", i), Value: []byte("7")}
+				}
+				log.Rewrite(3, others...)
+				log.SetDown(false)
+				elapse(30 * time.Second)
+				wantLast(t, log, "n/3", "4")
+				wantLast(t, log, "n/5", "6")
+				a.want("n/other-0", 7)
+				if a.logs.count("Publishing again what the topic lost") != 1 {
+					t.Error("the loss was not logged once")
+				}
+				if err := a.stop(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
 }
 
 func TestATopicThatVanishedIsMadeAnew(t *testing.T) {

@@ -211,7 +211,7 @@ func (t *Table) run(ctx context.Context) error {
 func (t *Table) follow(ctx context.Context) error {
 	for pause := firstPause; ; {
 		before := t.Next()
-		err := t.current().Follow(ctx, before, t.again)
+		err := t.current().Follow(ctx, t.from(), t.again)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -235,6 +235,13 @@ func (t *Table) follow(ctx context.Context) error {
 		sleep(ctx, pause)
 		pause = min(2*pause, longPause)
 	}
+}
+
+// from is where to follow the log from.
+func (t *Table) from() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.replica.From()
 }
 
 // errOther means that the log holds other records than were read of it.

@@ -27,6 +27,8 @@ type fetch struct {
 	next   int64     // offset to pull
 	down   string    // the failure that was logged last
 	looked time.Time // when the end was last seen
+	trail  Trail     // of what was pulled
+	conn   int64     // the connection on which the queue was found to be as the trail says, or none
 
 	// Guarded by r.mu.
 	chunks   []chunk
@@ -137,6 +139,13 @@ func (f *fetch) step() error {
 	if err != nil {
 		return err
 	}
+	if p.conn != f.conn && len(f.trail) > 0 { // the broker may have lost what was read, and given its offsets out again
+		at := f.next
+		if err := f.retrace(false); err != nil || f.next != at || f.conn != p.conn {
+			return err
+		}
+	}
+	f.conn = p.conn
 	if p.code == remoting.Success {
 		f.keep(p)
 		return nil
@@ -157,15 +166,89 @@ func (f *fetch) moved() error {
 	if !errors.Is(err, ErrTruncated) {
 		return err
 	}
-	low, _, err := f.r.c.offsets(f.ctx, f.q, f.r.purpose)
+	low, high, err := f.r.c.offsets(f.ctx, f.q, f.r.purpose)
 	if err != nil {
 		return err
+	}
+	if f.next > high {
+		return f.retrace(true)
 	}
 	f.r.c.log.Info("Going on after a gap: the broker no longer has the records", "topic", f.q.Topic, "queue", f.q.String(),
 		"wanted", f.next, "first", low)
 	f.r.cfg.OnGap(f.q, f.next, low)
 	f.jump(low)
 	return nil
+}
+
+// retrace compares the queue with what was read of it, the newest first. If that is there, reading goes on, unless the
+// queue is known to have lost its end; else it goes back to behind the newest mark that is.
+//
+// Invariant P4: what the queue got in place of what it lost is not skipped.
+func (f *fetch) retrace(lost bool) error {
+	to, conn := int64(none), f.conn
+	for i := len(f.trail) - 1; i >= 0 && to == none; i-- {
+		p, found, err := f.compare(f.trail[i])
+		if err != nil {
+			return err // the whole of it is done again
+		}
+		conn = p.conn
+		switch {
+		case found == another:
+			lost = true
+		case !lost: // it is there, or retention took what could be compared
+			f.conn = conn
+			return nil
+		case found == same:
+			to = f.trail[i].Offset + 1
+		default:
+			to = p.min
+		}
+	}
+	if to == none {
+		low, _, err := f.r.c.offsets(f.ctx, f.q, f.r.purpose)
+		if err != nil {
+			return err
+		}
+		to = low
+	}
+	f.r.c.log.Info("Going back: the broker lost the end of the queue", "topic", f.q.Topic, "queue", f.q.String(), "wanted", f.next, "from", to)
+	f.r.cfg.OnGap(f.q, f.next, to)
+	f.trail, f.conn = f.trail.Before(to), conn
+	f.jump(to)
+	return nil
+}
+
+// finding is what lies where a mark was.
+type finding int
+
+const (
+	same finding = iota
+	another
+	expired
+)
+
+// compare looks at what lies where a mark was.
+func (f *fetch) compare(m Mark) (pulled, finding, error) {
+	p, err := f.r.c.pull(f.ctx, pullRequest{queue: f.q, group: f.r.group, offset: m.Offset, max: 1, purpose: f.r.purpose})
+	switch {
+	case err != nil:
+		return p, another, err
+	case m.Offset < p.min:
+		return p, expired, nil
+	case p.code == remoting.Success && len(p.messages) > 0:
+		if first := p.messages[0]; first.Offset != m.Offset || first.StoredAt.UnixMilli() != m.StoredAt {
+			return p, another, nil
+		}
+		return p, same, nil
+	}
+	err = f.r.c.holds(f.ctx, f.q, m.Offset+1, f.r.purpose)
+	if errors.Is(err, ErrTruncated) {
+		return p, another, nil
+	}
+	if err == nil {
+		err = errNothing
+	}
+	return p, another, err
 }
 
 // jump goes on at another offset.
@@ -186,7 +269,9 @@ func (f *fetch) keep(p pulled) {
 	}
 	f.next, f.looked = max(f.next, p.next), time.Now()
 	if len(messages) > 0 {
-		f.next = max(f.next, messages[len(messages)-1].NextOffset)
+		last := &messages[len(messages)-1]
+		f.next = max(f.next, last.NextOffset)
+		f.trail = f.trail.Add(last.Mark())
 	}
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()

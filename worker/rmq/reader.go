@@ -24,9 +24,11 @@ type ReaderConfig struct {
 	MaxBufferedBytes int
 	// PullsAhead is how many answers a queue holds ready; default 16.
 	PullsAhead int
+	// Trail gives the marks of what was read of a queue before it is assigned; they are not changed. nil: nothing is known.
+	Trail func(q Queue) Trail
 	// OnGap is told when records from..to of a queue were gone before they were read. When to is less than from, the queue
-	// ended before the wanted offset: it lost its tail or was made anew, and is read from its start. Every gap is logged
-	// as well. nil: nobody is told.
+	// had lost its end, or was made anew: it is read again from to on, where it is known to be as it was, else from its
+	// start. Every gap is logged as well. nil: nobody is told.
 	OnGap func(q Queue, from, to int64)
 }
 
@@ -56,6 +58,9 @@ func (c *Client) NewReader(cfg ReaderConfig) *Reader {
 	}
 	if cfg.PullsAhead <= 0 {
 		cfg.PullsAhead = defaultPullsAhead
+	}
+	if cfg.Trail == nil {
+		cfg.Trail = func(Queue) Trail { return nil }
 	}
 	if cfg.OnGap == nil {
 		cfg.OnGap = func(Queue, int64, int64) {}
@@ -102,7 +107,8 @@ func (r *Reader) Assign(offsets map[Queue]int64) {
 
 // begin starts reading a queue. r.mu is held.
 func (r *Reader) begin(q Queue, offset int64) *fetch {
-	f := &fetch{r: r, q: q, next: offset, position: offset, end: -1, wake: make(chan struct{}, 1)}
+	f := &fetch{r: r, q: q, next: offset, conn: none, position: offset, end: -1, wake: make(chan struct{}, 1)}
+	f.trail = slices.Clone(r.cfg.Trail(q)).Before(offset)
 	f.ctx, f.cancel = context.WithCancel(r.ctx)
 	r.tasks.Go(f.run)
 	return f

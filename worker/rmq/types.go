@@ -64,6 +64,51 @@ func (r *Received) Property(name string) (string, bool) {
 	return "", false
 }
 
+// Mark names the message.
+func (r *Received) Mark() Mark { return Mark{Offset: r.Offset, StoredAt: r.StoredAt.UnixMilli()} }
+
+// Mark names a record that was read: the broker's time tells it from another one that gets its offset once it is lost.
+type Mark struct {
+	Offset   int64
+	StoredAt int64 // ms since 1970
+}
+
+// Trail is marks of records that were read of one queue, in their order: the last one, and fewer the further back. By it a
+// reader notices that the broker lost the end of the queue, and finds where to go on.
+type Trail []Mark
+
+// A trail reaches trailReach records back. Each mark is at most twice as far back as the next one, and trailStep more, if
+// there were that many to choose from.
+const (
+	trailReach = 1 << 28
+	trailStep  = 32
+)
+
+// Add notes a record. What lies behind it in the queue was read before the queue lost its end, and is forgotten. t must
+// not be used any more.
+func (t Trail) Add(m Mark) Trail {
+	t = append(t.Before(m.Offset), m)
+	kept := t[:0]
+	for i, old := range t {
+		switch n := len(kept); {
+		case m.Offset-old.Offset > trailReach:
+		case i == len(t)-1 || n == 0:
+			kept = append(kept, old)
+		case m.Offset-kept[n-1].Offset > 2*(m.Offset-t[i+1].Offset)+trailStep: // else its neighbours are near enough
+			kept = append(kept, old)
+		}
+	}
+	return kept
+}
+
+// Before keeps the marks below an offset.
+func (t Trail) Before(offset int64) Trail {
+	for len(t) > 0 && t[len(t)-1].Offset >= offset {
+		t = t[:len(t)-1]
+	}
+	return t
+}
+
 // Entry is one record of a Log. The key is stored as the message's KEYS.
 type Entry struct {
 	Offset   int64

@@ -22,6 +22,6 @@ func (c client) NewSender(gate func(context.Context) error, maxBuffered int, onB
 }
 
 // NewReader returns a reader that has nothing assigned.
-func (c client) NewReader(group string, maxBuffered int, onGap func(q rmq.Queue, from, to int64)) Reader {
-	return c.Client.NewReader(rmq.ReaderConfig{Group: group, MaxBufferedBytes: maxBuffered, OnGap: onGap})
+func (c client) NewReader(group string, maxBuffered int, trail func(rmq.Queue) rmq.Trail, onGap func(q rmq.Queue, from, to int64)) Reader {
+	return c.Client.NewReader(rmq.ReaderConfig{Group: group, MaxBufferedBytes: maxBuffered, Trail: trail, OnGap: onGap})
 }

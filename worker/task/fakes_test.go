@@ -36,6 +36,8 @@ type fakeClient struct {
 	readers []*fakeReader
 	written time.Time // when a message was last stored
 	open    int       // senders and readers that were not closed
+	// noMaster says that the name server knows no broker.
+	noMaster bool
 }
 
 func newFakeClient() *fakeClient {
@@ -56,6 +58,9 @@ func (c *fakeClient) produce(topic string, queue int, bodies ...string) {
 func (c *fakeClient) Route(_ context.Context, topic string) ([]rmq.Queue, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.noMaster {
+		return nil, fmt.Errorf("looking up topic %s: %w", topic, rmq.ErrUnreachable)
+	}
 	n, ok := c.queues[topic]
 	if !ok {
 		return nil, &rmq.BrokerError{Op: "route of topic " + topic, Addr: "n", Code: 17}
@@ -69,6 +74,10 @@ func (c *fakeClient) Route(_ context.Context, topic string) ([]rmq.Queue, error)
 
 func (c *fakeClient) EnsureTopic(ctx context.Context, topic string, queues int) ([]rmq.Queue, error) {
 	c.mu.Lock()
+	if c.noMaster {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("creating topic %s: %w", topic, rmq.ErrUnreachable)
+	}
 	if _, ok := c.queues[topic]; !ok {
 		c.queues[topic] = queues
 	}
@@ -107,7 +116,7 @@ func (c *fakeClient) NewSender(gate func(context.Context) error, _ int, _ BatchF
 	return s
 }
 
-func (c *fakeClient) NewReader(string, int, func(rmq.Queue, int64, int64)) Reader {
+func (c *fakeClient) NewReader(string, int, func(rmq.Queue) rmq.Trail, func(rmq.Queue, int64, int64)) Reader {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open++

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
@@ -114,9 +112,12 @@ func (s *sinkRun) reached(messages []*rmq.Received) {
 
 // putUpTo notes that the sink has what its queue holds up to a message.
 func (s *sinkRun) putUpTo(m *rmq.Received) {
+	if !m.StoredAt.IsZero() {
+		s.trails[m.Queue] = s.trails[m.Queue].Add(m.Mark())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.marks.Put(partition(m.Queue), position(m.NextOffset))
+	s.marks.Put(partition(m.Queue), markedPosition(m.NextOffset, s.trails[m.Queue]))
 }
 
 // retries says whether the same batch is put again in place. What is not, is put again by the next attempt, which starts
@@ -196,15 +197,4 @@ func bodies(messages []*rmq.Received) int {
 		sum += len(m.Body)
 	}
 	return sum
-}
-
-// parsePosition reads a queue and its offset back from their stored forms.
-func parsePosition(p record.SourcePartition, pos record.Position) (rmq.Queue, int64, bool) {
-	parts := strings.Split(string(p), "/")
-	if len(parts) != 3 {
-		return rmq.Queue{}, 0, false
-	}
-	id, err := strconv.Atoi(parts[2])
-	offset, offsetErr := strconv.ParseInt(string(pos), 10, 64)
-	return rmq.Queue{Topic: parts[0], Broker: parts[1], ID: id}, offset, err == nil && offsetErr == nil
 }

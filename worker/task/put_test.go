@@ -12,6 +12,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 func TestSinkTellsTheRecordsOfABatchTheirOwnQueue(t *testing.T) {
@@ -77,6 +78,53 @@ func TestSinkKeepsWhatLiesAheadOfARecordThatHoldsItUp(t *testing.T) {
 		}
 		if got := h.store.read()["orders/b/0"]; got != "3" {
 			t.Errorf("stored %q, want 3: the record that holds the task up comes next", got)
+		}
+	})
+}
+
+func TestMarkedPositionsAreReadBack(t *testing.T) {
+	cases := map[string]struct {
+		offset int64
+		trail  rmq.Trail
+		want   record.Position
+	}{
+		"without marks": {offset: 700, want: "700"},
+		"with marks, the newest first": {700, rmq.Trail{{Offset: 640, StoredAt: 1795282501033}, {Offset: 699, StoredAt: 1795282502586}},
+			"700 699@1795282502586 640@1795282501033"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := markedPosition(tc.offset, tc.trail)
+			offset, trail, err := parsePosition(got)
+			if got != tc.want || offset != tc.offset || err != nil {
+				t.Errorf("stored %q, read back %d, %v; want %q", got, offset, err, tc.want)
+			}
+			if diff := cmp.Diff(tc.trail, trail); diff != "" {
+				t.Errorf("marks (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, bad := range []record.Position{"", "x", "700 699", "700 x@1", "700 699@"} {
+		if _, _, err := parsePosition(bad); !errors.Is(err, errPosition) {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+}
+
+func TestSinkStoresMarksOfWhatItPut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		q := rmq.Queue{Topic: "orders", Broker: "b", ID: 0}
+		h.client.produce("orders", 0, numbers(1, 9)...)
+		for i := range h.client.messages[q] {
+			h.client.messages[q][i].StoredAt = time.UnixMilli(int64(5000 + i))
+		}
+		h.store.values["orders/b/0"] = "5 4@1000"
+		if err := h.runSink(t, &collecting{}, connector.Config{"topics": "orders"}, 3*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := h.store.read()["orders/b/0"], record.Position("9 8@5008 4@1000"); got != want {
+			t.Errorf("stored %q, want %q", got, want)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
@@ -86,6 +87,49 @@ func position(offset int64) record.Position {
 	return record.Position(strconv.FormatInt(offset, 10))
 }
 
+// markedPosition is a sink's offset in a queue as it is stored: where reading goes on, then marks of what was read, the
+// newest first, by which a queue that lost its end is noticed: "700 699@1795282502586 640@1795282501033".
+func markedPosition(offset int64, trail rmq.Trail) record.Position {
+	b := strconv.AppendInt(nil, offset, 10)
+	for _, m := range slices.Backward(trail) {
+		b = strconv.AppendInt(append(b, ' '), m.Offset, 10)
+		b = strconv.AppendInt(append(b, '@'), m.StoredAt, 10)
+	}
+	return record.Position(b)
+}
+
+var errPosition = errors.New("not an offset, or not one with marks")
+
+func parsePosition(pos record.Position) (offset int64, trail rmq.Trail, err error) {
+	first, rest, _ := strings.Cut(string(pos), " ")
+	if offset, err = strconv.ParseInt(first, 10, 64); err != nil {
+		return 0, nil, fmt.Errorf("%w: %w", errPosition, err)
+	}
+	for field := range strings.FieldsSeq(rest) {
+		at, stored, _ := strings.Cut(field, "@")
+		var m rmq.Mark
+		var failed error
+		m.Offset, err = strconv.ParseInt(at, 10, 64)
+		m.StoredAt, failed = strconv.ParseInt(stored, 10, 64)
+		if err = errors.Join(err, failed); err != nil {
+			return 0, nil, fmt.Errorf("%w: %w", errPosition, err)
+		}
+		trail = append(trail, m)
+	}
+	slices.Reverse(trail)
+	return offset, trail, nil
+}
+
+// parsePartition reads a queue back from its stored name.
+func parsePartition(p record.SourcePartition) (rmq.Queue, bool) {
+	parts := strings.Split(string(p), "/")
+	if len(parts) != 3 {
+		return rmq.Queue{}, false
+	}
+	id, err := strconv.Atoi(parts[2])
+	return rmq.Queue{Topic: parts[0], Broker: parts[1], ID: id}, err == nil
+}
+
 // routes asks for the queues of all topics, in order.
 func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, error) {
 	var all []rmq.Queue
@@ -100,6 +144,51 @@ func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, erro
 		all = append(all, queues...)
 	}
 	return all, nil
+}
+
+// firstRoutes is routes for a start. Topics that were read before are waited for, as a running task does.
+func (s *sinkRun) firstRoutes(ctx context.Context) (queues []rmq.Queue, err error) {
+	again := func(err error) bool {
+		return rmq.IsTemporary(err) || errors.Is(err, rmq.ErrTopicNotFound) && s.allRead()
+	}
+	err = s.patiently(ctx, again, func() error {
+		queues, err = s.routes(ctx, s.set.topics)
+		return err
+	})
+	return queues, err
+}
+
+// patiently tries again what fails while a broker or name server starts anew, for as long as a running task outlives it.
+// Starting the task again would try more and more seldom.
+func (r *Runner) patiently(ctx context.Context, again func(error) bool, do func() error) error {
+	for begun := time.Now(); ; {
+		err := do()
+		if err == nil || !again(err) || time.Since(begun) >= missingChecks*r.cfg.RecheckInterval {
+			return err
+		}
+		if sleep(ctx, 500*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+// ensureTopic makes a topic if it does not exist.
+func (r *Runner) ensureTopic(ctx context.Context, topic string, queues int) error {
+	return r.patiently(ctx, rmq.IsTemporary, func() error {
+		_, err := r.client.EnsureTopic(ctx, topic, queues)
+		return err
+	})
+}
+
+// allRead says whether each topic has a queue with a stored offset.
+func (s *sinkRun) allRead() bool {
+	read := map[string]bool{}
+	for p := range s.a.Stored() {
+		if q, ok := parsePartition(p); ok {
+			read[q.Topic] = true
+		}
+	}
+	return !slices.ContainsFunc(s.set.topics, func(topic string) bool { return !read[topic] })
 }
 
 // watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
@@ -146,20 +235,25 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool)
 	stored := s.a.Stored()
 	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
 	for _, q := range queues {
-		low, high, err := s.client.Offsets(ctx, q)
+		var low, high int64
+		err := s.patiently(ctx, rmq.IsTemporary, func() (err error) {
+			low, high, err = s.client.Offsets(ctx, q)
+			return err
+		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 		}
 		var offset int64
 		pos, known := stored[partition(q)]
 		if known {
-			if offset, err = strconv.ParseInt(string(pos), 10, 64); err != nil {
+			if offset, s.trails[q], err = parsePosition(pos); err != nil {
 				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
 			}
 		} else if offset, err = s.firstStart(ctx, q, low, high, fromLast); err != nil {
 			return nil, nil, err
 		}
-		if offset < low || offset > high {
+		// With marks, the reader finds out how much of its end a queue lost.
+		if offset < low || offset > high && len(s.trails[q]) == 0 {
 			s.log.Info("Starting at the earliest record: the stored offset is not in the queue any more", "queue", q.String(),
 				"offset", offset, "min", low, "max", high)
 			s.gap(q, offset, low)

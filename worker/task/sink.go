@@ -38,6 +38,8 @@ type sinkRun struct {
 	// group mirrors the offsets for RocketMQ's own tools.
 	group string
 	saver *saver
+	// trails are marks of what was put, per queue of this task.
+	trails map[rmq.Queue]rmq.Trail
 	// lease ends when the worker's lease does; it lasts from a put to the flush that makes it durable. Nil outside of that.
 	lease    context.Context
 	endLease context.CancelFunc
@@ -65,7 +67,7 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 		return err
 	}
 	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSink),
-		life: newLifetime(soft, hard), share: newShare(a.ID.Task, a.ID.Tasks), marks: track.NewMarks()}
+		life: newLifetime(soft, hard), share: newShare(a.ID.Task, a.ID.Tasks), trails: map[rmq.Queue]rmq.Trail{}, marks: track.NewMarks()}
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.PutMargin); err != nil {
 		return s.life.outcome(err)
@@ -73,7 +75,7 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	r.audit(auditStart, a.ID, r.cfg.Now())
 	defer func() { r.auditStop(a, s.lastDelivery()) }()
 	s.group = set.mirrorOf(r.cfg.ClusterID, a.ID.Connector)
-	s.reader = r.client.NewReader(s.group, r.cfg.MaxBufferedBytes, s.gap)
+	s.reader = r.client.NewReader(s.group, r.cfg.MaxBufferedBytes, s.trail, s.gap)
 	defer s.reader.Close()
 	s.dead = &deadLetters{Runner: r, a: a, topic: set.deadLetter}
 	defer s.dead.close()
@@ -119,7 +121,7 @@ func (s *sinkRun) run() error {
 // begin finds the queues and where to start, and opens the sink.
 func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	ctx := s.life.reading
-	queues, err := s.routes(ctx, s.set.topics)
+	queues, err := s.firstRoutes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +241,8 @@ func (s *sinkRun) storable() record.Positions {
 func (s *sinkRun) mirror(ctx context.Context, stored record.Positions) {
 	offsets := make(map[rmq.Queue]int64, len(stored))
 	for p, pos := range stored {
-		if q, offset, ok := parsePosition(p, pos); ok {
+		q, ok := parsePartition(p)
+		if offset, _, err := parsePosition(pos); ok && err == nil {
 			offsets[q] = offset
 		}
 	}
@@ -272,14 +275,19 @@ func (s *sinkRun) reassign(queues []rmq.Queue) error {
 	return nil
 }
 
-// gap counts records that the topic's retention took before they were read; the reader has logged where.
+// gap counts records that the topic's retention took before they were read, and queues that lost their end; the reader has
+// logged where.
 //
 // Invariant P4: what is not delivered is counted.
 func (s *sinkRun) gap(_ rmq.Queue, from, to int64) {
 	if to > from {
 		s.count.skipped("expired", int(to-from))
+		return
 	}
+	s.count.failed("TAIL_LOST")
 }
+
+func (s *sinkRun) trail(q rmq.Queue) rmq.Trail { return s.trails[q] }
 
 func (s *sinkRun) showLag() {
 	var sum int64

@@ -346,6 +346,44 @@ func TestSinkOutlivesTopicsThatTheNameServerForgot(t *testing.T) {
 	}
 }
 
+func TestSinkStartsOnceTheNameServerKnowsATopicThatWasReadBefore(t *testing.T) {
+	cases := map[string]struct {
+		stored  record.Positions
+		after   time.Duration
+		wantErr bool
+	}{
+		"it was read before":     {stored: record.Positions{"orders/b/0": "0"}, after: 30 * time.Second},
+		"it was never read":      {after: time.Minute, wantErr: true},
+		"it is gone for good":    {stored: record.Positions{"orders/b/0": "0"}, after: time.Hour, wantErr: true},
+		"another topic was read": {stored: record.Positions{"refunds/b/0": "0"}, after: time.Minute, wantErr: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.runner.cfg.RecheckInterval = 10 * time.Second
+				for p, pos := range tc.stored {
+					h.store.values[p] = pos
+				}
+				produce := time.AfterFunc(tc.after, func() { h.client.produce("orders", 0, "1") })
+				defer produce.Stop()
+				h.client.noMaster = true
+				back := time.AfterFunc(min(tc.after, 10*time.Second), func() {
+					h.client.mu.Lock()
+					defer h.client.mu.Unlock()
+					h.client.noMaster = false
+				})
+				defer back.Stop()
+				sink := &collecting{}
+				err := h.runSink(t, sink, connector.Config{"topics": "orders"}, 5*time.Minute)
+				if (err != nil) != tc.wantErr || err == nil && !cmp.Equal(sink.values(), []string{"1"}) {
+					t.Errorf("got %v, %v", err, sink.values())
+				}
+			})
+		})
+	}
+}
+
 func TestSinkStartOffsets(t *testing.T) {
 	q := rmq.Queue{Topic: "orders", Broker: "b", ID: 0}
 	cases := map[string]struct {
@@ -353,6 +391,7 @@ func TestSinkStartOffsets(t *testing.T) {
 		low           int64
 		cfg           connector.Config
 		want          []string
+		wantStored    int64 // 0: 9
 	}{
 		"nothing known starts at the earliest record":                                      {low: 2, want: numbers(3, 9)},
 		"the stored offset goes before the group's":                                        {stored: "5", group: "7", want: numbers(6, 9)},
@@ -360,6 +399,8 @@ func TestSinkStartOffsets(t *testing.T) {
 		"the mirror of an earlier life is not started from":                                {group: "7", want: numbers(1, 9)},
 		"a stored offset below the queue starts at the earliest":                           {stored: "1", low: 4, want: numbers(5, 9)},
 		"a stored offset above the queue starts at the earliest":                           {stored: "700", want: numbers(1, 9)},
+		"a stored offset above the queue with marks is left to the reader":                 {stored: "700 4@5", wantStored: 700},
+		"a stored offset with marks is gone on from":                                       {stored: "5 4@5 2@3", want: numbers(6, 9)},
 		"a group's offset above the queue starts at the earliest":                          {group: "700", cfg: connector.Config{"task.group.id": "legacy"}, want: numbers(1, 9)},
 		"consume.from.where skips what is there at the first time":                         {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
 	}
@@ -373,7 +414,7 @@ func TestSinkStartOffsets(t *testing.T) {
 					h.store.values["orders/b/0"] = record.Position(tc.stored)
 				}
 				if tc.group != "" {
-					_, h.client.committed[q], _ = parsePosition("orders/b/0", record.Position(tc.group))
+					h.client.committed[q], _, _ = parsePosition(record.Position(tc.group))
 				}
 				cfg := connector.Config{"connect.topicnames": "orders"}
 				for k, v := range tc.cfg {
@@ -386,8 +427,8 @@ func TestSinkStartOffsets(t *testing.T) {
 				if diff := cmp.Diff(tc.want, sink.values()); diff != "" {
 					t.Errorf("records (-want +got):\n%s", diff)
 				}
-				if got := h.store.read()["orders/b/0"]; got != "9" {
-					t.Errorf("stored %q, want 9", got)
+				if got, _, _ := parsePosition(h.store.read()["orders/b/0"]); got != max(tc.wantStored, 9) {
+					t.Errorf("stored %d", got)
 				}
 			})
 		})

@@ -136,7 +136,7 @@ func (s *sourceRun) deliver(batch []record.Record) error {
 	for i := range batch {
 		rec := &batch[i]
 		rec.Topic = s.set.target(rec.Topic)
-		if err := s.ensureTopic(rec.Topic); err != nil {
+		if err := s.ensureTarget(rec.Topic); err != nil {
 			return err
 		}
 		if s.life.reading.Err() != nil {
@@ -201,16 +201,16 @@ func (s *sourceRun) poison(k track.Ticket, where place, stage string, err error)
 	s.settle(k)
 }
 
-// ensureTopic makes the target topic on first use. Sources that know how many queues it should have made it already.
-func (s *sourceRun) ensureTopic(topic string) error {
+// ensureTarget makes the target topic on first use. Sources that know how many queues it should have made it already.
+func (s *sourceRun) ensureTarget(topic string) error {
 	if s.topics[topic] {
 		return nil
 	}
 	if topic == "" {
 		return errors.New("the source gave a record without a topic: set its topic, or " + keyRename)
 	}
-	if _, err := s.client.EnsureTopic(s.life.work, topic, s.cfg.DefaultQueues); err != nil {
-		return fmt.Errorf("ensuring target topic %q: %w", topic, err)
+	if err := s.ensureTopic(s.life.reading, topic, s.cfg.DefaultQueues); err != nil {
+		return s.life.unlessEnding(fmt.Errorf("ensuring target topic %q: %w", topic, err))
 	}
 	s.topics[topic] = true
 	return nil

@@ -67,6 +67,44 @@ func TestSourceStoresOnlyConfirmedPositions(t *testing.T) {
 	}
 }
 
+func TestSourceWaitsForABrokerThatStartsAnewBeforeItMakesATopic(t *testing.T) {
+	cases := map[string]struct {
+		away, stop time.Duration
+		wantErr    error
+		wantSent   bool
+	}{
+		"it comes back":                 {away: 20 * time.Second, stop: time.Minute, wantSent: true},
+		"it stays away":                 {away: time.Hour, stop: 10 * time.Minute, wantErr: rmq.ErrUnreachable},
+		"a stop is asked for meanwhile": {away: time.Hour, stop: 5 * time.Second},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.runner.cfg.RecheckInterval = 10 * time.Second
+				h.client.noMaster = true
+				back := time.AfterFunc(tc.away, func() {
+					h.client.mu.Lock()
+					defer h.client.mu.Unlock()
+					h.client.noMaster = false
+				})
+				defer back.Stop()
+				soft, stop := context.WithCancel(t.Context())
+				defer stop()
+				time.AfterFunc(tc.stop, stop)
+				begun := time.Now()
+				err := h.runner.RunSource(soft, t.Context(), &counting{partitions: 1, limit: 1 << 30, pause: 20 * time.Millisecond}, h.attempt(nil))
+				if !errors.Is(err, tc.wantErr) || (len(h.client.sentBodies()) > 0) != tc.wantSent {
+					t.Errorf("got %v, %d sent; want %v", err, len(h.client.sentBodies()), tc.wantErr)
+				}
+				if took := time.Since(begun); tc.wantErr == nil && took > tc.stop+time.Second {
+					t.Errorf("the stop took %v", took-tc.stop)
+				}
+			})
+		})
+	}
+}
+
 // wantAllStored checks that a drain left nothing open: each record up to some place was sent once, in each partition, and
 // that place is stored and committed. (What was read but not handed over when the stop came is read again.)
 func wantAllStored(t *testing.T, h *harness, src *counting) {

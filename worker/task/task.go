@@ -82,8 +82,9 @@ type Client interface {
 	Committed(ctx context.Context, group string, q rmq.Queue) (offset int64, ok bool, err error)
 	Commit(ctx context.Context, group string, offsets map[rmq.Queue]int64) error
 	NewSender(gate func(context.Context) error, maxBuffered int, onBatch BatchFunc) Sender
-	// NewReader's onGap is told of records that were gone before they could be read.
-	NewReader(group string, maxBuffered int, onGap func(q rmq.Queue, from, to int64)) Reader
+	// NewReader's trail gives marks of what was read of a queue before it is assigned; onGap is told of records that were
+	// gone before they could be read.
+	NewReader(group string, maxBuffered int, trail func(rmq.Queue) rmq.Trail, onGap func(q rmq.Queue, from, to int64)) Reader
 }
 
 // BatchFunc is told of each batch that was sent.
@@ -181,8 +182,7 @@ func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) 
 		Skipped:    func(reason string, n int) { count.skipped(reason, n) },
 		QueueCount: func(ctx context.Context, topic string) (int, error) { return r.queueCount(ctx, set.target(topic)) },
 		EnsureTopic: func(ctx context.Context, topic string, queues int) error {
-			_, err := r.client.EnsureTopic(ctx, set.target(topic), queues)
-			return err
+			return r.ensureTopic(ctx, set.target(topic), queues)
 		},
 	}
 }

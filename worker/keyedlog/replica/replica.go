@@ -82,6 +82,15 @@ func New(opts Options) *Replica {
 // Next is the offset up to which the log was folded.
 func (r *Replica) Next() int64 { return r.next }
 
+// From is where to read on from: at the record that was read last, which proves that the log goes on where it was read to,
+// or at Next where that record is not to be found.
+func (r *Replica) From() int64 {
+	if n := len(r.recent); n > 0 && r.recent[n-1].offset == r.next-1 {
+		return r.next - 1
+	}
+	return r.next
+}
+
 // Reach is Next, or beyond the log's end while values that it lost are still to be published again.
 func (r *Replica) Reach() int64 { return max(r.next, r.reach) }
 
@@ -151,7 +160,7 @@ func (r *Replica) Recovered(now time.Time, keys []string, reach int64) {
 // what has aged out, or, when the log ends before what was already read, where Lost says.
 func (r *Replica) Relocate(now time.Time, first, end int64) (lost bool) {
 	if r.next <= end {
-		r.next = max(r.next, first)
+		r.next, r.recent = max(r.next, first), nil
 		return false
 	}
 	r.Lost(now, first)
