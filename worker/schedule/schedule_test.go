@@ -180,6 +180,31 @@ func TestEpochsNeverOverlap(t *testing.T) {
 	})
 }
 
+func TestTaskThatWaitsForItsSystemIsShownFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.script = func(a task.Attempt) error {
+			a.Waiting(errors.New("login with hunter2 is not connected"))
+			time.Sleep(10 * time.Second)
+			return nil
+		}
+		w1 := w.join("w1")
+		w.put("c", store.Running, 1)
+		after(5 * time.Second)
+		if got := w.status("c", 0); got != "Failed on w1: login with ****** is not connected" {
+			t.Errorf("while it waits: status %q", got)
+		}
+		after(10 * time.Second)
+		if got := w.status("c", 0); got != "Running on w1: " {
+			t.Errorf("afterwards: status %q", got)
+		}
+		if st := w.statuses[unit(0)]; st.Restarts != 0 || st.Attempt != 1 {
+			t.Errorf("restarts %d, attempt %d", st.Restarts, st.Attempt)
+		}
+		leaveAll(t, w1)
+	})
+}
+
 func TestFailuresBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

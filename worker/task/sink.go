@@ -91,7 +91,6 @@ func (s *sinkRun) run() error {
 	if err != nil {
 		return s.life.unlessEnding(err)
 	}
-	s.a.Opened()
 	s.reader.Assign(from)
 	var group service.Group
 	side, stop := context.WithCancel(s.life.alive)
@@ -134,11 +133,9 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	}
 	s.saver = newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.mirror
-	err = service.Guard(func() error {
-		env := s.env(s.a, s.set, s.log, s.count)
-		env.QueueCount = func(ctx context.Context, topic string) (int, error) { return s.queueCount(ctx, s.set.origin(topic)) }
-		return s.sink.Open(ctx, env, s.a.Config)
-	})
+	env := s.env(s.a, s.set, s.log, s.count)
+	env.QueueCount = func(ctx context.Context, topic string) (int, error) { return s.queueCount(ctx, s.set.origin(topic)) }
+	err = open(ctx, s.a, func() error { return s.sink.Open(ctx, env, s.a.Config) }, s.closeSink)
 	if err != nil {
 		return nil, fmt.Errorf("opening the sink: %w", err)
 	}
@@ -300,13 +297,17 @@ func (s *sinkRun) close() {
 	}
 	s.closed = true
 	s.dropLease()
+	s.closeSink()
+	if s.dirty {
+		s.touched = time.Now()
+	}
+}
+
+func (s *sinkRun) closeSink() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := service.Guard(func() error { return s.sink.Close(ctx) }); err != nil {
 		s.log.Error(s.a.scrubbed(err), "Closing the sink failed")
-	}
-	if s.dirty {
-		s.touched = time.Now()
 	}
 }
 

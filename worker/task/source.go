@@ -63,13 +63,12 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 }
 
 func (s *sourceRun) run() error {
-	err := service.Guard(func() error {
+	err := open(s.life.reading, s.a, func() error {
 		return s.source.Open(s.life.reading, s.env(s.a, s.set, s.log, s.count), s.a.Config, s.a.Stored())
-	})
+	}, s.close)
 	if err != nil {
 		return s.life.unlessEnding(fmt.Errorf("opening the source: %w", err))
 	}
-	s.a.Opened()
 	saver := newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
 	saver.ready, saver.after = s.storable, s.stored
 	var group service.Group

@@ -123,26 +123,47 @@ func isKnownTopic(topic string, partitions int, from record.Positions) bool {
 // bounds are the first offset of a partition and the one after its last.
 type bounds struct{ start, end int64 }
 
+// bounds asks for the bounds of partitions, more than once while they have no leader: those of a topic that was just made.
 func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
-	doing := "asking for the offsets of " + topic
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		out, err := s.askBounds(ctx, topic, partitions)
+		if err == nil || !kerr.IsRetriable(err) || pause > maxLeaderPause {
+			if err != nil {
+				err = s.set.explain(ctx, "asking for the offsets of "+topic, err)
+			}
+			return out, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
+		}
+	}
+}
+
+// maxLeaderPause is the longest pause between two questions: three seconds in all.
+const maxLeaderPause = 2 * time.Second
+
+func (s *Source) askBounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
 	starts, err := s.hub.Admin().ListStartOffsets(ctx, topic)
 	if err != nil {
-		return nil, s.set.explain(ctx, doing, err)
+		return nil, err
 	}
 	ends, err := s.hub.Admin().ListEndOffsets(ctx, topic)
 	if err != nil {
-		return nil, s.set.explain(ctx, doing, err)
+		return nil, err
 	}
 	out := make(map[int32]bounds, len(partitions))
 	for _, p := range partitions {
 		start, _ := starts.Lookup(topic, p)
 		end, known := ends.Lookup(topic, p)
-		err := errors.Join(start.Err, end.Err)
-		if err == nil && !known {
-			err = kerr.LeaderNotAvailable
-		}
-		if err != nil {
-			return nil, s.set.explain(ctx, doing, err)
+		switch {
+		case start.Err != nil:
+			return nil, start.Err
+		case end.Err != nil:
+			return nil, end.Err
+		case !known:
+			return nil, kerr.LeaderNotAvailable
 		}
 		out[p] = bounds{start: start.Offset, end: end.Offset}
 	}
