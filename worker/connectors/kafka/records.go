@@ -85,14 +85,28 @@ func (s *Source) skip(name record.SourcePartition, offset int64) {
 	each.records++
 }
 
-// reportSkips counts and logs. Invariant P4: every skip is counted and logged with its source position.
+// reportSkips counts and logs, for people only the first of an attempt and at its end how many there were: a topic that is
+// carried both ways is nothing but such records on one of them. Invariant P4: every skip is counted and logged with its
+// source position.
 func (s *Source) reportSkips() {
 	for name, each := range s.skips {
 		s.env.Skipped(skipLoop, each.records)
-		s.env.Log.V(1).Info("Skipping records that this Connect cluster wrote itself",
+		log := s.env.Log
+		if s.skipped > 0 {
+			log = log.V(1)
+		}
+		s.skipped += each.records
+		log.Info("Skipping records that this Connect cluster wrote itself",
 			"partition", name, "records", each.records, "firstOffset", each.first, "lastOffset", each.last)
 	}
 	clear(s.skips)
+}
+
+// sumUpSkips says how many records an attempt left out.
+func (s *Source) sumUpSkips() {
+	if s.skipped > 0 {
+		s.env.Log.Info("Skipped records that this Connect cluster wrote itself", "records", s.skipped)
+	}
 }
 
 // reposition goes on at another offset when Kafka does not hold the one that comes next, as auto.offset.reset says.

@@ -48,6 +48,7 @@ type Source struct {
 	next     map[watch.Partition]kgo.EpochOffset // what to read next of each of the task's partitions
 	progress record.Positions
 	skips    skips
+	skipped  int   // loops in all
 	failure  error // to be returned by the next Poll
 }
 
@@ -242,6 +243,7 @@ func (s *Source) Close(context.Context) error {
 	if s.hub == nil {
 		return nil
 	}
+	s.sumUpSkips()
 	s.stop(errClosed)
 	s.letGo()
 	s.watch.Wait()
