@@ -52,6 +52,9 @@ type sinkRun struct {
 
 	mu      sync.Mutex
 	durable record.Positions
+	// found is the newest look at the queues that the loop has not taken yet; interrupt ends what it waits for.
+	found     []rmq.Queue
+	interrupt context.CancelFunc
 }
 
 // RunSink runs one attempt of a sink task until soft ends, hard ends, or something fails. It returns nil after a clean
@@ -94,10 +97,9 @@ func (s *sinkRun) run() error {
 	s.reader.Assign(from)
 	var group service.Group
 	side, stop := context.WithCancel(s.life.alive)
-	routes := make(chan []rmq.Queue, 1)
 	group.Go(func() { s.saver.run(side, s.life.lose) })
-	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, routes) })
-	err = s.pump(routes)
+	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, s.foundRoutes) })
+	err = s.pump()
 	// What lies ahead of a record that holds the task up is made durable and stored, or each start would put it again.
 	var held *RecordError
 	if (err == nil || errors.As(err, &held)) && s.life.work.Err() == nil {
@@ -155,7 +157,7 @@ func (s *sinkRun) starting(ctx context.Context, queues []rmq.Queue, fromLast boo
 }
 
 // pump reads, puts and flushes until reading ends. Its error is what ended it; nil for a soft stop.
-func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
+func (s *sinkRun) pump() error {
 	s.flushed = time.Now()
 	for s.life.reading.Err() == nil {
 		batch, err := s.poll()
@@ -177,21 +179,53 @@ func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
 				return err
 			}
 		}
-		select {
-		case queues := <-routes:
+		if queues := s.takeRoutes(); queues != nil {
 			if err := s.reassign(queues); err != nil {
 				return err
 			}
-		default:
 		}
 	}
 	return nil
 }
 
-// poll waits for records, but not beyond the time of the next flush or the end of the lease that covers what was put.
+// foundRoutes hands the queues to the loop.
+func (s *sinkRun) foundRoutes(queues []rmq.Queue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.found = queues; s.interrupt != nil {
+		s.interrupt()
+	}
+}
+
+// takeRoutes returns queues that were found; nil for none.
+func (s *sinkRun) takeRoutes() []rmq.Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queues := s.found
+	s.found = nil
+	return queues
+}
+
+// whileWaiting has interrupt called when queues are found, and at once if some were.
+func (s *sinkRun) whileWaiting(interrupt context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.interrupt = interrupt; s.found != nil {
+		interrupt()
+	}
+}
+
+// poll waits for records, but not beyond the time of the next flush, if there will be one, or the end of the lease that
+// covers what was put.
 func (s *sinkRun) poll() ([]rmq.Received, error) {
-	ctx, cancel := context.WithDeadline(s.life.reading, s.flushed.Add(s.cfg.FlushInterval))
+	ctx, cancel := context.WithCancel(s.life.reading)
 	defer cancel()
+	s.whileWaiting(cancel)
+	if s.dirty || len(s.next) > 0 {
+		var done context.CancelFunc
+		ctx, done = context.WithDeadline(ctx, s.flushed.Add(s.cfg.FlushInterval))
+		defer done()
+	}
 	if s.lease != nil {
 		defer context.AfterFunc(s.lease, cancel)()
 	}

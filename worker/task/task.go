@@ -133,6 +133,7 @@ type Runner struct {
 	cfg     Config
 	client  Client
 	metrics *metrics
+	recent  recentRoutes
 }
 
 // New makes the Runner of a worker.
