@@ -181,12 +181,16 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	return fmt.Errorf("connector class %q is neither a source nor a sink", found.Spec().Class)
 }
 
-// waiting notes why the connector of an attempt cannot be opened yet: users see the task failed meanwhile.
+// waiting notes why the connector of an attempt cannot be opened yet: users see the task failed meanwhile, and that it is
+// tried again.
 func (s *Scheduler) waiting(j job, err error) {
 	problem := j.scrub(err.Error())
 	s.mu.Lock()
 	first := j.held.problem == ""
 	j.held.problem = problem
+	if j.held.retry.next.IsZero() {
+		j.held.retry.next = time.Now().Add(firstDelay)
+	}
 	s.mu.Unlock()
 	if first {
 		s.cfg.Log.Info("Waiting until a unit can be opened", "connector", j.unit.Connector, "task", j.unit.Task,

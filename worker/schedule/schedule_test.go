@@ -194,6 +194,9 @@ func TestTaskThatWaitsForItsSystemIsShownFailed(t *testing.T) {
 		if got := w.status("c", 0); got != "Failed on w1: login with ****** is not connected" {
 			t.Errorf("while it waits: status %q", got)
 		}
+		if w.statuses[unit(0)].NextRestart.IsZero() {
+			t.Error("while it waits: nothing says that it is tried again")
+		}
 		after(10 * time.Second)
 		if got := w.status("c", 0); got != "Running on w1: " {
 			t.Errorf("afterwards: status %q", got)
