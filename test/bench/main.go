@@ -44,6 +44,8 @@ type options struct {
 	parts         map[string]bool
 	latency       int
 	idle          int
+	idleKinds     []kind
+	idleEach      []int
 	profile       string
 	markdown      string
 }
@@ -91,6 +93,8 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.records, "records", 0, "records a run; 0: as many as take some seconds, 350,000 of 1 KiB")
 	flags.IntVar(&o.latency, "latency-seconds", 10, "how long a latency run takes")
 	flags.IntVar(&o.idle, "idle-tasks", 1000, "how many idle tasks are run")
+	idleKinds := flags.String("idle-kinds", "source,sink", "kinds of idle tasks, each measured by itself")
+	idleEach := flags.String("idle-each", "100,4", "idle tasks a connector, each number measured by itself")
 	flags.StringVar(&o.profile, "profile", "", "write CPU, heap, block and mutex profiles of the worker to this `directory`; its figures are then a little worse")
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
 	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")
@@ -106,17 +110,37 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("-parts: there is no %q", part)
 		}
 	}
-	for size := range strings.SplitSeq(*sizes, ",") {
-		n, err := strconv.Atoi(size)
-		if err != nil || n < 16 {
-			return o, fmt.Errorf("-sizes: %q is no number of bytes from 16 on", size)
+	for name := range strings.SplitSeq(*idleKinds, ",") {
+		k := kind(name)
+		if k != source && k != sink {
+			return o, fmt.Errorf("-idle-kinds: there is no %q", name)
 		}
-		o.sizes = append(o.sizes, n)
+		o.idleKinds = append(o.idleKinds, k)
+	}
+	var err error
+	if o.sizes, err = numbers("-sizes", *sizes, 16); err != nil {
+		return o, err
+	}
+	if o.idleEach, err = numbers("-idle-each", *idleEach, 1); err != nil {
+		return o, err
 	}
 	if o.runs < 1 || o.latency < 2 || o.idle < 0 || o.records < 0 {
 		return o, errors.New("-runs must be at least 1, -latency-seconds 2, the others not negative")
 	}
 	return o, nil
+}
+
+// numbers reads whole numbers separated by commas.
+func numbers(name, text string, least int) ([]int, error) {
+	var out []int
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < least {
+			return nil, fmt.Errorf("%s: %q is no number from %d on", name, part, least)
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 // bench builds the worker, puts everything in its place, and measures.

@@ -137,20 +137,41 @@ func (w *runningWorker) failure(ctx context.Context, name string) error {
 
 // mallocs is how many objects the worker's runtime has allocated so far.
 func (w *runningWorker) mallocs(ctx context.Context) (float64, error) {
+	text, err := w.metrics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return metric(text, "go_memstats_mallocs_total")
+}
+
+// population is how many goroutines and open files the worker has.
+func (w *runningWorker) population(ctx context.Context) (goroutines, files float64, err error) {
+	text, err := w.metrics(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	goroutines, err = metric(text, "go_goroutines")
+	if err == nil {
+		files, err = metric(text, "process_open_fds")
+	}
+	return goroutines, files, err
+}
+
+func (w *runningWorker) metrics(ctx context.Context) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.address+"/metrics", nil)
 	if err != nil {
-		return 0, fmt.Errorf("asking for metrics: %w", err)
+		return "", fmt.Errorf("asking for metrics: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("asking for metrics: %w", err)
+		return "", fmt.Errorf("asking for metrics: %w", err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, fmt.Errorf("reading metrics: %w", err)
+		return "", fmt.Errorf("reading metrics: %w", err)
 	}
-	return metric(string(text), "go_memstats_mallocs_total")
+	return string(text), nil
 }
 
 // metric finds the value of a metric without labels.

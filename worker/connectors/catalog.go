@@ -13,9 +13,9 @@ import (
 // Classes is a list of connector classes, no two of which share a class name or an alias.
 type Classes []connector.Connector
 
-// Catalog returns the built-in classes.
+// Catalog returns the built-in classes, for one worker.
 func Catalog() Classes {
-	return Classes{kafka.SourceConnector{}, kafka.SinkConnector{}}
+	return Classes{kafka.NewSourceConnector(), kafka.NewSinkConnector()}
 }
 
 // Find returns the connector of a class name or alias. Its error lists what exists.

@@ -162,12 +162,13 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	a := task.Attempt{
 		ID: task.ID{Worker: s.cfg.WorkerID, Connector: j.unit.Connector, Task: j.unit.Task, Tasks: len(j.connector.Tasks),
 			Generation: j.grant.Generation, Epoch: j.grant.Epoch, Attempt: j.attempt},
-		Config: taskConfig(j.connector, j.unit.Task),
-		Gate:   gate,
-		Writer: writer,
-		Stored: func() record.Positions { return progress.Read(j.unit.Connector) },
-		Scrub:  j.scrub,
-		Opened: func() { s.opened(j) },
+		Config:  taskConfig(j.connector, j.unit.Task),
+		Gate:    gate,
+		Writer:  writer,
+		Stored:  func() record.Positions { return progress.Read(j.unit.Connector) },
+		Scrub:   j.scrub,
+		Waiting: func(err error) { s.waiting(j, err) },
+		Opened:  func() { s.opened(j) },
 	}
 	switch c := found.(type) {
 	case connector.SourceConnector:
@@ -176,6 +177,24 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 		return s.deps.Runner.RunSink(soft, hard, c, a)
 	}
 	return fmt.Errorf("connector class %q is neither a source nor a sink", found.Spec().Class)
+}
+
+// waiting notes why the connector of an attempt cannot be opened yet: users see the task failed meanwhile, and that it is
+// tried again.
+func (s *Scheduler) waiting(j job, err error) {
+	problem := j.scrub(err.Error())
+	s.mu.Lock()
+	first := j.held.problem == ""
+	j.held.problem = problem
+	if j.held.retry.next.IsZero() {
+		j.held.retry.next = time.Now().Add(firstDelay)
+	}
+	s.mu.Unlock()
+	if first {
+		s.cfg.Log.Info("Waiting until a unit can be opened", "connector", j.unit.Connector, "task", j.unit.Task,
+			"generation", j.grant.Generation, "reason", problem)
+	}
+	s.nudge()
 }
 
 // opened notes that the connector of an attempt is open: from here on the task counts as running.

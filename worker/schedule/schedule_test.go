@@ -180,6 +180,38 @@ func TestEpochsNeverOverlap(t *testing.T) {
 	})
 }
 
+func TestTaskThatWaitsForItsSystemIsShownFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.script = func(a task.Attempt) error {
+			a.Waiting(errors.New("login with hunter2 is not connected"))
+			time.Sleep(10 * time.Second)
+			return nil
+		}
+		w1 := w.join("w1")
+		w.put("c", store.Running, 1)
+		after(5 * time.Second)
+		if got := w.status("c", 0); got != "Failed on w1: login with ****** is not connected" {
+			t.Errorf("while it waits: status %q", got)
+		}
+		w.mu.Lock()
+		if w.statuses[unit(0)].NextRestart.IsZero() {
+			t.Error("while it waits: nothing says that it is tried again")
+		}
+		w.mu.Unlock()
+		after(10 * time.Second)
+		if got := w.status("c", 0); got != "Running on w1: " {
+			t.Errorf("afterwards: status %q", got)
+		}
+		w.mu.Lock()
+		if st := w.statuses[unit(0)]; st.Restarts != 0 {
+			t.Errorf("restarts %d", st.Restarts)
+		}
+		w.mu.Unlock()
+		leaveAll(t, w1)
+	})
+}
+
 func TestFailuresBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

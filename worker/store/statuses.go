@@ -36,13 +36,15 @@ func (s *Statuses) Put(ctx context.Context, st Status) error {
 }
 
 // Get gives the status of a connector (-1) or a task.
-func (s *Statuses) Get(connector string, task int) (Status, bool) {
-	for _, st := range s.All(connector) {
-		if st.Task == task {
-			return st, true
-		}
+func (s *Statuses) Get(connector string, task int) (st Status, ok bool) {
+	born, alive := s.life(connector)
+	if !alive {
+		return Status{}, false
 	}
-	return Status{}, false
+	s.table.View(func() {
+		st, ok = s.fold.Get(connector, task, born)
+	})
+	return st, ok
 }
 
 // All gives what is known of a connector and its tasks, by task. It leaves out what was said in an earlier life of a

@@ -345,6 +345,8 @@ type counting struct {
 	failAfter int
 	pollErr   error
 	panics    bool
+	// openErrs is what the first Opens say.
+	openErrs []error
 
 	next      map[int]int
 	given     int
@@ -371,6 +373,9 @@ func (c *counting) Tasks(_ context.Context, cfg connector.Config, _ int) ([]conn
 
 func (c *counting) Open(_ context.Context, _ connector.Env, _ connector.Config, from record.Positions) error {
 	c.opens++
+	if c.opens <= len(c.openErrs) {
+		return c.openErrs[c.opens-1]
+	}
 	c.rng = rand.New(rand.NewPCG(1, uint64(c.opens)))
 	c.next, c.committed, c.given = map[int]int{}, record.Positions{}, 0
 	for p := range c.partitions {
@@ -414,6 +419,9 @@ type harness struct {
 	ended  []time.Duration // of the stop lines
 	runner *Runner
 	id     ID
+	// waits is why the connector could not be opened; opened says that it could at last.
+	waits  []error
+	opened bool
 }
 
 func newHarness(t *testing.T) *harness {
@@ -432,7 +440,8 @@ func newHarness(t *testing.T) *harness {
 }
 
 func (h *harness) attempt(cfg connector.Config) Attempt {
-	return Attempt{ID: h.id, Config: cfg, Gate: h.gate, Writer: h.store, Stored: h.store.read, Opened: func() {},
+	return Attempt{ID: h.id, Config: cfg, Gate: h.gate, Writer: h.store, Stored: h.store.read,
+		Waiting: func(err error) { h.waits = append(h.waits, err) }, Opened: func() { h.opened = true },
 		Scrub: func(s string) string { return s }}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
@@ -194,7 +195,7 @@ func (s *sinkRun) allRead() bool {
 // watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
 // A name server forgets the topics of a broker that is away. It does not look while the gate is shut: then the broker most
 // likely is.
-func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), out chan<- []rmq.Queue) {
+func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), found func([]rmq.Queue)) {
 	ticker := time.NewTicker(r.cfg.RecheckInterval)
 	defer ticker.Stop()
 	missing := 0
@@ -207,7 +208,7 @@ func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fa
 		if a.Gate.Wait(ctx, 0) != nil {
 			return
 		}
-		queues, err := r.routes(ctx, topics)
+		queues, err := r.recent.routes(topics, r.cfg.RecheckInterval/2, func() ([]rmq.Queue, error) { return r.routes(ctx, topics) })
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -220,13 +221,42 @@ func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fa
 			r.logger(a.ID).V(1).Info("Looking for new queues failed; going on with the known ones", "reason", err.Error())
 		default:
 			missing = 0
-			select {
-			case out <- queues:
-			case <-ctx.Done():
-				return
-			}
+			found(queues)
 		}
 	}
+}
+
+// recentRoutes are the answers that tasks of a worker got to the same question lately.
+type recentRoutes struct {
+	mu      sync.Mutex
+	answers map[string]recentRoute
+}
+
+type recentRoute struct {
+	queues []rmq.Queue
+	at     time.Time
+}
+
+// routes returns an answer that is younger than maxAge, or asks. It is not to be changed.
+func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() ([]rmq.Queue, error)) ([]rmq.Queue, error) {
+	key, now := strings.Join(topics, ","), time.Now()
+	r.mu.Lock()
+	answer, known := r.answers[key]
+	r.mu.Unlock()
+	if known && now.Sub(answer.at) < maxAge {
+		return answer.queues, nil
+	}
+	queues, err := ask()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.answers, func(_ string, a recentRoute) bool { return now.Sub(a.at) >= maxAge })
+	if err == nil {
+		if r.answers == nil {
+			r.answers = map[string]recentRoute{}
+		}
+		r.answers[key] = recentRoute{queues, now}
+	}
+	return queues, err
 }
 
 // starts finds where to read each queue from: our own stored offset, else the group's (a connector that another runtime

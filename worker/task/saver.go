@@ -10,7 +10,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
-// saver stores how far a task came: regularly, when it is woken, and once more at the end. A store that is slow or down
+// saver stores how far a task came: an interval after the last time if something moved, when it is woken, and once more at
+// the end. A store that is slow or down
 // holds up nothing but the stored positions.
 type saver struct {
 	writer   Writer
@@ -24,36 +25,54 @@ type saver struct {
 
 	stored  record.Positions
 	failing bool
-	wake    chan struct{}
+	wake    chan struct{} // capacity 1, as moved
+	moved   chan struct{}
 }
 
 func newSaver(w Writer, interval time.Duration, log logr.Logger, count *counters) *saver {
 	return &saver{writer: w, interval: interval, log: log, count: count,
-		after: func(context.Context, record.Positions) {}, stored: record.Positions{}, wake: make(chan struct{}, 1)}
+		after: func(context.Context, record.Positions) {}, stored: record.Positions{},
+		wake: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 }
 
 // kick asks for a save soon.
-func (s *saver) kick() {
+func (s *saver) kick() { signal(s.wake) }
+
+// move says that there may be something to save; it is saved within the interval.
+func (s *saver) move() { signal(s.moved) }
+
+func signal(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// run saves until ctx ends, or until the task turns out to be lost.
+// run saves until ctx ends, or until the task turns out to be lost. While nothing moves it sleeps.
 func (s *saver) run(ctx context.Context, lost func(error)) {
-	ticker := time.NewTicker(s.interval)
-	defer ticker.Stop()
+	timer := time.NewTimer(s.interval)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-s.moved:
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+			case <-s.wake:
+			}
 		case <-s.wake:
 		}
-		if err := s.save(ctx); errors.Is(err, ErrLost) {
+		timer.Reset(s.interval)
+		err := s.save(ctx)
+		if errors.Is(err, ErrLost) {
 			lost(err)
 			return
+		}
+		if err != nil {
+			s.move()
 		}
 	}
 }

@@ -53,6 +53,9 @@ type sinkRun struct {
 
 	mu    sync.Mutex
 	marks *track.Marks // where reading goes on after what was put, and after what is durable
+	// found is the newest look at the queues that the loop has not taken yet; interrupt ends what it waits for.
+	found     []rmq.Queue
+	interrupt context.CancelFunc
 }
 
 // RunSink runs one attempt of a sink task until soft ends, hard ends, or something fails. It returns nil after a clean
@@ -92,14 +95,12 @@ func (s *sinkRun) run() error {
 	if err != nil {
 		return s.life.unlessEnding(err)
 	}
-	s.a.Opened()
 	s.reader.Assign(from)
 	var group service.Group
 	side, stop := context.WithCancel(s.life.alive)
-	routes := make(chan []rmq.Queue, 1)
 	group.Go(func() { s.saver.run(side, s.life.lose) })
-	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, routes) })
-	err = s.pump(routes)
+	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, s.foundRoutes) })
+	err = s.pump()
 	// What lies ahead of a record that holds the task up is made durable and stored, or each start would put it again.
 	var held *RecordError
 	if (err == nil || errors.As(err, &held)) && s.life.work.Err() == nil {
@@ -135,11 +136,9 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	}
 	s.saver = newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.mirror
-	err = service.Guard(func() error {
-		env := s.env(s.a, s.set, s.log, s.count)
-		env.QueueCount = func(ctx context.Context, topic string) (int, error) { return s.queueCount(ctx, s.set.origin(topic)) }
-		return s.sink.Open(ctx, env, s.a.Config)
-	})
+	env := s.env(s.a, s.set, s.log, s.count)
+	env.QueueCount = func(ctx context.Context, topic string) (int, error) { return s.queueCount(ctx, s.set.origin(topic)) }
+	err = open(ctx, s.a, func() error { return s.sink.Open(ctx, env, s.a.Config) }, s.closeSink)
 	if err != nil {
 		return nil, fmt.Errorf("opening the sink: %w", err)
 	}
@@ -159,7 +158,7 @@ func (s *sinkRun) starting(ctx context.Context, queues []rmq.Queue, fromLast boo
 }
 
 // pump reads, puts and flushes until reading ends. Its error is what ended it; nil for a soft stop.
-func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
+func (s *sinkRun) pump() error {
 	s.flushed = time.Now()
 	for s.life.reading.Err() == nil {
 		batch, err := s.poll()
@@ -181,21 +180,53 @@ func (s *sinkRun) pump(routes <-chan []rmq.Queue) error {
 				return err
 			}
 		}
-		select {
-		case queues := <-routes:
+		if queues := s.takeRoutes(); queues != nil {
 			if err := s.reassign(queues); err != nil {
 				return err
 			}
-		default:
 		}
 	}
 	return nil
 }
 
-// poll waits for records, but not beyond the time of the next flush or the end of the lease that covers what was put.
+// foundRoutes hands the queues to the loop.
+func (s *sinkRun) foundRoutes(queues []rmq.Queue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.found = queues; s.interrupt != nil {
+		s.interrupt()
+	}
+}
+
+// takeRoutes returns queues that were found; nil for none.
+func (s *sinkRun) takeRoutes() []rmq.Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queues := s.found
+	s.found = nil
+	return queues
+}
+
+// whileWaiting has interrupt called when queues are found, and at once if some were.
+func (s *sinkRun) whileWaiting(interrupt context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.interrupt = interrupt; s.found != nil {
+		interrupt()
+	}
+}
+
+// poll waits for records, but not beyond the time of the next flush, if there will be one, or the end of the lease that
+// covers what was put.
 func (s *sinkRun) poll() ([]rmq.Received, error) {
-	ctx, cancel := context.WithDeadline(s.life.reading, s.flushed.Add(s.cfg.FlushInterval))
+	ctx, cancel := context.WithCancel(s.life.reading)
 	defer cancel()
+	s.whileWaiting(cancel)
+	if s.dirty || s.pending() {
+		var done context.CancelFunc
+		ctx, done = context.WithDeadline(ctx, s.flushed.Add(s.cfg.FlushInterval))
+		defer done()
+	}
 	if s.lease != nil {
 		defer context.AfterFunc(s.lease, cancel)()
 	}
@@ -229,6 +260,13 @@ func (s *sinkRun) settle() {
 	if moved {
 		s.saver.kick()
 	}
+}
+
+// pending reports whether something was read since the last flush.
+func (s *sinkRun) pending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.marks.Pending()
 }
 
 func (s *sinkRun) storable() record.Positions {
@@ -304,13 +342,17 @@ func (s *sinkRun) close() {
 	}
 	s.closed = true
 	s.dropLease()
+	s.closeSink()
+	if s.dirty {
+		s.touched = time.Now()
+	}
+}
+
+func (s *sinkRun) closeSink() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := service.Guard(func() error { return s.sink.Close(ctx) }); err != nil {
 		s.log.Error(s.a.scrubbed(err), "Closing the sink failed")
-	}
-	if s.dirty {
-		s.touched = time.Now()
 	}
 }
 

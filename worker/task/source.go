@@ -30,6 +30,7 @@ type sourceRun struct {
 	life   *lifetime
 	source connector.Source
 	sender Sender
+	saver  *saver
 	topics map[string]bool // target topics that exist
 
 	mu      sync.Mutex
@@ -47,6 +48,8 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 	}
 	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSource),
 		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: track.New(), commits: record.Positions{}}
+	s.saver = newSaver(a.Writer, r.cfg.FlushInterval, s.log, s.count)
+	s.saver.ready, s.saver.after = s.storable, s.stored
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.SendTimeout); err != nil {
 		return s.life.outcome(err)
@@ -64,24 +67,21 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 }
 
 func (s *sourceRun) run() error {
-	err := service.Guard(func() error {
+	err := open(s.life.reading, s.a, func() error {
 		return s.source.Open(s.life.reading, s.env(s.a, s.set, s.log, s.count), s.a.Config, s.a.Stored())
-	})
+	}, s.close)
 	if err != nil {
 		return s.life.unlessEnding(fmt.Errorf("opening the source: %w", err))
 	}
-	s.a.Opened()
-	saver := newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
-	saver.ready, saver.after = s.storable, s.stored
 	var group service.Group
 	saving, stopSaving := context.WithCancel(s.life.alive)
-	group.Go(func() { saver.run(saving, s.life.lose) })
+	group.Go(func() { s.saver.run(saving, s.life.lose) })
 	err = s.pump()
 	drained := s.sender.Flush(s.life.alive)
 	stopSaving()
 	group.Wait()
 	if drained == nil || s.life.alive.Err() == nil {
-		drained = errors.Join(drained, saver.last(s.life.alive))
+		drained = errors.Join(drained, s.saver.last(s.life.alive))
 		s.commit()
 	}
 	if err != nil {
@@ -127,6 +127,7 @@ func (s *sourceRun) passed() error {
 	defer s.mu.Unlock()
 	for p, pos := range upTo {
 		s.tracker.Settle(s.tracker.Add(p, pos))
+		s.saver.move()
 	}
 	return nil
 }
@@ -185,6 +186,7 @@ func (s *sourceRun) settle(k track.Ticket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tracker.Settle(k)
+	s.saver.move()
 }
 
 // poison applies errors.tolerance to a record that no retry will deliver.

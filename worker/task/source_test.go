@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -253,6 +254,41 @@ func TestSourceEndings(t *testing.T) {
 				}
 				if tc.source.closes != 1 || len(h.audits) != 2 {
 					t.Errorf("closed %d times, audit lines %q", tc.source.closes, h.audits)
+				}
+			})
+		})
+	}
+}
+
+func TestSourceWhoseSystemIsAwayAtTheStart(t *testing.T) {
+	away, wrong := fmt.Errorf("%w: refused", connector.ErrNotConnected), errors.New("a setting is wrong")
+	cases := map[string]struct {
+		openErrs  []error
+		stopAfter time.Duration
+		wantErr   error
+		wantWaits int
+		wantOpen  bool
+	}{
+		"is opened when the system comes back, within the attempt": {openErrs: []error{away, away, away}, stopAfter: 5 * time.Second, wantWaits: 3, wantOpen: true},
+		"stops cleanly while it waits":                             {openErrs: slices.Repeat([]error{away}, 100), stopAfter: 5 * time.Second, wantWaits: 5},
+		"fails for another reason":                                 {openErrs: []error{away, wrong}, stopAfter: 5 * time.Second, wantWaits: 1, wantErr: wrong},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				source := &counting{partitions: 1, limit: 10, pause: 10 * time.Millisecond, openErrs: tc.openErrs}
+				soft, stop := context.WithTimeout(t.Context(), tc.stopAfter)
+				defer stop()
+				err := h.runner.RunSource(soft, t.Context(), source, h.attempt(nil))
+				if !errors.Is(err, tc.wantErr) {
+					t.Errorf("got %v, want %v", err, tc.wantErr)
+				}
+				if len(h.waits) != tc.wantWaits || h.opened != tc.wantOpen || source.opens != source.closes {
+					t.Errorf("waited %d times, open: %t; opened %d times, closed %d times", len(h.waits), h.opened, source.opens, source.closes)
+				}
+				if tc.wantOpen {
+					wantAllStored(t, h, source)
 				}
 			})
 		})

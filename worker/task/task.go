@@ -16,6 +16,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 var (
@@ -133,6 +134,7 @@ type Runner struct {
 	cfg     Config
 	client  Client
 	metrics *metrics
+	recent  recentRoutes
 }
 
 // New makes the Runner of a worker.
@@ -155,8 +157,9 @@ type Attempt struct {
 	Stored func() record.Positions
 	// Scrub takes secret values out of a text that leaves the worker. Never nil.
 	Scrub func(string) string
-	// Opened is called once the connector is open. Never nil.
-	Opened func()
+	// Waiting is told each time why the connector cannot be opened yet; Opened is called once it is open. Never nil.
+	Waiting func(err error)
+	Opened  func()
 }
 
 // scrubbed is the error for the log, without secrets.
@@ -174,6 +177,32 @@ func (r *Runner) wait(ctx context.Context, g Gate, need time.Duration) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+const (
+	// firstReopen and lastReopen are the pauses before a connector is opened again whose system could not be reached.
+	firstReopen = 250 * time.Millisecond
+	lastReopen  = 2 * time.Second
+)
+
+// open opens the connector of an attempt, again and again while its system cannot be reached: a new attempt would cost a
+// fence and a status each time, and so could not come as soon. reset closes what the last try left.
+func open(ctx context.Context, a Attempt, try func() error, reset func()) error {
+	for pause := firstReopen; ; pause = min(2*pause, lastReopen) {
+		err := service.Guard(try)
+		if err == nil {
+			a.Opened()
+			return nil
+		}
+		if !errors.Is(err, connector.ErrNotConnected) || ctx.Err() != nil {
+			return err
+		}
+		a.Waiting(err)
+		if sleep(ctx, pause) != nil {
+			return err
+		}
+		reset()
+	}
 }
 
 func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) connector.Env {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 )
 
 const (
@@ -24,21 +26,16 @@ const (
 	softwareName   = "rocketmq-connect"
 )
 
-// connect makes a client that dials through the returned connections. It does no IO but reading certificate files.
-func (a access) connect(env connector.Env, opts ...kgo.Opt) (*kgo.Client, *connections, error) {
-	tlsConfig, err := a.security.tlsConfig()
-	if err != nil {
-		return nil, nil, err
-	}
-	conns := &connections{tls: tlsConfig}
-	clientID := a.clientID
-	if clientID == "" {
-		clientID = fmt.Sprintf("%s-%d", env.Connector, env.Task)
+// connect makes a client that dials through the returned connections. It does no IO.
+func (a access) connect(clientID string, log logr.Logger, cfg *tls.Config, opts ...kgo.Opt) (*kgo.Client, *connections, error) {
+	conns := &connections{tls: cfg}
+	if a.clientID != "" {
+		clientID = a.clientID
 	}
 	base := []kgo.Opt{
 		kgo.SeedBrokers(a.bootstrap...), kgo.ClientID(clientID), kgo.SoftwareNameAndVersion(softwareName, version),
 		kgo.Dialer(conns.Dial), kgo.RequestRetries(requestRetries), kgo.RetryTimeout(requestTimeout),
-		kgo.MetadataMinAge(minRefresh), kgo.DisableClientMetrics(), kgo.WithLogger(clientLog{env.Log}),
+		kgo.MetadataMinAge(minRefresh), kgo.DisableClientMetrics(), kgo.WithLogger(clientLog{log}),
 	}
 	if mechanism := a.security.saslMechanism(); mechanism != nil {
 		base = append(base, kgo.SASL(mechanism))
@@ -48,6 +45,32 @@ func (a access) connect(env connector.Env, opts ...kgo.Opt) (*kgo.Client, *conne
 		return nil, nil, fmt.Errorf("making a Kafka client: %w", err)
 	}
 	return client, conns, nil
+}
+
+// connectTask makes a client of a task's own, for its records.
+func (a access) connectTask(env connector.Env, opts ...kgo.Opt) (*kgo.Client, *connections, error) {
+	cfg, _, err := a.security.tlsConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.connect(fmt.Sprintf("%s-%d", env.Connector, env.Task), env.Log, cfg, opts...)
+}
+
+// share returns the hub of all tasks that reach Kafka in this way, by the same certificates, too: files may have changed
+// since others read them.
+func (a access) share(pool *watch.Pool, env connector.Env, committed bool) (*watch.Hub, error) {
+	cfg, pems, err := a.security.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %+v %q %t", a.bootstrap, a.clientID, a.security, pems, committed))
+	return pool.Get(string(key[:]), func() (watch.Link, error) {
+		client, conns, err := a.connect(softwareName+"-"+env.ClusterID, logr.Discard(), cfg, kgo.MaxVersions(watch.Versions()))
+		if err != nil {
+			return watch.Link{}, err
+		}
+		return watch.Link{Client: client, Committed: committed, Close: func() { conns.cut(); client.Close() }}, nil
+	})
 }
 
 // explain tells why a request failed and what to do. What may pass by itself matches connector.ErrNotConnected.

@@ -9,6 +9,7 @@ import (
 	"maps"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 )
 
 // The classes and the names that configs of the Java runtime give them.
@@ -20,11 +21,19 @@ const (
 	version         = "1.0.0"
 )
 
-// SourceConnector is the class KafkaSource: Kafka topics to RocketMQ topics. The zero value is ready.
-type SourceConnector struct{}
+// SourceConnector is the class KafkaSource: Kafka topics to RocketMQ topics. Of the zero value, each source has all
+// connections of its own.
+type SourceConnector struct{ shared *watch.Pool }
 
-// SinkConnector is the class KafkaSink: RocketMQ topics to Kafka topics. The zero value is ready.
-type SinkConnector struct{}
+// SinkConnector is the class KafkaSink: RocketMQ topics to Kafka topics. Of the zero value, each sink has all connections
+// of its own.
+type SinkConnector struct{ shared *watch.Pool }
+
+// NewSourceConnector makes the class for one worker: its tasks share what does not move records.
+func NewSourceConnector() SourceConnector { return SourceConnector{shared: &watch.Pool{}} }
+
+// NewSinkConnector makes the class for one worker: its tasks share what does not move records.
+func NewSinkConnector() SinkConnector { return SinkConnector{shared: &watch.Pool{}} }
 
 var (
 	_ connector.SourceConnector = SourceConnector{}
@@ -80,10 +89,10 @@ func copies(cfg connector.Config, n int) ([]connector.Config, error) {
 }
 
 // NewSource makes the source of one task.
-func (SourceConnector) NewSource() connector.Source { return &Source{} }
+func (c SourceConnector) NewSource() connector.Source { return &Source{shared: c.shared} }
 
 // NewSink makes the sink of one task.
-func (SinkConnector) NewSink() connector.Sink { return &Sink{} }
+func (c SinkConnector) NewSink() connector.Sink { return &Sink{shared: c.shared} }
 
 // The settings. Those that Kafka's own clients have too carry Kafka's names behind "kafka.".
 const (
@@ -152,7 +161,7 @@ func sharedKeys() []connector.Key {
 	return []connector.Key{
 		{Name: keyBootstrap, Type: connector.List, Doc: "Kafka brokers to ask first, host:port, separated by commas"},
 		{Name: keyBootstrapKafka, Type: connector.List, Doc: "the same, by Kafka's own name"},
-		{Name: keyClientID, Type: connector.String, Doc: "the client id that brokers see; by default the connector's name and task"},
+		{Name: keyClientID, Type: connector.String, Doc: "the client id that brokers see; by default the connector's name and task, and the Connect cluster's id for what tasks share"},
 		{Name: keyProtocol, Type: connector.String, Default: protocolPlain, Enum: []string{protocolPlain, protocolTLS, protocolSASL, protocolSASLTLS}, Doc: "whether TLS and SASL are used"},
 		{Name: keyMechanism, Type: connector.String, Default: mechanismPlain, Enum: []string{mechanismPlain, mechanismSCRAM256, mechanismSCRAM512}, Doc: "how SASL proves who we are"},
 		{Name: keyJAAS, Type: connector.String, Secret: true, Doc: "user name and password in Kafka's form: … required username=\"…\" password=\"…\";"},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
@@ -57,7 +58,8 @@ func (s *Source) takePartition(out []record.Record, p kgo.FetchTopicPartition) [
 		delete(s.progress, name)
 		out = append(out, r)
 	}
-	s.next[name] = p.Records[len(p.Records)-1].Offset + 1
+	last := p.Records[len(p.Records)-1]
+	s.next[watch.Partition{Topic: p.Topic, Number: p.Partition}] = kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}
 	return out
 }
 
@@ -83,40 +85,52 @@ func (s *Source) skip(name record.SourcePartition, offset int64) {
 	each.records++
 }
 
-// reportSkips counts and logs. Invariant P4: every skip is counted and logged with its source position.
+// reportSkips counts and logs, for people only the first of an attempt and at its end how many there were: a topic that is
+// carried both ways is nothing but such records on one of them. Invariant P4: every skip is counted and logged with its
+// source position.
 func (s *Source) reportSkips() {
 	for name, each := range s.skips {
 		s.env.Skipped(skipLoop, each.records)
-		s.env.Log.V(1).Info("Skipping records that this Connect cluster wrote itself",
+		log := s.env.Log
+		if s.skipped > 0 {
+			log = log.V(1)
+		}
+		s.skipped += each.records
+		log.Info("Skipping records that this Connect cluster wrote itself",
 			"partition", name, "records", each.records, "firstOffset", each.first, "lastOffset", each.last)
 	}
 	clear(s.skips)
 }
 
+// sumUpSkips says how many records an attempt left out.
+func (s *Source) sumUpSkips() {
+	if s.skipped > 0 {
+		s.env.Log.Info("Skipped records that this Connect cluster wrote itself", "records", s.skipped)
+	}
+}
+
 // reposition goes on at another offset when Kafka does not hold the one that comes next, as auto.offset.reset says.
 func (s *Source) reposition(ctx context.Context, topic string, partition int32) error {
-	bounds, err := s.bounds(ctx, topic)
+	bounds, err := s.bounds(ctx, topic, []int32{partition})
 	if err != nil {
 		return err
 	}
-	name, b := partitionName(topic, partition), bounds[partition]
-	next, known := s.next[name]
+	p := watch.Partition{Topic: topic, Number: partition}
+	name, b, next := partitionName(topic, partition), bounds[partition], s.next[p].Offset
 	if s.set.reset == resetNone {
 		return fmt.Errorf("partition %d of %s holds offsets %d to %d, and the position is %d: set %s to %s or %s, or reset the connector's positions",
 			partition, topic, b.start, b.end, next, keyReset, resetEarliest, resetLatest)
 	}
-	to, lost := b.start, int64(1)
+	to := b.start
 	if s.set.reset == resetLatest {
 		to = b.end
 	}
-	if known && to > next {
-		lost = to - next
-	}
+	lost := max(to-next, 1)
 	// Invariant P4: what can no longer be read is counted and logged.
 	s.env.Skipped(skipOutOfRange, int(lost))
 	s.env.Log.Info("Going on at another offset: Kafka does not hold the next one", "partition", name, "position", next,
 		"firstOffset", b.start, "endOffset", b.end, "newPosition", to)
-	s.next[name], s.progress[name] = to, position(to)
+	s.next[p], s.progress[name] = kgo.EpochOffset{Epoch: -1, Offset: to}, position(to)
 	s.client.RemoveConsumePartitions(map[string][]int32{topic: {partition}})
 	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(to)}})
 	return nil

@@ -113,49 +113,50 @@ func parseJAAS(jaas string) (username, password string, ok bool) {
 	return username, password, username != "" && password != ""
 }
 
-// tlsConfig reads the certificates; nil without TLS.
-func (s security) tlsConfig() (*tls.Config, error) {
+// tlsConfig reads the certificates; nil without TLS. pems is what was read.
+func (s security) tlsConfig() (cfg *tls.Config, pems [][]byte, err error) {
 	if !s.tls {
-		return nil, nil
+		return nil, nil, nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.ca.isSet() {
 		raw, err := s.ca.read()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(raw) {
-			return nil, fmt.Errorf("reading %s: %w", s.ca.setting, errors.New("it holds no PEM certificate"))
+			return nil, nil, fmt.Errorf("reading %s: %w", s.ca.setting, errors.New("it holds no PEM certificate"))
 		}
+		pems = append(pems, raw)
 	}
 	if s.cert.isSet() {
-		pair, err := s.keyPair()
+		pair, raw, err := s.keyPair()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		cfg.Certificates = []tls.Certificate{pair}
+		pems = append(pems, raw...)
 	}
 	if s.anyHost {
 		acceptAnyHost(cfg)
 	}
-	return cfg, nil
+	return cfg, pems, nil
 }
 
-func (s security) keyPair() (tls.Certificate, error) {
+func (s security) keyPair() (pair tls.Certificate, pems [][]byte, err error) {
 	chain, err := s.cert.read()
 	if err != nil {
-		return tls.Certificate{}, err
+		return pair, nil, err
 	}
 	key, err := s.key.read()
 	if err != nil {
-		return tls.Certificate{}, err
+		return pair, nil, err
 	}
-	pair, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("reading %s and %s: %w", s.cert.setting, s.key.setting, err)
+	if pair, err = tls.X509KeyPair(chain, key); err != nil {
+		return pair, nil, fmt.Errorf("reading %s and %s: %w", s.cert.setting, s.key.setting, err)
 	}
-	return pair, nil
+	return pair, [][]byte{chain, key}, nil
 }
 
 // acceptAnyHost still verifies the chain, only not the name: crypto/tls offers no such switch of its own.

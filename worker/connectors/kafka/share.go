@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
@@ -26,7 +29,7 @@ func (s *Source) mine(topic string, partition int) bool {
 // partitionCounts asks how many partitions each topic has. Topics whose leaders are just being chosen are left out.
 func (s *Source) partitionCounts(ctx context.Context) (map[string]int, error) {
 	const doing = "looking up the topics"
-	details, err := s.admin.ListTopicsWithInternal(ctx, s.set.topics...)
+	details, err := s.hub.Topics(ctx, s.set.topics, s.set.refresh/2)
 	if err != nil {
 		return nil, s.set.explain(ctx, doing, err)
 	}
@@ -58,43 +61,54 @@ func (s *Source) ensureTargets(ctx context.Context, counts map[string]int) error
 
 // starts says where this task's partitions go on. Partitions without a position start as auto.offset.reset says; if the
 // topic has positions of others, they are new ones and start at their first record.
-func (s *Source) starts(ctx context.Context, counts map[string]int) (map[string]map[int32]kgo.Offset, error) {
-	out := make(map[string]map[int32]kgo.Offset, len(counts))
+func (s *Source) starts(ctx context.Context, counts map[string]int) error {
 	for topic, partitions := range counts {
-		s.known[topic] = partitions
-		var latest map[int32]bounds
-		if s.set.reset == resetLatest && !isKnownTopic(topic, partitions, s.from) {
-			var err error
-			if latest, err = s.bounds(ctx, topic); err != nil {
-				return nil, err
-			}
+		atEnd := s.set.reset == resetLatest && !isKnownTopic(topic, partitions, s.from)
+		starts, err := s.startsOf(ctx, topic, 0, partitions, atEnd)
+		if err != nil {
+			return err
 		}
-		out[topic] = make(map[int32]kgo.Offset, partitions)
-		for p := range int32(partitions) {
-			if !s.mine(topic, int(p)) {
-				continue
+		maps.Copy(s.next, starts)
+		s.known[topic] = partitions
+		for p, next := range starts {
+			if name := partitionName(p.Topic, p.Number); atEnd && s.from[name] == "" {
+				s.progress[name] = position(next.Offset) // stored at once: a restart before the first record must not skip what came in between
 			}
-			start, err := s.start(partitionName(topic, p), latest, p)
-			if err != nil {
-				return nil, err
-			}
-			out[topic][p] = start
 		}
 	}
-	return out, nil
+	return nil
 }
 
-func (s *Source) start(name record.SourcePartition, latest map[int32]bounds, partition int32) (kgo.Offset, error) {
-	if b, ok := latest[partition]; ok {
-		// Stored at once: a restart before the first record must not skip what came in between.
-		s.next[name], s.progress[name] = b.end, position(b.end)
-		return kgo.NewOffset().At(b.end), nil
+// startsOf finds where this task's partitions among first..end go on: at the stored position, or at an end of the log.
+func (s *Source) startsOf(ctx context.Context, topic string, first, end int, atEnd bool) (map[watch.Partition]kgo.EpochOffset, error) {
+	out := make(map[watch.Partition]kgo.EpochOffset)
+	var unknown []int32
+	for p := int32(first); p < int32(end); p++ {
+		if !s.mine(topic, int(p)) {
+			continue
+		}
+		offset, known, err := parseStart(partitionName(topic, p), s.from)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			unknown = append(unknown, p)
+			continue
+		}
+		out[watch.Partition{Topic: topic, Number: p}] = kgo.EpochOffset{Epoch: -1, Offset: offset}
 	}
-	start, err := parseStart(name, s.from)
-	if offset := start.EpochOffset().Offset; err == nil && offset >= 0 {
-		s.next[name] = offset
+	if len(unknown) == 0 {
+		return out, nil
 	}
-	return start, err
+	limits, err := s.bounds(ctx, topic, unknown)
+	for p, b := range limits {
+		offset := b.start
+		if atEnd {
+			offset = b.end
+		}
+		out[watch.Partition{Topic: topic, Number: p}] = kgo.EpochOffset{Epoch: -1, Offset: offset}
+	}
+	return out, err
 }
 
 func isKnownTopic(topic string, partitions int, from record.Positions) bool {
@@ -109,32 +123,55 @@ func isKnownTopic(topic string, partitions int, from record.Positions) bool {
 // bounds are the first offset of a partition and the one after its last.
 type bounds struct{ start, end int64 }
 
-func (s *Source) bounds(ctx context.Context, topic string) (map[int32]bounds, error) {
-	doing := "asking for the offsets of " + topic
-	starts, err := s.admin.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
+// bounds asks for the bounds of partitions, more than once while they have no leader: those of a topic that was just made.
+func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		out, err := s.askBounds(ctx, topic, partitions)
+		if err == nil || !kerr.IsRetriable(err) || pause > maxLeaderPause {
+			if err != nil {
+				err = s.set.explain(ctx, "asking for the offsets of "+topic, err)
+			}
+			return out, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
+		}
 	}
+}
+
+// maxLeaderPause is the longest pause between two questions: three seconds in all.
+const maxLeaderPause = 2 * time.Second
+
+func (s *Source) askBounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
+	starts, err := s.hub.Admin().ListStartOffsets(ctx, topic)
 	if err != nil {
-		return nil, s.set.explain(ctx, doing, err)
+		return nil, err
 	}
-	ends, err := s.admin.ListEndOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := s.hub.Admin().ListEndOffsets(ctx, topic)
 	if err != nil {
-		return nil, s.set.explain(ctx, doing, err)
+		return nil, err
 	}
-	out := make(map[int32]bounds, len(starts[topic]))
-	starts.Each(func(o kadm.ListedOffset) {
-		end, _ := ends.Lookup(o.Topic, o.Partition)
-		out[o.Partition] = bounds{start: o.Offset, end: end.Offset}
-	})
+	out := make(map[int32]bounds, len(partitions))
+	for _, p := range partitions {
+		start, _ := starts.Lookup(topic, p)
+		end, known := ends.Lookup(topic, p)
+		switch {
+		case start.Err != nil:
+			return nil, start.Err
+		case end.Err != nil:
+			return nil, end.Err
+		case !known:
+			return nil, kerr.LeaderNotAvailable
+		}
+		out[p] = bounds{start: start.Offset, end: end.Offset}
+	}
 	return out, nil
 }
 
 // watchPartitions picks up new partitions, from their first record, and notices that Kafka or a topic is gone, which
-// fetches do not tell.
+// neither fetches nor waits tell.
 func (s *Source) watchPartitions() error {
 	tick := time.NewTicker(s.set.refresh)
 	defer tick.Stop()
@@ -155,37 +192,65 @@ func (s *Source) watchPartitions() error {
 }
 
 func (s *Source) addNew(counts map[string]int) error {
-	fresh := make(map[string]map[int32]kgo.Offset)
 	for topic, partitions := range counts {
-		for p := s.known[topic]; p < partitions; p++ {
-			if !s.mine(topic, p) {
-				continue
-			}
-			start, err := parseStart(partitionName(topic, int32(p)), s.from)
-			if err != nil {
-				return err
-			}
-			s.env.Log.Info("Adding a new partition", "partition", partitionName(topic, int32(p)))
-			if fresh[topic] == nil {
-				fresh[topic] = make(map[int32]kgo.Offset)
-			}
-			fresh[topic][int32(p)] = start
+		if partitions <= s.known[topic] {
+			continue
 		}
-		s.known[topic] = max(partitions, s.known[topic])
+		starts, err := s.startsOf(s.broken, topic, s.known[topic], partitions, false)
+		if err != nil && errors.Is(err, connector.ErrNotConnected) {
+			s.env.Log.V(1).Info("Looking again later for where new partitions start", "topic", topic, "reason", err.Error())
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for p := range starts {
+			s.env.Log.Info("Adding a new partition", "partition", partitionName(p.Topic, p.Number))
+		}
+		s.known[topic] = partitions
+		s.fresh.put(starts)
 	}
-	s.client.AddConsumePartitions(fresh)
 	return nil
 }
 
-// parseStart returns the stored position, or the first record when there is none.
-func parseStart(name record.SourcePartition, from record.Positions) (kgo.Offset, error) {
+// arrivals hands new partitions from the watch to Poll.
+type arrivals struct {
+	mu        sync.Mutex
+	starts    map[watch.Partition]kgo.EpochOffset
+	interrupt context.CancelFunc
+}
+
+// put hands over, and ends what Poll waits for.
+func (a *arrivals) put(starts map[watch.Partition]kgo.EpochOffset) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.starts == nil {
+		a.starts = make(map[watch.Partition]kgo.EpochOffset)
+	}
+	maps.Copy(a.starts, starts)
+	if a.interrupt != nil && len(starts) > 0 {
+		a.interrupt()
+	}
+}
+
+// take returns what has come; from now on interrupt is called when more does.
+func (a *arrivals) take(interrupt context.CancelFunc) map[watch.Partition]kgo.EpochOffset {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	starts := a.starts
+	a.starts, a.interrupt = nil, interrupt
+	return starts
+}
+
+// parseStart returns the stored position, if there is one.
+func parseStart(name record.SourcePartition, from record.Positions) (offset int64, known bool, err error) {
 	stored := from[name]
 	if stored == "" {
-		return kgo.NewOffset().AtStart(), nil
+		return 0, false, nil
 	}
-	offset, err := strconv.ParseInt(string(stored), 10, 64)
+	offset, err = strconv.ParseInt(string(stored), 10, 64)
 	if err != nil || offset < 0 {
-		return kgo.Offset{}, fmt.Errorf("reading the stored position of %s: %q is not an offset; reset the connector's positions", name, stored)
+		return 0, false, fmt.Errorf("reading the stored position of %s: %q is not an offset; reset the connector's positions", name, stored)
 	}
-	return kgo.NewOffset().At(offset), nil
+	return offset, true, nil
 }

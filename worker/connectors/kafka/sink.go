@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
@@ -28,10 +28,12 @@ const (
 // Put returns once Kafka acknowledged its batch, so nothing is under way between two calls. A Put that ends otherwise
 // cuts the sink off from Kafka: what the brokers do not have then, they will not get.
 type Sink struct {
+	shared *watch.Pool
+
 	env    connector.Env
 	set    sinkSettings
-	client *kgo.Client
-	admin  *kadm.Client
+	hub    *watch.Hub
+	client *kgo.Client // from the first Put on
 	conns  *connections
 	origin []byte
 
@@ -48,21 +50,31 @@ var (
 
 var errCutOff = fmt.Errorf("%w: the sink was cut off from Kafka and has to be opened again", connector.ErrNotConnected)
 
-// Open connects. Kafka topics are looked up, and made if they are missing, at their first record.
+// Open sees whether Kafka can be reached. Kafka topics are looked up, and made if they are missing, at their first record.
 func (s *Sink) Open(ctx context.Context, env connector.Env, cfg connector.Config) error {
-	*s = Sink{env: env, origin: []byte(env.ClusterID), targets: make(map[string]*target), limits: make(map[string]int)}
+	if s.shared == nil {
+		s.shared = &watch.Pool{}
+	}
+	*s = Sink{shared: s.shared, env: env, origin: []byte(env.ClusterID), targets: make(map[string]*target), limits: make(map[string]int)}
 	var err error
 	if s.set, err = readSinkSettings(cfg); err != nil {
 		return err
 	}
-	if s.client, s.conns, err = s.set.connect(env, s.options()...); err != nil {
+	if s.hub, err = s.set.share(s.shared, env, false); err != nil {
 		return err
 	}
-	s.admin = kadm.NewClient(s.client)
-	if err := s.client.Ping(ctx); err != nil {
+	if err := s.hub.Ping(ctx); err != nil {
 		return s.set.explain(ctx, "opening the sink", err)
 	}
 	return nil
+}
+
+// connect makes the client that writes.
+func (s *Sink) connect() (err error) {
+	if s.client == nil {
+		s.client, s.conns, err = s.set.connectTask(s.env, s.options()...)
+	}
+	return err
 }
 
 func (s *Sink) options() []kgo.Opt {
@@ -100,6 +112,9 @@ func (s *Sink) Put(ctx context.Context, batch []record.Record) error {
 	}
 	out, tooLarge, err := s.prepare(ctx, batch)
 	if err != nil {
+		return err
+	}
+	if err := s.connect(); err != nil {
 		return err
 	}
 	s.conns.put(ctx)
@@ -256,12 +271,16 @@ func (s *Sink) LastWrite() time.Time {
 
 // Close lets go of the connections. It does not wait for the brokers.
 func (s *Sink) Close(context.Context) error {
-	if s.client == nil {
+	if s.hub == nil {
 		return nil
 	}
 	s.dead = errCutOff
-	s.conns.cut()
-	s.client.Close()
-	s.client = nil
+	if s.client != nil {
+		s.conns.cut()
+		s.client.Close()
+		s.client = nil
+	}
+	s.shared.Put(s.hub)
+	s.hub = nil
 	return nil
 }

@@ -1,41 +1,54 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
+	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
+// quiet is how long a source keeps a client of its own that brings nothing.
+const quiet = 30 * time.Second
+
 // Source reads the partitions of one task. The zero value is ready for Open.
 //
 // It reads partitions directly, without a Kafka group. A partition is named "topic/number", its position is the offset
-// of the record to read next.
+// of the record to read next. While there is nothing to read it has no client: the hub tells when to look.
 type Source struct {
-	env    connector.Env
-	set    sourceSettings
-	from   record.Positions
+	shared *watch.Pool
+	quiet  time.Duration // 0: the default
+
+	env  connector.Env
+	set  sourceSettings
+	from record.Positions
+	hub  *watch.Hub
+	// client is nil while the source rests; idle is for how long it was polled and had nothing.
 	client *kgo.Client
-	admin  *kadm.Client
 	conns  *connections
+	idle   time.Duration
 
 	// broken ends with the cause why the source can no longer be read; stop ends it.
 	broken context.Context
 	stop   context.CancelCauseFunc
 	watch  service.Group
 	known  map[string]int // partitions seen so far per Kafka topic; the watch's own once it runs
+	fresh  arrivals
 
-	next     map[record.SourcePartition]int64 // offsets to read next, as far as they are known
+	next     map[watch.Partition]kgo.EpochOffset // what to read next of each of the task's partitions
 	progress record.Positions
 	skips    skips
+	skipped  int   // loops in all
 	failure  error // to be returned by the next Poll
 }
 
@@ -46,20 +59,22 @@ var (
 
 var errClosed = errors.New("the source was closed")
 
-// Open connects, makes the RocketMQ topics that are missing, and starts this task's partitions at their positions.
+// Open connects, makes the RocketMQ topics that are missing, and finds out where this task's partitions start.
 func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Config, from record.Positions) error {
+	if s.shared == nil {
+		s.shared = &watch.Pool{}
+	}
 	*s = Source{
-		env: env, from: from.Clone(), known: make(map[string]int), next: make(map[record.SourcePartition]int64),
-		progress: make(record.Positions), skips: make(skips),
+		shared: s.shared, quiet: cmp.Or(s.quiet, quiet), env: env, from: from.Clone(), known: make(map[string]int),
+		next: make(map[watch.Partition]kgo.EpochOffset), progress: make(record.Positions), skips: make(skips),
 	}
 	var err error
 	if s.set, err = readSourceSettings(cfg); err != nil {
 		return err
 	}
-	if s.client, s.conns, err = s.set.connect(env, s.options()...); err != nil {
+	if s.hub, err = s.set.share(s.shared, env, s.set.committed); err != nil {
 		return err
 	}
-	s.admin = kadm.NewClient(s.client)
 	s.broken, s.stop = context.WithCancelCause(context.Background())
 	counts, err := s.partitionCounts(ctx)
 	if err != nil {
@@ -71,11 +86,9 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 	if err := s.ensureTargets(ctx, counts); err != nil {
 		return err
 	}
-	starts, err := s.starts(ctx, counts)
-	if err != nil {
+	if err := s.starts(ctx, counts); err != nil {
 		return err
 	}
-	s.client.AddConsumePartitions(starts)
 	s.watch.Go(func() { s.stop(service.Guard(s.watchPartitions)) })
 	return nil
 }
@@ -98,9 +111,6 @@ func (s *Source) options() []kgo.Opt {
 
 // Poll returns the next records of this task's partitions. It may return none when it only met records to skip.
 func (s *Source) Poll(ctx context.Context) ([]record.Record, error) {
-	polling, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.broken, cancel)()
 	for {
 		if err := s.failed(); err != nil {
 			return nil, err
@@ -108,9 +118,7 @@ func (s *Source) Poll(ctx context.Context) ([]record.Record, error) {
 		if ctx.Err() != nil {
 			return nil, nil
 		}
-		fetches := s.client.PollRecords(polling, s.set.pollMax)
-		records := s.take(fetches)
-		err := s.handle(ctx, fetches)
+		records, err := s.step(ctx)
 		if len(records) == 0 && err != nil {
 			return nil, err
 		}
@@ -119,6 +127,93 @@ func (s *Source) Poll(ctx context.Context) ([]record.Record, error) {
 			return records, nil
 		}
 	}
+}
+
+// step waits once: for news while the source rests, else for records.
+func (s *Source) step(ctx context.Context) ([]record.Record, error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.broken, cancel)()
+	s.begin(s.fresh.take(cancel))
+	if s.client == nil {
+		return nil, s.rest(waiting)
+	}
+	return s.read(ctx, waiting)
+}
+
+// rest waits until there is something to read, and connects then.
+func (s *Source) rest(ctx context.Context) error {
+	from := make(map[watch.Partition]int64, len(s.next))
+	for p, next := range s.next {
+		from[p] = next.Offset
+	}
+	for p, offset := range s.hub.Wait(ctx, from) {
+		if offset > from[p] { // there are no records for users in between
+			s.next[p] = kgo.EpochOffset{Epoch: -1, Offset: offset}
+			s.progress[partitionName(p.Topic, p.Number)] = position(offset)
+		}
+	}
+	if ctx.Err() != nil || len(s.progress) > 0 {
+		return nil
+	}
+	return s.wakeUp()
+}
+
+// wakeUp makes a client that reads on.
+func (s *Source) wakeUp() error {
+	var err error
+	if s.client, s.conns, err = s.set.connectTask(s.env, s.options()...); err != nil {
+		return err
+	}
+	s.idle = 0
+	s.consume(s.next)
+	return nil
+}
+
+// read takes what the client has. A client that had nothing for long is let go.
+func (s *Source) read(ctx, waiting context.Context) ([]record.Record, error) {
+	limited, cancel := context.WithTimeout(waiting, s.quiet-s.idle)
+	defer cancel()
+	begun := time.Now()
+	fetches := s.client.PollRecords(limited, s.set.pollMax)
+	records := s.take(fetches)
+	err := s.handle(ctx, fetches)
+	if s.idle += time.Since(begun); fetches.NumRecords() > 0 {
+		s.idle = 0
+	}
+	if err == nil && waiting.Err() == nil && s.idle >= s.quiet {
+		s.letGo()
+	}
+	return records, err
+}
+
+// letGo ends the client. What it has fetched and not given out is fetched again.
+func (s *Source) letGo() {
+	if s.client != nil {
+		s.conns.cut()
+		s.client.Close()
+		s.client = nil
+	}
+}
+
+// begin takes up partitions.
+func (s *Source) begin(fresh map[watch.Partition]kgo.EpochOffset) {
+	maps.Copy(s.next, fresh)
+	if s.client != nil && len(fresh) > 0 {
+		s.consume(fresh)
+	}
+}
+
+// consume has the client fetch partitions from the given offsets on.
+func (s *Source) consume(from map[watch.Partition]kgo.EpochOffset) {
+	offsets := make(map[string]map[int32]kgo.Offset)
+	for p, next := range from {
+		if offsets[p.Topic] == nil {
+			offsets[p.Topic] = make(map[int32]kgo.Offset)
+		}
+		offsets[p.Topic][p.Number] = kgo.NewOffset().At(next.Offset).WithEpoch(next.Epoch)
+	}
+	s.client.AddConsumePartitions(offsets)
 }
 
 func (s *Source) failed() error {
@@ -145,14 +240,15 @@ func (s *Source) Progressed() record.Positions {
 
 // Close lets go of the connections. It does not wait for the brokers.
 func (s *Source) Close(context.Context) error {
-	if s.client == nil {
+	if s.hub == nil {
 		return nil
 	}
+	s.sumUpSkips()
 	s.stop(errClosed)
-	s.conns.cut()
+	s.letGo()
 	s.watch.Wait()
-	s.client.Close()
-	s.client = nil
+	s.shared.Put(s.hub)
+	s.hub = nil
 	return nil
 }
 
@@ -169,6 +265,7 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.As(err, &lost):
 			s.env.Skipped(skipDataLoss, 1)
 			s.env.Log.Error(err, "Kafka lost records that were read", "topic", topic, "partition", partition)
+			s.next[watch.Partition{Topic: topic, Number: partition}] = kgo.EpochOffset{Epoch: lost.ResetToEpoch, Offset: lost.ResetTo}
 		default:
 			errs = append(errs, s.set.explain(ctx, fmt.Sprintf("reading partition %d of %s", partition, topic), err))
 		}

@@ -1,7 +1,10 @@
 package kafka
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +72,100 @@ func TestSourcePicksUpNewPartitions(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"new 3"}, values(poll(t, first, 1))); diff != "" {
 		t.Errorf("task 0 (-want +got):\n%s", diff)
+	}
+}
+
+// pollUntilItRests polls a source that has nothing to read until it has let its client go.
+func pollUntilItRests(t *testing.T, s *Source) {
+	t.Helper()
+	ctx := limited(t)
+	for s.client != nil {
+		short, cancel := context.WithTimeout(ctx, s.quiet)
+		if records, err := s.Poll(short); err != nil || len(records) > 0 || ctx.Err() != nil {
+			t.Fatalf("%d records, %v, %v", len(records), err, ctx.Err())
+		}
+		cancel()
+	}
+}
+
+func TestSourceRestsWhileThereIsNothingToRead(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(2, "orders"))
+	c := NewSourceConnector()
+	s, other := c.NewSource().(*Source), c.NewSource().(*Source)
+	for _, each := range []*Source{s, other} {
+		each.quiet = 50 * time.Millisecond
+		t.Cleanup(func() {
+			if err := each.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	w := connectortest.NewWorker(nil)
+	for i, each := range []*Source{s, other} {
+		if err := each.Open(limited(t), w.Env(i, 2), f.sourceConfig("orders"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.hub != other.hub || s.client != nil {
+		t.Error("tasks do not share a client while they rest")
+	}
+	for i := range 3 {
+		want := []string{fmt.Sprint(i, " a"), fmt.Sprint(i, " b")}
+		f.produceValues(t, "orders", 0, want...)
+		if diff := cmp.Diff(want, values(poll(t, s, 2))); diff != "" {
+			t.Errorf("round %d (-want +got):\n%s", i, diff)
+		}
+		pollUntilItRests(t, s)
+	}
+	f.produceValues(t, "orders", 1, "other")
+	if diff := cmp.Diff([]string{"other"}, values(poll(t, other, 1))); diff != "" {
+		t.Errorf("the other task (-want +got):\n%s", diff)
+	}
+}
+
+func TestSourceReportsThatMarksWereRead(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	writer, err := kgo.NewClient(kgo.SeedBrokers(f.addr), kgo.TransactionalID("tx"), kgo.DisableClientMetrics())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if err := writer.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.ProduceSync(limited(t), &kgo.Record{Topic: "orders", Value: []byte("v")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.EndTransaction(limited(t), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	s := &Source{quiet: 50 * time.Millisecond}
+	t.Cleanup(func() {
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Open(limited(t), connectortest.NewWorker(nil).Env(0, 1), f.sourceConfig("orders"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := poll(t, s, 1); got[0].Position != "1" {
+		t.Errorf("position %s", got[0].Position)
+	}
+	pollUntilItRests(t, s)
+	passed := record.Positions{}
+	for ctx := limited(t); passed["orders/0"] != "2" && ctx.Err() == nil; {
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		if records, err := s.Poll(short); err != nil || len(records) > 0 {
+			t.Fatalf("%d records: %v", len(records), err)
+		}
+		cancel()
+		maps.Copy(passed, s.Progressed())
+	}
+	if diff := cmp.Diff(record.Positions{"orders/0": "2"}, passed); diff != "" {
+		t.Errorf("the mark after the record (-want +got):\n%s", diff)
+	}
+	if s.client != nil {
+		t.Error("a mark made the source connect")
 	}
 }
 

@@ -29,7 +29,7 @@ func (s *Sink) target(ctx context.Context, r *record.Record) (*target, error) {
 		return nil, fmt.Errorf("%q cannot be the name of a Kafka topic: correct topic.rename.format", r.Topic)
 	}
 	doing := "looking up topic " + name
-	details, err := s.admin.ListTopicsWithInternal(ctx, name)
+	details, err := s.hub.Admin().ListTopicsWithInternal(ctx, name)
 	if err != nil {
 		return nil, s.set.explain(ctx, doing, err)
 	}
@@ -58,7 +58,7 @@ func (s *Sink) create(ctx context.Context, r *record.Record, name string) error 
 		return fmt.Errorf("asking for the queues of RocketMQ topic %s: %w", topic, err)
 	}
 	s.env.Log.Info("Creating a Kafka topic", "topic", name, "partitions", max(queues, 1))
-	_, err = s.admin.CreateTopic(ctx, int32(max(queues, 1)), int16(s.set.replication), nil, name)
+	_, err = s.hub.Admin().CreateTopic(ctx, int32(max(queues, 1)), int16(s.set.replication), nil, name)
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return s.set.explain(ctx, fmt.Sprintf("creating topic %s with %d partitions (or make it by hand)", name, max(queues, 1)), err)
 	}
@@ -68,7 +68,7 @@ func (s *Sink) create(ctx context.Context, r *record.Record, name string) error 
 // askLimit asks for a topic's max.message.bytes. A user without the right to ask goes by Kafka's default: what is larger
 // than the topic's real limit is then refused by the broker.
 func (s *Sink) askLimit(ctx context.Context, name string) int {
-	configs, err := s.admin.DescribeTopicConfigs(ctx, name)
+	configs, err := s.hub.Admin().DescribeTopicConfigs(ctx, name)
 	if err != nil {
 		s.env.Log.V(1).Info("Going by Kafka's default size limit", "topic", name, "reason", err.Error())
 		return defaultBatch

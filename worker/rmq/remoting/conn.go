@@ -165,7 +165,7 @@ func (c *conn) broken(err error) error {
 
 // read hands out answers until the connection ends.
 func (c *conn) read() {
-	r := bufio.NewReaderSize(c.nc, 64<<10)
+	r := bufio.NewReader(c.nc) // small: it is for small frames, and what is large passes it by
 	for {
 		cmd, err := ReadFrame(r)
 		if err != nil {

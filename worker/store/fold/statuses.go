@@ -147,6 +147,15 @@ func (st *Status) stamp() stamp {
 	return stamp{Epoch: st.Epoch, Generation: st.Generation, Attempt: st.Attempt}
 }
 
+// Get gives the status of a connector (-1) or a task, unless it is older than an epoch.
+func (f *Statuses) Get(connector string, task int, since int64) (Status, bool) {
+	v := f.of[connector][task]
+	if v == nil || v.Epoch < since {
+		return Status{}, false
+	}
+	return v.status(), true
+}
+
 // All gives what is known of a connector and its tasks since an epoch, by task.
 func (f *Statuses) All(connector string, since int64) []Status {
 	var out []Status

@@ -13,6 +13,9 @@ func NewMarks() *Marks { return &Marks{put: record.Positions{}, durable: record.
 // Put notes that the sink has every record of a partition up to a place.
 func (m *Marks) Put(p record.SourcePartition, upTo record.Position) { m.put[p] = upTo }
 
+// Pending reports whether something was put since the last flush.
+func (m *Marks) Pending() bool { return len(m.put) > 0 }
+
 // Flushed notes that the sink has just said that everything that was put is durable. It reports whether that was anything.
 //
 // Invariant P2: only a flush moves what may be stored.

@@ -19,8 +19,11 @@ func TestOnlyAFlushMovesWhatASinkMayStore(t *testing.T) {
 	if got := m.Positions(); len(got) > 0 {
 		t.Errorf("before the flush %v may be stored, want nothing", got)
 	}
-	if !m.Flushed() {
-		t.Error("the flush moved nothing")
+	if !m.Pending() {
+		t.Error("nothing waits for the flush")
+	}
+	if !m.Flushed() || m.Pending() {
+		t.Error("the flush moved nothing, or left something")
 	}
 	m.Put("q1", "4")
 	if diff := cmp.Diff(record.Positions{"q0": "9", "q1": "3"}, m.Positions()); diff != "" {
