@@ -31,10 +31,10 @@
 #define EPOCHS 1
 #endif
 #ifndef RECORDS
-#define RECORDS 8	/* in the log, the first joins included */
+#define RECORDS 4	/* that workers may add to the log */
 #endif
 #ifndef RESTARTS
-#define RESTARTS 1	/* deaths, and sessions given up, in all */
+#define RESTARTS 0	/* deaths, and sessions given up, in all */
 #endif
 #ifndef FLIGHTS
 #define FLIGHTS 1	/* records of a worker that may be stored yet */
@@ -47,7 +47,7 @@
 #define SEND 1		/* send time-out: how long a delivery may take */
 
 #define SPARE (2 * WORKERS + 3 * UNITS + 3)	/* room in the log for settle */
-#define LAST (RECORDS + SPARE)
+#define LAST (WORKERS + 1 + RECORDS + SPARE)
 #define LOG WORKERS	/* the fold of the whole log; folds[w] is that of worker w, as far as it has read */
 
 /* ---- The rules that a -D takes out ---- */
@@ -556,7 +556,11 @@ inline settle(w) {
 	for (i : 0 .. UNITS - 1) { assert(OPEN(i) && OWN.epoch[i] == newest) }
 }
 
-/* reset makes the first state: all have joined and read that. It comes after settle too, which so adds no states. */
+/*
+ * reset makes the first state: all have joined, worker 0 was granted unit 0 at epoch 1 (and has yet to give back what it had
+ * of it in a session before), and all have read that. It comes
+ * after settle too, which so adds no states.
+ */
 inline reset() {
 	for (i : 0 .. LAST) { clear(log[i]) }
 	for (i : 0 .. WORKERS * FLIGHTS - 1) { clear(flying[i]); stored[i] = 0 }
@@ -575,15 +579,18 @@ inline reset() {
 		members[i].incarnation = 1; members[i].store = 1; members[i].config = 1; answered[i] = 0
 	}
 	for (i : 0 .. UNITS - 1) { highest[i] = 0 }
-	highestEpoch = 0; newest = 1; restarts = 0;
+	newest = 1; restarts = 0;
 	for (i : 0 .. WORKERS) {
-		folds[i].offset = WORKERS;
+		folds[i].offset = WORKERS + 1; folds[i].seq[0] = 1; folds[i].floor = 1;
+		folds[i].owner[0] = 1; folds[i].generation[0] = WORKERS + 1; folds[i].epoch[0] = 1;
 		for (j : 0 .. WORKERS - 1) {
 			folds[i].session[j] = j + 1; folds[i].heartbeat[j] = j + 1;
 			folds[i].incarnation[j] = 1; folds[i].store[j] = 1
 		}
 	}
 	for (i : 0 .. WORKERS - 1) { members[i].joined = 1; members[i].session = i + 1 }
+	members[0].seq = 1; members[0].grant[0] = WORKERS + 1; members[0].former[0] = 1;
+	highest[0] = WORKERS + 1; highestEpoch = 1; answered[0] = 1
 }
 
 /* ---- What may happen ---- */
@@ -604,18 +611,20 @@ inline send(w) {
 	set(flying[w], rec); stored[w] = 0; clear(rec)
 }
 
-#define MORE (folds[LOG].offset < RECORDS)
+#define MORE (folds[LOG].offset < WORKERS + 1 + RECORDS)
 #define MAY_SEND (MORE && ROOM)
+/* What a session sends that has ended changes nothing, so it is not sent. */
+#define SPEAKS (MAY_SEND && M.joined && folds[LOG].session[w] == M.session)
 #define RESTART (MORE && M.joined && restarts < RESTARTS)
 
 proctype Worker(byte w) {
 end:	do
 	:: d_step { OWN.offset < folds[LOG].offset -> read(w); skip }
 	:: d_step { MAY_SEND && !M.joined && MAY_JOIN -> makeJoin(w); send(w); skip }
-	:: d_step { MAY_SEND && M.joined -> makeBeat(w); send(w); skip }
+	:: d_step { SPEAKS -> makeBeat(w); send(w); skip }
 	:: d_step { M.config < newest -> M.config++ }
 	/* A clean stop; what comes after it is another incarnation. */
-	:: d_step { MAY_SEND && RESTART -> restarts++; make(w, LEAVE); send(w); gone(w); skip }
+	:: d_step { SPEAKS && RESTART -> restarts++; make(w, LEAVE); send(w); gone(w); skip }
 	/* Death, and a restart in the store or without it. */
 	:: d_step { RESTART -> restarts++; gone(w); skip }
 	:: d_step { RESTART -> restarts++; gone(w); M.store++ }
@@ -636,17 +645,17 @@ end:	do
 /* Task is what worker w does about one unit. */
 proctype Task(byte w; byte u) {
 end:	do
-	:: d_step { MAY_SEND && M.joined && OWN.owner[u] == 0 -> makeClaim(w, u, 0); send(w); skip }
+	:: d_step { SPEAKS && OWN.owner[u] == 0 -> makeClaim(w, u, 0); send(w); skip }
 #if EARLIER > 0
-	:: d_step { MAY_SEND && M.joined && OWN.owner[u] == 0 -> makeClaim(w, u, EARLIER); send(w); skip }
+	:: d_step { SPEAKS && OWN.owner[u] == 0 -> makeClaim(w, u, EARLIER); send(w); skip }
 #endif
 	/* Abandon */
 	:: d_step { M.request[u] != 0 -> M.request[u] = 0 }
 	:: d_step { OPEN(u) && M.delivery[u] == 0 -> start(w, u); skip }
 	/* Release, which ends the delivery, and again until it is read back. */
-	:: d_step { MAY_SEND && M.joined && M.grant[u] != 0 ->
+	:: d_step { SPEAKS && M.grant[u] != 0 ->
 		M.delivery[u] = 0; M.released[u] = M.grant[u]; makeRelease(w, u, M.grant[u]); send(w); skip }
-	:: d_step { MAY_SEND && M.joined && M.former[u] != 0 -> makeRelease(w, u, M.former[u]); M.former[u] = 0; send(w); skip }
+	:: d_step { SPEAKS && M.former[u] != 0 -> makeRelease(w, u, M.former[u]); M.former[u] = 0; send(w); skip }
 	od
 }
 
