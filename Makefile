@@ -76,7 +76,7 @@ SEEDS ?= 20000
 SEED_FROM ?= 0
 simulate: ## Simulate SEEDS=20000 clusters from seed SEED_FROM=0 on, with crashes, pauses, partitions and lost log tails
 	SIM_SEEDS=$(SEEDS) SIM_FROM=$(SEED_FROM) go test -count=1 -timeout 24h -v -run '^TestSimulation$$' ./worker/cluster/member
-model: ## Search a model of join, heartbeat, expire, claim and release with spin, as it is and with each of its rules taken out
+model: ## Search a model of join, heartbeat, expire, claim and release with spin, as it is and with rules taken out
 	hack/model.sh -v
 chaos: ## Break workers, networks, stores and brokers while records flow: ROUNDS=18 SEED=1 FROM=0 (the first round) LONG=1 (freezes of minutes)
 	go run ./test/chaos -rounds $(or $(ROUNDS),18) -seed $(or $(SEED),1) -from $(or $(FROM),0) $(if $(LONG),-long) $(CHAOS_FLAGS)

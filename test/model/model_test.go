@@ -75,14 +75,15 @@ func TestARuleTakenOutIsFound(t *testing.T) {
 		rule    string
 		defines []string
 	}{
-		"a lease longer than the session":         {"LEASE_IS_LONGER_THAN_THE_SESSION", nil},
-		"a gate that is not checked":              {"GATE_IS_NOT_CHECKED", nil},
-		"an expire that names an older heartbeat": {"EXPIRE_NEEDS_NOT_THE_NEWEST_HEARTBEAT", nil},
-		"a released generation that runs again":   {"RELEASED_GENERATIONS_RUN_AGAIN", nil},
-		"a release that ignores the generation":   {"RELEASE_IGNORES_THE_GENERATION", nil},
-		"an expired session that keeps its units": {"EXPIRED_SESSIONS_KEEP_THEIR_UNITS", nil},
-		"a sequence that is not checked":          {"SEQUENCE_IS_NOT_CHECKED", []string{"-DFLIGHTS=2"}},
-		"a claim beside units of another epoch":   {"CLAIMS_BESIDE_ANOTHER_EPOCH", []string{"-DUNITS=2", "-DEPOCHS=2"}},
+		"a lease longer than the session":                  {"LEASE_IS_LONGER_THAN_THE_SESSION", nil},
+		"a gate that is not checked":                       {"GATE_IS_NOT_CHECKED", nil},
+		"an expire that names an older heartbeat":          {"EXPIRE_NEEDS_NOT_THE_NEWEST_HEARTBEAT", nil},
+		"a released generation that runs again":            {"RELEASED_GENERATIONS_RUN_AGAIN", nil},
+		"a release that ignores the generation":            {"RELEASE_IGNORES_THE_GENERATION", nil},
+		"an expired session that keeps its units":          {"EXPIRED_SESSIONS_KEEP_THEIR_UNITS", nil},
+		"a sequence that is not checked":                   {"SEQUENCE_IS_NOT_CHECKED", []string{"-DFLIGHTS=2"}},
+		"a generation that goes back after an earlier log": {"GENERATIONS_FORGET_THEIR_TOP", []string{"-DEARLIER=20"}},
+		"a claim beside units of another epoch":            {"CLAIMS_BESIDE_ANOTHER_EPOCH", []string{"-DUNITS=2", "-DEPOCHS=2"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -2,8 +2,8 @@
  * Sessions and ownership in the cluster log, as a model for spin: every order of events within the bounds below is tried.
  *
  * It follows worker/cluster/fold (what a record does: step) and worker/cluster/member (what a worker may do: Worker) rule
- * by rule and under their names. `make model` runs it in the sizes that model_test.go lists, then once with each rule taken
- * out by a -D, which must be found.
+ * by rule and under their names. `make model` runs it in the sizes that model_test.go lists, then with rules taken out by
+ * a -D, each of which must be found.
  *
  * In it: join, heartbeat, expire, leave, claim and release; records that are late, lost, stored twice or out of order;
  * workers that are slow in reading, freeze, die and come back in their store or without it, or give their session up and
