@@ -22,12 +22,12 @@ func (c *Cluster) keep(ctx context.Context, done func() bool) error {
 			return nil
 		case err == nil:
 			return nil
-		case !errors.Is(err, rmq.ErrTruncated) && !errors.Is(err, fold.ErrGap) && !errors.Is(err, member.ErrOtherLog):
+		case !lostLog(err) && !errors.Is(err, fold.ErrGap) && !errors.Is(err, member.ErrOtherLog):
 			c.shut()
 			return fmt.Errorf("following the cluster log: %w", err)
 		}
 		c.cfg.Log.Info("Joining anew, for the cluster log does not go on where it was read to", "error", err.Error())
-		if err := c.restart(ctx); err != nil {
+		if err := c.startOver(ctx, err); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -41,6 +41,29 @@ func (c *Cluster) keep(ctx context.Context, done func() bool) error {
 			return nil
 		}
 	}
+}
+
+// lostLog reports that the log does not hold what was read of it, or is gone as a whole.
+func lostLog(err error) bool {
+	return errors.Is(err, rmq.ErrTruncated) || errors.Is(err, rmq.ErrTopicNotFound)
+}
+
+// startOver restarts on the log as it is now, and makes the topic anew if it was deleted.
+//
+// Invariant C4: gates are shut before anything else, for the log can no longer tell who owns what.
+func (c *Cluster) startOver(ctx context.Context, why error) error {
+	if errors.Is(why, rmq.ErrTopicNotFound) {
+		c.mu.Lock()
+		c.machine.Restart(c.now(), fold.New())
+		c.publish()
+		c.mu.Unlock()
+		log, err := c.openLog(ctx)
+		if err != nil {
+			return err
+		}
+		c.log = log
+	}
+	return c.restart(ctx)
 }
 
 // shut ends every delivery for good. The session stays in the log until Stop's leave, or until it expires.
@@ -133,19 +156,19 @@ func (t *turn) tail(ctx context.Context) {
 		}
 	}
 	t.group.Go(func() {
-		var truncated error
+		var lost error
 		err := c.retry(ctx, "tailing the cluster log", func() error {
 			err := c.log.Follow(ctx, from, hand)
 			switch {
-			case errors.Is(err, rmq.ErrTruncated):
-				truncated = err
+			case lostLog(err):
+				lost = err
 				return nil
 			case err == nil:
 				return errTailEnded
 			}
 			return err
 		})
-		t.tailed <- errors.Join(truncated, err)
+		t.tailed <- errors.Join(lost, err)
 	})
 }
 

@@ -30,8 +30,9 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 20 * time.Second
 	answerTimeout     = writeTimeout + 10*time.Second
-	idleTimeout       = 2 * time.Minute
-	shutdownTimeout   = 5 * time.Second
+	// idleTimeout is short, for idle connections count: probes must not wait behind them.
+	idleTimeout     = 10 * time.Second
+	shutdownTimeout = 5 * time.Second
 )
 
 // Config says how the server answers.

@@ -148,6 +148,30 @@ func tailFollows(e *env) {
 	}
 }
 
+// A follower hands on what is appended, each record once while nothing disturbs it.
+func followFollows(e *env) {
+	l := e.log()
+	ctx, cancel := context.WithCancel(e.ctx)
+	records, ended := make(chan string, 1000), make(chan error, 1)
+	e.background(func() {
+		ended <- l.Follow(ctx, 0, func(en rmq.Entry) error {
+			records <- fmt.Sprintf("%d %s=%s", en.Offset, en.Key, en.Value)
+			return nil
+		})
+	})
+	for i := range 20 {
+		_, err := l.Append(e.ctx, rmq.Entry{Key: "a", Value: fmt.Append(nil, i)})
+		e.ok(err)
+		if got, want := e.next(records), fmt.Sprintf("%d a=%d", i, i); got != want {
+			e.Errorf("got %q, want %q", got, want)
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		e.Errorf("follow ended with %v", err)
+	}
+}
+
 func tailEnds(e *env) {
 	l := e.log()
 	_, stop := e.tail(l, 0)

@@ -38,6 +38,7 @@ func Run(t *testing.T, newClient func(t *testing.T) *rmq.Client) {
 		"a log is read in the order it was appended":         logOrder,
 		"a log keeps keys, values and store times":           logContents,
 		"a tail sees what is appended later":                 tailFollows,
+		"a follower sees what is appended later":             followFollows,
 		"a tail ends at once with its context":               tailEnds,
 		"a log does not hold what it never had":              logTruncated,
 		"a log tells how long it keeps records":              logRetention,
