@@ -26,6 +26,8 @@ var (
 	ErrNotFound = fold.ErrNotFound
 	// ErrInvalid means that what was to be stored can never be stored; the wrapping error says why.
 	ErrInvalid = fold.ErrInvalid
+	// ErrConfigLost means that a connector is known at a newer epoch than its config is: the topic lost the newest config.
+	ErrConfigLost = fold.ErrConfigLost
 )
 
 // Client opens the topics. RocketMQ makes one of a *rmq.Client.

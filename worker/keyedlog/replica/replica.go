@@ -3,6 +3,7 @@
 package replica
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
@@ -121,7 +122,7 @@ func (r *Replica) Relocate(now time.Time, first, end int64) (lost bool) {
 		r.next = max(r.next, first)
 		return false
 	}
-	for _, key := range r.opts.Fold.Keys() {
+	for _, key := range slices.Sorted(slices.Values(r.opts.Fold.Keys())) {
 		r.shade(now, key)
 	}
 	r.reach = max(r.reach, r.next)

@@ -103,15 +103,17 @@ func (f *Configs) Apply(key string, data []byte) (replica.Verdict, error) {
 }
 
 // applyConnector compares and sets. A value whose base is newer than what is held follows records that compaction has
-// removed: its writer had accepted them.
+// removed: its writer had accepted them. Values that were written on two sides of a loss are ordered by epoch.
+//
+// Invariant C3: the epoch never goes back.
 func (f *Configs) applyConnector(v *connectorValue) replica.Verdict {
 	held := f.connectors[v.key()]
 	switch {
 	case held == nil:
 	case v.Revision == held.Revision && v.id() == held.id():
 		return replica.Same
-	case v.Republished && v.Revision >= held.Revision:
-	case !v.Republished && v.Replaces >= held.Revision:
+	case v.Republished && (v.Epoch > held.Epoch || v.Epoch == held.Epoch && v.Revision >= held.Revision):
+	case !v.Republished && v.Replaces >= held.Revision && v.Epoch >= held.Epoch:
 	default:
 		return replica.Refused
 	}

@@ -20,6 +20,8 @@ var (
 	ErrNotFound = errors.New("connector not found")
 	// ErrInvalid means that what was to be stored can never be stored; the wrapping error says why.
 	ErrInvalid = errors.New("invalid value")
+	// ErrConfigLost means that a connector is known at a newer epoch than its config is: the topic lost the newest config.
+	ErrConfigLost = errors.New("newest config was lost: write it again")
 )
 
 // State is what a user wants of a connector.
@@ -128,6 +130,10 @@ func (f *Configs) Publish(name string, epoch int64, tasks []map[string]string, i
 	case current.Tasks != nil:
 		return nil, current, nil
 	}
+	if held := f.tasks[tasksKey(name)]; held != nil && held.Epoch > epoch {
+		return nil, Connector{}, fmt.Errorf("publishing tasks of %q at epoch %d: %w: there are tasks of epoch %d", name, epoch,
+			ErrConfigLost, held.Epoch)
+	}
 	value := tasksValue{V: Version, Name: name, Epoch: epoch, Tasks: tasks, ID: id}
 	if tasks == nil {
 		value.Tasks = []map[string]string{}
@@ -184,6 +190,9 @@ func (f *Configs) next(w Write, floor int64) (*connectorValue, Connector, error)
 	if w.Restart != nil {
 		next.Restart = &restartValue{ID: cmp.Or(w.Restart.ID, w.RequestID), Task: w.Restart.Task}
 	}
+	if tasks := f.tasks[tasksKey(w.Name)]; tasks != nil {
+		floor = max(floor, tasks.Epoch)
+	}
 	next.raise(held, exists, w.Delete, floor)
 	next.Requests = append(slices.Clone(next.Requests), request{ID: w.RequestID, Revision: next.Revision})
 	next.Requests = next.Requests[max(0, len(next.Requests)-maxRequests):]
@@ -205,8 +214,8 @@ func (v *connectorValue) raise(held *connectorValue, exists, deleting bool, floo
 	switch {
 	case deleting:
 		v.Deleted, v.Config, v.Restart = true, nil, nil
-	case exists && maps.Equal(v.Config, held.Config):
-		return
+	case exists && maps.Equal(v.Config, held.Config) && floor <= held.Epoch:
+		return // above the floor, too, or no task of it could be claimed or published
 	}
 	v.Epoch = max(v.Epoch, floor) + 1
 	if !exists {
