@@ -47,6 +47,9 @@ func (s *sim) setCut(p *proc, cut bool) {
 	s.tracef("cut %s=%t", p.id, cut)
 	p.cut = cut
 	p.conn = -1
+	for _, sh := range p.worker.stores.shelves() {
+		sh.conn = -1
+	}
 	s.wake(p)
 }
 

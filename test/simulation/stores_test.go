@@ -16,6 +16,7 @@ import (
 type shelf struct {
 	topic   *topic
 	replica *replica.Replica
+	conn    int
 	queue   []*request
 	busy    bool
 	pause   time.Duration
@@ -92,16 +93,16 @@ func (s *sim) follow(p *proc) {
 }
 
 func (s *sim) read(p *proc, sh *shelf) {
-	end := int64(len(sh.topic.entries))
-	if sh.replica.Next() > end {
-		read := sh.replica.Next()
-		if sh.replica.Relocate(s.clock(p), 0, end) {
-			s.tracef("%s finds that %s ends at %d, read to %d", p.id, sh.topic.name, end, read)
-			waiters := sh.waiters
-			sh.waiters = nil
-			for _, w := range waiters {
-				w.done(keyedlog.ErrLogLost)
-			}
+	end, read := int64(len(sh.topic.entries)), sh.replica.Next()
+	if lost := sh.replica.Relocate(s.clock(p), 0, end); lost || !s.goneOver(p, sh) {
+		if !lost {
+			sh.replica.Lost(s.clock(p), 0)
+		}
+		s.tracef("%s finds that %s, which ends at %d, lost records; it was read to %d", p.id, sh.topic.name, end, read)
+		waiters := sh.waiters
+		sh.waiters = nil
+		for _, w := range waiters {
+			w.done(keyedlog.ErrLogLost)
 		}
 	}
 	for sh.replica.Next() < end && s.failed == nil {
@@ -121,6 +122,16 @@ func (s *sim) read(p *proc, sh *shelf) {
 	for _, w := range ready {
 		w.done(nil)
 	}
+}
+
+// goneOver reports, after a reconnect, whether the topic still holds what was read of it last, as far as that is read again.
+func (s *sim) goneOver(p *proc, sh *shelf) bool {
+	if sh.conn == s.conn {
+		return true
+	}
+	sh.conn = s.conn
+	next := sh.replica.Next()
+	return !slices.ContainsFunc(sh.topic.entries[max(0, next-goneOver):next], func(e rmq.Entry) bool { return !sh.replica.Holds(e) })
 }
 
 // publish appends records and waits until they came back. It tries again for as long as the caller is there.

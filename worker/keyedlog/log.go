@@ -19,8 +19,9 @@ type Log interface {
 	Bounds(ctx context.Context) (first, end int64, err error)
 	// Read calls fn with the records from an offset to the end as it is at the call.
 	Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (next int64, err error)
-	// Tail calls fn with the records from an offset on, for ever. It survives lost connections.
-	Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) error
+	// Follow calls fn with the records from an offset on, for ever. It survives lost connections; after one it hands the
+	// last records on again as the log holds them by then.
+	Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error
 }
 
 // Retainer is a Log whose records age out; one that is no Retainer keeps them for ever, as *rmq.Log says of a compacted

@@ -211,7 +211,7 @@ func (t *Table) run(ctx context.Context) error {
 func (t *Table) follow(ctx context.Context) error {
 	for pause := firstPause; ; {
 		before := t.Next()
-		err := t.current().Tail(ctx, before, t.apply)
+		err := t.current().Follow(ctx, before, t.again)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -219,12 +219,12 @@ func (t *Table) follow(ctx context.Context) error {
 			pause = firstPause
 		}
 		switch {
-		case errors.Is(err, rmq.ErrTruncated):
-			err = t.relocate(ctx)
+		case errors.Is(err, rmq.ErrTruncated), errors.Is(err, errOther):
+			err = t.relocate(ctx, errors.Is(err, errOther))
 		case errors.Is(err, rmq.ErrTopicNotFound):
 			err = t.reopen(ctx)
 		case err == nil:
-			err = errors.New("tail ended without an error")
+			err = errors.New("following ended without an error")
 		}
 		if permanent(err) {
 			return fmt.Errorf("following the topic: %w", err)
@@ -237,9 +237,27 @@ func (t *Table) follow(ctx context.Context) error {
 	}
 }
 
+// errOther means that the log holds other records than were read of it.
+var errOther = errors.New("topic holds another record than was read")
+
+// again takes a record that may have been read before.
+func (t *Table) again(e rmq.Entry) error {
+	t.mu.RLock()
+	known, holds := e.Offset < t.replica.Next(), t.replica.Holds(e)
+	t.mu.RUnlock()
+	switch {
+	case !known:
+		return t.apply(e)
+	case !holds:
+		return fmt.Errorf("%w at offset %d", errOther, e.Offset)
+	}
+	return nil
+}
+
 // relocate finds the place to go on from when the log does not hold the one asked for: behind what has aged out, or, when
-// the log ends before what was already read, at its start, and then everything that does not come back is re-published.
-func (t *Table) relocate(ctx context.Context) error {
+// the log ends before what was already read, or holds other records, at its start, and then everything that does not come
+// back is re-published.
+func (t *Table) relocate(ctx context.Context, other bool) error {
 	first, end, err := t.current().Bounds(ctx)
 	if err != nil {
 		return fmt.Errorf("asking for the topic's bounds: %w", err)
@@ -247,12 +265,15 @@ func (t *Table) relocate(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	read := t.replica.Next()
-	if !t.replica.Relocate(time.Now(), first, end) {
+	switch {
+	case other:
+		t.replica.Lost(time.Now(), first)
+	case !t.replica.Relocate(time.Now(), first, end):
 		t.opts.Log.Info("Reading on behind records that have aged out", "from", read, "first", first)
 		t.advanced()
 		return nil
 	}
-	t.opts.Log.Error(ErrLogLost, "Publishing again what the topic lost: it ends before what was read of it; "+
+	t.opts.Log.Error(ErrLogLost, "Publishing again what the topic lost: it ends before what was read of it, or holds other records; "+
 		"check whether the broker lost data or the topic was made anew", "read", read, "end", end)
 	for _, w := range t.waiters {
 		w.done <- ErrLogLost

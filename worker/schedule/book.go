@@ -104,7 +104,7 @@ func (b *Book) refresh(in Input, wants map[Unit]want) {
 		o, owned := in.View.Owners[u]
 		mine := owned && in.View.Joined && o.Session == in.View.Self
 		h.refresh(w, o, mine)
-		if !b.claiming && h.unused() && (!isWanted || owned && !mine) {
+		if !b.claiming && h.unused() && !mine && (!isWanted || owned) { // what is given back is known until the log shows it
 			delete(b.held, u)
 		}
 	}

@@ -18,7 +18,7 @@ type Log struct {
 	first, next int64
 	changed     chan struct{} // closed and replaced at each change
 	down        bool
-	broken      error // what Tail and Append give
+	broken      error // what Follow and Append give
 	failures    int   // appends that fail
 	storedAll   bool  // … but are stored all the same
 	batches     []int
@@ -41,10 +41,10 @@ func (l *Log) change(fn func()) {
 	l.notify()
 }
 
-// SetDown cuts the log off: calls other than Tail fail, and Tail is silent.
+// SetDown cuts the log off: calls other than Follow fail, and Follow is silent.
 func (l *Log) SetDown(down bool) { l.change(func() { l.down = down }) }
 
-// Break makes Append and Tail return err from now on; nil mends it.
+// Break makes Append and Follow return err from now on; nil mends it.
 func (l *Log) Break(err error) { l.change(func() { l.broken = err }) }
 
 // FailAppends makes the next n appends fail; stored says whether they are stored all the same.
@@ -176,8 +176,12 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (i
 	return end, deliver(ctx, found, fn)
 }
 
-// Tail calls fn with everything from an offset on.
-func (l *Log) Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
+// goneOver is how many records are handed on again after the log was down.
+const goneOver = 64
+
+// Follow calls fn with everything from an offset on, and after the log was down with the last records once more.
+func (l *Log) Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
+	start, wasDown := from, false
 	for {
 		l.mu.Lock()
 		down, broken := l.down, l.broken
@@ -187,6 +191,12 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) er
 			return broken
 		}
 		if !down {
+			if wasDown {
+				if err := l.holds(from); err != nil {
+					return err
+				}
+				from = max(start, from-goneOver)
+			}
 			found, end, next, err := l.since(from)
 			if err == nil {
 				err = deliver(ctx, found, fn)
@@ -196,12 +206,18 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(rmq.Entry) error) er
 			}
 			from, changed = end, next
 		}
+		wasDown = down
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
 		}
 	}
+}
+
+func (l *Log) holds(offset int64) error {
+	_, _, _, err := l.since(offset)
+	return err
 }
 
 func (l *Log) since(from int64) (found []rmq.Entry, end int64, changed <-chan struct{}, err error) {

@@ -3,6 +3,7 @@
 package replica
 
 import (
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -61,7 +62,17 @@ type Replica struct {
 	version int64 // rises with each accepted record
 	shadows map[string]*shadow
 	places  map[string]place
+	recent  []read // what was read last, in order
 }
+
+// read is one record as it was read.
+type read struct {
+	offset int64
+	sum    uint64
+}
+
+// remembered is how many of the records that were read last are known again: what a rmq.Log's Follow hands on again.
+const remembered = 64
 
 // New makes a Replica that has read nothing.
 func New(opts Options) *Replica {
@@ -76,6 +87,26 @@ func (r *Replica) Reach() int64 { return max(r.next, r.reach) }
 
 // Version rises with each change of the fold.
 func (r *Replica) Version() int64 { return r.version }
+
+// Holds reports whether a record that comes once more, after a reconnect, is the one that was read at its offset.
+//
+// Invariant C4: a log that lost records and gave their offsets out again is noticed.
+func (r *Replica) Holds(e rmq.Entry) bool {
+	for _, seen := range r.recent {
+		if seen.offset == e.Offset {
+			return seen.sum == sum(e)
+		}
+	}
+	return true // it is older than what is known
+}
+
+func sum(e rmq.Entry) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(e.Key))
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write(e.Value)
+	return h.Sum64()
+}
 
 // Apply folds one record. Whatever is in the topic, the records behind it count.
 func (r *Replica) Apply(now time.Time, e rmq.Entry) (Verdict, error) {
@@ -94,6 +125,10 @@ func (r *Replica) Apply(now time.Time, e rmq.Entry) (Verdict, error) {
 		r.reach = 0
 	}
 	r.next = e.Offset + 1
+	if len(r.recent) == 2*remembered {
+		r.recent = append(r.recent[:0], r.recent[remembered:]...)
+	}
+	r.recent = append(r.recent, read{e.Offset, sum(e)})
 	return verdict, why
 }
 
@@ -113,19 +148,23 @@ func (r *Replica) Recovered(now time.Time, keys []string, reach int64) {
 }
 
 // Relocate finds the place to go on from when the log, which now holds [first, end), does not hold the one asked for: behind
-// what has aged out, or, when the log ends before what was already read (lost), at its start, and then everything that does
-// not come back is published again.
-//
-// Invariant C4: a topic that lost records gets back what the workers hold.
+// what has aged out, or, when the log ends before what was already read, where Lost says.
 func (r *Replica) Relocate(now time.Time, first, end int64) (lost bool) {
 	if r.next <= end {
 		r.next = max(r.next, first)
 		return false
 	}
+	r.Lost(now, first)
+	return true
+}
+
+// Lost goes on from the log's start, and has everything published again that does not come back.
+//
+// Invariant C4: a topic that lost records gets back what the workers hold.
+func (r *Replica) Lost(now time.Time, first int64) {
 	for _, key := range slices.Sorted(slices.Values(r.opts.Fold.Keys())) {
 		r.shade(now, key)
 	}
 	r.reach = max(r.reach, r.next)
-	r.next = first
-	return true
+	r.next, r.recent = first, nil
 }
