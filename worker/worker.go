@@ -181,7 +181,7 @@ func (p *parts) buildState() error {
 	p.stores, err = store.Open(store.Options{
 		ClusterID: cfg.ClusterID, Broker: cfg.ClusterTopicBroker, Dir: filepath.Join(cfg.StoreDir, "config"),
 		Topics:   store.Topics{Config: cfg.Topics.Config, Position: cfg.Topics.Position, Offset: cfg.Topics.Offset, Status: cfg.Topics.Status},
-		IsOldest: p.isOldest, Log: log.WithName("store"), Registerer: p.opts.Registerer,
+		IsOldest: p.isOldest, Claimed: p.claimed, Log: log.WithName("store"), Registerer: p.opts.Registerer,
 	}, store.RocketMQ(p.client))
 	if err != nil {
 		return fmt.Errorf("setting up the stores: %w", err)
@@ -201,6 +201,12 @@ func (p *parts) openClusterLog(ctx context.Context) (cluster.Log, error) {
 func (p *parts) isOldest() bool {
 	view := p.cluster.View()
 	return view.Joined && len(view.Members) > 0 && view.Members[0].Session == view.Self
+}
+
+// claimed gives the highest epoch of a connector that was granted, or asked for in vain.
+func (p *parts) claimed(connector string) int64 {
+	v := p.cluster.View()
+	return max(v.Floors[connector], v.Asked[connector])
 }
 
 // buildWork makes what works on the state: tasks, scheduler and server.

@@ -209,7 +209,8 @@ func (s *sim) write(p *proc, a *attempt, changed record.Positions, done func(err
 // change is a user's request that p answers. It has ten seconds.
 func (s *sim) change(p *proc, w storefold.Write) {
 	st := &p.worker.stores
-	floor := max(st.positions.Epoch(w.Name), st.offsets.Epoch(w.Name))
+	view := p.m.View()
+	floor := max(st.positions.Epoch(w.Name), st.offsets.Epoch(w.Name), view.Floors[w.Name], view.Asked[w.Name])
 	until := s.now + 10*time.Second
 	var try func()
 	try = func() {

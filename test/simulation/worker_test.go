@@ -103,6 +103,24 @@ func (s *sim) takeAnswers(p *proc) {
 	if n := len(w.released); n > 0 && s.rough && s.rng.IntN(50) == 0 {
 		p.m.Release(w.released[s.rng.IntN(n):][:1])
 	}
+	if s.rough && s.rng.IntN(20) == 0 {
+		s.claimLate(p)
+	}
+}
+
+// claimLate has p claim what its connector's units were claimed for before the newest config, as a worker may whose claim was
+// on its way; it does not wait for the answer.
+func (s *sim) claimLate(p *proc) {
+	view := p.m.View()
+	for _, name := range []string{sourceConnector, sinkConnector} {
+		u := fold.Unit{Connector: name, Task: allocate.ConnectorTask}
+		if _, owned := view.Owners[u]; owned || view.Floors[name] < 2 {
+			continue
+		}
+		request := p.m.Claim([]member.Request{{Unit: u, Epoch: view.Floors[name] - 1}})
+		s.send(p)
+		p.m.Abandon(request)
+	}
 }
 
 func (s *sim) pass(p *proc, now time.Time) {

@@ -67,7 +67,10 @@ type Options struct {
 	FlushInterval time.Duration
 	// IsOldest says whether this worker is the view's oldest member, which re-publishes values that a refused record
 	// hides from compaction. Nil means yes.
-	IsOldest   func() bool
+	IsOldest func() bool
+	// Claimed gives the highest epoch of a connector that the cluster log knows: a connector that lost its config goes on
+	// above it. Nil means none.
+	Claimed    func(connector string) int64
 	Log        logr.Logger
 	Registerer prometheus.Registerer
 }
@@ -96,6 +99,9 @@ func Open(opts Options, client Client) (*Stores, error) {
 	}
 	if opts.IsOldest == nil {
 		opts.IsOldest = func() bool { return true }
+	}
+	if opts.Claimed == nil {
+		opts.Claimed = func(string) int64 { return 0 }
 	}
 	if opts.FlushInterval <= 0 {
 		opts.FlushInterval = defaultFlushInterval
@@ -151,6 +157,7 @@ func (b *builder) build(s *Stores) error {
 		return fmt.Errorf("opening stores: %w", err)
 	}
 	s.configs.used = func(name string) (epoch int64) {
+		epoch = b.opts.Claimed(name)
 		s.positions.table.View(func() { epoch = max(epoch, s.positions.fold.Epoch(name)) })
 		s.offsets.table.View(func() { epoch = max(epoch, s.offsets.fold.Epoch(name)) })
 		s.statuses.table.View(func() { epoch = max(epoch, s.statuses.fold.Epoch(name)) })
