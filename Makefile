@@ -57,8 +57,7 @@ verify: generate fmt tidy lint ## Generated files fresh, formatted, linted, with
 test: test-unit test-integration ## Unit, simulation, envtest and integration tests, with the race detector
 test-unit: ## Unit and simulation tests, and the controllers on a real API server
 	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./cmd/... ./config/... ./controllers/... ./hack/... ./worker/... ./test/audit/... ./test/bench/... ./test/chaos/... ./test/flow/... ./test/process/...
-	go test -count=1 ./worker/cluster/member # planted bugs and rules taken out: the race detector's run leaves them out
-	SIM_SEEDS=500 go test -count=1 -run '^TestSimulation$$' ./worker/cluster/member # the runs above take fewer seeds
+	go test -count=1 -timeout $(TEST_TIMEOUT) ./test/simulation # 1,000 seeds, and the planted bugs; nothing in it runs concurrently
 	cd hack/stack && go test ./...
 test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
@@ -74,8 +73,8 @@ bench: ## Measure the worker next to bare loops on a real RocketMQ and Kafka (BE
 ##@ Prove
 SEEDS ?= 20000
 SEED_FROM ?= 0
-simulate: ## Simulate SEEDS=20000 clusters from seed SEED_FROM=0 on, with crashes, pauses, partitions and lost log tails
-	SIM_SEEDS=$(SEEDS) SIM_FROM=$(SEED_FROM) go test -count=1 -timeout 24h -v -run '^TestSimulation$$' ./worker/cluster/member
+simulate: ## Simulate SEEDS=20000 whole clusters from seed SEED_FROM=0 on: crashes, freezes, cuts, slow and lossy brokers, config changes, scaling
+	SIM_SEEDS=$(SEEDS) SIM_FROM=$(SEED_FROM) go test -count=1 -timeout 24h -v -run '^TestSimulation$$' ./test/simulation
 chaos: ## Break workers, networks, stores and brokers while records flow: ROUNDS=18 SEED=1 FROM=0 (the first round) LONG=1 (freezes of minutes)
 	go run ./test/chaos -rounds $(or $(ROUNDS),18) -seed $(or $(SEED),1) -from $(or $(FROM),0) $(if $(LONG),-long) $(CHAOS_FLAGS)
 soak: ## Let records flow for FOR=1h, and show what grows: memory, goroutines, descriptors, internal topics, lapsed leases

@@ -153,6 +153,30 @@ func TestATopicThatLostRecordsGetsThemBack(t *testing.T) {
 	})
 }
 
+func TestATopicThatGaveLostOffsetsOutAgainGetsThemBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, nil).start()
+		a.mustPut("n/1", 1)
+		a.mustPut("n/2", 2)
+		log.SetDown(true)
+		synctest.Wait()
+		log.Rewrite(1, rmq.Entry{Key: "n/3", Value: []byte("3")}, rmq.Entry{Key: "n/4", Value: []byte("4")})
+		log.SetDown(false)
+		elapse(time.Minute)
+		b := newNode(t, log, nil).start()
+		for _, n := range []*node{a, b} {
+			n.want("n/1", 1)
+			n.want("n/2", 2)
+			n.want("n/3", 3)
+			n.want("n/4", 4)
+		}
+		if err := errors.Join(a.stop(), b.stop()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestATopicThatVanishedIsMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone, made := logtest.New(), logtest.New()

@@ -63,6 +63,19 @@ func (l *Log) Truncate(end int64) {
 	})
 }
 
+// Rewrite loses the records from an offset on and gives their offsets to others.
+func (l *Log) Rewrite(from int64, others ...rmq.Entry) {
+	l.change(func() {
+		l.entries = slices.DeleteFunc(l.entries, func(e rmq.Entry) bool { return e.Offset >= from })
+		l.next = from
+		for _, e := range others {
+			e.Offset, e.StoredAt = l.next, time.Now()
+			l.entries = append(l.entries, e)
+			l.next++
+		}
+	})
+}
+
 // AgeOut removes the records below first.
 func (l *Log) AgeOut(first int64) {
 	l.change(func() {
