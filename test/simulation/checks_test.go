@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
@@ -81,8 +82,9 @@ func (f *flow) lost(queue int, lost []rmq.Entry, acked []bool) {
 
 // answered notes that a user was told that a write was accepted.
 func (f *flow) answered(s *sim, w storefold.Write) {
-	if w.IfRevision < 0 {
-		return
+	value, _ := f.judges[s.config].fold.Current("connector/" + w.Name)
+	if w.IfRevision < 0 || !strings.Contains(string(value), `"id":"`+w.RequestID+`"`) {
+		return // any number may be accepted, or this one was lost meanwhile
 	}
 	if f.won == nil {
 		f.won = map[string]string{}

@@ -131,7 +131,7 @@ func (s *sim) faultLoss(p *proc) {
 	}
 	s.setDown(true)
 	all := s.rng.IntN(4) == 0
-	chosen := max(0, s.rng.IntN(2*len(s.topics()))-len(s.topics())) // half of the times the cluster log
+	chosen := max(0, s.rng.IntN(len(s.topics())+2)-2) // more often the cluster log than another
 	for i, t := range s.topics() {
 		if all || i == chosen {
 			s.lose(t, 1+s.rng.IntN(max(1, min(60, len(t.entries)/2))))

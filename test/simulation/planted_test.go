@@ -46,12 +46,6 @@ func plantedBugs() map[string]planted {
 			"i >= int64(len(h.prints)) || h.prints[i].String() != r.Log", "!BUG && (i >= int64(len(h.prints)) || h.prints[i].String() != r.Log)", "C4"},
 		"a snapshot of another log that is believed": {fold + "snapshots.go",
 			"err == nil && s.confirmed(f, c.at)", "err == nil && (BUG || s.confirmed(f, c.at))", "C4"},
-		"a store that is read on blindly after a reconnect": {replica + "replica.go",
-			"return seen.sum == sum(e)", "return BUG || seen.sum == sum(e)", "C4"},
-		"a claim that starts at once after a reconnect": {member + "calm.go",
-			"return !fresh && !m.calm.lapsed", "return BUG || !fresh && !m.calm.lapsed", "C2"},
-		"a lease that counts from when a heartbeat comes back": {member + "machine.go",
-			"			m.lease = newLease(sent,", "			if BUG {\n				sent = now\n			}\n			m.lease = newLease(sent,", "C2"},
 	}
 }
 
@@ -78,7 +72,7 @@ func TestSimulationFindsPlantedBugs(t *testing.T) {
 	for name, bug := range bugs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if out := run(t, name, plantSeeds); !regexp.MustCompile("VIOLATION ("+bug.want+")").MatchString(out) {
+			if out := run(t, name, plantSeeds); !regexp.MustCompile("VIOLATION (" + bug.want + ")").MatchString(out) {
 				t.Errorf("was not found in %d seeds, want a violation of %s:\n%s", plantSeeds, bug.want, out)
 			}
 		})

@@ -283,10 +283,7 @@ func (s *sim) begin(p *proc, u fold.Unit, c storefold.Connector) {
 func (s *sim) divide(p *proc, a *attempt, c storefold.Connector) {
 	st := &p.worker.stores
 	id := s.id("tasks")
-	tasks := make([]map[string]string, len(c.Config["max.tasks"]))
-	if n := c.Config["max.tasks"]; true {
-		tasks = slices.Repeat([]map[string]string{{}}, int(n[0]-'0'))
-	}
+	tasks := slices.Repeat([]map[string]string{{}}, number(c.Config["max.tasks"]))
 	var try func()
 	try = func() {
 		next, _, err := st.configs.Publish(c.Name, a.grant.Epoch, tasks, id)

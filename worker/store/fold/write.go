@@ -130,9 +130,9 @@ func (f *Configs) Publish(name string, epoch int64, tasks []map[string]string, i
 	case current.Tasks != nil:
 		return nil, current, nil
 	}
-	if held := f.tasks[tasksKey(name)]; held != nil && held.Epoch > epoch {
+	if newer := f.tasksEpoch(name); newer > epoch {
 		return nil, Connector{}, fmt.Errorf("publishing tasks of %q at epoch %d: %w: there are tasks of epoch %d", name, epoch,
-			ErrConfigLost, held.Epoch)
+			ErrConfigLost, newer)
 	}
 	value := tasksValue{V: Version, Name: name, Epoch: epoch, Tasks: tasks, ID: id}
 	if tasks == nil {
@@ -190,13 +190,18 @@ func (f *Configs) next(w Write, floor int64) (*connectorValue, Connector, error)
 	if w.Restart != nil {
 		next.Restart = &restartValue{ID: cmp.Or(w.Restart.ID, w.RequestID), Task: w.Restart.Task}
 	}
-	if tasks := f.tasks[tasksKey(w.Name)]; tasks != nil {
-		floor = max(floor, tasks.Epoch)
-	}
-	next.raise(held, exists, w.Delete, floor)
+	next.raise(held, exists, w.Delete, max(floor, f.tasksEpoch(w.Name)))
 	next.Requests = append(slices.Clone(next.Requests), request{ID: w.RequestID, Revision: next.Revision})
 	next.Requests = next.Requests[max(0, len(next.Requests)-maxRequests):]
 	return next, Connector{}, nil
+}
+
+// tasksEpoch gives the epoch of a connector's newest task set, 0 if it has none.
+func (f *Configs) tasksEpoch(name string) int64 {
+	if tasks := f.tasks[tasksKey(name)]; tasks != nil {
+		return tasks.Epoch
+	}
+	return 0
 }
 
 // keep takes over what a write leaves as it is.
