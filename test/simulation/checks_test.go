@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
-	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
@@ -276,16 +275,6 @@ func stateOf(f replica.Fold) map[string]string {
 	for _, key := range f.Keys() {
 		value, _ := f.Current(key)
 		out[key] = string(value)
-	}
-	return out
-}
-
-// progressOf is where each partition stands in a fold.
-func progressOf(f replica.Fold) record.Positions {
-	out := record.Positions{}
-	if p, ok := f.(*storefold.Progress); ok {
-		maps.Copy(out, p.Read(sourceConnector))
-		maps.Copy(out, p.Read(sinkConnector))
 	}
 	return out
 }
