@@ -155,11 +155,14 @@ func (s *sim) calm() {
 	s.setDown(false)
 	s.heal()
 	s.at(3*time.Second, s.heal) // faults that were still to end
-	for _, name := range []string{sourceConnector, sinkConnector} {
-		s.at(15*time.Second, func() {
-			s.ask(storefold.Write{Name: name, RequestID: s.id("request"), IfRevision: -1, State: storefold.Running,
-				Config: map[string]string{"connector.class": "sim", "max.tasks": "2"}})
-		})
+	// The user asks again, as the operator does, for what a broker that lost records may have undone.
+	for after := 15 * time.Second; after < simCalm; after += 25 * time.Second {
+		for _, name := range []string{sourceConnector, sinkConnector} {
+			s.at(after, func() {
+				s.ask(storefold.Write{Name: name, RequestID: s.id("request"), IfRevision: -1, State: storefold.Running,
+					Config: map[string]string{"connector.class": "sim", "max.tasks": "2"}})
+			})
+		}
 	}
 }
 

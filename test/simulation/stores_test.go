@@ -153,7 +153,8 @@ func (s *sim) ship(p *proc, sh *shelf) {
 	if sh.busy || len(sh.queue) == 0 {
 		return
 	}
-	batch := slices.Clone(sh.queue)
+	batch := sh.queue
+	sh.queue = nil
 	var entries []rmq.Entry
 	for _, r := range batch {
 		entries = append(entries, r.entries...)
@@ -161,6 +162,7 @@ func (s *sim) ship(p *proc, sh *shelf) {
 	sh.busy = true
 	s.carry(p, sh.topic, entries, func(first int64, err error) {
 		if err != nil {
+			sh.queue = append(batch, sh.queue...)
 			sh.pause = min(max(2*sh.pause, 100*time.Millisecond), 3*time.Second)
 			s.at(sh.pause, func() {
 				s.run(p, func() {
@@ -170,7 +172,7 @@ func (s *sim) ship(p *proc, sh *shelf) {
 			})
 			return
 		}
-		sh.busy, sh.pause, sh.queue = false, 0, sh.queue[len(batch):]
+		sh.busy, sh.pause = false, 0
 		for _, r := range batch {
 			first += int64(len(r.entries))
 			sh.waiters = append(sh.waiters, waiter{until: first, done: func(err error) {
