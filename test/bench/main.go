@@ -14,12 +14,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rocketmq-connect/operator/test/bench/machine"
+	"github.com/rocketmq-connect/operator/test/bench/profiled"
 )
 
 func main() {
@@ -50,6 +52,7 @@ type options struct {
 const (
 	partSource  = "source"
 	partSink    = "sink"
+	partPeer    = "peer"
 	partLatency = "latency"
 	partStart   = "start"
 	partIdle    = "idle"
@@ -68,7 +71,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		case argBare:
 			return runBare(ctx, env, stdin, stdout)
 		case argProfiled:
-			return runProfiled(ctx, args[1:], stdout)
+			return profiled.Run(ctx, args[1:], stdout)
 		}
 	}
 	o, err := parse(args)
@@ -85,19 +88,19 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	o := options{parts: map[string]bool{}}
 	flags.IntVar(&o.runs, "runs", 5, "how often each is measured; medians are shown")
-	flags.IntVar(&o.records, "records", 0, "records a run; 0: 256 MiB of them, at most 400,000")
+	flags.IntVar(&o.records, "records", 0, "records a run; 0: as many as take some seconds, 350,000 of 1 KiB")
 	flags.IntVar(&o.latency, "latency-seconds", 10, "how long a latency run takes")
 	flags.IntVar(&o.idle, "idle-tasks", 1000, "how many idle tasks are run")
-	flags.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of the worker to this `directory`; its figures are then a little worse")
+	flags.StringVar(&o.profile, "profile", "", "write CPU, heap, block and mutex profiles of the worker to this `directory`; its figures are then a little worse")
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
 	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")
-	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partLatency, partStart, partIdle}, ","), "what to measure")
+	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partPeer, partLatency, partStart, partIdle}, ","), "what to measure")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	for part := range strings.SplitSeq(*parts, ",") {
 		switch part {
-		case partSource, partSink, partLatency, partStart, partIdle:
+		case partSource, partSink, partPeer, partLatency, partStart, partIdle:
 			o.parts[part] = true
 		default:
 			return o, fmt.Errorf("-parts: there is no %q", part)
@@ -132,6 +135,11 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 		return err
 	}
 	defer b.close()
+	if o.parts[partPeer] {
+		if err := b.peers.fetch(ctx); err != nil {
+			return err
+		}
+	}
 	b.say = func(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
 	restore, err := b.place(ctx)
 	if err != nil {
@@ -152,6 +160,9 @@ func workerCommand(ctx context.Context, dir, profile string) ([]string, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, fmt.Errorf("finding this program: %w", err)
+		}
+		if err := os.MkdirAll(profile, 0o755); err != nil {
+			return nil, fmt.Errorf("making the directory of the profiles: %w", err)
 		}
 		return []string{self, argProfiled, "-to", profile}, nil
 	}
@@ -193,22 +204,19 @@ func (b *suite) place(ctx context.Context) (func() error, error) {
 
 // all measures the parts that were asked for, and returns their tables, of what was done before a failure, too.
 func (b *suite) all(ctx context.Context) (string, error) {
+	load := machine.Load()
+	versions, err := b.versions(ctx)
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d cores (%s), %s of memory, %s; medians of %d.\n", runtime.NumCPU(), cpuModel(), memory(), runtime.Version(), b.o.runs)
-	var pairs []pair
-	var err error
-	for _, k := range []kind{source, sink} {
-		for _, size := range b.o.sizes {
-			if err == nil && b.o.parts[string(k)] {
-				var p pair
-				if p, err = b.throughput(ctx, k, size); err == nil {
-					pairs = append(pairs, p)
-				}
-			}
+	var rounds []round
+	for _, size := range b.o.sizes {
+		if err == nil && (b.o.parts[partSource] || b.o.parts[partSink] || b.o.parts[partPeer]) {
+			var r round
+			r, err = b.throughput(ctx, size)
+			rounds = append(rounds, r)
 		}
 	}
-	if len(pairs) > 0 {
-		fmt.Fprintf(&out, "\n%s", throughputTable(pairs))
+	if len(rounds) > 0 {
+		fmt.Fprintf(&out, "\n%s", throughputTable(rounds))
 	}
 	for _, part := range []struct {
 		name string
@@ -221,25 +229,27 @@ func (b *suite) all(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	return out.String(), err
+	if b.peers.version != "" {
+		versions += ", MirrorMaker " + b.peers.version
+	}
+	return fmt.Sprintf("%s, %s; medians of %d; load average %s at the start, %s at the end.\n%s",
+		machine.Describe(), versions, b.o.runs, load, machine.Load(), out.String()), err
 }
 
-// cpuModel is the kernel's name of the processor.
-func cpuModel() string { return firstOf("/proc/cpuinfo", "model name") }
-
-// memory is the size of the machine's.
-func memory() string { return firstOf("/proc/meminfo", "MemTotal") }
-
-// firstOf reads the first line "name: value" of a file.
-func firstOf(path, name string) string {
-	text, err := os.ReadFile(path)
+// versions are those of the programs that take part.
+func (b *suite) versions(ctx context.Context) (string, error) {
+	brokers, err := b.rmq.Brokers(ctx)
 	if err != nil {
-		return "unknown"
+		return "", err
 	}
-	for line := range strings.Lines(string(text)) {
-		if before, after, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(before) == name {
-			return strings.TrimSpace(after)
-		}
+	rocketMQ, err := machine.RocketMQ(ctx, brokers[0].Addr)
+	if err != nil {
+		return "", err
 	}
-	return "unknown"
+	kafka, err := machine.Kafka(ctx, b.admin)
+	if err != nil || !b.o.parts[partPeer] {
+		return fmt.Sprintf("RocketMQ %s, Kafka %s", rocketMQ, kafka), err
+	}
+	java, err := machine.Java(ctx)
+	return fmt.Sprintf("RocketMQ %s, Kafka %s, Java %s", rocketMQ, kafka, java), err
 }

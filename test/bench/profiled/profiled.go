@@ -1,6 +1,8 @@
 //go:build linux
 
-package main
+// Package profiled is the worker, wired as its own command wires it, with profiles written when it ends: the shipped binary
+// has no way to take any.
+package profiled
 
 import (
 	"context"
@@ -22,10 +24,16 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connectors"
 )
 
-// runProfiled is the worker, wired as its own command wires it, with profiles written when it ends: the shipped binary has
-// no way to take any.
-func runProfiled(ctx context.Context, args []string, stdout io.Writer) (err error) {
-	flags := flag.NewFlagSet(argProfiled, flag.ContinueOnError)
+// How finely is sampled.
+const (
+	heapBytes     = 64 << 10 // allocated from one sample to the next
+	blockNanos    = 10_000   // waited from one sample to the next
+	mutexFraction = 10       // contended locks for one sample
+)
+
+// Run runs a worker until ctx ends, then writes its profiles.
+func Run(ctx context.Context, args []string, stdout io.Writer) (err error) {
+	flags := flag.NewFlagSet("profiled", flag.ContinueOnError)
 	path, to := flags.String("c", "", "configuration"), flags.String("to", "", "directory")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -34,7 +42,9 @@ func runProfiled(ctx context.Context, args []string, stdout io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	runtime.MemProfileRate = 64 << 10
+	runtime.MemProfileRate = heapBytes
+	runtime.SetBlockProfileRate(blockNanos)
+	runtime.SetMutexProfileFraction(mutexFraction)
 	cpu, err := os.Create(filepath.Join(*to, cfg.WorkerID+".cpu"))
 	if err != nil {
 		return fmt.Errorf("writing the CPU profile: %w", err)
@@ -47,17 +57,20 @@ func runProfiled(ctx context.Context, args []string, stdout io.Writer) (err erro
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	err = worker.Run(ctx, cfg, worker.Options{
-		Log: logr.Discard(), Version: argProfiled, Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: stdout,
+		Log: logr.Discard(), Version: "profiled", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: stdout,
 	})
-	return errors.Join(err, writeHeap(filepath.Join(*to, cfg.WorkerID+".heap")))
+	// "allocs" is what was allocated since the start, and what is still in use.
+	for profile, suffix := range map[string]string{"allocs": "heap", "block": "block", "mutex": "mutex"} {
+		err = errors.Join(err, write(profile, filepath.Join(*to, cfg.WorkerID+"."+suffix)))
+	}
+	return err
 }
 
-// writeHeap writes what was allocated since the start, and what is still in use.
-func writeHeap(path string) (err error) {
+func write(profile, path string) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
-		return fmt.Errorf("writing the heap profile: %w", err)
+		return fmt.Errorf("writing the %s profile: %w", profile, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return pprof.Lookup("allocs").WriteTo(f, 0)
+	return pprof.Lookup(profile).WriteTo(f, 0)
 }
