@@ -20,6 +20,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rocketmq-connect/operator/test/bench/control"
 )
 
 func main() {
@@ -42,6 +44,7 @@ type options struct {
 	parts         map[string]bool
 	latency       int
 	idle          int
+	connectors    int
 	profile       string
 	markdown      string
 }
@@ -53,29 +56,22 @@ const (
 	partLatency = "latency"
 	partStart   = "start"
 	partIdle    = "idle"
+	partControl = "control"
 )
 
-// The first arguments that make this program a measured process instead.
-const (
-	argBare     = "bare"
-	argProfiled = "profiled"
-)
+// argBare is the first argument that makes this program a measured process instead.
+const argBare = "bare"
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	env := environment{nameServer: os.Getenv("RMQ_NAMESRV"), kafka: os.Getenv("KAFKA_BOOTSTRAP")}
-	if len(args) > 0 {
-		switch args[0] {
-		case argBare:
-			return runBare(ctx, env, stdin, stdout)
-		case argProfiled:
-			return runProfiled(ctx, args[1:], stdout)
-		}
+	if len(args) > 0 && args[0] == argBare {
+		return runBare(ctx, env, stdin, stdout)
 	}
 	o, err := parse(args)
 	if err != nil {
 		return err
 	}
-	if env.nameServer == "" || env.kafka == "" {
+	if env.nameServer == "" || env.kafka == "" && !o.onlyControl() {
 		return errors.New("set RMQ_NAMESRV and KAFKA_BOOTSTRAP, or run it by hack/with-brokers.sh")
 	}
 	return bench(ctx, env, o, stdout)
@@ -88,16 +84,17 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.records, "records", 0, "records a run; 0: 256 MiB of them, at most 400,000")
 	flags.IntVar(&o.latency, "latency-seconds", 10, "how long a latency run takes")
 	flags.IntVar(&o.idle, "idle-tasks", 1000, "how many idle tasks are run")
+	flags.IntVar(&o.connectors, "control-connectors", 1000, "how many connectors, with five tasks each, the control part has")
 	flags.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of the worker to this `directory`; its figures are then a little worse")
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
 	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")
-	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partLatency, partStart, partIdle}, ","), "what to measure")
+	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partLatency, partStart, partIdle, partControl}, ","), "what to measure")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	for part := range strings.SplitSeq(*parts, ",") {
 		switch part {
-		case partSource, partSink, partLatency, partStart, partIdle:
+		case partSource, partSink, partLatency, partStart, partIdle, partControl:
 			o.parts[part] = true
 		default:
 			return o, fmt.Errorf("-parts: there is no %q", part)
@@ -110,8 +107,8 @@ func parse(args []string) (options, error) {
 		}
 		o.sizes = append(o.sizes, n)
 	}
-	if o.runs < 1 || o.latency < 2 || o.idle < 0 || o.records < 0 {
-		return o, errors.New("-runs must be at least 1, -latency-seconds 2, the others not negative")
+	if o.runs < 1 || o.connectors < 1 || o.latency < 2 || o.idle < 0 || o.records < 0 {
+		return o, errors.New("-runs and -control-connectors must be at least 1, -latency-seconds 2, the others not negative")
 	}
 	return o, nil
 }
@@ -133,11 +130,6 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 	}
 	defer b.close()
 	b.say = func(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
-	restore, err := b.place(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, restore()) }()
 	report, err := b.all(ctx)
 	fmt.Fprint(stdout, "\n", report)
 	if err == nil && o.markdown != "" {
@@ -146,22 +138,31 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 	return err
 }
 
-// workerCommand builds the worker as it is shipped, unless profiles are wanted: then it runs inside this program.
+// workerCommand builds the worker as it is shipped, unless profiles are wanted.
 func workerCommand(ctx context.Context, dir, profile string) ([]string, error) {
+	pkg := "cmd/worker"
 	if profile != "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("finding this program: %w", err)
+		pkg = benchWorker
+		if err := os.Setenv("BENCH_PROFILE", profile); err != nil {
+			return nil, fmt.Errorf("asking workers for profiles: %w", err)
 		}
-		return []string{self, argProfiled, "-to", profile}, nil
 	}
-	path := filepath.Join(dir, "worker")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/rocketmq-connect/operator/cmd/worker")
+	path, err := build(ctx, dir, pkg)
+	return []string{path}, err
+}
+
+// benchWorker is the worker with the idle class and with profiles.
+const benchWorker = "test/bench/benchworker"
+
+// build builds a command of this module as it is shipped.
+func build(ctx context.Context, dir, pkg string) (string, error) {
+	path := filepath.Join(dir, filepath.Base(pkg))
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/rocketmq-connect/operator/"+pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building the worker: %w: %s", err, out)
+		return "", fmt.Errorf("building %s: %w: %s", pkg, err, out)
 	}
-	return []string{path}, nil
+	return path, nil
 }
 
 // place puts this program and the brokers on the core that is not measured. It returns what puts the brokers back.
@@ -175,9 +176,10 @@ func (b *suite) place(ctx context.Context) (func() error, error) {
 	if err := errors.Join(unix.SchedGetaffinity(0, &before), pinProcess(os.Getpid(), core(otherCore))); err != nil {
 		return nil, fmt.Errorf("pinning this program: %w", err)
 	}
+	unpin := func() error { return pinProcess(os.Getpid(), &before) }
 	brokers, err := b.rmq.Brokers(ctx)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, unpin())
 	}
 	addrs := append(strings.Split(b.env.nameServer, ";"), strings.Split(b.env.kafka, ",")...)
 	for _, broker := range brokers {
@@ -185,18 +187,36 @@ func (b *suite) place(ctx context.Context) (func() error, error) {
 	}
 	n, restore, err := pinListeners(addrs)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, unpin())
 	}
 	b.say("Measured processes are on core %d; this program and %d processes of the brokers on core %d.", measuredCore, n, otherCore)
-	return restore, nil
+	return func() error { return errors.Join(restore(), unpin()) }, nil
 }
 
 // all measures the parts that were asked for, and returns their tables, of what was done before a failure, too.
 func (b *suite) all(ctx context.Context) (string, error) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%d cores (%s), %s of memory, %s; medians of %d.\n", runtime.NumCPU(), cpuModel(), memory(), runtime.Version(), b.o.runs)
+	err := b.pinned(ctx, &out)
+	if err == nil && b.o.parts[partControl] {
+		var text string
+		text, err = b.control(ctx)
+		fmt.Fprintf(&out, "\n%s", text)
+	}
+	return out.String(), err
+}
+
+// pinned measures what is one worker's, on a core of its own.
+func (b *suite) pinned(ctx context.Context, out *strings.Builder) (err error) {
+	if b.o.onlyControl() {
+		return nil
+	}
+	restore, err := b.place(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	var pairs []pair
-	var err error
 	for _, k := range []kind{source, sink} {
 		for _, size := range b.o.sizes {
 			if err == nil && b.o.parts[string(k)] {
@@ -208,7 +228,7 @@ func (b *suite) all(ctx context.Context) (string, error) {
 		}
 	}
 	if len(pairs) > 0 {
-		fmt.Fprintf(&out, "\n%s", throughputTable(pairs))
+		fmt.Fprintf(out, "\n%s", throughputTable(pairs))
 	}
 	for _, part := range []struct {
 		name string
@@ -217,12 +237,27 @@ func (b *suite) all(ctx context.Context) (string, error) {
 		if err == nil && b.o.parts[part.name] {
 			var text string
 			if text, err = part.run(ctx); err == nil {
-				fmt.Fprintf(&out, "\n%s", text)
+				fmt.Fprintf(out, "\n%s", text)
 			}
 		}
 	}
-	return out.String(), err
+	return err
 }
+
+// control measures a cluster of three workers. They and the brokers share all cores.
+func (b *suite) control(ctx context.Context) (string, error) {
+	binary, err := build(ctx, b.workers.dir, benchWorker)
+	if err != nil {
+		return "", err
+	}
+	return control.Run(ctx, control.Options{
+		Binary: binary, Dir: b.workers.dir, NameServer: b.env.nameServer, Cluster: b.id + "-control",
+		Workers: 3, Connectors: b.o.connectors, TasksEach: 5, Puts: 200, RMQ: b.rmq, Say: b.say,
+	})
+}
+
+// onlyControl says that nothing else was asked for: then Kafka is not needed.
+func (o options) onlyControl() bool { return len(o.parts) == 1 && o.parts[partControl] }
 
 // cpuModel is the kernel's name of the processor.
 func cpuModel() string { return firstOf("/proc/cpuinfo", "model name") }
