@@ -52,6 +52,16 @@ func (p *parts) readyErr() error {
 	return nil
 }
 
+// leasedErr returns nil while RocketMQ brings this worker's heartbeats back.
+func (p *parts) leasedErr() error {
+	since, lapsed := p.cluster.Lapsed()
+	if !lapsed {
+		return nil
+	}
+	return fmt.Errorf("RocketMQ has not brought back a heartbeat sent after %s: no task delivers anything until the broker of topic %s answers again",
+		since.UTC().Format(time.RFC3339), p.cfg.Topics.Cluster)
+}
+
 // awaitRocketMQ returns once the internal topics are there. Whatever is in the way (no name server, no broker, refused
 // credentials, a topic of the wrong shape) can be mended while the worker waits, so it is asked again until ctx ends.
 func (p *parts) awaitRocketMQ(ctx context.Context) error {

@@ -226,7 +226,7 @@ func (p *parts) buildWork() error {
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
-		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Local: p.local,
+		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Leased: p.leasedErr, Local: p.local,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up REST: %w", err)

@@ -265,6 +265,21 @@ func TestTwoWorkersAreOneCluster(t *testing.T) {
 	r2.answers("/getClusterInfo", 200, `["w2"]`)
 }
 
+func TestAnOutageOfRocketMQShowsInReadiness(t *testing.T) {
+	broker := rmqtest.Start(t)
+	cfg := configFor(t, broker.NameServer())
+	cfg.HeartbeatInterval, cfg.SessionTimeout, cfg.SendTimeout = 100*time.Millisecond, time.Second, 300*time.Millisecond
+	r := start(t, cfg)
+	r.answers("/readyz", 200, "ok")
+	broker.Stop()
+	r.answers("/readyz", 503, "RocketMQ has not brought back a heartbeat sent after ", cfg.Topics.Cluster)
+	r.answers("/api/v1/connectors", 200)
+	if err := broker.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	r.answers("/readyz", 200, "ok")
+}
+
 func TestTheStoreDirectoryOfARunningWorkerIsRefused(t *testing.T) {
 	broker := rmqtest.Start(t)
 	first, second := configFor(t, broker.NameServer()), configFor(t, broker.NameServer())

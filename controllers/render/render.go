@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	appsv1ac "k8s.io/client-go/applyconfigurations/apps/v1"
@@ -129,13 +130,15 @@ func networkPolicy(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
 				)))
 }
 
-// podDisruptionBudget lets nodes be drained one worker at a time, also when there is only one.
+// podDisruptionBudget lets nodes be drained one worker at a time, also when there is only one. Workers that are not ready
+// deliver nothing: they never keep a node.
 func podDisruptionBudget(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
 	t := template(c, func(t *v1alpha1.TemplateSpec) *v1alpha1.ObjectTemplate { return t.PodDisruptionBudget })
 	return policyv1ac.PodDisruptionBudget(WorkerName(c), c.Namespace).
 		WithLabels(with(Labels(c), t.Labels)).WithAnnotations(t.Annotations).WithOwnerReferences(owner(c)).
 		WithSpec(policyv1ac.PodDisruptionBudgetSpec().
 			WithMaxUnavailable(intstr.FromInt32(1)).
+			WithUnhealthyPodEvictionPolicy(policyv1.AlwaysAllow).
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))))
 }
 

@@ -164,13 +164,28 @@ func (c *Cluster) setRunning(running bool) {
 	c.publish()
 }
 
+// Lapsed reports whether the lease is over, and if so when the newest heartbeat was sent that has come back: what the view
+// says may be out of date, and nothing is delivered, until one comes back again. The time is zero without any.
+func (c *Cluster) Lapsed() (since time.Time, lapsed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lease := c.machine.Lease()
+	if lease.Left(c.now()) > 0 {
+		return time.Time{}, false
+	}
+	if sent, ok := lease.Sent(); ok {
+		since = time.Unix(0, int64(sent.Wall))
+	}
+	return since, true
+}
+
 // leaseTimes is the age of the lease and what is left of it.
 func (c *Cluster) leaseTimes() (age, left time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, lease := c.now(), c.machine.Lease()
 	if sent, ok := lease.Sent(); ok {
-		age = now.Boot - sent
+		age = now.Boot - sent.Boot
 	}
 	return age, lease.Left(now)
 }

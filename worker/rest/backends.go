@@ -68,6 +68,9 @@ type Backends struct {
 	// Ready returns nil once the worker has joined and its stores are read to the end; before and after that, why it is
 	// not ready. Until then only probes and metrics are answered.
 	Ready func() error
+	// Leased returns nil while what this worker knows of the cluster is up to date; else why not. Routes answer with what
+	// was known last; the readiness probe fails, and watch streams end, so that their callers go to a worker that knows more.
+	Leased func() error
 	// Local lists what runs on this worker; nil: nothing.
 	Local func() []LocalTask
 	// Reload reads the plugin folders again; nil: this worker has built-in connectors only, and says so.

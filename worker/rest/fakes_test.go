@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -244,6 +245,7 @@ type world struct {
 	positions *fakeProgress
 	offsets   *fakeProgress
 	ready     error
+	leased    atomic.Pointer[error]
 	server    *Server
 	registry  *prometheus.Registry
 }
@@ -260,7 +262,7 @@ func newWorld(t *testing.T, change func(*Config, *Backends)) *world {
 	cfg := Config{ClusterID: "c1", WorkerID: "w1", Listen: "127.0.0.1:0", CompatRoutes: true, Compat: "old", Log: logr.Discard(),
 		Registerer: w.registry, Gatherer: w.registry}
 	b := Backends{Configs: w.configs, Positions: w.positions, Offsets: w.offsets, Statuses: w.statuses, Members: w.members,
-		Catalog: catalog(), CheckSettings: task.CheckSettings, Ready: func() error { return w.ready }}
+		Catalog: catalog(), CheckSettings: task.CheckSettings, Ready: func() error { return w.ready }, Leased: w.leasedErr}
 	if change != nil {
 		change(&cfg, &b)
 	}
@@ -270,6 +272,16 @@ func newWorld(t *testing.T, change func(*Config, *Backends)) *world {
 	}
 	w.server = s
 	return w
+}
+
+// lapse takes the worker's lease away; nil brings it back.
+func (w *world) lapse(why error) { w.leased.Store(&why) }
+
+func (w *world) leasedErr() error {
+	if why := w.leased.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // own gives the unit to the session and lets it say its state.

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -222,7 +223,7 @@ func (s *Server) strict(mux *http.ServeMux) http.Handler {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if err := s.backends.Ready(); err != nil {
+	if err := cmp.Or(s.backends.Ready(), s.backends.Leased()); err != nil {
 		text(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
 		return
 	}

@@ -38,6 +38,23 @@ func TestNothingButProbesBeforeTheWorkerIsReady(t *testing.T) {
 	}
 }
 
+// A worker that RocketMQ does not answer tells what it knew last to who asks, but not as news.
+func TestAWorkerWithoutALeaseIsNotReadyAndAnswers(t *testing.T) {
+	w := newWorld(t, nil)
+	w.source("s1")
+	w.lapse(errors.New("RocketMQ is away"))
+	for target, want := range map[string]int{"/healthz": 200, "/readyz": 503, restapi.Prefix + "/connectors/s1": 200, "/getClusterInfo": 200, restapi.Prefix + "/watch": 503} {
+		rec := w.do(http.MethodGet, target, "")
+		if rec.Code != want || want == 503 && !strings.Contains(rec.Body.String(), "RocketMQ is away") {
+			t.Errorf("%s: %d %s", target, rec.Code, rec.Body)
+		}
+	}
+	w.lapse(nil)
+	if got := w.get("/readyz"); got != "ok" {
+		t.Errorf("ready: %s", got)
+	}
+}
+
 func TestMetricsCountRequests(t *testing.T) {
 	w := newWorld(t, nil)
 	w.do(http.MethodGet, restapi.Prefix+"/connectors/x", "")
@@ -348,7 +365,7 @@ func TestHubForgetsWhatIsTooOld(t *testing.T) {
 	}
 }
 
-func TestPingsShowThatTheStreamLives(t *testing.T) {
+func TestPingsShowThatTheStreamLivesUntilTheLeaseIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.server.hub.refresh()
@@ -368,6 +385,18 @@ func TestPingsShowThatTheStreamLives(t *testing.T) {
 		}
 		if took := time.Since(start); pings != 2 || took != 2*pingInterval {
 			t.Errorf("%d pings in %s", pings, took)
+		}
+		w.lapse(errors.New("RocketMQ is away"))
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), `"type":"ping"`) {
+				t.Errorf("got %s without a lease", lines.Text())
+			}
+			if lines.Text() == "0" { // the last chunk
+				break
+			}
+		}
+		if took := time.Since(start); took != 3*pingInterval {
+			t.Errorf("the stream went on for %s", took)
 		}
 		cancel()
 		_ = srv.Close()

@@ -23,6 +23,9 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.backends.Leased(); err != nil {
+		return problem(http.StatusServiceUnavailable, restapi.ProblemNotReady, "Not ready", "the worker has nothing new to tell: %s", err)
+	}
 	events, revision, changed, ok := s.hub.since(from)
 	if from == 0 {
 		if events, revision, changed, err = s.whole(r); err != nil {
@@ -52,6 +55,9 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 		case <-r.Context().Done():
 			return nil
 		case <-ping.C:
+			if s.backends.Leased() != nil {
+				return nil
+			}
 			events = []restapi.WatchEvent{{Revision: revision, Type: restapi.EventPing}}
 		case <-changed:
 			if events, revision, changed, ok = s.hub.since(revision); !ok {

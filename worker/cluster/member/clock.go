@@ -28,7 +28,7 @@ func (l *Lease) Until() time.Duration { return l.sent.Boot + l.timeout/10*9 }
 func (l *Lease) Deadline() time.Duration { return l.sent.Boot + l.timeout }
 
 // Sent is when the heartbeat that bought the lease was first sent; false without a lease.
-func (l *Lease) Sent() (time.Duration, bool) { return l.sent.Boot, l.timeout > 0 }
+func (l *Lease) Sent() (Time, bool) { return l.sent, l.timeout > 0 }
 
 // Left is how much of the lease is left, 0 when it is over. Once the clocks have parted it stays over: only a newer
 // heartbeat makes another lease.
