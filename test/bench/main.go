@@ -120,9 +120,14 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 		return fmt.Errorf("making a directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	command, err := workerCommand(ctx, dir, o.profile)
-	if err != nil {
-		return err
+	if err := os.Setenv("BENCH_PROFILE", o.profile); err != nil {
+		return fmt.Errorf("asking workers for profiles: %w", err)
+	}
+	var command []string
+	if !o.onlyControl() {
+		if command, err = workerCommand(ctx, dir, o.profile); err != nil {
+			return err
+		}
 	}
 	b, err := newSuite(env, o, dir, command)
 	if err != nil {
@@ -143,9 +148,6 @@ func workerCommand(ctx context.Context, dir, profile string) ([]string, error) {
 	pkg := "cmd/worker"
 	if profile != "" {
 		pkg = benchWorker
-		if err := os.Setenv("BENCH_PROFILE", profile); err != nil {
-			return nil, fmt.Errorf("asking workers for profiles: %w", err)
-		}
 	}
 	path, err := build(ctx, dir, pkg)
 	return []string{path}, err

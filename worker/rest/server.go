@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -59,6 +60,7 @@ type Server struct {
 	metrics  *metrics
 	handler  http.Handler
 	listener net.Listener
+	specs    sync.Map // class → connector.Spec, which is constant: every refresh asks for that of each connector
 }
 
 type metrics struct {

@@ -11,8 +11,14 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
-// idlePass is how long the loop sleeps when nothing is due: what it may have missed is noticed then.
-const idlePass = 10 * time.Second
+const (
+	// idlePass is how long the loop sleeps when nothing is due: what it may have missed is noticed then.
+	idlePass = 10 * time.Second
+	// A pass walks over everything, so events that come in numbers share one: after each the loop rests for restFactor times
+	// what it took, at most longestRest.
+	restFactor  = 2
+	longestRest = 200 * time.Millisecond
+)
 
 // run plans and acts until ctx ends.
 func (s *Scheduler) run(ctx context.Context) error {
@@ -32,7 +38,9 @@ func (s *Scheduler) run(ctx context.Context) error {
 		case <-s.wake:
 		case <-timer.C:
 		}
+		begun := time.Now()
 		timer.Reset(s.pass(ctx))
+		pause(ctx, min(restFactor*time.Since(begun), longestRest))
 	}
 }
 
@@ -41,7 +49,7 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	in := Input{Worker: s.cfg.WorkerID, View: s.deps.Cluster.View(), Connectors: s.deps.Configs.All(), Held: map[Unit]Held{}}
+	in := Input{Worker: s.cfg.WorkerID, View: s.deps.Cluster.View(), Connectors: s.deps.Configs.All(), Held: make(map[Unit]Held, len(s.held)), Places: &s.places}
 	wants := wanted(in.Connectors)
 	in.Adopt = s.watchFree(in.View, wants, now)
 	s.refresh(in, wants)
@@ -123,7 +131,7 @@ func (s *Scheduler) act(a Action, w want, in Input) {
 	log := s.cfg.Log.WithValues("connector", a.Unit.Connector, "task", a.Unit.Task, "generation", a.Generation)
 	switch a.Kind {
 	case Start:
-		i := slices.IndexFunc(in.Connectors, func(c store.Connector) bool { return c.Name == a.Unit.Connector })
+		i, _ := slices.BinarySearchFunc(in.Connectors, a.Unit.Connector, func(c store.Connector, name string) int { return strings.Compare(c.Name, name) })
 		s.start(h, in.Connectors[i])
 	case Stop:
 		log.Info("Stopping a unit", "reason", a.Reason)

@@ -47,6 +47,27 @@ type Input struct {
 	Held       map[Unit]Held
 	// Adopt are units that have been free for so long that any worker may claim them.
 	Adopt map[Unit]bool
+	// Places remembers the allocation of an earlier plan; nil remembers none. The plan is the same either way.
+	Places *Places
+}
+
+// Places is the last allocation and what it was made of: most plans need the same one again.
+type Places struct {
+	params  allocate.Params
+	homes   []string
+	units   []Unit
+	targets map[Unit]string
+}
+
+// of returns who should run what.
+func (p *Places) of(params allocate.Params, homes []string, units []Unit) map[Unit]string {
+	if p == nil {
+		return allocate.Units(params, homes, units)
+	}
+	if p.targets == nil || p.params != params || !slices.Equal(p.homes, homes) || !slices.Equal(p.units, units) {
+		*p = Places{params: params, homes: homes, units: units, targets: allocate.Units(params, homes, units)}
+	}
+	return p.targets
 }
 
 // ActionKind is what to do with a unit.
@@ -104,19 +125,20 @@ type plan struct {
 // Plan returns what to do next, sorted by unit. It is a function of its input alone.
 func Plan(in Input) []Action {
 	p := newPlan(in)
-	for _, u := range sortedUnits(in.Held) {
-		p.lost(u, in.Held[u])
+	for u, h := range in.Held {
+		p.lost(u, h)
 	}
 	if in.View.Joined {
-		for _, u := range sortedUnits(in.View.Owners) {
-			if o := in.View.Owners[u]; o.Session == in.View.Self {
+		for u, o := range in.View.Owners {
+			if o.Session == in.View.Self {
 				p.owned(u, o, in.Held[u])
 			}
 		}
-		for _, u := range sortedUnits(p.wants) {
+		for u := range p.wants {
 			p.unowned(u)
 		}
 	}
+	// Stable, so that of one unit the order above holds.
 	slices.SortStableFunc(p.actions, func(a, b Action) int { return compareUnits(a.Unit, b.Unit) })
 	return p.actions
 }
@@ -127,7 +149,7 @@ func newPlan(in Input) *plan {
 		p.session[m.Worker] = m.Session
 	}
 	p.home = slices.Contains(in.View.Homes, in.Worker)
-	p.targets = allocate.Units(in.View.Allocation, in.View.Homes, placed(in.Connectors))
+	p.targets = in.Places.of(in.View.Allocation, in.View.Homes, placed(in.Connectors))
 	for u, o := range in.View.Owners {
 		if p.epochs[u.Connector] == nil {
 			p.epochs[u.Connector] = map[int64]bool{}

@@ -120,57 +120,80 @@ type Statuses struct {
 	life func(connector string) (born int64, ok bool)
 }
 
-// Put stores a status and returns when it was read back. ErrFenced means that a newer epoch, generation or attempt has
-// spoken.
-func (s *Statuses) Put(ctx context.Context, st Status) error {
-	v := &statusValue{
+// Put stores statuses of different units and returns when they were read back. ErrFenced means that a newer epoch, generation or attempt has
+// spoken of one of them; the others are stored all the same. After other errors any of them may be stored.
+func (s *Statuses) Put(ctx context.Context, statuses ...Status) error {
+	values := make([]*statusValue, 0, len(statuses))
+	for _, st := range statuses {
+		v := newStatusValue(st)
+		if !v.valid() {
+			return fmt.Errorf("storing a status of %q: %w: a name and a state are required", st.Connector, ErrInvalid)
+		}
+		values = append(values, v)
+	}
+	var fenced []*statusValue
+	var records []keyedlog.Record
+	s.table.View(func() {
+		for _, v := range values {
+			if !s.fold.follow(v) {
+				fenced = append(fenced, v)
+			} else {
+				records = append(records, keyedlog.Record{Key: v.key(), Value: encode(v)})
+			}
+		}
+	})
+	if len(records) > 0 {
+		if err := s.table.Append(ctx, records...); err != nil {
+			return fmt.Errorf("storing %d statuses: %w", len(records), err)
+		}
+	}
+	s.table.View(func() {
+		for _, v := range values {
+			if held := s.fold.values[v.key()]; held != nil && v.stamp.compare(held.stamp) < 0 {
+				fenced = append(fenced, v)
+			}
+		}
+	})
+	if len(fenced) > 0 {
+		return fmt.Errorf("storing a status of task %d of %q: %w", fenced[0].Task, fenced[0].Connector, ErrFenced)
+	}
+	return nil
+}
+
+func newStatusValue(st Status) *statusValue {
+	return &statusValue{
 		V: version, Connector: strings.ToValidUTF8(st.Connector, "\uFFFD"), Task: st.Task, State: st.State, Worker: st.Worker,
 		stamp: stamp{Epoch: st.Epoch, Generation: st.Generation, Attempt: st.Attempt}, Sequence: 1,
 		Error: strings.ToValidUTF8(st.Error, "\uFFFD"), Restarts: st.Restarts,
 		NextRestart: st.NextRestart.UTC().Truncate(time.Millisecond), At: st.At.UTC().Truncate(time.Millisecond),
 	}
-	if !v.valid() {
-		return fmt.Errorf("storing a status of %q: %w: a name and a state are required", st.Connector, ErrInvalid)
-	}
-	fenced := s.on(v, func(held *statusValue) bool {
-		switch c := v.stamp.compare(held.stamp); {
-		case c < 0:
-			return true
-		case c == 0:
-			v.Sequence = held.Sequence + 1
-		}
-		return false
-	})
-	if !fenced {
-		if err := s.table.Append(ctx, keyedlog.Record{Key: v.key(), Value: encode(v)}); err != nil {
-			return fmt.Errorf("storing a status of %q: %w", st.Connector, err)
-		}
-		fenced = s.on(v, func(held *statusValue) bool { return v.stamp.compare(held.stamp) < 0 })
-	}
-	if fenced {
-		return fmt.Errorf("storing a status of task %d of %q: %w", st.Task, st.Connector, ErrFenced)
-	}
-	return nil
 }
 
-// on calls fn with the value held under v's key, if there is one.
-func (s *Statuses) on(v *statusValue, fn func(held *statusValue) bool) (out bool) {
-	s.table.View(func() {
-		if held := s.fold.values[v.key()]; held != nil {
-			out = fn(held)
-		}
-	})
-	return out
+// follow puts v behind the value that is held, unless that one is a newer owner's.
+func (f *statusFold) follow(v *statusValue) bool {
+	held := f.values[v.key()]
+	if held == nil {
+		return true
+	}
+	c := v.stamp.compare(held.stamp)
+	if c == 0 {
+		v.Sequence = held.Sequence + 1
+	}
+	return c >= 0
 }
 
 // Get gives the status of a connector (-1) or a task.
-func (s *Statuses) Get(connector string, task int) (Status, bool) {
-	for _, st := range s.All(connector) {
-		if st.Task == task {
-			return st, true
-		}
+func (s *Statuses) Get(connector string, task int) (out Status, ok bool) {
+	born, exists := s.life(connector)
+	if !exists {
+		return Status{}, false
 	}
-	return Status{}, false
+	s.table.View(func() {
+		if v := s.fold.of[connector][task]; v != nil && v.Epoch >= born {
+			out, ok = v.status(), true
+		}
+	})
+	return out, ok
 }
 
 // All gives what is known of a connector and its tasks, by task. It leaves out what was said in an earlier life of a

@@ -111,7 +111,7 @@ func (r *run) awaitAll(ctx context.Context, begun time.Time, watch *shown, since
 	r.note(fmt.Sprintf("all %d tasks run, %s", r.tasks(), since), "%s", seconds(time.Since(begun)))
 	took, err := watch.await(ctx, begun, r.tasks(), "")
 	if err != nil {
-		return fmt.Errorf("waiting until REST shows all tasks as running: %w", err)
+		return err
 	}
 	r.note("… and the watch stream shows it", "%s", seconds(took))
 	return nil

@@ -40,7 +40,9 @@ func (IdleSource) NewSource() connector.Source { return idle{} }
 type idle struct{}
 
 // Open connects to nothing.
-func (idle) Open(context.Context, connector.Env, connector.Config, record.Positions) error { return nil }
+func (idle) Open(context.Context, connector.Env, connector.Config, record.Positions) error {
+	return nil
+}
 
 // Poll waits for its end.
 func (idle) Poll(ctx context.Context) ([]record.Record, error) {

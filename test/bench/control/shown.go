@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -45,31 +46,35 @@ func (s *shown) take(ev restapi.WatchEvent) error {
 	return nil
 }
 
-// running counts the tasks that are shown as running on another worker than the one named.
-func (s *shown) running(but string) int {
+// running counts the tasks that are shown as running on another worker than the one named, and gives one that is not.
+func (s *shown) running(but string) (n int, other string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := 0
 	for _, c := range s.connectors {
 		for _, t := range c.Tasks {
 			if t.State == restapi.StateRunning && t.Worker != but {
 				n++
+			} else {
+				other = fmt.Sprintf("%s %+v", c.Name, t)
 			}
 		}
 	}
-	return n
+	return n, other
 }
 
 // await waits until n tasks are shown as running on another worker than the one named, and returns how long it took.
 func (s *shown) await(ctx context.Context, begun time.Time, n int, but string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, stuck)
 	defer cancel()
-	for s.running(but) != n {
+	for {
+		have, other := s.running(but)
+		if have == n {
+			return time.Since(begun), nil
+		}
 		if err := pause(ctx, look); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("waiting until %s shows %d tasks as running, not only %d (and %s): %w", s.from.conf.ID, n, have, other, err)
 		}
 	}
-	return time.Since(begun), nil
 }
 
 func (s *shown) close() {
