@@ -141,6 +141,7 @@ func (r *run) restarts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.note("… starts of tasks that it took", "%d", r.fleet.starts())
 	}
 	return nil
 }
@@ -195,8 +196,8 @@ func (r *run) puts(ctx context.Context) error {
 	}
 	slices.Sort(answered)
 	slices.Sort(seen)
-	r.note(fmt.Sprintf("%d config changes, one at a time: answered", r.Puts), "p50 %s, p99 %s", millis(answered, .5), millis(answered, .99))
-	r.note("… and shown by every worker", "p50 %s, p99 %s", millis(seen, .5), millis(seen, .99))
+	r.note(fmt.Sprintf("%d config changes, one at a time: answered", r.Puts), "%s", quantiles(answered))
+	r.note("… and shown by every worker", "%s", quantiles(seen))
 	return r.fleet.awaitTasks(ctx, r.tasks())
 }
 
@@ -221,9 +222,11 @@ func (r *run) seen(ctx context.Context, stored restapi.Connector) error {
 	return errors.Join(errs...)
 }
 
-func millis(sorted []time.Duration, q float64) string {
-	at := sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-	return fmt.Sprintf("%.1f ms", float64(at.Microseconds())/1000)
+func quantiles(sorted []time.Duration) string {
+	at := func(q float64) float64 {
+		return float64(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Microseconds()) / 1000
+	}
+	return fmt.Sprintf("p50 %.1f ms, p90 %.1f ms, p99 %.1f ms", at(.5), at(.9), at(.99))
 }
 
 // lose kills the oldest worker for good, which costs the others the most.

@@ -159,6 +159,15 @@ func (f *fleet) awaitTasks(ctx context.Context, n int) error {
 	}
 }
 
+// starts counts the attempts that the workers that run have begun since they were started, by their audit lines.
+func (f *fleet) starts() int {
+	n := 0
+	for _, m := range f.running() {
+		n += strings.Count(m.err.String(), `"task-start"`)
+	}
+	return n
+}
+
 // metrics are the values of the named metrics, with their labels.
 func (m *member) metrics(ctx context.Context, names ...string) ([]float64, error) {
 	text, err := m.Get(ctx, "/metrics")
