@@ -19,7 +19,7 @@ const (
 	// settle is how long changes are gathered before they are sent: a rebalance is many. Where reading the state takes long,
 	// they are gathered for restFactor times that, at most longestSettle.
 	settle        = 50 * time.Millisecond
-	restFactor    = 3
+	restFactor    = 9
 	longestSettle = 500 * time.Millisecond
 )
 

@@ -16,7 +16,7 @@ const (
 	idlePass = 10 * time.Second
 	// A pass walks over everything, so events that come in numbers share one: after each the loop rests for restFactor times
 	// what it took, at most longestRest.
-	restFactor  = 2
+	restFactor  = 4
 	longestRest = 200 * time.Millisecond
 )
 
@@ -50,7 +50,8 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	defer s.mu.Unlock()
 	now := time.Now()
 	in := Input{Worker: s.cfg.WorkerID, View: s.deps.Cluster.View(), Connectors: s.deps.Configs.All(), Held: make(map[Unit]Held, len(s.held)), Places: &s.places}
-	wants := wanted(in.Connectors)
+	in.wants = wanted(in.Connectors)
+	wants := in.wants
 	in.Adopt = s.watchFree(in.View, wants, now)
 	s.refresh(in, wants)
 	for u, h := range s.held {

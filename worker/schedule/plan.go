@@ -47,6 +47,8 @@ type Input struct {
 	Held       map[Unit]Held
 	// Adopt are units that have been free for so long that any worker may claim them.
 	Adopt map[Unit]bool
+	// wants is wanted of Connectors; nil makes the plan work it out.
+	wants map[Unit]want
 	// Places remembers the allocation of an earlier plan; nil remembers none. The plan is the same either way.
 	Places *Places
 }
@@ -117,10 +119,12 @@ type plan struct {
 	session map[string]int64
 	// home says that units are allocated to this worker: it is not flapping.
 	home bool
-	// epochs are the epochs at which anything of a connector is owned.
-	epochs  map[string]map[int64]bool
+	// epochs are the lowest and the highest epoch at which anything of a connector is owned.
+	epochs  map[string]span
 	actions []Action
 }
+
+type span struct{ low, high int64 }
 
 // Plan returns what to do next, sorted by unit. It is a function of its input alone.
 func Plan(in Input) []Action {
@@ -144,17 +148,21 @@ func Plan(in Input) []Action {
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, wants: wanted(in.Connectors), session: map[string]int64{}, epochs: map[string]map[int64]bool{}}
+	p := &plan{in: in, wants: in.wants, session: map[string]int64{}, epochs: map[string]span{}}
+	if p.wants == nil {
+		p.wants = wanted(in.Connectors)
+	}
 	for _, m := range in.View.Members {
 		p.session[m.Worker] = m.Session
 	}
 	p.home = slices.Contains(in.View.Homes, in.Worker)
 	p.targets = in.Places.of(in.View.Allocation, in.View.Homes, placed(in.Connectors))
 	for u, o := range in.View.Owners {
-		if p.epochs[u.Connector] == nil {
-			p.epochs[u.Connector] = map[int64]bool{}
+		e, known := p.epochs[u.Connector]
+		if !known {
+			e = span{o.Epoch, o.Epoch}
 		}
-		p.epochs[u.Connector][o.Epoch] = true
+		p.epochs[u.Connector] = span{min(e.low, o.Epoch), max(e.high, o.Epoch)}
 	}
 	return p
 }
@@ -268,10 +276,8 @@ func (p *plan) unowned(u Unit) {
 		return // or this worker has not read the newest config yet
 	}
 	// Invariant C3: nothing is claimed while anything of the connector is owned at another epoch; the log refuses it too.
-	for epoch := range p.epochs[u.Connector] {
-		if epoch != w.epoch {
-			return
-		}
+	if e, known := p.epochs[u.Connector]; known && e != (span{w.epoch, w.epoch}) {
+		return
 	}
 	session := p.session[p.targets[u]]
 	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: session}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -81,6 +82,13 @@ type Configs struct {
 	fold  *configFold
 	// used gives the highest epoch that other stores know for a connector: one that lost its config topic goes on above.
 	used func(name string) int64
+	all  atomic.Pointer[listing]
+}
+
+// listing is what All gives at a version of the fold.
+type listing struct {
+	version    int64
+	connectors []Connector
 }
 
 // Get gives a connector, or false if there is none or it is deleted.
@@ -91,17 +99,28 @@ func (c *Configs) Get(name string) (Connector, bool) {
 	return out, ok && !out.Deleted
 }
 
-// All gives the connectors sorted by name, deleted ones left out.
+// All gives the connectors sorted by name, deleted ones left out. All who ask before the next change share the result, and
+// must not change it.
 func (c *Configs) All() []Connector {
-	var out []Connector
-	c.table.View(func() {
-		for _, v := range c.fold.connectors {
-			if !v.Deleted {
-				view, _ := c.fold.view(v.Name)
-				out = append(out, view)
-			}
+	var out *listing
+	c.table.Snapshot(func(version, _ int64) {
+		if out = c.all.Load(); out == nil || out.version != version {
+			out = &listing{version: version, connectors: c.fold.list()}
+			c.all.Store(out)
 		}
 	})
+	return out.connectors
+}
+
+// list gives the connectors sorted by name, deleted ones left out.
+func (f *configFold) list() []Connector {
+	var out []Connector
+	for _, v := range f.connectors {
+		if !v.Deleted {
+			view, _ := f.view(v.Name)
+			out = append(out, view)
+		}
+	}
 	slices.SortFunc(out, func(a, b Connector) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }

@@ -184,7 +184,7 @@ const (
 	// snapshotEvery and snapshotRecords say when the oldest member writes a snapshot: whichever comes first. Where nothing but
 	// heartbeats came since the last one, which a newcomer folds at no cost, quietSnapshot takes the place of snapshotEvery.
 	snapshotEvery   = 5 * time.Second
-	quietSnapshot   = time.Minute
+	quietSnapshot   = 15 * time.Second
 	snapshotRecords = 2000
 )
 
