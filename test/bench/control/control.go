@@ -90,6 +90,10 @@ func (r *run) create(ctx context.Context) error {
 	r.note("first boot, no topics and no connectors: all ready", "%s", seconds(ready))
 	watch := r.fleet.workers[0].shown(ctx)
 	defer watch.close()
+	before, err := r.fleet.cpu(ctx)
+	if err != nil {
+		return err
+	}
 	begun := time.Now()
 	err = each(r.Connectors, creators, func(i int) error {
 		_, err := r.fleet.workers[i%len(r.fleet.workers)].rest.Put(ctx, r.connector(i, "first"), 0)
@@ -100,11 +104,11 @@ func (r *run) create(ctx context.Context) error {
 	}
 	took := time.Since(begun)
 	r.note(fmt.Sprintf("%d connectors created, %d at a time", r.Connectors, creators), "%s, %.0f writes/s", seconds(took), float64(r.Connectors)/took.Seconds())
-	return r.awaitAll(ctx, begun, watch, "after the first of these writes")
+	return r.awaitAll(ctx, begun, before, watch, "after the first of these writes")
 }
 
-// awaitAll waits until all tasks run, and are shown so.
-func (r *run) awaitAll(ctx context.Context, begun time.Time, watch *shown, since string) error {
+// awaitAll waits until all tasks run, and are shown so. The workers had taken so much CPU before.
+func (r *run) awaitAll(ctx context.Context, begun time.Time, before float64, watch *shown, since string) error {
 	if err := r.fleet.awaitTasks(ctx, r.tasks()); err != nil {
 		return err
 	}
@@ -114,7 +118,9 @@ func (r *run) awaitAll(ctx context.Context, begun time.Time, watch *shown, since
 		return err
 	}
 	r.note("… and the watch stream shows it", "%s", seconds(took))
-	return nil
+	spent, err := r.fleet.cpu(ctx)
+	r.note("… CPU that the workers took for it", "%.1f s", spent-before)
+	return err
 }
 
 // restarts stops and starts the whole cluster.
@@ -136,7 +142,7 @@ func (r *run) restarts(ctx context.Context) error {
 		}
 		r.note("boot of all workers "+what+": all ready", "%s", seconds(ready))
 		watch := r.fleet.workers[0].shown(ctx)
-		err = r.awaitAll(ctx, begun, watch, "after that boot's start")
+		err = r.awaitAll(ctx, begun, 0, watch, "after that boot's start")
 		watch.close()
 		if err != nil {
 			return err
@@ -151,14 +157,14 @@ func (r *run) atRest(ctx context.Context) error {
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
-	const cpu, memory = "process_cpu_seconds_total", "process_resident_memory_bytes"
+	const memory = "process_resident_memory_bytes"
 	from, err := ends(ctx, r.RMQ, r.Cluster)
 	if err != nil {
 		return err
 	}
 	begun, before := time.Now(), make([]float64, len(r.fleet.workers))
 	for i, m := range r.fleet.workers {
-		figures, err := m.metrics(ctx, cpu)
+		figures, err := m.metrics(ctx, cpuSeconds)
 		if err != nil {
 			return err
 		}
@@ -168,7 +174,7 @@ func (r *run) atRest(ctx context.Context) error {
 		return err
 	}
 	for i, m := range r.fleet.workers {
-		figures, err := m.metrics(ctx, cpu, memory)
+		figures, err := m.metrics(ctx, cpuSeconds, memory)
 		if err != nil {
 			return err
 		}
@@ -181,6 +187,10 @@ func (r *run) atRest(ctx context.Context) error {
 // puts changes configs one at a time, and measures until every worker shows the change.
 func (r *run) puts(ctx context.Context) error {
 	var answered, seen []time.Duration
+	before, err := r.fleet.cpu(ctx)
+	if err != nil {
+		return err
+	}
 	for i := range r.Puts {
 		c := r.connector(i*7%r.Connectors, fmt.Sprint("change ", i))
 		begun := time.Now()
@@ -198,7 +208,12 @@ func (r *run) puts(ctx context.Context) error {
 	slices.Sort(seen)
 	r.note(fmt.Sprintf("%d config changes, one at a time: answered", r.Puts), "%s", quantiles(answered))
 	r.note("… and shown by every worker", "%s", quantiles(seen))
-	return r.fleet.awaitTasks(ctx, r.tasks())
+	if err := r.fleet.awaitTasks(ctx, r.tasks()); err != nil {
+		return err
+	}
+	spent, err := r.fleet.cpu(ctx)
+	r.note("… CPU that the workers took for each, restarts of its tasks included", "%.0f ms", 1000*(spent-before)/float64(r.Puts))
+	return err
 }
 
 // seen waits until every worker shows the connector as stored.
@@ -239,7 +254,11 @@ func (r *run) lose(ctx context.Context) error {
 	}
 	begun := time.Now()
 	lost.Kill()
-	return r.awaitAll(ctx, begun, watch, "after a worker was killed for good")
+	before, err := r.fleet.cpu(ctx)
+	if err != nil {
+		return err
+	}
+	return r.awaitAll(ctx, begun, before, watch, "after a worker was killed for good")
 }
 
 // report shows everything as markdown.

@@ -168,6 +168,20 @@ func (f *fleet) starts() int {
 	return n
 }
 
+const cpuSeconds = "process_cpu_seconds_total"
+
+// cpu is what the workers that run have taken since they were started, in seconds.
+func (f *fleet) cpu(ctx context.Context) (sum float64, err error) {
+	for _, m := range f.running() {
+		seconds, err := m.metrics(ctx, cpuSeconds)
+		if err != nil {
+			return 0, err
+		}
+		sum += seconds[0]
+	}
+	return sum, nil
+}
+
 // metrics are the values of the named metrics, with their labels.
 func (m *member) metrics(ctx context.Context, names ...string) ([]float64, error) {
 	text, err := m.Get(ctx, "/metrics")
