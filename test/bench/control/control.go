@@ -104,22 +104,28 @@ func (r *run) create(ctx context.Context) error {
 	}
 	took := time.Since(begun)
 	r.note(fmt.Sprintf("%d connectors created, %d at a time", r.Connectors, creators), "%s, %.0f writes/s", seconds(took), float64(r.Connectors)/took.Seconds())
-	return r.awaitAll(ctx, begun, before, watch, "after the first of these writes")
+	return r.awaitAll(ctx, watch, phase{since: "after the first of these writes", begun: begun, spent: before})
 }
 
-// awaitAll waits until all tasks run, and are shown so. The workers had taken so much CPU before.
-func (r *run) awaitAll(ctx context.Context, begun time.Time, before float64, watch *shown, since string) error {
-	if err := r.fleet.awaitTasks(ctx, r.tasks()); err != nil {
-		return err
-	}
-	r.note(fmt.Sprintf("all %d tasks run, %s", r.tasks(), since), "%s", seconds(time.Since(begun)))
-	took, err := watch.await(ctx, begun, r.tasks(), "")
+// phase is what is measured until all tasks run.
+type phase struct {
+	since string
+	begun time.Time
+	// spent is the CPU that the workers had taken before.
+	spent float64
+	// lost is a worker that was killed: tasks that are still shown as its own do not count.
+	lost string
+}
+
+// awaitAll waits until a worker shows all tasks as running. That costs the workers little, unlike asking for their metrics.
+func (r *run) awaitAll(ctx context.Context, watch *shown, p phase) error {
+	took, err := watch.await(ctx, p.begun, r.tasks(), p.lost)
 	if err != nil {
 		return err
 	}
-	r.note("… and the watch stream shows it", "%s", seconds(took))
+	r.note(fmt.Sprintf("all %d tasks shown as running, %s", r.tasks(), p.since), "%s", seconds(took))
 	spent, err := r.fleet.cpu(ctx)
-	r.note("… CPU that the workers took for it", "%.1f s", spent-before)
+	r.note("… CPU that the workers took for it", "%.1f s", spent-p.spent)
 	return err
 }
 
@@ -142,7 +148,7 @@ func (r *run) restarts(ctx context.Context) error {
 		}
 		r.note("boot of all workers "+what+": all ready", "%s", seconds(ready))
 		watch := r.fleet.workers[0].shown(ctx)
-		err = r.awaitAll(ctx, begun, 0, watch, "after that boot's start")
+		err = r.awaitAll(ctx, watch, phase{since: "after that boot's start", begun: begun})
 		watch.close()
 		if err != nil {
 			return err
@@ -186,6 +192,8 @@ func (r *run) atRest(ctx context.Context) error {
 
 // puts changes configs one at a time, and measures until every worker shows the change.
 func (r *run) puts(ctx context.Context) error {
+	watch := r.fleet.workers[0].shown(ctx)
+	defer watch.close()
 	var answered, seen []time.Duration
 	before, err := r.fleet.cpu(ctx)
 	if err != nil {
@@ -208,7 +216,7 @@ func (r *run) puts(ctx context.Context) error {
 	slices.Sort(seen)
 	r.note(fmt.Sprintf("%d config changes, one at a time: answered", r.Puts), "%s", quantiles(answered))
 	r.note("… and shown by every worker", "%s", quantiles(seen))
-	if err := r.fleet.awaitTasks(ctx, r.tasks()); err != nil {
+	if _, err := watch.await(ctx, time.Now(), r.tasks(), ""); err != nil {
 		return err
 	}
 	spent, err := r.fleet.cpu(ctx)
@@ -258,7 +266,7 @@ func (r *run) lose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.awaitAll(ctx, begun, before, watch, "after a worker was killed for good")
+	return r.awaitAll(ctx, watch, phase{since: "after a worker was killed for good", begun: begun, spent: before, lost: lost.conf.ID})
 }
 
 // report shows everything as markdown.

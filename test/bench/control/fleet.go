@@ -138,27 +138,6 @@ func (f *fleet) ended() error {
 	return errors.New("a worker ended")
 }
 
-// awaitTasks waits until the workers that run have n running tasks between them, by their own count.
-func (f *fleet) awaitTasks(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, stuck, fmt.Errorf("not all %d tasks run after %s", n, stuck))
-	defer cancel()
-	for {
-		var have float64
-		for _, m := range f.running() {
-			tasks, err := m.metrics(ctx, `connect_worker_tasks{state="Running"}`)
-			if err == nil {
-				have += tasks[0]
-			}
-		}
-		if int(have) == n {
-			return nil
-		}
-		if err := pause(ctx, 2*look); err != nil {
-			return fmt.Errorf("%w: %d do", err, int(have))
-		}
-	}
-}
-
 // starts counts the attempts that the workers that run have begun since they were started, by their audit lines.
 func (f *fleet) starts() int {
 	n := 0
