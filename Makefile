@@ -67,7 +67,7 @@ test-rocketmq-versions: ## The RocketMQ suite on 5.3.3 and 4.9.7, with and witho
 .PHONY: test-rocketmq-versions
 e2e: ## The whole of it on a real Kubernetes: chart, samples, 50,000 records, pause, scale, delete, upgrade, uninstall
 	hack/e2e.sh
-bench: ## Measure the worker next to bare loops on a real RocketMQ and Kafka (BENCH="-runs 3 -parts source,sink")
+bench: ## Measure the worker next to bare loops and MirrorMaker 2 on a real RocketMQ and Kafka (BENCH="-runs 3 -parts source,sink")
 	hack/with-brokers.sh go run ./test/bench $(BENCH)
 .PHONY: verify test test-unit test-integration e2e bench
 

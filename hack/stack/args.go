@@ -24,6 +24,7 @@ const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on thi
   load-image TAR...                  load images (docker or OCI tars) into the cluster
   build                              fetch and build all programs, start nothing
   assets                             print the folder of kube-apiserver, etcd and kubectl for envtest
+  mirrormaker                        fetch MirrorMaker 2 and print its class path, for the benchmarks
   image [--out DIR]                  build the operator's and the worker's images as tars
   env                                print KUBECONFIG and the brokers' addresses as shell exports
 
@@ -58,7 +59,7 @@ func (c call) wants(part string) bool { return slices.Contains(c.only, part) }
 
 // operands is how many arguments each command takes.
 var operands = map[string]struct{ least, most int }{
-	"up": {}, "down": {}, "status": {}, "build": {}, "assets": {}, "env": {}, "image": {}, "help": {},
+	"up": {}, "down": {}, "status": {}, "build": {}, "assets": {}, "mirrormaker": {}, "env": {}, "image": {}, "help": {},
 	"logs": {1, 1}, "load-image": {1, 1 << 20},
 }
 

@@ -94,6 +94,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return s.build(ctx, c)
 	case "assets":
 		return s.assets(ctx)
+	case "mirrormaker":
+		return s.mirrorMaker(ctx)
 	case "image":
 		return s.image(ctx, c.outDir)
 	case "env":

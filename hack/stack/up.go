@@ -84,6 +84,16 @@ func (s *stack) assets(ctx context.Context) error {
 	return err
 }
 
+// mirrorMaker prints the class path of Kafka Connect with MirrorMaker 2.
+func (s *stack) mirrorMaker(ctx context.Context) error {
+	path, err := s.fetch.MirrorMaker(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.out, path)
+	return err
+}
+
 func (s *stack) brokers(c call, pods bool) broker.Set {
 	return broker.Set{
 		Layout: s.layout, Ports: s.ports, Daemons: s.daemons, Report: s.report, Pods: pods, Version: c.rocketmq, ACL: c.acl,

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,50 @@ func runBare(ctx context.Context, env environment, stdin io.Reader, stdout io.Wr
 	}
 	_, err = io.Copy(io.Discard, in)
 	return err
+}
+
+// bareContender is a bare loop in a process of its own.
+type bareContender struct {
+	env environment
+	p   *process
+	in  io.WriteCloser
+	out *json.Decoder
+}
+
+func (c *bareContender) start(_ context.Context, job bareJob) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	cmd := exec.Command(self, argBare)
+	out, outErr := cmd.StdoutPipe()
+	in, inErr := cmd.StdinPipe()
+	if err := errors.Join(outErr, inErr); err != nil {
+		return nil, fmt.Errorf("connecting to the bare loop: %w", err)
+	}
+	c.in, c.out = in, json.NewDecoder(out)
+	if c.p, err = startPinned(cmd); err != nil {
+		return nil, err
+	}
+	return c.p, json.NewEncoder(in).Encode(job)
+}
+
+func (c *bareContender) check(context.Context) error { return c.p.ended() }
+
+func (c *bareContender) finish(ctx context.Context) (float64, error) {
+	if ctx.Err() != nil {
+		_ = c.p.cmd.Process.Kill()
+		<-c.p.done
+		return 0, context.Cause(ctx)
+	}
+	var r bareResult
+	decodeErr := c.out.Decode(&r)
+	_ = c.in.Close()
+	<-c.p.done
+	if !c.p.cmd.ProcessState.Success() {
+		return 0, fmt.Errorf("bare loop ended with %s: %s", c.p.cmd.ProcessState, c.p.lastWords())
+	}
+	return float64(r.Mallocs), decodeErr
 }
 
 // bareSource fetches with franz-go and sends batches with rocketmq-client-go, one lane per queue.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,19 +55,34 @@ func TestQuantile(t *testing.T) {
 }
 
 func TestThroughputTable(t *testing.T) {
-	got := throughputTable([]pair{{
-		kind: source, size: 1024, records: 1000,
-		worker: figures{rate: 90, bytes: 92160, cpu: 5, rss: 64 << 20, allocations: 4.25},
-		bare:   figures{rate: 100, bytes: 102400, cpu: 4, rss: 96 << 20, allocations: 8},
-	}})
-	want := `| direction | value | records |        | records/s | MB/s | CPU µs/record  | allocations/record | peak RSS MiB |
-|-----------|-------|---------|--------|-----------|------|----------------|--------------------|--------------|
-| source    | 1 KiB | 1000    | worker | 90        | 0.1  | 5.00           | 4.2                | 64           |
-| source    | 1 KiB | 1000    | bare   | 100       | 0.1  | 4.00           | 8.0                | 96           |
-|           |       |         | ratio  | 0.90      |      | 0.80 per CPU-s |                    |              |
+	got := throughputTable([]round{{size: 1024, records: 1000, medians: map[entrant]figures{
+		{source, nameWorker}: {rate: 90, bytes: 92160, cpu: 5, rss: 64 << 20, allocations: 4.25, lead: 0.5},
+		{source, nameBare}:   {rate: 100, bytes: 102400, cpu: 4, rss: 96 << 20, allocations: 8, lead: 0.25},
+		{peer, nameCold}:     {rate: 20, bytes: 20480, cpu: 40, rss: 640 << 20, lead: 12},
+		{peer, nameWarm}:     {rate: 30, bytes: 30720, cpu: 20, rss: 650 << 20, lead: 2},
+	}}})
+	want := `| direction | value | records |                          | records/s | MB/s | CPU µs/record  | allocations/record | peak RSS MiB | first record s |
+|-----------|-------|---------|--------------------------|-----------|------|----------------|--------------------|--------------|----------------|
+| source    | 1 KiB | 1000    | worker                   | 90        | 0.1  | 5.00           | 4.2                | 64           | 0.50           |
+| source    | 1 KiB | 1000    | bare                     | 100       | 0.1  | 4.00           | 8.0                | 96           | 0.25           |
+| peer      | 1 KiB | 1000    | MM2 from cold            | 20        | 0.0  | 40.00          | –                  | 640          | 12.00          |
+| peer      | 1 KiB | 1000    | MM2 warm                 | 30        | 0.0  | 20.00          | –                  | 650          | 2.00           |
+| ratio     | 1 KiB |         | source worker / bare     | 0.90      |      | 0.80 per CPU-s |                    |              |                |
+| ratio     | 1 KiB |         | source worker / MM2 warm | 3.00      |      | 4.00 per CPU-s |                    |              |                |
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRivalsTakeTurnsAtGoingFirst(t *testing.T) {
+	jobs := map[kind]bareJob{sink: {Kind: sink}, peer: {Kind: peer}}
+	want := []entrant{{sink, nameWorker}, {sink, nameBare}, {peer, nameCold}}
+	for run := range 4 {
+		if diff := cmp.Diff(want, turns(run, jobs), cmp.AllowUnexported(entrant{})); diff != "" {
+			t.Errorf("run %d (-want +got):\n%s", run, diff)
+		}
+		slices.Reverse(want)
 	}
 }
 

@@ -131,3 +131,10 @@ func (b *suite) arrivals(ctx context.Context, job bareJob) ([]time.Duration, err
 	}
 	return took, nil
 }
+
+func nameOf(isWorker bool) string {
+	if isWorker {
+		return nameWorker
+	}
+	return nameBare
+}

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rocketmq-connect/operator/test/bench/control"
+	"github.com/rocketmq-connect/operator/test/bench/machine"
+	"github.com/rocketmq-connect/operator/test/bench/profiled"
 )
 
 func main() {
@@ -53,19 +54,28 @@ type options struct {
 const (
 	partSource  = "source"
 	partSink    = "sink"
+	partPeer    = "peer"
 	partLatency = "latency"
 	partStart   = "start"
 	partIdle    = "idle"
 	partControl = "control"
 )
 
-// argBare is the first argument that makes this program a measured process instead.
-const argBare = "bare"
+// The first arguments that make this program a measured process instead.
+const (
+	argBare     = "bare"
+	argProfiled = "profiled"
+)
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	env := environment{nameServer: os.Getenv("RMQ_NAMESRV"), kafka: os.Getenv("KAFKA_BOOTSTRAP")}
-	if len(args) > 0 && args[0] == argBare {
-		return runBare(ctx, env, stdin, stdout)
+	if len(args) > 0 {
+		switch args[0] {
+		case argBare:
+			return runBare(ctx, env, stdin, stdout)
+		case argProfiled:
+			return profiled.Run(ctx, args[1:], stdout)
+		}
 	}
 	o, err := parse(args)
 	if err != nil {
@@ -81,20 +91,20 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	o := options{parts: map[string]bool{}}
 	flags.IntVar(&o.runs, "runs", 5, "how often each is measured; medians are shown")
-	flags.IntVar(&o.records, "records", 0, "records a run; 0: 256 MiB of them, at most 400,000")
+	flags.IntVar(&o.records, "records", 0, "records a run; 0: as many as take some seconds, 350,000 of 1 KiB")
 	flags.IntVar(&o.latency, "latency-seconds", 10, "how long a latency run takes")
 	flags.IntVar(&o.idle, "idle-tasks", 1000, "how many idle tasks are run")
 	flags.IntVar(&o.connectors, "control-connectors", 1000, "how many connectors, with five tasks each, the control part has")
-	flags.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of the worker to this `directory`; its figures are then a little worse")
+	flags.StringVar(&o.profile, "profile", "", "write CPU, heap, block and mutex profiles of the worker to this `directory`; its figures are then a little worse")
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
 	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")
-	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partLatency, partStart, partIdle, partControl}, ","), "what to measure")
+	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partPeer, partLatency, partStart, partIdle, partControl}, ","), "what to measure")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	for part := range strings.SplitSeq(*parts, ",") {
 		switch part {
-		case partSource, partSink, partLatency, partStart, partIdle, partControl:
+		case partSource, partSink, partPeer, partLatency, partStart, partIdle, partControl:
 			o.parts[part] = true
 		default:
 			return o, fmt.Errorf("-parts: there is no %q", part)
@@ -120,9 +130,6 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 		return fmt.Errorf("making a directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Setenv("BENCH_PROFILE", o.profile); err != nil {
-		return fmt.Errorf("asking workers for profiles: %w", err)
-	}
 	var command []string
 	if !o.onlyControl() {
 		if command, err = workerCommand(ctx, dir, o.profile); err != nil {
@@ -134,6 +141,11 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 		return err
 	}
 	defer b.close()
+	if o.parts[partPeer] {
+		if err := b.peers.fetch(ctx); err != nil {
+			return err
+		}
+	}
 	b.say = func(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
 	report, err := b.all(ctx)
 	fmt.Fprint(stdout, "\n", report)
@@ -143,18 +155,21 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 	return err
 }
 
-// workerCommand builds the worker as it is shipped, unless profiles are wanted.
+// workerCommand builds the worker as it is shipped, unless profiles are wanted: then it runs inside this program.
 func workerCommand(ctx context.Context, dir, profile string) ([]string, error) {
-	pkg := "cmd/worker"
 	if profile != "" {
-		pkg = benchWorker
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("finding this program: %w", err)
+		}
+		if err := os.MkdirAll(profile, 0o755); err != nil {
+			return nil, fmt.Errorf("making the directory of the profiles: %w", err)
+		}
+		return []string{self, argProfiled, "-to", profile}, nil
 	}
-	path, err := build(ctx, dir, pkg)
+	path, err := build(ctx, dir, "cmd/worker")
 	return []string{path}, err
 }
-
-// benchWorker is the worker with the idle class and with profiles.
-const benchWorker = "test/bench/benchworker"
 
 // build builds a command of this module as it is shipped.
 func build(ctx context.Context, dir, pkg string) (string, error) {
@@ -197,40 +212,41 @@ func (b *suite) place(ctx context.Context) (func() error, error) {
 
 // all measures the parts that were asked for, and returns their tables, of what was done before a failure, too.
 func (b *suite) all(ctx context.Context) (string, error) {
+	load := machine.Load()
+	versions, err := b.versions(ctx)
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d cores (%s), %s of memory, %s; medians of %d.\n", runtime.NumCPU(), cpuModel(), memory(), runtime.Version(), b.o.runs)
-	err := b.pinned(ctx, &out)
+	if err == nil && !b.o.onlyControl() {
+		err = b.pinned(ctx, &out)
+	}
 	if err == nil && b.o.parts[partControl] {
 		var text string
 		text, err = b.control(ctx)
 		fmt.Fprintf(&out, "\n%s", text)
 	}
-	return out.String(), err
+	if b.peers.version != "" {
+		versions += ", MirrorMaker " + b.peers.version
+	}
+	return fmt.Sprintf("%s, %s; medians of %d; load average %s at the start, %s at the end.\n%s",
+		machine.Describe(), versions, b.o.runs, load, machine.Load(), out.String()), err
 }
 
-// pinned measures what is one worker's, on a core of its own.
+// pinned measures what is one process's, on a core of its own.
 func (b *suite) pinned(ctx context.Context, out *strings.Builder) (err error) {
-	if b.o.onlyControl() {
-		return nil
-	}
 	restore, err := b.place(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, restore()) }()
-	var pairs []pair
-	for _, k := range []kind{source, sink} {
-		for _, size := range b.o.sizes {
-			if err == nil && b.o.parts[string(k)] {
-				var p pair
-				if p, err = b.throughput(ctx, k, size); err == nil {
-					pairs = append(pairs, p)
-				}
-			}
+	var rounds []round
+	for _, size := range b.o.sizes {
+		if err == nil && (b.o.parts[partSource] || b.o.parts[partSink] || b.o.parts[partPeer]) {
+			var r round
+			r, err = b.throughput(ctx, size)
+			rounds = append(rounds, r)
 		}
 	}
-	if len(pairs) > 0 {
-		fmt.Fprintf(out, "\n%s", throughputTable(pairs))
+	if len(rounds) > 0 {
+		fmt.Fprintf(out, "\n%s", throughputTable(rounds))
 	}
 	for _, part := range []struct {
 		name string
@@ -248,9 +264,12 @@ func (b *suite) pinned(ctx context.Context, out *strings.Builder) (err error) {
 
 // control measures a cluster of three workers. They and the brokers share all cores.
 func (b *suite) control(ctx context.Context) (string, error) {
-	binary, err := build(ctx, b.workers.dir, benchWorker)
+	binary, err := build(ctx, b.workers.dir, "test/bench/benchworker")
 	if err != nil {
 		return "", err
+	}
+	if err := os.Setenv(profiled.Variable, b.o.profile); err != nil {
+		return "", fmt.Errorf("asking workers for profiles: %w", err)
 	}
 	return control.Run(ctx, control.Options{
 		Binary: binary, Dir: b.workers.dir, NameServer: b.env.nameServer, Cluster: b.id + "-control",
@@ -261,22 +280,23 @@ func (b *suite) control(ctx context.Context) (string, error) {
 // onlyControl says that nothing else was asked for: then Kafka is not needed.
 func (o options) onlyControl() bool { return len(o.parts) == 1 && o.parts[partControl] }
 
-// cpuModel is the kernel's name of the processor.
-func cpuModel() string { return firstOf("/proc/cpuinfo", "model name") }
-
-// memory is the size of the machine's.
-func memory() string { return firstOf("/proc/meminfo", "MemTotal") }
-
-// firstOf reads the first line "name: value" of a file.
-func firstOf(path, name string) string {
-	text, err := os.ReadFile(path)
+// versions are those of the programs that take part.
+func (b *suite) versions(ctx context.Context) (string, error) {
+	brokers, err := b.rmq.Brokers(ctx)
 	if err != nil {
-		return "unknown"
+		return "", err
 	}
-	for line := range strings.Lines(string(text)) {
-		if before, after, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(before) == name {
-			return strings.TrimSpace(after)
-		}
+	rocketMQ, err := machine.RocketMQ(ctx, brokers[0].Addr)
+	if err != nil {
+		return "", err
 	}
-	return "unknown"
+	if b.o.onlyControl() {
+		return "RocketMQ " + rocketMQ, nil
+	}
+	kafka, err := machine.Kafka(ctx, b.admin)
+	if err != nil || !b.o.parts[partPeer] {
+		return fmt.Sprintf("RocketMQ %s, Kafka %s", rocketMQ, kafka), err
+	}
+	java, err := machine.Java(ctx)
+	return fmt.Sprintf("RocketMQ %s, Kafka %s, Java %s", rocketMQ, kafka, java), err
 }

@@ -95,11 +95,14 @@ func (p *process) stop() error {
 		<-p.done
 		return fmt.Errorf("process %d did not end when asked to", p.cmd.Process.Pid)
 	}
-	if !p.cmd.ProcessState.Success() {
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 && code != javaTerminated {
 		return fmt.Errorf("process ended with %s: %s", p.cmd.ProcessState, p.lastWords())
 	}
 	return nil
 }
+
+// javaTerminated is how a JVM ends when it was asked to, after its shutdown hooks.
+const javaTerminated = 128 + int(syscall.SIGTERM)
 
 // lastWords is the end of what an ended process wrote to its standard error.
 func (p *process) lastWords() string {

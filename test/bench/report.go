@@ -30,7 +30,7 @@ func medians(runs []figures) figures {
 	return figures{
 		rate: of(func(f figures) float64 { return f.rate }), bytes: of(func(f figures) float64 { return f.bytes }),
 		cpu: of(func(f figures) float64 { return f.cpu }), rss: of(func(f figures) float64 { return f.rss }),
-		allocations: of(func(f figures) float64 { return f.allocations }),
+		allocations: of(func(f figures) float64 { return f.allocations }), lead: of(func(f figures) float64 { return f.lead }),
 	}
 }
 
@@ -44,19 +44,46 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 
 const mib = 1 << 20
 
-// throughputTable shows the pairs, in markdown that reads as plain text, too.
-func throughputTable(pairs []pair) string {
-	rows := [][]string{{"direction", "value", "records", "", "records/s", "MB/s", "CPU µs/record", "allocations/record", "peak RSS MiB"}}
-	for _, p := range pairs {
-		for i, f := range []figures{p.worker, p.bare} {
-			row := []string{string(p.kind), sizeName(p.size), fmt.Sprint(p.records), nameOf(i == 0)}
-			rows = append(rows, append(row, fmt.Sprintf("%.0f", f.rate), fmt.Sprintf("%.1f", f.bytes/1e6),
-				fmt.Sprintf("%.2f", f.cpu), fmt.Sprintf("%.1f", f.allocations), fmt.Sprintf("%.0f", f.rss/mib)))
+// throughputTable shows the rounds, in markdown that reads as plain text, too.
+func throughputTable(rounds []round) string {
+	rows := [][]string{{"direction", "value", "records", "", "records/s", "MB/s", "CPU µs/record", "allocations/record", "peak RSS MiB", "first record s"}}
+	for _, r := range rounds {
+		for _, e := range entrants() {
+			f, ok := r.medians[e]
+			if !ok {
+				continue
+			}
+			allocations := "–"
+			if f.allocations > 0 {
+				allocations = fmt.Sprintf("%.1f", f.allocations)
+			}
+			rows = append(rows, []string{string(e.kind), sizeName(r.size), fmt.Sprint(r.records), e.name, fmt.Sprintf("%.0f", f.rate),
+				fmt.Sprintf("%.1f", f.bytes/1e6), fmt.Sprintf("%.2f", f.cpu), allocations, fmt.Sprintf("%.0f", f.rss/mib), fmt.Sprintf("%.2f", f.lead)})
 		}
-		rows = append(rows, []string{"", "", "", "ratio", ratio(p.worker.rate, p.bare.rate), "",
-			ratio(p.bare.cpu, p.worker.cpu) + " per CPU-s", "", ""})
+		rows = append(rows, ratios(r)...)
 	}
 	return table(rows)
+}
+
+// ratios compare the worker with the bare loops, and with MirrorMaker at its best.
+func ratios(r round) (rows [][]string) {
+	warm := entrant{peer, nameWarm}
+	for _, of := range []struct {
+		name string
+		a, b entrant
+	}{
+		{"source worker / bare", entrant{source, nameWorker}, entrant{source, nameBare}},
+		{"sink worker / bare", entrant{sink, nameWorker}, entrant{sink, nameBare}},
+		{"source worker / " + nameWarm, entrant{source, nameWorker}, warm},
+		{"sink worker / " + nameWarm, entrant{sink, nameWorker}, warm},
+	} {
+		a, has := r.medians[of.a]
+		b, hasToo := r.medians[of.b]
+		if has && hasToo {
+			rows = append(rows, []string{"ratio", sizeName(r.size), "", of.name, ratio(a.rate, b.rate), "", ratio(b.cpu, a.cpu) + " per CPU-s", "", "", ""})
+		}
+	}
+	return rows
 }
 
 func ratio(a, b float64) string {

@@ -18,20 +18,22 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// kind is a direction: a source reads Kafka, a sink writes it.
+// kind is a direction: a source reads Kafka, a sink writes it, and the peer, MirrorMaker, goes from Kafka to Kafka.
 type kind string
 
 const (
 	source kind = "source"
 	sink   kind = "sink"
+	peer   kind = "peer"
 )
 
 const (
 	// queues is how many queues and partitions every topic has.
 	queues = 8
-	// runBytes and runRecords bound what one run moves.
-	runBytes   = 256 << 20
-	runRecords = 400_000
+	// runWeight is what one run moves: enough for 3 s at full speed. A record weighs its value's bytes, and as much again as
+	// a record costs by itself.
+	runWeight    = 700_000 << 10
+	recordWeight = 1 << 10
 )
 
 // suite holds what all parts of the bench need.
@@ -43,6 +45,7 @@ type suite struct {
 	admin   *kadm.Client
 	rmq     *rmq.Client
 	workers *workers
+	peers   *peers
 	say     func(format string, args ...any)
 	topics  int
 }
@@ -50,6 +53,7 @@ type suite struct {
 func newSuite(env environment, o options, dir string, command []string) (*suite, error) {
 	b := &suite{env: env, o: o, id: "bench-" + strings.ToLower(rand.Text()[:8])}
 	b.workers = &workers{env: env, dir: dir, cluster: b.id, command: command}
+	b.peers = &peers{kafka: env.kafka, alias: b.id, dir: dir}
 	var err error
 	b.rmq, err = rmq.Open(rmq.Config{NameServers: strings.Split(env.nameServer, ";"), ClientID: b.id})
 	if err != nil {
@@ -78,17 +82,26 @@ func (b *suite) recordsOf(size int) int64 {
 	if b.o.records > 0 {
 		return int64(b.o.records)
 	}
-	return int64(min(runRecords, runBytes/size))
+	return int64(runWeight / (recordWeight + size))
+}
+
+// kafkaName is a name that nothing on Kafka has yet.
+func (b *suite) kafkaName() string {
+	b.topics++
+	return fmt.Sprintf("%s-k%d", b.id, b.topics)
 }
 
 // kafkaTopic makes a topic.
 func (b *suite) kafkaTopic(ctx context.Context, partitions int32) (string, error) {
-	b.topics++
-	topic := fmt.Sprintf("%s-k%d", b.id, b.topics)
+	topic := b.kafkaName()
+	return topic, b.createKafkaTopic(ctx, partitions, topic)
+}
+
+func (b *suite) createKafkaTopic(ctx context.Context, partitions int32, topic string) error {
 	if _, err := b.admin.CreateTopic(ctx, partitions, 1, nil, topic); err != nil {
-		return "", fmt.Errorf("creating Kafka topic %s: %w", topic, err)
+		return fmt.Errorf("creating Kafka topic %s: %w", topic, err)
 	}
-	return topic, nil
+	return nil
 }
 
 func (b *suite) dropKafkaTopic(ctx context.Context, topic string) {

@@ -4,14 +4,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
+	"slices"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/bench/mirrormaker"
 	"github.com/rocketmq-connect/operator/test/flow"
 )
 
@@ -22,6 +20,7 @@ type figures struct {
 	cpu         float64 // µs a record
 	rss         float64 // peak, bytes
 	allocations float64 // a record
+	lead        float64 // seconds from the start to the first record at the target
 }
 
 // contender is what moves the records of a job.
@@ -34,91 +33,168 @@ type contender interface {
 	finish(ctx context.Context) (mallocs float64, err error)
 }
 
-// pair are the medians of the worker and the bare loop.
-type pair struct {
-	kind         kind
-	size         int
-	records      int64
-	worker, bare figures
+// The names of those who move records. MirrorMaker takes one turn, and gives figures under two names.
+const (
+	nameWorker = "worker"
+	nameBare   = "bare"
+	nameCold   = "MM2 from cold"
+	nameWarm   = "MM2 warm"
+)
+
+// entrant is one of those that are compared.
+type entrant struct {
+	kind kind
+	name string
 }
 
-// throughput measures one direction and size: the worker and the bare loop in turns.
-func (b *suite) throughput(ctx context.Context, k kind, size int) (p pair, err error) {
-	p = pair{kind: k, size: size, records: b.recordsOf(size)}
-	from, err := b.filled(ctx, k, size, p.records)
+// entrants are in the order of the table.
+func entrants() []entrant {
+	return []entrant{{source, nameWorker}, {source, nameBare}, {sink, nameWorker}, {sink, nameBare}, {peer, nameCold}, {peer, nameWarm}}
+}
+
+// round is the medians of all that moved values of one size.
+type round struct {
+	size    int
+	records int64
+	medians map[entrant]figures
+}
+
+// throughput measures values of one size: everybody in turns. After a failure the medians are those of the runs before it.
+func (b *suite) throughput(ctx context.Context, size int) (r round, err error) {
+	r = round{size: size, records: b.recordsOf(size), medians: map[entrant]figures{}}
+	jobs, drop, err := b.jobs(ctx, size, r.records)
+	defer drop()
 	if err != nil {
-		return p, err
+		return r, err
 	}
-	if k == source {
-		defer b.dropKafkaTopic(context.WithoutCancel(ctx), from)
-	}
-	var ours, bare []figures
+	runs := map[entrant][]figures{}
 	for i := range b.o.runs {
-		for turn := range 2 {
-			isWorker := (i+turn)%2 == 0
-			var c contender = &bareContender{env: b.env}
-			if isWorker {
-				c = &workerContender{workers: b.workers}
-			}
-			f, err := b.measure(ctx, c, bareJob{Kind: k, From: from, Records: p.records}, size)
-			if err != nil {
-				return p, fmt.Errorf("measuring %T: %w", c, err)
-			}
-			b.say("%s %d B, run %d, %-6s %8.0f records/s %6.2f µs/record %5.0f MiB %6.1f allocations/record",
-				k, size, i+1, nameOf(isWorker), f.rate, f.cpu, f.rss/(1<<20), f.allocations)
-			if isWorker {
-				ours = append(ours, f)
-			} else {
-				bare = append(bare, f)
+		if err = b.turnsOf(ctx, i, jobs, size, runs); err != nil {
+			break
+		}
+	}
+	for e, all := range runs {
+		r.medians[e] = medians(all)
+	}
+	return r, err
+}
+
+// turnsOf lets everybody take one turn, and adds the figures to runs.
+func (b *suite) turnsOf(ctx context.Context, run int, jobs map[kind]bareJob, size int, runs map[entrant][]figures) error {
+	for _, e := range turns(run, jobs) {
+		names := []string{e.name}
+		if e.kind == peer {
+			names = []string{nameCold, nameWarm}
+		}
+		all, err := b.turn(ctx, e, jobs[e.kind], size, len(names))
+		if err != nil {
+			return fmt.Errorf("measuring %s, %s: %w", e.kind, e.name, err)
+		}
+		for n, f := range all {
+			b.say("%s %d B, run %d, %-13s %8.0f records/s %6.2f µs/record %5.0f MiB %6.1f allocations/record, first after %.2f s",
+				e.kind, size, run+1, names[n], f.rate, f.cpu, f.rss/mib, f.allocations, f.lead)
+			who := entrant{e.kind, names[n]}
+			runs[who] = append(runs[who], f)
+		}
+	}
+	return nil
+}
+
+// turns are the entrants that have a job, in the table's order and in the reverse by turns, so that each goes ahead of its
+// rival as often as behind it. MirrorMaker is there once.
+func turns(run int, jobs map[kind]bareJob) []entrant {
+	out := slices.DeleteFunc(entrants(), func(e entrant) bool { return jobs[e.kind].Kind == "" || e.name == nameWarm })
+	if run%2 == 1 {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+// turn has an entrant do its job, more than once if it is to be seen warm.
+func (b *suite) turn(ctx context.Context, e entrant, job bareJob, size, times int) (all []figures, err error) {
+	var c contender
+	switch e.name {
+	case nameWorker:
+		c = &workerContender{workers: b.workers}
+	case nameBare:
+		c = &bareContender{env: b.env}
+	default:
+		mm := &peerContender{peers: b.peers}
+		defer func() {
+			err = errors.Join(err, mm.stop())
+			b.dropKafkaTopic(context.WithoutCancel(ctx), mm.w.SyncsTopic())
+		}()
+		c = mm
+	}
+	for range times {
+		f, err := b.measure(ctx, c, job, size)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// jobs fills the topics that the wanted kinds read; a source and MirrorMaker read the same.
+func (b *suite) jobs(ctx context.Context, size int, n int64) (jobs map[kind]bareJob, drop func(), err error) {
+	jobs, drop = map[kind]bareJob{}, func() {}
+	if b.o.parts[partSource] || b.o.parts[partPeer] {
+		topic, err := b.kafkaTopic(ctx, queues)
+		if err != nil {
+			return nil, drop, err
+		}
+		drop = func() { b.dropKafkaTopic(context.WithoutCancel(ctx), topic) }
+		if err := b.fillKafka(ctx, topic, size, n); err != nil {
+			return nil, drop, err
+		}
+		for _, k := range []kind{source, peer} {
+			if b.o.parts[string(k)] {
+				jobs[k] = bareJob{Kind: k, From: topic, Records: n}
 			}
 		}
 	}
-	p.worker, p.bare = medians(ours), medians(bare)
-	return p, nil
-}
-
-func nameOf(isWorker bool) string {
-	if isWorker {
-		return "worker"
-	}
-	return "bare"
-}
-
-func (b *suite) filled(ctx context.Context, k kind, size int, n int64) (topic string, err error) {
-	if k == source {
-		if topic, err = b.kafkaTopic(ctx, queues); err == nil {
-			err = b.fillKafka(ctx, topic, size, n)
+	if b.o.parts[partSink] {
+		topic, err := b.rmqTopic(ctx)
+		if err != nil {
+			return nil, drop, err
 		}
-		return topic, err
+		if err := b.fillRocketMQ(ctx, topic, size, n); err != nil {
+			return nil, drop, err
+		}
+		jobs[sink] = bareJob{Kind: sink, From: topic, Records: n}
 	}
-	if topic, err = b.rmqTopic(ctx); err == nil {
-		err = b.fillRocketMQ(ctx, topic, size, n)
-	}
-	return topic, err
+	return jobs, drop, nil
 }
 
 // target makes the topic that a job writes, and returns what counts its records.
-func (b *suite) target(ctx context.Context, k kind) (topic string, count flow.Count, drop func(), err error) {
-	if k == source {
+func (b *suite) target(ctx context.Context, job bareJob) (topic string, count flow.Count, drop func(), err error) {
+	switch job.Kind {
+	case source:
 		topic, err = b.rmqTopic(ctx)
 		return topic, flow.RocketMQEnds(b.rmq, topic), func() {}, err
+	case peer:
+		topic = mirrormaker.Target(b.kafkaName(), job.From)
+		err = b.createKafkaTopic(ctx, queues, topic)
+	default:
+		topic, err = b.kafkaTopic(ctx, queues)
 	}
-	topic, err = b.kafkaTopic(ctx, queues)
 	return topic, flow.KafkaEnds(b.kafka, topic), func() { b.dropKafkaTopic(context.WithoutCancel(ctx), topic) }, err
 }
 
 // stuck is how long a run may take.
-const stuck = 3 * time.Minute
+const stuck = 10 * time.Minute
 
 func (b *suite) measure(ctx context.Context, c contender, job bareJob, size int) (f figures, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, stuck, fmt.Errorf("it is not done after %s", stuck))
 	defer cancel()
-	to, count, drop, err := b.target(ctx, job.Kind)
+	to, count, drop, err := b.target(ctx, job)
 	if err != nil {
 		return f, err
 	}
 	defer drop()
 	job.To = to
+	begun := time.Now()
 	p, err := c.start(ctx, job)
 	if err != nil {
 		return f, err
@@ -138,6 +214,7 @@ func (b *suite) measure(ctx context.Context, c contender, job bareJob, size int)
 	f.bytes = f.rate * float64(size)
 	f.cpu = float64((last.cpu - first.cpu).Microseconds()) / n
 	f.allocations = mallocs / float64(job.Records)
+	f.lead = first.at.Sub(begun).Seconds()
 	return f, nil
 }
 
@@ -148,8 +225,15 @@ type sample struct {
 	cpu     time.Duration
 }
 
+// Between two looks at the target, and at the job's state: the latter costs what is measured.
+const (
+	lookEvery  = 25 * time.Millisecond
+	checkEvery = time.Second
+)
+
 // watch takes a sample at the first records that are seen and one at the last.
 func (b *suite) watch(ctx context.Context, c contender, p *process, count flow.Count, want int64) (first, last sample, err error) {
+	checked := time.Now()
 	for {
 		var now sample
 		if now.records, err = count(ctx); err != nil {
@@ -168,85 +252,14 @@ func (b *suite) watch(ctx context.Context, c contender, p *process, count flow.C
 			}
 			return first, now, nil
 		}
-		if err := c.check(ctx); err != nil {
-			return first, last, err
+		if now.at.Sub(checked) >= checkEvery {
+			if err := c.check(ctx); err != nil {
+				return first, last, err
+			}
+			checked = now.at
 		}
-		if err := wait(ctx, 25*time.Millisecond); err != nil {
+		if err := wait(ctx, lookEvery); err != nil {
 			return first, last, fmt.Errorf("waiting for %d records, %d are there: %w", want, now.records, err)
 		}
 	}
-}
-
-// bareContender is a bare loop in a process of its own.
-type bareContender struct {
-	env environment
-	p   *process
-	in  io.WriteCloser
-	out *json.Decoder
-}
-
-func (c *bareContender) start(_ context.Context, job bareJob) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("finding this program: %w", err)
-	}
-	cmd := exec.Command(self, argBare)
-	out, outErr := cmd.StdoutPipe()
-	in, inErr := cmd.StdinPipe()
-	if err := errors.Join(outErr, inErr); err != nil {
-		return nil, fmt.Errorf("connecting to the bare loop: %w", err)
-	}
-	c.in, c.out = in, json.NewDecoder(out)
-	if c.p, err = startPinned(cmd); err != nil {
-		return nil, err
-	}
-	return c.p, json.NewEncoder(in).Encode(job)
-}
-
-func (c *bareContender) check(context.Context) error { return c.p.ended() }
-
-func (c *bareContender) finish(ctx context.Context) (float64, error) {
-	if ctx.Err() != nil {
-		_ = c.p.cmd.Process.Kill()
-		<-c.p.done
-		return 0, context.Cause(ctx)
-	}
-	var r bareResult
-	decodeErr := c.out.Decode(&r)
-	_ = c.in.Close()
-	<-c.p.done
-	if !c.p.cmd.ProcessState.Success() {
-		return 0, fmt.Errorf("bare loop ended with %s: %s", c.p.cmd.ProcessState, c.p.lastWords())
-	}
-	return float64(r.Mallocs), decodeErr
-}
-
-// workerContender is a connector with one task on a worker.
-type workerContender struct {
-	workers *workers
-	w       *runningWorker
-	name    string
-	before  float64
-}
-
-func (c *workerContender) start(ctx context.Context, job bareJob) (*process, error) {
-	var err error
-	if c.w, err = c.workers.start(ctx); err != nil {
-		return nil, err
-	}
-	if c.before, err = c.w.mallocs(ctx); err != nil {
-		return nil, errors.Join(err, c.w.stop())
-	}
-	c.name = fmt.Sprintf("c%d", c.workers.started)
-	if err := c.w.create(ctx, c.workers.env, c.name, job, 1); err != nil {
-		return nil, errors.Join(err, c.w.stop())
-	}
-	return c.w.process, nil
-}
-
-func (c *workerContender) check(ctx context.Context) error { return c.w.failure(ctx, c.name) }
-
-func (c *workerContender) finish(ctx context.Context) (float64, error) {
-	after, err := c.w.mallocs(ctx)
-	return after - c.before, errors.Join(err, c.w.rest.Delete(context.WithoutCancel(ctx), c.name), c.w.stop())
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -166,4 +167,34 @@ func metric(text, name string) (float64, error) {
 		return v, nil
 	}
 	return 0, fmt.Errorf("reading metrics: there is no %s", name)
+}
+
+// workerContender is a connector with one task on a worker.
+type workerContender struct {
+	workers *workers
+	w       *runningWorker
+	name    string
+	before  float64
+}
+
+func (c *workerContender) start(ctx context.Context, job bareJob) (*process, error) {
+	var err error
+	if c.w, err = c.workers.start(ctx); err != nil {
+		return nil, err
+	}
+	if c.before, err = c.w.mallocs(ctx); err != nil {
+		return nil, errors.Join(err, c.w.stop())
+	}
+	c.name = fmt.Sprintf("c%d", c.workers.started)
+	if err := c.w.create(ctx, c.workers.env, c.name, job, 1); err != nil {
+		return nil, errors.Join(err, c.w.stop())
+	}
+	return c.w.process, nil
+}
+
+func (c *workerContender) check(ctx context.Context) error { return c.w.failure(ctx, c.name) }
+
+func (c *workerContender) finish(ctx context.Context) (float64, error) {
+	after, err := c.w.mallocs(ctx)
+	return after - c.before, errors.Join(err, c.w.rest.Delete(context.WithoutCancel(ctx), c.name), c.w.stop())
 }

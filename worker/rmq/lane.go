@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,7 @@ type lane struct {
 
 	mu      sync.Mutex
 	pending []*batch // the last may still grow
+	usual   int      // bytes of the batch before
 	closed  bool
 }
 
@@ -103,6 +105,7 @@ func (l *lane) last(size int) *batch {
 		}
 	}
 	b := l.s.batches.Get().(*batch)
+	b.wire = slices.Grow(b.wire, max(size, l.usual)) // at once: growing by appending copies a batch twice over
 	l.pending = append(l.pending, b)
 	return b
 }
@@ -140,7 +143,7 @@ func (l *lane) take() *batch {
 		return nil
 	}
 	b := l.pending[0]
-	l.pending[0] = nil
+	l.pending[0], l.usual = nil, len(b.wire)
 	if l.pending = l.pending[1:]; len(l.pending) == 0 {
 		l.pending = nil
 	}

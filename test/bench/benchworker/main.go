@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command benchworker is the worker as its own command wires it, with one more connector class (control.IdleSource), and with
-// CPU and heap profiles in the directory that BENCH_PROFILE names: the shipped binary has no way to take any.
+// profiles in the directory that profiled.Variable names.
 package main
 
 import (
@@ -12,9 +12,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"runtime"
-	"runtime/pprof"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -24,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rocketmq-connect/operator/test/bench/control"
+	"github.com/rocketmq-connect/operator/test/bench/profiled"
 	"github.com/rocketmq-connect/operator/worker"
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connectors"
@@ -49,11 +47,14 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := profiled(os.Getenv("BENCH_PROFILE"), cfg.WorkerID)
-	if err != nil {
-		return err
+	if dir := os.Getenv(profiled.Variable); dir != "" {
+		// A worker that is started again has profiles of its own.
+		done, err := profiled.Take(dir, fmt.Sprintf("%s-%d", cfg.WorkerID, os.Getpid()))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, done()) }()
 	}
-	defer func() { err = errors.Join(err, done()) }()
 	log, err := logger()
 	if err != nil {
 		return err
@@ -75,35 +76,4 @@ func logger() (logr.Logger, error) {
 		return logr.Logger{}, fmt.Errorf("setting up the log: %w", err)
 	}
 	return zapr.NewLogger(log), nil
-}
-
-// profiled takes profiles until the function that it returns is called; none without a directory. A worker that is started
-// again has profiles of its own.
-func profiled(dir, name string) (done func() error, err error) {
-	if dir == "" {
-		return func() error { return nil }, nil
-	}
-	base := filepath.Join(dir, fmt.Sprintf("%s-%d", name, os.Getpid()))
-	runtime.MemProfileRate = 64 << 10
-	cpu, err := os.Create(base + ".cpu")
-	if err != nil {
-		return nil, fmt.Errorf("writing the CPU profile: %w", err)
-	}
-	if err := pprof.StartCPUProfile(cpu); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the CPU profile: %w", err), cpu.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return errors.Join(cpu.Close(), writeHeap(base+".heap"))
-	}, nil
-}
-
-// writeHeap writes what was allocated since the start, and what is still in use.
-func writeHeap(path string) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("writing the heap profile: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return pprof.Lookup("allocs").WriteTo(f, 0)
 }

@@ -13,6 +13,7 @@ import (
 const (
 	Kafka        = "kafka-" + kafkaVersion
 	KafkaLogging = "slf4j-simple-" + slf4jVersion
+	MirrorMaker  = "kafka-mirrormaker-" + kafkaVersion
 	kafkaVersion = "3.9.1"
 	slf4jVersion = "1.7.36"
 )
@@ -41,6 +42,18 @@ func (f Fetcher) Kafka(ctx context.Context) error {
 		return err
 	}
 	return f.jars(ctx, Kafka, []string{"org.apache.kafka:kafka_2.13:" + kafkaVersion})
+}
+
+// MirrorMaker fetches Kafka Connect's runtime with MirrorMaker 2 in it, and returns the class path.
+func (f Fetcher) MirrorMaker(ctx context.Context) (string, error) {
+	if err := f.packages(ctx, brokerTools); err != nil {
+		return "", err
+	}
+	if err := f.jars(ctx, KafkaLogging, []string{"org.slf4j:slf4j-simple:" + slf4jVersion}); err != nil {
+		return "", err
+	}
+	err := f.jars(ctx, MirrorMaker, []string{"org.apache.kafka:connect-mirror:" + kafkaVersion, "org.apache.kafka:connect-runtime:" + kafkaVersion})
+	return f.Layout.Lib(MirrorMaker) + "/*:" + f.Layout.Lib(KafkaLogging) + "/*", err
 }
 
 // jars gets the artifacts and all that they need to run from Maven Central into lib/NAME.
