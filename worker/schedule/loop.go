@@ -50,7 +50,7 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	defer s.mu.Unlock()
 	now := time.Now()
 	in := Input{Worker: s.cfg.WorkerID, View: s.deps.Cluster.View(), Connectors: s.deps.Configs.All(), Held: make(map[Unit]Held, len(s.held)), Places: &s.places}
-	in.wants = wanted(in.Connectors)
+	in.wants = s.wishes.of(in.Connectors)
 	wants := in.wants
 	in.Adopt = s.watchFree(in.View, wants, now)
 	s.refresh(in, wants)

@@ -184,6 +184,20 @@ func wanted(connectors []store.Connector) map[Unit]want {
 	return out
 }
 
+// wishes is what the connectors of the last pass ask for. It is the same again where they are the very same list.
+type wishes struct {
+	connectors []store.Connector
+	wants      map[Unit]want
+}
+
+func (w *wishes) of(connectors []store.Connector) map[Unit]want {
+	same := len(w.connectors) > 0 && len(w.connectors) == len(connectors) && &w.connectors[0] == &connectors[0]
+	if !same {
+		*w = wishes{connectors: connectors, wants: wanted(connectors)}
+	}
+	return w.wants
+}
+
 // placed lists the units that have a place in the allocation, sorted. Tasks keep theirs while their connector is stopped, or
 // divided anew: else each such change would move the tasks of other connectors to and fro.
 func placed(connectors []store.Connector) []Unit {

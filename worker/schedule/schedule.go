@@ -64,7 +64,7 @@ type Cluster interface {
 
 // Configs is what the Scheduler needs of *store.Configs.
 type Configs interface {
-	// All is sorted by name.
+	// All is sorted by name. A list that was given out never changes, and may be given out again.
 	All() []store.Connector
 	PublishTasks(ctx context.Context, name string, epoch int64, tasks []map[string]string) (store.Connector, error)
 	Watch() (changed <-chan struct{}, stop func())
@@ -124,6 +124,7 @@ type Scheduler struct {
 	free     map[Unit]freeSince
 	known    map[string]store.State // connectors of the last pass
 	places   Places
+	wishes   wishes
 	claiming bool
 }
 
