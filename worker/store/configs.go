@@ -89,6 +89,14 @@ type Configs struct {
 type listing struct {
 	version    int64
 	connectors []Connector
+	made       map[string]made // by key
+}
+
+// made is a view of a connector and what it was made of. Values are replaced, never changed.
+type made struct {
+	value *connectorValue
+	tasks *tasksValue
+	view  Connector
 }
 
 // Get gives a connector, or false if there is none or it is deleted.
@@ -105,23 +113,34 @@ func (c *Configs) All() []Connector {
 	var out *listing
 	c.table.Snapshot(func(version, _ int64) {
 		if out = c.all.Load(); out == nil || out.version != version {
-			out = &listing{version: version, connectors: c.fold.list()}
+			out = c.fold.list(out)
+			out.version = version
 			c.all.Store(out)
 		}
 	})
 	return out.connectors
 }
 
-// list gives the connectors sorted by name, deleted ones left out.
-func (f *configFold) list() []Connector {
-	var out []Connector
-	for _, v := range f.connectors {
-		if !v.Deleted {
-			view, _ := f.view(v.Name)
-			out = append(out, view)
-		}
+// list makes the listing after the one given, if any: most changes are of one connector.
+func (f *configFold) list(before *listing) *listing {
+	if before == nil {
+		before = &listing{}
 	}
-	slices.SortFunc(out, func(a, b Connector) int { return strings.Compare(a.Name, b.Name) })
+	out := &listing{made: make(map[string]made, len(f.connectors))}
+	for key, v := range f.connectors {
+		if v.Deleted {
+			continue
+		}
+		m := made{value: v, tasks: f.tasks[tasksKey(v.Name)]}
+		if old := before.made[key]; old.value == m.value && old.tasks == m.tasks {
+			m = old
+		} else {
+			m.view, _ = f.view(v.Name)
+		}
+		out.made[key] = m
+		out.connectors = append(out.connectors, m.view)
+	}
+	slices.SortFunc(out.connectors, func(a, b Connector) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
