@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rocketmq-connect/operator/test/bench/control"
 	"github.com/rocketmq-connect/operator/test/bench/machine"
 	"github.com/rocketmq-connect/operator/test/bench/profiled"
 )
@@ -46,6 +47,7 @@ type options struct {
 	idle          int
 	idleKinds     []kind
 	idleEach      []int
+	connectors    int
 	profile       string
 	markdown      string
 }
@@ -58,6 +60,7 @@ const (
 	partLatency = "latency"
 	partStart   = "start"
 	partIdle    = "idle"
+	partControl = "control"
 )
 
 // The first arguments that make this program a measured process instead.
@@ -80,7 +83,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	if env.nameServer == "" || env.kafka == "" {
+	if env.nameServer == "" || env.kafka == "" && !o.onlyControl() {
 		return errors.New("set RMQ_NAMESRV and KAFKA_BOOTSTRAP, or run it by hack/with-brokers.sh")
 	}
 	return bench(ctx, env, o, stdout)
@@ -95,16 +98,17 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.idle, "idle-tasks", 1000, "how many idle tasks are run")
 	idleKinds := flags.String("idle-kinds", "source,sink", "kinds of idle tasks, each measured by itself")
 	idleEach := flags.String("idle-each", "100,4", "idle tasks a connector, each number measured by itself")
+	flags.IntVar(&o.connectors, "control-connectors", 1000, "how many connectors, with five tasks each, the control part has")
 	flags.StringVar(&o.profile, "profile", "", "write CPU, heap, block and mutex profiles of the worker to this `directory`; its figures are then a little worse")
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
 	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")
-	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partPeer, partLatency, partStart, partIdle}, ","), "what to measure")
+	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partPeer, partLatency, partStart, partIdle, partControl}, ","), "what to measure")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	for part := range strings.SplitSeq(*parts, ",") {
 		switch part {
-		case partSource, partSink, partPeer, partLatency, partStart, partIdle:
+		case partSource, partSink, partPeer, partLatency, partStart, partIdle, partControl:
 			o.parts[part] = true
 		default:
 			return o, fmt.Errorf("-parts: there is no %q", part)
@@ -124,8 +128,8 @@ func parse(args []string) (options, error) {
 	if o.idleEach, err = numbers("-idle-each", *idleEach, 1); err != nil {
 		return o, err
 	}
-	if o.runs < 1 || o.latency < 2 || o.idle < 0 || o.records < 0 {
-		return o, errors.New("-runs must be at least 1, -latency-seconds 2, the others not negative")
+	if o.runs < 1 || o.connectors < 1 || o.latency < 2 || o.idle < 0 || o.records < 0 {
+		return o, errors.New("-runs and -control-connectors must be at least 1, -latency-seconds 2, the others not negative")
 	}
 	return o, nil
 }
@@ -150,9 +154,11 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 		return fmt.Errorf("making a directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	command, err := workerCommand(ctx, dir, o.profile)
-	if err != nil {
-		return err
+	var command []string
+	if !o.onlyControl() {
+		if command, err = workerCommand(ctx, dir, o.profile); err != nil {
+			return err
+		}
 	}
 	b, err := newSuite(env, o, dir, command)
 	if err != nil {
@@ -165,11 +171,6 @@ func bench(ctx context.Context, env environment, o options, stdout io.Writer) (e
 		}
 	}
 	b.say = func(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
-	restore, err := b.place(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, restore()) }()
 	report, err := b.all(ctx)
 	fmt.Fprint(stdout, "\n", report)
 	if err == nil && o.markdown != "" {
@@ -190,13 +191,19 @@ func workerCommand(ctx context.Context, dir, profile string) ([]string, error) {
 		}
 		return []string{self, argProfiled, "-to", profile}, nil
 	}
-	path := filepath.Join(dir, "worker")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/rocketmq-connect/operator/cmd/worker")
+	path, err := build(ctx, dir, "cmd/worker")
+	return []string{path}, err
+}
+
+// build builds a command of this module as it is shipped.
+func build(ctx context.Context, dir, pkg string) (string, error) {
+	path := filepath.Join(dir, filepath.Base(pkg))
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/rocketmq-connect/operator/"+pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building the worker: %w: %s", err, out)
+		return "", fmt.Errorf("building %s: %w: %s", pkg, err, out)
 	}
-	return []string{path}, nil
+	return path, nil
 }
 
 // place puts this program and the brokers on the core that is not measured. It returns what puts the brokers back.
@@ -210,9 +217,10 @@ func (b *suite) place(ctx context.Context) (func() error, error) {
 	if err := errors.Join(unix.SchedGetaffinity(0, &before), pinProcess(os.Getpid(), core(otherCore))); err != nil {
 		return nil, fmt.Errorf("pinning this program: %w", err)
 	}
+	unpin := func() error { return pinProcess(os.Getpid(), &before) }
 	brokers, err := b.rmq.Brokers(ctx)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, unpin())
 	}
 	addrs := append(strings.Split(b.env.nameServer, ";"), strings.Split(b.env.kafka, ",")...)
 	for _, broker := range brokers {
@@ -220,10 +228,10 @@ func (b *suite) place(ctx context.Context) (func() error, error) {
 	}
 	n, restore, err := pinListeners(addrs)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, unpin())
 	}
 	b.say("Measured processes are on core %d; this program and %d processes of the brokers on core %d.", measuredCore, n, otherCore)
-	return restore, nil
+	return func() error { return errors.Join(restore(), unpin()) }, nil
 }
 
 // all measures the parts that were asked for, and returns their tables, of what was done before a failure, too.
@@ -231,6 +239,28 @@ func (b *suite) all(ctx context.Context) (string, error) {
 	load := machine.Load()
 	versions, err := b.versions(ctx)
 	var out strings.Builder
+	if err == nil && !b.o.onlyControl() {
+		err = b.pinned(ctx, &out)
+	}
+	if err == nil && b.o.parts[partControl] {
+		var text string
+		text, err = b.control(ctx)
+		fmt.Fprintf(&out, "\n%s", text)
+	}
+	if b.peers.version != "" {
+		versions += ", MirrorMaker " + b.peers.version
+	}
+	return fmt.Sprintf("%s, %s; medians of %d; load average %s at the start, %s at the end.\n%s",
+		machine.Describe(), versions, b.o.runs, load, machine.Load(), out.String()), err
+}
+
+// pinned measures what is one process's, on a core of its own.
+func (b *suite) pinned(ctx context.Context, out *strings.Builder) (err error) {
+	restore, err := b.place(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	var rounds []round
 	for _, size := range b.o.sizes {
 		if err == nil && (b.o.parts[partSource] || b.o.parts[partSink] || b.o.parts[partPeer]) {
@@ -240,7 +270,7 @@ func (b *suite) all(ctx context.Context) (string, error) {
 		}
 	}
 	if len(rounds) > 0 {
-		fmt.Fprintf(&out, "\n%s", throughputTable(rounds))
+		fmt.Fprintf(out, "\n%s", throughputTable(rounds))
 	}
 	for _, part := range []struct {
 		name string
@@ -249,16 +279,30 @@ func (b *suite) all(ctx context.Context) (string, error) {
 		if err == nil && b.o.parts[part.name] {
 			var text string
 			if text, err = part.run(ctx); err == nil {
-				fmt.Fprintf(&out, "\n%s", text)
+				fmt.Fprintf(out, "\n%s", text)
 			}
 		}
 	}
-	if b.peers.version != "" {
-		versions += ", MirrorMaker " + b.peers.version
-	}
-	return fmt.Sprintf("%s, %s; medians of %d; load average %s at the start, %s at the end.\n%s",
-		machine.Describe(), versions, b.o.runs, load, machine.Load(), out.String()), err
+	return err
 }
+
+// control measures a cluster of three workers. They and the brokers share all cores.
+func (b *suite) control(ctx context.Context) (string, error) {
+	binary, err := build(ctx, b.workers.dir, "test/bench/benchworker")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Setenv(profiled.Variable, b.o.profile); err != nil {
+		return "", fmt.Errorf("asking workers for profiles: %w", err)
+	}
+	return control.Run(ctx, control.Options{
+		Binary: binary, Dir: b.workers.dir, NameServer: b.env.nameServer, Cluster: b.id + "-control",
+		Workers: 3, Connectors: b.o.connectors, TasksEach: 5, Puts: 200, RMQ: b.rmq, Say: b.say,
+	})
+}
+
+// onlyControl says that nothing else was asked for: then Kafka is not needed.
+func (o options) onlyControl() bool { return len(o.parts) == 1 && o.parts[partControl] }
 
 // versions are those of the programs that take part.
 func (b *suite) versions(ctx context.Context) (string, error) {
@@ -269,6 +313,9 @@ func (b *suite) versions(ctx context.Context) (string, error) {
 	rocketMQ, err := machine.RocketMQ(ctx, brokers[0].Addr)
 	if err != nil {
 		return "", err
+	}
+	if b.o.onlyControl() {
+		return "RocketMQ " + rocketMQ, nil
 	}
 	kafka, err := machine.Kafka(ctx, b.admin)
 	if err != nil || !b.o.parts[partPeer] {

@@ -59,6 +59,9 @@ func newSuite(env environment, o options, dir string, command []string) (*suite,
 	if err != nil {
 		return nil, err
 	}
+	if o.onlyControl() {
+		return b, nil
+	}
 	b.kafka, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(env.kafka, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0))
 	if err != nil {
@@ -69,7 +72,9 @@ func newSuite(env environment, o options, dir string, command []string) (*suite,
 }
 
 func (b *suite) close() {
-	b.kafka.Close()
+	if b.kafka != nil {
+		b.kafka.Close()
+	}
 	_ = b.rmq.Close()
 }
 

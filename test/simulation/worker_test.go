@@ -126,7 +126,7 @@ func (s *sim) claimLate(p *proc) {
 func (s *sim) pass(p *proc, now time.Time) {
 	w := &p.worker
 	view := *p.m.View()
-	connectors := w.stores.configs.All()
+	connectors := w.stores.configs.List(nil).Connectors
 	work := w.book.Pass(view, connectors, now)
 	for _, a := range work.Acts {
 		s.act(p, a, connectors)

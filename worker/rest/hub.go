@@ -16,8 +16,11 @@ import (
 const (
 	// kept is how many events can be resumed from.
 	kept = 4096
-	// settle is how long changes are gathered before they are sent: a rebalance is many.
-	settle = 50 * time.Millisecond
+	// settle is how long changes are gathered before they are sent: a rebalance is many. Where reading the state takes long,
+	// they are gathered for restFactor times that, at most longestSettle.
+	settle        = 50 * time.Millisecond
+	restFactor    = 9
+	longestSettle = 500 * time.Millisecond
 )
 
 // hub turns the changes of stores and view into numbered events. Numbers begin at a random place for each process, so
@@ -67,13 +70,14 @@ func (h *hub) run(ctx context.Context) {
 				continue
 			}
 		}
+		begun := time.Now()
 		if b.Ready() == nil || h.isReady() {
 			h.refresh()
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(settle):
+		case <-time.After(min(max(settle, restFactor*time.Since(begun)), longestSettle)):
 		}
 	}
 }

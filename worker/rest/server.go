@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -60,6 +61,7 @@ type Server struct {
 	metrics  *metrics
 	handler  http.Handler
 	listener net.Listener
+	specs    sync.Map // class → connector.Spec, which is constant: every refresh asks for that of each connector
 }
 
 type metrics struct {

@@ -18,11 +18,16 @@ func (s *Server) specOf(cfg map[string]string) connector.Spec {
 	if err != nil {
 		return connector.Spec{}
 	}
+	if spec, ok := s.specs.Load(class); ok {
+		return spec.(connector.Spec)
+	}
 	found, err := s.backends.Catalog.Find(class)
 	if err != nil {
 		return connector.Spec{Class: class}
 	}
-	return found.Spec()
+	spec := found.Spec()
+	s.specs.Store(class, spec)
+	return spec
 }
 
 // show turns a stored connector into what the API answers.

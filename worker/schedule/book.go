@@ -18,6 +18,8 @@ type Book struct {
 	held     map[Unit]*held
 	free     map[Unit]freeSince
 	claiming bool
+	places   Places
+	wishes   wishes
 }
 
 // freeSince is a unit that should run and that nobody owns: after patience anyone claims it.
@@ -42,8 +44,9 @@ type Work struct {
 
 // Pass brings the book in line with the view and the configs, and plans.
 func (b *Book) Pass(view cluster.View, connectors []store.Connector, now time.Time) Work {
-	in := Input{Worker: b.worker, View: view, Connectors: connectors, Held: map[Unit]Held{}}
-	wants := wanted(in.Connectors)
+	in := Input{Worker: b.worker, View: view, Connectors: connectors, Held: make(map[Unit]Held, len(b.held)), Places: &b.places}
+	in.wants = b.wishes.of(connectors)
+	wants := in.wants
 	in.Adopt = b.watchFree(in.View, wants, now)
 	b.refresh(in, wants)
 	for u, h := range b.held {

@@ -11,8 +11,14 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
-// idlePass is how long the loop sleeps when nothing is due: what it may have missed is noticed then.
-const idlePass = 10 * time.Second
+const (
+	// idlePass is how long the loop sleeps when nothing is due: what it may have missed is noticed then.
+	idlePass = 10 * time.Second
+	// A pass walks over everything, so events that come in numbers share one: after each the loop rests for restFactor times
+	// what it took, at most longestRest.
+	restFactor  = 4
+	longestRest = 200 * time.Millisecond
+)
 
 // run plans and acts until ctx ends.
 func (s *Scheduler) run(ctx context.Context) error {
@@ -32,7 +38,9 @@ func (s *Scheduler) run(ctx context.Context) error {
 		case <-s.wake:
 		case <-timer.C:
 		}
+		begun := time.Now()
 		timer.Reset(s.pass(ctx))
+		pause(ctx, min(restFactor*time.Since(begun), longestRest))
 	}
 }
 
@@ -74,7 +82,7 @@ func (s *Scheduler) act(a Action, connectors []store.Connector) {
 	log := s.cfg.Log.WithValues("connector", a.Unit.Connector, "task", a.Unit.Task, "generation", a.Generation)
 	switch a.Kind {
 	case Start:
-		i := slices.IndexFunc(connectors, func(c store.Connector) bool { return c.Name == a.Unit.Connector })
+		i, _ := slices.BinarySearchFunc(connectors, a.Unit.Connector, func(c store.Connector, name string) int { return strings.Compare(c.Name, name) })
 		s.start(h, connectors[i])
 	case Stop:
 		log.Info("Stopping a unit", "reason", a.Reason)

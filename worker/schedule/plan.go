@@ -47,6 +47,29 @@ type Input struct {
 	Held       map[Unit]Held
 	// Adopt are units that have been free for so long that any worker may claim them.
 	Adopt map[Unit]bool
+	// wants is wanted of Connectors; nil makes the plan work it out.
+	wants map[Unit]want
+	// Places remembers the allocation of an earlier plan; nil remembers none. The plan is the same either way.
+	Places *Places
+}
+
+// Places is the last allocation and what it was made of: most plans need the same one again.
+type Places struct {
+	params  allocate.Params
+	homes   []string
+	units   []Unit
+	targets map[Unit]string
+}
+
+// of returns who should run what.
+func (p *Places) of(params allocate.Params, homes []string, units []Unit) map[Unit]string {
+	if p == nil {
+		return allocate.Units(params, homes, units)
+	}
+	if p.targets == nil || p.params != params || !slices.Equal(p.homes, homes) || !slices.Equal(p.units, units) {
+		*p = Places{params: params, homes: homes, units: units, targets: allocate.Units(params, homes, units)}
+	}
+	return p.targets
 }
 
 // ActionKind is what to do with a unit.
@@ -96,43 +119,50 @@ type plan struct {
 	session map[string]int64
 	// home says that units are allocated to this worker: it is not flapping.
 	home bool
-	// epochs are the epochs at which anything of a connector is owned.
-	epochs  map[string]map[int64]bool
+	// epochs are the lowest and the highest epoch at which anything of a connector is owned.
+	epochs  map[string]span
 	actions []Action
 }
+
+type span struct{ low, high int64 }
 
 // Plan returns what to do next, sorted by unit. It is a function of its input alone.
 func Plan(in Input) []Action {
 	p := newPlan(in)
-	for _, u := range sortedUnits(in.Held) {
-		p.lost(u, in.Held[u])
+	for u, h := range in.Held {
+		p.lost(u, h)
 	}
 	if in.View.Joined {
-		for _, u := range sortedUnits(in.View.Owners) {
-			if o := in.View.Owners[u]; o.Session == in.View.Self {
+		for u, o := range in.View.Owners {
+			if o.Session == in.View.Self {
 				p.owned(u, o, in.Held[u])
 			}
 		}
-		for _, u := range sortedUnits(p.wants) {
+		for u := range p.wants {
 			p.unowned(u)
 		}
 	}
+	// Stable, so that of one unit the order above holds.
 	slices.SortStableFunc(p.actions, func(a, b Action) int { return compareUnits(a.Unit, b.Unit) })
 	return p.actions
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, wants: wanted(in.Connectors), session: map[string]int64{}, epochs: map[string]map[int64]bool{}}
+	p := &plan{in: in, wants: in.wants, session: map[string]int64{}, epochs: map[string]span{}}
+	if p.wants == nil {
+		p.wants = wanted(in.Connectors)
+	}
 	for _, m := range in.View.Members {
 		p.session[m.Worker] = m.Session
 	}
 	p.home = slices.Contains(in.View.Homes, in.Worker)
-	p.targets = allocate.Units(in.View.Allocation, in.View.Homes, placed(in.Connectors))
+	p.targets = in.Places.of(in.View.Allocation, in.View.Homes, placed(in.Connectors))
 	for u, o := range in.View.Owners {
-		if p.epochs[u.Connector] == nil {
-			p.epochs[u.Connector] = map[int64]bool{}
+		e, known := p.epochs[u.Connector]
+		if !known {
+			e = span{o.Epoch, o.Epoch}
 		}
-		p.epochs[u.Connector][o.Epoch] = true
+		p.epochs[u.Connector] = span{min(e.low, o.Epoch), max(e.high, o.Epoch)}
 	}
 	return p
 }
@@ -152,6 +182,20 @@ func wanted(connectors []store.Connector) map[Unit]want {
 		}
 	}
 	return out
+}
+
+// wishes is what the connectors of the last pass ask for. It is the same again where they are the very same list.
+type wishes struct {
+	connectors []store.Connector
+	wants      map[Unit]want
+}
+
+func (w *wishes) of(connectors []store.Connector) map[Unit]want {
+	same := len(w.connectors) > 0 && len(w.connectors) == len(connectors) && &w.connectors[0] == &connectors[0]
+	if !same {
+		*w = wishes{connectors: connectors, wants: wanted(connectors)}
+	}
+	return w.wants
 }
 
 // placed lists the units that have a place in the allocation, sorted. Tasks keep theirs while their connector is stopped, or
@@ -246,10 +290,8 @@ func (p *plan) unowned(u Unit) {
 		return // or this worker has not read the newest config yet
 	}
 	// Invariant C3: nothing is claimed while anything of the connector is owned at another epoch; the log refuses it too.
-	for epoch := range p.epochs[u.Connector] {
-		if epoch != w.epoch {
-			return
-		}
+	if e, known := p.epochs[u.Connector]; known && e != (span{w.epoch, w.epoch}) {
+		return
 	}
 	session := p.session[p.targets[u]]
 	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: session}

@@ -64,6 +64,7 @@ type Cluster interface {
 
 // Configs is what the Scheduler needs of *store.Configs.
 type Configs interface {
+	// All is sorted by name. A list that was given out never changes, and may be given out again.
 	All() []store.Connector
 	PublishTasks(ctx context.Context, name string, epoch int64, tasks []map[string]string) (store.Connector, error)
 	Watch() (changed <-chan struct{}, stop func())
@@ -79,7 +80,7 @@ type Progress interface {
 
 // Statuses is what the Scheduler needs of *store.Statuses.
 type Statuses interface {
-	Put(ctx context.Context, st store.Status) error
+	Put(ctx context.Context, statuses ...store.Status) error
 }
 
 // Runner runs attempts of tasks. *task.Runner is one.

@@ -16,6 +16,8 @@ const (
 	maxProblem = 2048
 )
 
+var quoted = regexp.MustCompile(`["']([^"']+)["']`)
+
 // scrubber returns a function that takes the config's secret values out of a text: those of keys that the class marks as
 // secret, those of keys whose names say so, and the quoted parts of such values (as in a JAAS line).
 //
@@ -25,7 +27,6 @@ func scrubber(cfg map[string]string, spec connector.Spec) func(string) string {
 	for _, k := range spec.Keys {
 		marked[k.Name] = k.Secret
 	}
-	quoted := regexp.MustCompile(`["']([^"']+)["']`)
 	var secrets []string
 	for key, value := range cfg {
 		if value == "" || !marked[key] && !config.Secret(key) {

@@ -39,7 +39,8 @@ func (s *Scheduler) report() {
 	s.metrics.setTasks(counts)
 }
 
-// statusWriter writes statuses one after the other, only the newest of each unit, and never holds up who reports them.
+// statusWriter writes what has gathered while the batch before was on its way, only the newest status of each unit, and
+// never holds up who reports them.
 type statusWriter struct {
 	store Statuses
 	log   logr.Logger
@@ -79,40 +80,49 @@ func (w *statusWriter) run(ctx context.Context) {
 func (w *statusWriter) flush(ctx context.Context) {
 	failing := false
 	for ctx.Err() == nil {
-		u, st, ok := w.take()
-		if !ok {
+		batch := w.take()
+		if len(batch) == 0 {
 			return
 		}
-		err := w.store.Put(ctx, st)
+		err := w.store.Put(ctx, batch...)
 		if err == nil || errors.Is(err, store.ErrFenced) {
 			failing = false
 			continue
 		}
-		w.giveBack(u, st)
+		w.giveBack(batch)
 		if !failing && ctx.Err() == nil {
-			w.log.Error(err, "Writing a status failed; trying again", "connector", u.Connector, "task", u.Task)
+			w.log.Error(err, "Writing statuses failed; trying again", "statuses", len(batch))
 		}
 		failing = true
 		pause(ctx, time.Second)
 	}
 }
 
-func (w *statusWriter) take() (Unit, store.Status, bool) {
+// maxStatuses bounds a batch, so that a long one does not hide what comes meanwhile.
+const maxStatuses = 512
+
+func (w *statusWriter) take() []store.Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, u := range sortedUnits(w.pending) {
-		st := w.pending[u]
+	var batch []store.Status
+	for u, st := range w.pending {
+		if len(batch) == maxStatuses {
+			break
+		}
+		batch = append(batch, st)
 		delete(w.pending, u)
-		return u, st, true
 	}
-	return Unit{}, store.Status{}, false
+	return batch
 }
 
-// giveBack keeps a status for later, unless a newer one has come.
-func (w *statusWriter) giveBack(u Unit, st store.Status) {
+// giveBack keeps statuses for later, but those of which a newer one has come.
+func (w *statusWriter) giveBack(batch []store.Status) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, newer := w.pending[u]; !newer {
-		w.pending[u] = st
+	for _, st := range batch {
+		u := Unit{Connector: st.Connector, Task: st.Task}
+		if _, newer := w.pending[u]; !newer {
+			w.pending[u] = st
+		}
 	}
 }

@@ -210,10 +210,12 @@ func (p fakeProgress) Fence(_ context.Context, f store.Fence) (task.Writer, func
 
 type fakeStatuses struct{ *world }
 
-func (s fakeStatuses) Put(_ context.Context, st store.Status) error {
+func (s fakeStatuses) Put(_ context.Context, statuses ...store.Status) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.statuses[Unit{Connector: st.Connector, Task: st.Task}] = st
+	for _, st := range statuses {
+		s.statuses[Unit{Connector: st.Connector, Task: st.Task}] = st
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
@@ -37,6 +38,7 @@ type Configs struct {
 	fold  *fold.Configs
 	// used gives the highest epoch that other stores know for a connector: one that lost its config topic goes on above.
 	used func(name string) int64
+	all  atomic.Pointer[fold.Listing]
 }
 
 // Get gives a connector, or false if there is none or it is deleted.
@@ -47,11 +49,18 @@ func (c *Configs) Get(name string) (Connector, bool) {
 	return out, ok && !out.Deleted
 }
 
-// All gives the connectors sorted by name, deleted ones left out.
+// All gives the connectors sorted by name, deleted ones left out. All who ask before the next change share the result, and
+// must not change it.
 func (c *Configs) All() []Connector {
-	var out []Connector
-	c.table.View(func() { out = c.fold.All() })
-	return out
+	var out *fold.Listing
+	c.table.Snapshot(func(version, _ int64) {
+		if out = c.all.Load(); out == nil || out.Version != version {
+			out = c.fold.List(out)
+			out.Version = version
+			c.all.Store(out)
+		}
+	})
+	return out.Connectors
 }
 
 // Epoch gives the connector's epoch, that of its deletion included; 0 if it never was.

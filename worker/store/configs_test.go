@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -257,5 +259,43 @@ func TestAConnectorWhoseConfigWasLostGoesOnAboveItsProgress(t *testing.T) {
 		w.fence(Fence{Connector: "c", Generation: 9, Epoch: 7, Attempt: 1})
 		got := w.put(Write{Name: "c", Config: map[string]string{"a": "1"}})
 		wantEqual(t, got.Epoch, int64(8))
+	})
+}
+
+// All hands out views that it made before; each must be the one that Get makes anew.
+func TestAllFollowsEachChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := startWorker(t, newBroker(), nil)
+		defer w.stop()
+		publish := func(epoch int64) {
+			if _, err := w.Configs().PublishTasks(t.Context(), "c", epoch, []map[string]string{{"n": "1"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, step := range []struct {
+			name string
+			do   func()
+			want []string
+		}{
+			{"nothing yet", func() {}, nil},
+			{"one created", func() { w.put(Write{Name: "c", Config: map[string]string{"a": "1"}}) }, []string{"c"}},
+			{"another before it", func() { w.put(Write{Name: "b", Config: map[string]string{"a": "1"}}) }, []string{"b", "c"}},
+			{"tasks published", func() { publish(1) }, []string{"b", "c"}},
+			{"paused", func() { w.put(Write{Name: "c", State: Paused, IfRevision: -1}) }, []string{"b", "c"}},
+			{"changed, its tasks gone", func() { w.put(Write{Name: "c", Config: map[string]string{"a": "2"}, IfRevision: -1}) }, []string{"b", "c"}},
+			{"tasks published again", func() { publish(2) }, []string{"b", "c"}},
+			{"deleted", func() { w.put(Write{Name: "c", Delete: true, IfRevision: -1}) }, []string{"b"}},
+			{"created again", func() { w.put(Write{Name: "c", Config: map[string]string{"a": "3"}}) }, []string{"b", "c"}},
+		} {
+			step.do()
+			var wanted []Connector
+			for _, name := range step.want {
+				c, _ := w.Configs().Get(name)
+				wanted = append(wanted, c)
+			}
+			if diff := cmp.Diff(wanted, w.Configs().All()); diff != "" {
+				t.Errorf("%s:\n%s", step.name, diff)
+			}
+		}
 	})
 }

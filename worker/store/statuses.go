@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
@@ -19,20 +20,43 @@ type Statuses struct {
 	life func(connector string) (born int64, ok bool)
 }
 
-// Put stores a status and returns when it was read back. ErrFenced means that a newer epoch, generation or attempt has
-// spoken.
-func (s *Statuses) Put(ctx context.Context, st Status) error {
-	var record keyedlog.Record
-	var err error
-	s.table.View(func() { record, err = s.fold.Put(st) })
-	if err != nil {
-		return err
+// Put stores statuses of different units and returns when they were read back. ErrFenced means that a newer epoch,
+// generation or attempt has spoken of one of them; the others are stored all the same. After other errors any of them may
+// be stored.
+func (s *Statuses) Put(ctx context.Context, statuses ...Status) error {
+	records := make([]keyedlog.Record, 0, len(statuses))
+	stored := make([]Status, 0, len(statuses))
+	var fenced, invalid error
+	s.table.View(func() {
+		for _, st := range statuses {
+			record, err := s.fold.Put(st)
+			switch {
+			case errors.Is(err, ErrFenced):
+				fenced = err
+			case err != nil:
+				invalid = err
+			default:
+				records, stored = append(records, record), append(stored, st)
+			}
+		}
+	})
+	if invalid != nil {
+		return invalid
 	}
-	if err := s.table.Append(ctx, record); err != nil {
-		return fmt.Errorf("storing a status of %q: %w", st.Connector, err)
+	if len(records) == 0 {
+		return fenced
 	}
-	s.table.View(func() { err = s.fold.Check(record.Key, st) })
-	return err
+	if err := s.table.Append(ctx, records...); err != nil {
+		return fmt.Errorf("storing %d statuses: %w", len(records), err)
+	}
+	s.table.View(func() {
+		for i, st := range stored {
+			if err := s.fold.Check(records[i].Key, st); err != nil {
+				fenced = err
+			}
+		}
+	})
+	return fenced
 }
 
 // Get gives the status of a connector (-1) or a task.

@@ -42,28 +42,43 @@ func Run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	done, err := Take(*to, cfg.WorkerID)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return worker.Run(ctx, cfg, worker.Options{
+		Log: logr.Discard(), Version: "profiled", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: stdout,
+	})
+}
+
+// Variable names the directory of the profiles to the workers of the control part; empty: they take none.
+const Variable = "BENCH_PROFILE"
+
+// Take takes profiles until the function that it returns writes them.
+func Take(dir, name string) (done func() error, err error) {
 	runtime.MemProfileRate = heapBytes
 	runtime.SetBlockProfileRate(blockNanos)
 	runtime.SetMutexProfileFraction(mutexFraction)
-	cpu, err := os.Create(filepath.Join(*to, cfg.WorkerID+".cpu"))
+	base := filepath.Join(dir, name)
+	cpu, err := os.Create(base + ".cpu")
 	if err != nil {
-		return fmt.Errorf("writing the CPU profile: %w", err)
+		return nil, fmt.Errorf("writing the CPU profile: %w", err)
 	}
-	defer func() { err = errors.Join(err, cpu.Close()) }()
 	if err := pprof.StartCPUProfile(cpu); err != nil {
-		return fmt.Errorf("starting the CPU profile: %w", err)
+		return nil, errors.Join(fmt.Errorf("starting the CPU profile: %w", err), cpu.Close())
 	}
-	defer pprof.StopCPUProfile()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	err = worker.Run(ctx, cfg, worker.Options{
-		Log: logr.Discard(), Version: "profiled", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: stdout,
-	})
-	// "allocs" is what was allocated since the start, and what is still in use.
-	for profile, suffix := range map[string]string{"allocs": "heap", "block": "block", "mutex": "mutex"} {
-		err = errors.Join(err, write(profile, filepath.Join(*to, cfg.WorkerID+"."+suffix)))
-	}
-	return err
+	return func() error {
+		pprof.StopCPUProfile()
+		err := cpu.Close()
+		// "allocs" is what was allocated since the start, and what is still in use.
+		for profile, suffix := range map[string]string{"allocs": "heap", "block": "block", "mutex": "mutex"} {
+			err = errors.Join(err, write(profile, base+"."+suffix))
+		}
+		return err
+	}, nil
 }
 
 func write(profile, path string) (err error) {

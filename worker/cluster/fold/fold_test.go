@@ -240,6 +240,15 @@ func copyOf(t testing.TB, f *Fold) *Fold {
 	return c
 }
 
+func packed(t *testing.T, image string) []Part {
+	t.Helper()
+	parts, err := Split([]byte(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts
+}
+
 func TestSnapshots(t *testing.T) {
 	f := New()
 	foldAll(t, f, joinOf("w", "p1", proofOf(1, 0)))
@@ -256,22 +265,27 @@ func TestSnapshots(t *testing.T) {
 		e.Offset = offset
 		return e
 	}
-	parts := Split([]byte(image))
+	parts, small := cut([]byte(image), formPlain), packed(t, image)
 	end := f.Offset() + 10
+	unknown, cutOff := small[0], cut(small[0].Data[:len(small[0].Data)/2], formDeflate)
+	unknown.Form = "of a newer version"
 	damaged := parts[0]
 	damaged.Data = append([]byte("x"), damaged.Data[1:]...)
 	cases := map[string]struct {
 		entries []rmq.Entry
 		want    bool
 	}{
-		"all parts, in any order":    {[]rmq.Entry{entry(end, parts[1]), entry(end+1, parts[0]), entry(end+2, parts[0])}, true},
-		"a part is missing":          {[]rmq.Entry{entry(end, parts[1])}, false},
-		"a part is damaged":          {[]rmq.Entry{entry(end, damaged), entry(end, parts[1])}, false},
-		"a snapshot of the future":   {[]rmq.Entry{entry(1, parts[0]), entry(2, parts[1])}, false},
-		"foreign entries in between": {[]rmq.Entry{entry(end, parts[0]), {Key: "snapshot", Value: []byte("{")}, entry(end, parts[1])}, true},
+		"all parts, in any order":      {[]rmq.Entry{entry(end, parts[1]), entry(end+1, parts[0]), entry(end+2, parts[0])}, true},
+		"a part is missing":            {[]rmq.Entry{entry(end, parts[1])}, false},
+		"a part is damaged":            {[]rmq.Entry{entry(end, damaged), entry(end, parts[1])}, false},
+		"a snapshot of the future":     {[]rmq.Entry{entry(1, parts[0]), entry(2, parts[1])}, false},
+		"a packed one":                 {[]rmq.Entry{entry(end, small[0])}, true},
+		"a packed one of another form": {[]rmq.Entry{entry(end, unknown)}, false},
+		"a packed one that ends early": {[]rmq.Entry{entry(end, cutOff[0])}, false},
+		"foreign entries in between":   {[]rmq.Entry{entry(end, parts[0]), {Key: "snapshot", Value: []byte("{")}, entry(end, parts[1])}, true},
 	}
-	if len(parts) != 2 {
-		t.Fatalf("%d parts of %d bytes, want 2", len(parts), len(image))
+	if len(parts) != 2 || len(small) != 1 || 4*len(small[0].Data) > len(image) {
+		t.Fatalf("%d parts of %d bytes, want 2; packed %d, want 1 of less than a quarter", len(parts), len(image), len(small))
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

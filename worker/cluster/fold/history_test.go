@@ -137,7 +137,7 @@ func TestSnapshotNeedsAWitness(t *testing.T) {
 		return log
 	}
 	snapshotOf := func(f *Fold, sequence int64) Record {
-		part := Split([]byte(imageOf(t, f)))[0]
+		part := packed(t, imageOf(t, f))[0]
 		return Record{Kind: Snapshot, Session: 0, Sequence: sequence, AsOf: f.Offset(), Log: f.Log(), Digest: f.Digest(), Part: &part}
 	}
 	start := func() (*Fold, []rmq.Entry) {

@@ -134,10 +134,13 @@ type Held struct {
 // Unit is the unit that is released.
 func (h Held) Unit() Unit { return Unit{Connector: h.Connector, Task: h.Task} }
 
-// Part is one of Total pieces of the image of a fold at the record's AsOf. Sum is the SHA-256 of the whole image.
+// Part is one of Total pieces of the image of a fold at the record's AsOf, in the form that Form names. Sum is the SHA-256 of
+// all pieces together. Whether the record is accepted does not depend on the form, so that those who do not know one only
+// pass the snapshot over.
 type Part struct {
 	Index int    `json:"index"`
 	Total int    `json:"total"`
+	Form  string `json:"form,omitempty"`
 	Sum   string `json:"sum"`
 	Data  []byte `json:"data"`
 }

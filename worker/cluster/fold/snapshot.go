@@ -1,11 +1,14 @@
 package fold
 
 import (
+	"bytes"
 	"cmp"
+	"compress/flate"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 )
@@ -105,16 +108,51 @@ const (
 	// partSize keeps a record far below a broker's message limit, base64 included.
 	partSize = 256 << 10
 	maxParts = 4096
+	// maxImage bounds what a snapshot is unpacked to.
+	maxImage = 1 << 28
 )
 
-// Split cuts an image into parts of which each fits a record.
-func Split(data []byte) []Part {
+// The forms of an image in a snapshot. Plain is what older workers write.
+const (
+	formPlain   = ""
+	formDeflate = "deflate"
+)
+
+// Split packs an image, which names each connector once a task, and cuts it into parts of which each fits a record.
+func Split(image []byte) ([]Part, error) {
+	var packed bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
+	if err != nil {
+		return nil, fmt.Errorf("packing cluster snapshot: %w", err)
+	}
+	if _, err := w.Write(image); err != nil {
+		return nil, fmt.Errorf("packing cluster snapshot: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("packing cluster snapshot: %w", err)
+	}
+	return cut(packed.Bytes(), formDeflate), nil
+}
+
+func cut(data []byte, form string) []Part {
 	sum := sha256.Sum256(data)
 	total := max(1, (len(data)+partSize-1)/partSize)
 	parts := make([]Part, 0, total)
 	for i := range total {
-		parts = append(parts, Part{Index: i, Total: total, Sum: hex.EncodeToString(sum[:]),
+		parts = append(parts, Part{Index: i, Total: total, Form: form, Sum: hex.EncodeToString(sum[:]),
 			Data: data[i*partSize : min(len(data), (i+1)*partSize)]})
 	}
 	return parts
+}
+
+// unpack returns the image of all parts together; false when there is none in them.
+func unpack(data []byte, form string) ([]byte, bool) {
+	switch form {
+	case formPlain:
+		return data, true
+	case formDeflate:
+		image, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(data)), maxImage+1))
+		return image, err == nil && len(image) <= maxImage
+	}
+	return nil, false
 }

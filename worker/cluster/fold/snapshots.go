@@ -128,7 +128,9 @@ func (s *Snapshots) assemble(p *Part) ([]byte, bool) {
 		return nil, false
 	}
 	delete(s.partial, p.Sum)
-	image := slices.Concat(parts...)
-	sum := sha256.Sum256(image)
-	return image, hex.EncodeToString(sum[:]) == p.Sum
+	data := slices.Concat(parts...)
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != p.Sum {
+		return nil, false
+	}
+	return unpack(data, p.Form)
 }

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -134,8 +135,8 @@ func TestRestartWaitsForTheOldLease(t *testing.T) {
 func TestOldestMemberWritesSnapshotsInParts(t *testing.T) {
 	a := startAlone(t)
 	var reqs []Request
-	for i := range 4000 {
-		reqs = append(reqs, Request{Unit: fold.Unit{Connector: fmt.Sprintf("a-connector-with-quite-a-long-name-%d", i)}, Epoch: 1})
+	for i := range 5000 { // names that do not pack well
+		reqs = append(reqs, Request{Unit: fold.Unit{Connector: fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))}, Epoch: 1})
 	}
 	a.m.Claim(reqs)
 	var found fold.Snapshots
@@ -153,7 +154,7 @@ func TestOldestMemberWritesSnapshotsInParts(t *testing.T) {
 	if f == nil || parts < 3 {
 		t.Fatalf("%d parts, complete: %t", parts, f != nil)
 	}
-	if _, ok := f.Owner(reqs[3999].Unit); !ok {
+	if _, ok := f.Owner(reqs[4999].Unit); !ok {
 		t.Error("the snapshot lacks an owner")
 	}
 	// A newcomer that goes on from it ends with the same state.
@@ -164,6 +165,31 @@ func TestOldestMemberWritesSnapshotsInParts(t *testing.T) {
 	}
 	if f.Digest() != a.m.Fold().Digest() {
 		t.Errorf("digest %s, want %s", f.Digest(), a.m.Fold().Digest())
+	}
+}
+
+// Heartbeats alone make few snapshots; what a view shows makes one soon.
+func TestSnapshotsAreFewWhileNothingHappens(t *testing.T) {
+	a := startAlone(t)
+	during := func(d time.Duration) (snapshots int) {
+		from := len(a.log)
+		for end := a.now + d; a.now < end; a.now += 100 * time.Millisecond {
+			a.turn()
+		}
+		for _, e := range a.log[from:] {
+			if e.Key == string(fold.Snapshot) {
+				snapshots++
+			}
+		}
+		return snapshots
+	}
+	during(10 * time.Second)
+	if n := during(2 * time.Minute); n < 7 || n > 9 {
+		t.Errorf("%d snapshots in two minutes without a change, want one every 15 s", n)
+	}
+	a.m.Claim([]Request{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
+	if n := during(7 * time.Second); n != 1 {
+		t.Errorf("%d snapshots within 7 s after a change, want 1", n)
 	}
 }
 

@@ -181,33 +181,48 @@ func (m *Machine) Leave() (rmq.Entry, bool, error) {
 }
 
 const (
-	// snapshotEvery and snapshotRecords say when the oldest member writes a snapshot: whichever comes first.
+	// snapshotEvery and snapshotRecords say when the oldest member writes a snapshot: whichever comes first. Where nothing but
+	// heartbeats came since the last one, which a newcomer folds at no cost, quietSnapshot takes the place of snapshotEvery.
 	snapshotEvery   = 5 * time.Second
+	quietSnapshot   = 15 * time.Second
 	snapshotRecords = 2000
 )
 
 // snapshots is the snapshot that is being written, and when the last one was.
 type snapshots struct {
-	taken  bool
-	at     time.Duration
-	asOf   int64
-	log    string
-	digest string
-	parts  []fold.Part
+	taken    bool
+	at       time.Duration
+	asOf     int64
+	revision int64
+	log      string
+	digest   string
+	parts    []fold.Part
 }
 
 // take starts a snapshot if one is due.
 func (s *snapshots) take(now time.Duration, f *fold.Fold, oldest bool) error {
-	recent := s.taken && now-s.at < snapshotEvery && f.Offset()-s.asOf < snapshotRecords
-	if !oldest || recent || len(s.parts) > 0 {
+	if !oldest || len(s.parts) > 0 || s.recent(now, f) {
 		return nil
 	}
 	image, err := f.Image()
 	if err != nil {
 		return err
 	}
-	*s = snapshots{taken: true, at: now, asOf: f.Offset(), log: f.Log(), digest: f.Digest(), parts: fold.Split(image)}
+	parts, err := fold.Split(image)
+	if err != nil {
+		return err
+	}
+	*s = snapshots{taken: true, at: now, asOf: f.Offset(), revision: f.Revision(), log: f.Log(), digest: f.Digest(), parts: parts}
 	return nil
+}
+
+// recent reports whether the last snapshot still serves a newcomer.
+func (s *snapshots) recent(now time.Duration, f *fold.Fold) bool {
+	every := snapshotEvery
+	if s.revision == f.Revision() {
+		every = quietSnapshot
+	}
+	return s.taken && now-s.at < every && f.Offset()-s.asOf < snapshotRecords
 }
 
 // next takes the next part off.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -140,19 +139,6 @@ func (f *Configs) Publish(name string, epoch int64, tasks []map[string]string, i
 	}
 	r := recordOf(&value)
 	return &r, Connector{}, nil
-}
-
-// All gives the connectors sorted by name, deleted ones left out.
-func (f *Configs) All() []Connector {
-	var out []Connector
-	for _, v := range f.connectors {
-		if !v.Deleted {
-			view, _ := f.View(v.Name)
-			out = append(out, view)
-		}
-	}
-	slices.SortFunc(out, func(a, b Connector) int { return strings.Compare(a.Name, b.Name) })
-	return out
 }
 
 // Born gives the epoch in which the connector's present life began; false if there is no such connector.
