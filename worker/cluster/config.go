@@ -40,7 +40,7 @@ type Log interface {
 	Append(ctx context.Context, entries ...rmq.Entry) (first int64, err error)
 	Bounds(ctx context.Context) (minOffset, maxOffset int64, err error)
 	Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (next int64, err error)
-	Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error
+	Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) error) error
 }
 
 func (c Config) withDefaults() Config {

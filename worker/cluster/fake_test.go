@@ -101,7 +101,7 @@ func (l *memoryLog) after(from int64) ([]rmq.Entry, chan struct{}, error) {
 	return l.entries[from-l.first:], l.grown, nil
 }
 
-func (l *memoryLog) Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
+func (l *memoryLog) Follow(ctx context.Context, from, _ int64, fn func(rmq.Entry) error) error {
 	for outages := l.outagesNow(); ; {
 		if now := l.outagesNow(); now != outages && from > 0 {
 			outages, from = now, from-1

@@ -158,7 +158,7 @@ func (t *turn) tail(ctx context.Context) {
 	t.group.Go(func() {
 		var lost error
 		err := c.retry(ctx, "tailing the cluster log", func() error {
-			err := c.log.Follow(ctx, from, hand)
+			err := c.log.Follow(ctx, from, from, hand)
 			switch {
 			case lostLog(err):
 				lost = err

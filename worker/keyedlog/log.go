@@ -20,8 +20,9 @@ type Log interface {
 	// Read calls fn with the records from an offset to the end as it is at the call.
 	Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (next int64, err error)
 	// Follow calls fn with the records from an offset on, for ever. It survives lost connections; after one it hands the
-	// last records on again as the log holds them by then.
-	Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error
+	// last records on again as the log holds them by then. It fails with rmq.ErrTruncated when the log ends before known, up
+	// to which it was read before.
+	Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) error) error
 }
 
 // Retainer is a Log whose records age out; one that is no Retainer keeps them for ever, as *rmq.Log says of a compacted

@@ -202,6 +202,24 @@ func TestATopicWhoseLostOffsetsWereGivenOutAgainGetsItsValuesBack(t *testing.T) 
 	}
 }
 
+func TestATopicThatLostItsLastRecordGetsItBackThoughNothingFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, nil).start()
+		a.mustPut("n/1", 1)
+		a.mustPut("n/2", 2)
+		log.SetDown(true)
+		synctest.Wait()
+		log.Rewrite(1)
+		log.SetDown(false)
+		elapse(30 * time.Second)
+		wantLast(t, log, "n/2", "2")
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestATopicThatVanishedIsMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone, made := logtest.New(), logtest.New()

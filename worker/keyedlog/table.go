@@ -211,7 +211,7 @@ func (t *Table) run(ctx context.Context) error {
 func (t *Table) follow(ctx context.Context) error {
 	for pause := firstPause; ; {
 		before := t.Next()
-		err := t.current().Follow(ctx, t.from(), t.again)
+		err := t.current().Follow(ctx, t.from(), before, t.again)
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -213,9 +213,10 @@ func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error 
 // Follow is Tail for who must notice that records which it was handed have been lost and their offsets given out again:
 // after each reconnect to the broker, and after each answer but "found" and "nothing new", it hands the last records on
 // again as the log holds them by then, before any that follow. Several, for a record that was appended twice may by chance
-// be at its old offset again, after others than before.
-func (l *Log) Follow(ctx context.Context, from int64, fn func(Entry) error) error {
-	return l.tail(ctx, &tailing{next: from, fn: fn, wary: true})
+// be at its old offset again, after others than before. What lies between from and known was handed to fn earlier: a log
+// that ends before known does not hold it.
+func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
+	return l.tail(ctx, &tailing{next: from, fn: fn, wary: true, known: known})
 }
 
 func (l *Log) tail(ctx context.Context, t *tailing) error {
@@ -257,6 +258,7 @@ type tailing struct {
 	wary  bool  // a Follow
 	first int64 // the offset that it began with
 	last  int64 // the offset that was handed on last, or none
+	known int64 // the log reached as far as this
 	conn  int64 // the connection on which the log was found to hold it, or none
 	back  bool  // next is where it went back to
 }
@@ -309,8 +311,8 @@ func (t *tailing) step(ctx context.Context) error {
 		t.next, t.failed = deliver(p, t.next, noEnd, t.hand)
 		return nil
 	case remoting.PullNotFound:
-		if p.max < t.next { // the end is behind us: only records that are not in the index yet excuse it
-			return t.holds(ctx, t.next)
+		if reach := max(t.next, t.known); p.max < reach { // the end is behind us: only records that are not in the index yet excuse it
+			return t.holds(ctx, reach)
 		}
 		return nil
 	}
@@ -324,7 +326,7 @@ func (t *tailing) step(ctx context.Context) error {
 func (t *tailing) hand(e Entry) error {
 	err := t.fn(e)
 	if err == nil {
-		t.last = max(t.last, e.Offset)
+		t.last, t.known = max(t.last, e.Offset), max(t.known, e.Offset+1)
 	}
 	return err
 }

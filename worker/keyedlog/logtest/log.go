@@ -192,9 +192,10 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (i
 // goneOver is how many records are handed on again after the log was down.
 const goneOver = 64
 
-// Follow calls fn with everything from an offset on, and after the log was down with the last records once more.
-func (l *Log) Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) error {
-	start, wasDown := from, false
+// Follow calls fn with everything from an offset on, and after the log was down with the last records once more. A log that
+// ends before known is truncated.
+func (l *Log) Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) error) error {
+	start, wasDown := from, true
 	for {
 		l.mu.Lock()
 		down, broken := l.down, l.broken
@@ -205,7 +206,8 @@ func (l *Log) Follow(ctx context.Context, from int64, fn func(rmq.Entry) error) 
 		}
 		if !down {
 			if wasDown {
-				if err := l.holds(from); err != nil {
+				known = max(known, from)
+				if err := l.holds(known); err != nil {
 					return err
 				}
 				from = max(start, from-goneOver)

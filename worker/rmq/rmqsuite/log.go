@@ -154,7 +154,7 @@ func followFollows(e *env) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	records, ended := make(chan string, 1000), make(chan error, 1)
 	e.background(func() {
-		ended <- l.Follow(ctx, 0, func(en rmq.Entry) error {
+		ended <- l.Follow(ctx, 0, 0, func(en rmq.Entry) error {
 			records <- fmt.Sprintf("%d %s=%s", en.Offset, en.Key, en.Value)
 			return nil
 		})
