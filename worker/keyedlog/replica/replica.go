@@ -160,7 +160,9 @@ func (r *Replica) Recovered(now time.Time, keys []string, reach int64) {
 // what has aged out, or, when the log ends before what was already read, where Lost says.
 func (r *Replica) Relocate(now time.Time, first, end int64) (lost bool) {
 	if r.next <= end {
-		r.next, r.recent = max(r.next, first), nil
+		if first >= r.next {
+			r.next, r.recent = first, nil
+		}
 		return false
 	}
 	r.Lost(now, first)
