@@ -1,12 +1,17 @@
 package worker
 
 import (
+	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+
 	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
@@ -57,6 +62,7 @@ func deleteTopic(t *testing.T, client *rmq.Client, topic string) {
 func TestADeletedInternalTopicIsMadeAnew(t *testing.T) {
 	for name, topicOf := range everyTopic() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			broker := rmqtest.Start(t)
 			first, second, third := configFor(t, broker.NameServer()), configFor(t, broker.NameServer()), configFor(t, broker.NameServer())
 			first.WorkerID, second.WorkerID, third.WorkerID = "w1", "w2", "w3"
@@ -111,5 +117,83 @@ func (r *run) eventually(what string, ok func() bool) {
 			r.t.Fatalf("the worker ended: %v", r.err)
 		case <-tick.C:
 		}
+	}
+}
+
+// Whatever part of an internal topic retention takes away, or a broker loses, while workers run: they go on as one cluster.
+func TestATrimmedInternalTopicIsReadOn(t *testing.T) {
+	for name, topicOf := range everyTopic() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			broker := rmqtest.Start(t)
+			first, second := configFor(t, broker.NameServer()), configFor(t, broker.NameServer())
+			first.WorkerID, second.WorkerID = "w1", "w2"
+			r1 := start(t, first)
+			r1.answers("/readyz", 200, "ok")
+			if code, body := r1.put("kept", stoppedSource); code != http.StatusCreated {
+				t.Fatalf("PUT: %d %s", code, body)
+			}
+			r1.answers("/api/v1/connectors/kept/status", 200, `"state":"Stopped"`)
+
+			client, topic := open(t, broker), topicOf(first.Topics)
+			queues, err := client.Route(t.Context(), topic)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, end, err := client.Offsets(t.Context(), queues[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			broker.Trim(topic, queues[0].Broker, queues[0].ID, end)
+			if code, body := r1.put("after", stoppedSource); code != http.StatusCreated {
+				t.Fatalf("PUT: %d %s", code, body)
+			}
+			r2 := start(t, second)
+			for _, r := range []*run{r1, r2} {
+				r.answers("/getClusterInfo", 200, `["w1","w2"]`)
+				r.answers("/api/v1/connectors/after", 200, `"state":"Stopped"`)
+			}
+			r1.answers("/api/v1/connectors/kept", 200, `"state":"Stopped"`)
+		})
+	}
+}
+
+// A config that is replaced again and again while its tasks start: the last one holds, and all of its tasks run.
+func TestAConfigThatChangesWhileItsTasksStart(t *testing.T) {
+	broker := rmqtest.Start(t)
+	first, second := configFor(t, broker.NameServer()), configFor(t, broker.NameServer())
+	first.WorkerID, second.WorkerID = "w1", "w2"
+	runs := []*run{start(t, first), start(t, second)}
+	runs[0].answers("/getClusterInfo", 200, `["w1","w2"]`)
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kafka.Close)
+	if _, err := open(t, broker).EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 4}); err != nil {
+		t.Fatal(err)
+	}
+	const changes = 12
+	for n := range changes {
+		code, body := runs[n%2].put("out", fmt.Sprintf(`{"class":"KafkaSink","maxTasks":%d,"config":{"topicNames":"orders","kafka.bootstrap.server":%q}}`, 1+n%4, kafka.ListenAddrs()[0]))
+		if code != http.StatusCreated && code != http.StatusOK {
+			t.Fatalf("PUT %d: %d %s", n, code, body)
+		}
+	}
+	for _, r := range runs {
+		r.eventually("all tasks of the last config run", func() bool {
+			var st restapi.ConnectorStatus
+			code, body, err := r.get("/api/v1/connectors/out/status")
+			if err != nil || code != http.StatusOK || json.Unmarshal([]byte(body), &st) != nil {
+				return false
+			}
+			running := 0
+			for _, task := range st.Tasks {
+				if task.State == restapi.StateRunning {
+					running++
+				}
+			}
+			return st.Epoch == changes && len(st.Tasks) == 1+(changes-1)%4 && running == len(st.Tasks)
+		})
 	}
 }

@@ -170,7 +170,7 @@ func (p *parts) buildState() error {
 	cfg, log := p.cfg, p.opts.Log
 	var err error
 	p.cluster, err = cluster.New(cluster.Config{
-		WorkerID: cfg.WorkerID, Address: cfg.AdvertisedAddress, Version: p.opts.Version, StoreDir: cfg.StoreDir,
+		ClusterID: cfg.ClusterID, WorkerID: cfg.WorkerID, Address: cfg.AdvertisedAddress, Version: p.opts.Version, StoreDir: cfg.StoreDir,
 		HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout, SendTimeout: cfg.SendTimeout,
 		RebalanceDelay: cfg.RebalanceDelay, Log: log.WithName("cluster"), Registerer: p.opts.Registerer,
 		Allocation: allocate.Params{Strategy: cfg.Strategy, VirtualNodes: cfg.VirtualNode, MaxLoadFactor: cfg.MaxLoadFactor},

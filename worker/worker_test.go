@@ -280,6 +280,20 @@ func TestAnOutageOfRocketMQShowsInReadiness(t *testing.T) {
 	r.answers("/readyz", 200, "ok")
 }
 
+func TestAnotherClusterOnTheSameTopicsIsRefused(t *testing.T) {
+	broker := rmqtest.Start(t)
+	first, second := configFor(t, broker.NameServer()), configFor(t, broker.NameServer())
+	first.WorkerID, second.WorkerID, second.ClusterID = "w1", "w2", "other"
+	r := start(t, first)
+	r.answers("/readyz", 200, "ok")
+	err := start(t, second).ended()
+	if err == nil || !strings.Contains(err.Error(), `worker w1 at `+first.AdvertisedAddress) || !strings.Contains(err.Error(), `"other"`) ||
+		!strings.Contains(err.Error(), "internal topics of its own") {
+		t.Errorf("got %v", err)
+	}
+	r.answers("/getClusterInfo", 200, `["w1"]`)
+}
+
 func TestTheStoreDirectoryOfARunningWorkerIsRefused(t *testing.T) {
 	broker := rmqtest.Start(t)
 	first, second := configFor(t, broker.NameServer()), configFor(t, broker.NameServer())

@@ -20,6 +20,8 @@ type Config struct {
 	// WorkerID is unique in the cluster and stable over restarts. Address is where others reach this worker's REST
 	// server; Version is this build's. Both are for people to read.
 	WorkerID, Address, Version string
+	// ClusterID is the cluster's: workers with another one on the same log are refused.
+	ClusterID string
 	// StoreDir is locked for the life of the process; empty locks nothing and proves nothing after a restart.
 	StoreDir string
 	// HeartbeatInterval is 500 ms if zero, SessionTimeout 5 s, SendTimeout 2 s.

@@ -134,8 +134,9 @@ func wait(ctx context.Context, d time.Duration) error {
 // restart gives up what is held and makes the fold anew from the log.
 func (c *Cluster) restart(ctx context.Context) error {
 	var f *fold.Fold
+	left := silence{patience: c.cfg.SessionTimeout}
 	err := c.retry(ctx, "reading the cluster log", func() (err error) {
-		f, c.from, err = bootstrap(ctx, c.log)
+		f, c.from, err = bootstrap(ctx, c.log, func(a ancients) bool { return left.over(c.now().Boot, a) })
 		return err
 	})
 	if err != nil {
@@ -151,8 +152,51 @@ func (c *Cluster) restart(ctx context.Context) error {
 // firstWindow is how many entries before the end are searched for a snapshot at first: a few snapshots' worth.
 const firstWindow = 4096
 
-// bootstrap returns the fold of the newest complete snapshot, or the empty fold, and the offset to read on from.
-func bootstrap(ctx context.Context, log Log) (*fold.Fold, int64, error) {
+// errNoSnapshot means that workers are alive of which the log does not tell any more what they own.
+var errNoSnapshot = errors.New("the first records have aged out, and no snapshot is there yet: waiting for the oldest worker to write one")
+
+// ancients is what a log says of sessions whose join has aged out: newest is the offset of their newest record, -1 without
+// any, timeout the longest session time-out among them.
+type ancients struct {
+	newest  int64
+	timeout time.Duration
+}
+
+// add notes a record of a log that begins at first.
+func (a *ancients) add(e rmq.Entry, first int64) {
+	r, err := fold.Decode(e.Value)
+	if err != nil || r.Kind == fold.Join || r.Kind == fold.Expire || r.Session >= first {
+		return
+	}
+	a.newest = e.Offset
+	if r.Terms != nil {
+		a.timeout = max(a.timeout, r.Terms.Timeout())
+	}
+}
+
+// silence is for how long the ancients have written nothing, by this worker's clock.
+type silence struct {
+	patience time.Duration
+	newest   int64
+	since    time.Duration
+}
+
+// over reports whether there are none, or none has written for longer than its session may last.
+func (s *silence) over(now time.Duration, a ancients) bool {
+	if a.newest < 0 {
+		return true
+	}
+	if s.since == 0 || s.newest != a.newest {
+		s.newest, s.since = a.newest, now
+	}
+	return now-s.since > max(s.patience, a.timeout)
+}
+
+// bootstrap returns the fold of the newest complete snapshot, or the empty fold, and the offset to read on from. Where the
+// log's start has aged out and no snapshot is there, ended says whether those who wrote what is left are gone.
+//
+// Invariant C1: nobody folds from the middle of a log that others have folded from its start.
+func bootstrap(ctx context.Context, log Log, ended func(ancients) bool) (*fold.Fold, int64, error) {
 	first, end, err := log.Bounds(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -160,8 +204,10 @@ func bootstrap(ctx context.Context, log Log) (*fold.Fold, int64, error) {
 	for window := int64(firstWindow); ; window *= 4 {
 		from := max(first, end-window)
 		var found fold.Snapshots
+		left := ancients{newest: -1}
 		_, err := log.Read(ctx, from, func(e rmq.Entry) error {
 			found.Add(e)
+			left.add(e, first)
 			return nil
 		})
 		if err != nil {
@@ -176,6 +222,9 @@ func bootstrap(ctx context.Context, log Log) (*fold.Fold, int64, error) {
 		}
 		if f := found.Unconfirmed(); first > 0 && f != nil && f.Offset()+1 >= first {
 			return f, max(f.Offset(), first), nil
+		}
+		if !ended(left) {
+			return nil, 0, errNoSnapshot
 		}
 		return fold.New(), first, nil
 	}

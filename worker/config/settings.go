@@ -25,7 +25,7 @@ func Settings() []Setting {
 func keyDocs() map[string]string {
 	return map[string]string{
 		"workerId":         "Unique among the live workers of a cluster, the same after a restart. Empty: `<ip>@<httpPort>`. At most 255 bytes, no white space.",
-		"connectClusterId": "Name of the cluster. Sinks mark what they write with it, sources skip what carries their own. It does not keep clusters apart: the five topics do.",
+		"connectClusterId": "Name of the cluster. Sinks mark what they write with it, sources skip what carries their own. It does not keep clusters apart: the five topics do, and workers with another id are refused on them.",
 		"namesrvAddr":      "RocketMQ name servers, `host:port`. Required, here or in `NAMESRV_ADDR`.",
 		"httpHost":         "Address that the REST API, the probes and the metrics listen on. Empty: all.",
 		"httpPort":         "Port of the REST API, the probes and the metrics.",

@@ -62,7 +62,9 @@ type Joining struct {
 	Incarnation string `json:"incarnation"`
 	Address     string `json:"address,omitempty"`
 	Version     string `json:"version,omitempty"`
-	Proof       *Proof `json:"storeProof,omitempty"`
+	// Cluster is the id of the cluster that the worker belongs to: only one may use a log.
+	Cluster string `json:"cluster,omitempty"`
+	Proof   *Proof `json:"storeProof,omitempty"`
 }
 
 // Proof names a locked store directory. Whoever holds the same one later proves that the earlier holder's process is gone.

@@ -14,6 +14,8 @@ import (
 
 // Config is what does not change in the life of a process.
 type Config struct {
+	// Cluster is the id of the cluster: workers of another one on the same log are refused.
+	Cluster                  string
 	Worker, Address, Version string
 	// Incarnation is random and unique to the process.
 	Incarnation string
@@ -27,6 +29,8 @@ var (
 	ErrDigest = errors.New("cluster log was folded to different states")
 	// ErrDuplicate means another live worker has the same id.
 	ErrDuplicate = errors.New("another live worker has the same id")
+	// ErrOtherCluster means workers of another cluster use the log.
+	ErrOtherCluster = errors.New("cluster log is used by another cluster")
 	// ErrSuperseded means another process holds this worker's store directory.
 	ErrSuperseded = errors.New("another process took over the store directory")
 	// ErrOtherLog means what this worker read is not what the log holds.
@@ -126,7 +130,7 @@ func (m *Machine) incarnation() string {
 }
 
 // Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap and ErrOtherLog are cured by Restart, the others
-// (ErrDigest, ErrDuplicate, ErrSuperseded) by a person.
+// (ErrDigest, ErrDuplicate, ErrOtherCluster, ErrSuperseded) by a person.
 func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	// With nothing read, a reconnect shows nothing again: it may have been just now.
 	if m.resumed && m.fold.Offset() < 0 {
@@ -148,7 +152,7 @@ func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	if out.Reason == fold.OtherLog && m.phase == joined && out.Record.Session == m.session && hasSequence(out.Record.Kind) {
 		return out, fmt.Errorf("%w: a record of this session, as of %d, is void at %d", ErrOtherLog, out.Record.AsOf, e.Offset)
 	}
-	if err := m.compare(out); err != nil {
+	if err := errors.Join(m.compare(out), m.alien(out)); err != nil {
 		return out, err
 	}
 	if m.phase == joined && out.Record.Session == m.session && hasSequence(out.Record.Kind) {
@@ -234,6 +238,21 @@ func (m *Machine) compare(out fold.Outcome) error {
 	return fmt.Errorf("%w: at offset %d worker %s (session %d) has digest %s, this worker %s; "+
 		"run one version of the worker, or restart all workers if the cluster topic was changed by hand",
 		ErrDigest, r.AsOf, s.Worker, s.ID, r.Digest, mine)
+}
+
+// alien refuses a log on which a worker of another cluster is alive that was there first: two clusters would run each other's
+// connectors. A session whose process is dead does no harm, and says nothing.
+func (m *Machine) alien(out fold.Outcome) error {
+	r := out.Record
+	if out.Reason != fold.Accepted || r.Kind != fold.Heartbeat {
+		return nil
+	}
+	s, live := m.fold.Session(r.Session)
+	if !live || s.Cluster == m.cfg.Cluster || m.phase == joined && m.session < s.ID {
+		return nil
+	}
+	return fmt.Errorf("%w: worker %s at %s (session %d) is of cluster %q, this one of %q; give each cluster internal topics of its own, "+
+		"or all workers one connectClusterId", ErrOtherCluster, s.Worker, s.Address, s.ID, s.Cluster, m.cfg.Cluster)
 }
 
 // own follows a record of this worker's session that came back.

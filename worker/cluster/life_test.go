@@ -1,0 +1,67 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+)
+
+func entryOf(t *testing.T, offset int64, r fold.Record) rmq.Entry {
+	t.Helper()
+	e, err := r.Entry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Offset = offset
+	return e
+}
+
+func TestAncientsAreSessionsWhoseJoinHasAgedOut(t *testing.T) {
+	terms := fold.Terms{Fold: fold.Version, TimeoutMS: 7000, IntervalMS: 500}
+	beat := func(session int64) fold.Record {
+		return fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 9, Terms: &terms}
+	}
+	cases := map[string]struct {
+		entries []rmq.Entry
+		want    ancients
+	}{
+		"an empty log":                 {nil, ancients{newest: -1}},
+		"a member that joined since":   {[]rmq.Entry{entryOf(t, 101, beat(100))}, ancients{newest: -1}},
+		"a member that joined before":  {[]rmq.Entry{entryOf(t, 101, beat(7)), entryOf(t, 102, beat(7)), entryOf(t, 103, beat(101))}, ancients{102, 7 * time.Second}},
+		"one that only gives back":     {[]rmq.Entry{entryOf(t, 101, fold.Record{Kind: fold.Leave, Session: 7, Sequence: 9})}, ancients{101, 0}},
+		"what is no record of the log": {[]rmq.Entry{{Offset: 101, Key: "heartbeat", Value: []byte("{")}}, ancients{newest: -1}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := ancients{newest: -1}
+			for _, e := range tc.entries {
+				got.add(e, 100)
+			}
+			if got != tc.want {
+				t.Errorf("got %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestSilenceIsOverAfterTheLongestSession(t *testing.T) {
+	s := silence{patience: 5 * time.Second}
+	steps := []struct {
+		at   time.Duration
+		a    ancients
+		want bool
+	}{
+		{1 * time.Second, ancients{100, 0}, false},
+		{5 * time.Second, ancients{101, 8 * time.Second}, false}, // somebody wrote
+		{12 * time.Second, ancients{101, 8 * time.Second}, false},
+		{14 * time.Second, ancients{101, 8 * time.Second}, true},
+		{15 * time.Second, ancients{newest: -1}, true},
+	}
+	for _, step := range steps {
+		if got := s.over(step.at, step.a); got != step.want {
+			t.Errorf("at %s with %+v: got %t", step.at, step.a, got)
+		}
+	}
+}
