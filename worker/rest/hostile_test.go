@@ -104,6 +104,7 @@ func TestHostileRequestsAreAnsweredAndChangeNothing(t *testing.T) {
 
 // Connections that send nothing, half of a request, or nothing after one, are closed in time and make room for others.
 func TestSlowConnectionsAreClosedAndMakeRoom(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	base := w.serve()
 	before := runtime.NumGoroutine()
@@ -133,6 +134,7 @@ func TestSlowConnectionsAreClosedAndMakeRoom(t *testing.T) {
 
 // A body that comes a byte now and then holds its connection for the read time-out and not longer.
 func TestABodyThatNeverEndsIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	c := dial(t, w.serve())
 	if _, err := io.WriteString(c, "POST "+restapi.Prefix+"/connectors HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {

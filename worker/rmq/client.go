@@ -29,7 +29,7 @@ const (
 	forControl = "control"
 	forAppend  = "append"
 	forRead    = "read"
-	forTail    = "tail"
+	forFollow  = "follow"
 )
 
 // Config says how to reach a RocketMQ cluster. NameServers is required; everything else has a usable zero value.

@@ -323,7 +323,7 @@ func TestClosingFailsWhatIsPendingAtOnce(t *testing.T) {
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() { _, err := l.Append(t.Context(), rmq.Entry{Value: []byte("x")}); results <- err })
-		wg.Go(func() { results <- l.Tail(t.Context(), 0, func(rmq.Entry) error { return nil }) })
+		wg.Go(func() { results <- l.Follow(t.Context(), 0, 0, func(rmq.Entry) error { return nil }) })
 		wg.Go(func() { _, _, err := l.Bounds(t.Context()); results <- err })
 		wg.Go(func() { _, err := c.NewReader(rmq.ReaderConfig{Group: "g"}).Poll(t.Context(), 1); results <- err })
 		synctest.Wait()
@@ -355,7 +355,7 @@ func TestContextsEndCallsAtOnce(t *testing.T) {
 			return err
 		},
 		"tail": func(ctx context.Context, c *rmq.Client, q rmq.Queue) error {
-			return c.Log(q).Tail(ctx, 0, func(rmq.Entry) error { return nil })
+			return c.Log(q).Follow(ctx, 0, 0, func(rmq.Entry) error { return nil })
 		},
 		"commit": func(ctx context.Context, c *rmq.Client, q rmq.Queue) error {
 			return c.Commit(ctx, "g", map[rmq.Queue]int64{q: 1})

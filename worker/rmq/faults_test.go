@@ -153,7 +153,7 @@ func TestLogUnderFaults(t *testing.T) {
 				var tailed []string
 				ended := make(chan error, 1)
 				go func() {
-					ended <- l.Tail(ctx, 0, func(e rmq.Entry) error { tailed = append(tailed, string(e.Value)); return nil })
+					ended <- l.Follow(ctx, 0, 0, once(func(e rmq.Entry) { tailed = append(tailed, string(e.Value)) }))
 				}()
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()

@@ -69,7 +69,7 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 // lost. A lease hangs on reading one's own heartbeats back: it cannot wait for a poll of 15 s to time out.
 const tailLag = time.Second
 
-// follower is a Tail on its way, as the appends of the same client see it.
+// follower is a Follow on its way, as the appends of the same client see it.
 type follower struct {
 	seen atomic.Int64 // where it goes on
 	poll atomic.Pointer[poll]
@@ -203,24 +203,15 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 	return min(max(next, p.next), end), nil
 }
 
-// Tail calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not to
+// Follow calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not to
 // hold the offset (ErrTruncated), or it is no longer one queue on one broker (ErrTopicShape). Anything else, such as a
-// broker that restarts or moves, it outlives.
-func (l *Log) Tail(ctx context.Context, from int64, fn func(Entry) error) error {
-	return l.tail(ctx, &tailing{next: from, fn: fn})
-}
-
-// Follow is Tail for who must notice that records which it was handed have been lost and their offsets given out again:
-// after each reconnect to the broker, and after each answer but "found" and "nothing new", it hands the last records on
-// again as the log holds them by then, before any that follow. Several, for a record that was appended twice may by chance
-// be at its old offset again, after others than before. What lies between from and known was handed to fn earlier: a log
-// that ends before known does not hold it.
+// broker that restarts or moves, it outlives. After each reconnect to the broker, and after each answer but "found" and
+// "nothing new", it hands the last records on again as the log holds them by then, before any that follow: so fn can notice
+// that records which it was handed have been lost and their offsets given out again. Several, for a record that was appended
+// twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
+// fn earlier: a log that ends before known does not hold it.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
-	return l.tail(ctx, &tailing{next: from, fn: fn, wary: true, known: known})
-}
-
-func (l *Log) tail(ctx context.Context, t *tailing) error {
-	t.Log, t.first, t.last, t.wait = l, t.next, none, backoff{first: 20 * time.Millisecond, last: time.Second}
+	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, wait: backoff{first: 20 * time.Millisecond, last: time.Second}}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	for {
@@ -235,7 +226,7 @@ func (l *Log) tail(ctx context.Context, t *tailing) error {
 			t.recovered()
 			continue
 		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrClosed):
-			return fmt.Errorf("tailing %s: %w", l.q.Topic, err)
+			return fmt.Errorf("following %s: %w", l.q.Topic, err)
 		}
 		t.goBack()
 		t.struggling(err)
@@ -245,8 +236,8 @@ func (l *Log) tail(ctx context.Context, t *tailing) error {
 	}
 }
 
-// tailing is one Tail on its way.
-type tailing struct {
+// following is one Follow on its way.
+type following struct {
 	*Log
 	follower
 	next   int64
@@ -255,7 +246,6 @@ type tailing struct {
 	wait   backoff
 	down   string // the error that was logged last
 
-	wary  bool  // a Follow
 	first int64 // the offset that it began with
 	last  int64 // the offset that was handed on last, or none
 	known int64 // the log reached as far as this
@@ -270,16 +260,16 @@ const (
 )
 
 // goBack has the records that were handed on last read again.
-func (t *tailing) goBack() {
-	if t.wary && t.last != none {
+func (t *following) goBack() {
+	if t.last != none {
 		t.next, t.conn, t.back = max(t.first, t.last-goneOver+1), none, true
 	}
 }
 
 // elsewhere reports that an answer came on another connection than those before: it counts only if it begins with what
 // was handed on before.
-func (t *tailing) elsewhere(p pulled) bool {
-	if !t.wary || t.last == none || p.conn == t.conn || t.back {
+func (t *following) elsewhere(p pulled) bool {
+	if t.last == none || p.conn == t.conn || t.back {
 		t.conn, t.back = p.conn, false
 		return false
 	}
@@ -292,7 +282,7 @@ const noEnd = 1<<63 - 1
 
 var errNothing = errors.New("the broker gave nothing though the log holds the offset")
 
-func (t *tailing) step(ctx context.Context) error {
+func (t *following) step(ctx context.Context) error {
 	if err := t.shape(ctx); err != nil {
 		return err
 	}
@@ -323,7 +313,7 @@ func (t *tailing) step(ctx context.Context) error {
 	return errNothing
 }
 
-func (t *tailing) hand(e Entry) error {
+func (t *following) hand(e Entry) error {
 	err := t.fn(e)
 	if err == nil {
 		t.last, t.known = max(t.last, e.Offset), max(t.known, e.Offset+1)
@@ -332,22 +322,22 @@ func (t *tailing) hand(e Entry) error {
 }
 
 // pull waits for something new, or until a check finds that it is stuck.
-func (t *tailing) pull(ctx context.Context) (pulled, error) {
+func (t *following) pull(ctx context.Context) (pulled, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	t.poll.Store(&poll{begun: time.Now(), stop: stop})
 	defer t.poll.Store(nil)
-	return t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forTail})
+	return t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forFollow})
 }
 
-func (t *tailing) struggling(err error) {
+func (t *following) struggling(err error) {
 	if s := err.Error(); s != t.down {
 		t.down = s
 		t.c.log.Info("Trying again to read log", "topic", t.q.Topic, "offset", t.next, "err", s)
 	}
 }
 
-func (t *tailing) recovered() {
+func (t *following) recovered() {
 	t.wait.reset()
 	if t.down != "" {
 		t.down = ""

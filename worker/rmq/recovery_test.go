@@ -47,7 +47,19 @@ func deleteTopic(t *testing.T, c *rmq.Client, b *rmqtest.Broker, name, broker st
 	}
 }
 
-func TestTail(t *testing.T) {
+// once is what is done with each record the first time that it comes.
+func once(fn func(rmq.Entry)) func(rmq.Entry) error {
+	next := int64(0)
+	return func(e rmq.Entry) error {
+		if e.Offset >= next {
+			next = e.Offset + 1
+			fn(e)
+		}
+		return nil
+	}
+}
+
+func TestFollow(t *testing.T) {
 	cases := map[string]struct {
 		disturb func(t *testing.T, b *rmqtest.Broker, c *rmq.Client)
 		want    error // nil: it goes on, and sees what is appended afterwards
@@ -89,6 +101,13 @@ func TestTail(t *testing.T) {
 		"ends when the log lost its tail": {func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client) {
 			b.Cut("log", "broker-a", 0, 4)
 		}, rmq.ErrTruncated},
+		"ends when the log lost its tail in a restart, though nothing follows": {func(t *testing.T, b *rmqtest.Broker, _ *rmq.Client) {
+			b.StopMaster("broker-a")
+			b.Cut("log", "broker-a", 0, 4)
+			if err := b.RestartMaster("broker-a"); err != nil {
+				t.Fatal(err)
+			}
+		}, rmq.ErrTruncated},
 		"ends when retention overtook it": {func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 			b.Intercept(func(_ string, req *remoting.Command) rmqtest.Verdict {
 				return rmqtest.Verdict{Hang: req.Code == remoting.PullMessage}
@@ -129,10 +148,7 @@ func TestTail(t *testing.T) {
 				var got []string
 				ended := make(chan error, 1)
 				go func() {
-					ended <- l.Tail(ctx, 0, func(e rmq.Entry) error {
-						got = append(got, string(e.Value))
-						return nil
-					})
+					ended <- l.Follow(ctx, 0, 0, once(func(e rmq.Entry) { got = append(got, string(e.Value)) }))
 				}()
 				synctest.Wait()
 				tc.disturb(t, b, c)
@@ -161,13 +177,13 @@ func TestTail(t *testing.T) {
 }
 
 // A broker answers an append before its index has the record: an offset one past the end is no loss yet.
-func TestTailWaitsForTheIndex(t *testing.T) {
+func TestFollowWaitsForTheIndex(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {
 		l, _ := logOf(t, c)
 		appendAll(t, l, 0, 6)
 		time.AfterFunc(500*time.Millisecond, func() { appendAll(t, l, 6, 8) })
 		stop := errors.New("enough")
-		err := l.Tail(t.Context(), 7, func(e rmq.Entry) error {
+		err := l.Follow(t.Context(), 7, 7, func(e rmq.Entry) error {
 			if string(e.Value) != "7" {
 				t.Errorf("read %s", e.Value)
 			}
@@ -179,7 +195,7 @@ func TestTailWaitsForTheIndex(t *testing.T) {
 	})
 }
 
-func TestTailNoticesALostPoll(t *testing.T) {
+func TestFollowNoticesALostPoll(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 		l, _ := logOf(t, c)
 		var polls atomic.Int32
@@ -190,7 +206,7 @@ func TestTailNoticesALostPoll(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- l.Tail(ctx, 0, func(rmq.Entry) error { seen <- time.Now(); return nil })
+			ended <- l.Follow(ctx, 0, 0, once(func(rmq.Entry) { seen <- time.Now() }))
 		}()
 		synctest.Wait()
 		begun := time.Now()

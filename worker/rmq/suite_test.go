@@ -34,6 +34,7 @@ func TestSuite(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			rmqsuite.Run(t, func(t *testing.T) *rmq.Client {
 				b := rmqtest.Start(t, tc.options...)
 				cfg := tc.config
