@@ -155,9 +155,14 @@ func TestAWrongSettingOfTheWorkerIsRefusedAtPut(t *testing.T) {
 	broker := rmqtest.Start(t)
 	r := start(t, configFor(t, broker.NameServer()))
 	r.answers("/readyz", 200, "ok")
-	code, body := r.put("n", `{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1","errors.tolerance":"some"}}`)
-	if code != http.StatusUnprocessableEntity || !strings.Contains(body, "errors.tolerance must be none or all") {
-		t.Errorf("PUT: %d %s", code, body)
+	for body, want := range map[string]string{
+		`{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1","errors.tolerance":"some"}}`: "errors.tolerance must be none or all",
+		`{"class":"KafkaSink","config":{"topicNames":"t","topics":"t,u","kafka.bootstrap.server":"127.0.0.1:1"}}`:                "topics names other topics than topicNames: set one of them",
+	} {
+		code, answer := r.put("n", body)
+		if code != http.StatusUnprocessableEntity || !strings.Contains(answer, want) {
+			t.Errorf("PUT: %d %s, want 422 with %q", code, answer, want)
+		}
+		r.answers("/api/v1/connectors/n", 404)
 	}
-	r.answers("/api/v1/connectors/n", 404)
 }

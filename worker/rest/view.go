@@ -106,8 +106,8 @@ func topicsOf(cfg map[string]string) []string {
 		return nil
 	}
 	var out []string
-	for _, key := range []string{"topicNames", "connect.topicnames", "connect.topicname", "kafka.topics"} {
-		out = append(out, strings.FieldsFunc(cfg[key], func(r rune) bool { return strings.ContainsRune(",; \t", r) })...)
+	for _, key := range append(connector.TopicKeys(), "connect.topicname", "kafka.topics") {
+		out = append(out, connector.SplitTopics(cfg[key])...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

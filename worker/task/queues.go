@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
@@ -137,7 +138,7 @@ func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, erro
 	for _, topic := range topics {
 		queues, err := r.client.Route(ctx, topic)
 		if errors.Is(err, rmq.ErrTopicNotFound) {
-			return nil, fmt.Errorf("topic %q does not exist in RocketMQ: create it, or correct %q: %w", topic, topicKeys()[0], err)
+			return nil, fmt.Errorf("topic %q does not exist in RocketMQ: create it, or correct %q: %w", topic, connector.TopicKeys()[0], err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("asking for the queues of topic %q: %w", topic, err)

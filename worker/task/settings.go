@@ -26,9 +26,6 @@ const (
 	topicPlaceholder = "${topic}"
 )
 
-// topicKeys name the topics of a sink; the first that is set counts.
-func topicKeys() []string { return []string{"topics", "topicNames", "connect.topicnames"} }
-
 type settings struct {
 	tolerateAll bool
 	// retryTimeout bounds how long one batch is put again after a failure: 0 not at all, below 0 for ever.
@@ -57,8 +54,8 @@ func CheckSettings(cfg map[string]string) error {
 }
 
 func parseSettings(cfg connector.Config) (settings, error) {
-	set := settings{group: cfg[keyGroup], rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: topicsOf(cfg)}
-	var errs []error
+	set := settings{group: cfg[keyGroup], rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: connector.SinkTopics(cfg)}
+	errs := []error{oneTopicKey(cfg)}
 	switch v := cfg[keyTolerance]; strings.ToLower(v) {
 	case "", "none":
 	case "all":
@@ -103,12 +100,17 @@ func duration(key, value string, into *time.Duration) error {
 	return nil
 }
 
-func topicsOf(cfg connector.Config) []string {
-	for _, key := range topicKeys() {
-		topics := strings.FieldsFunc(cfg[key], func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
-		if len(topics) > 0 {
-			slices.Sort(topics)
-			return slices.Compact(topics)
+// oneTopicKey refuses two settings that name a sink's topics differently: one of them would be ignored.
+func oneTopicKey(cfg connector.Config) error {
+	first, named := "", []string(nil)
+	for _, key := range connector.TopicKeys() {
+		topics := connector.SplitTopics(cfg[key])
+		switch {
+		case len(topics) == 0:
+		case first == "":
+			first, named = key, topics
+		case !slices.Equal(topics, named):
+			return fmt.Errorf("%s names other topics than %s: set one of them", key, first)
 		}
 	}
 	return nil

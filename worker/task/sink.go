@@ -64,7 +64,7 @@ type sinkRun struct {
 func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, a Attempt) error {
 	set, err := parseSettings(a.Config)
 	if err == nil && len(set.topics) == 0 {
-		err = fmt.Errorf("%s is required: the RocketMQ topics to read, separated by commas", topicKeys()[0])
+		err = fmt.Errorf("%s is required: the RocketMQ topics to read, separated by commas", connector.TopicKeys()[0])
 	}
 	if err != nil {
 		return err

@@ -300,7 +300,7 @@ func TestSinkNamesATopicThatDoesNotExist(t *testing.T) {
 		if !errors.Is(err, rmq.ErrTopicNotFound) || !strings.Contains(err.Error(), `topic "missing"`) {
 			t.Errorf("got %v", err)
 		}
-		if err := h.runSink(t, &collecting{}, connector.Config{}, time.Minute); err == nil || !strings.Contains(err.Error(), "topics is required") {
+		if err := h.runSink(t, &collecting{}, connector.Config{}, time.Minute); err == nil || !strings.Contains(err.Error(), "topicNames is required") {
 			t.Errorf("without topics: got %v", err)
 		}
 	})

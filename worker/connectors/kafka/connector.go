@@ -128,9 +128,6 @@ const (
 	keyEndpointIdent      = "kafka.ssl.endpoint.identification.algorithm"
 )
 
-// sinkTopicKeys name the RocketMQ topics of a sink. The worker reads them; the first that is set counts.
-func sinkTopicKeys() []string { return []string{"topicNames", "topics", "connect.topicnames"} }
-
 func sourceKeys() []connector.Key {
 	return append([]connector.Key{
 		{Name: keyTopics, Type: connector.List, Required: true, Doc: "the Kafka topics to read, separated by commas"},
@@ -151,7 +148,7 @@ func sinkKeys() []connector.Key {
 		{Name: keyDeliveryTimeout, Type: connector.Duration, Default: "30000", Doc: "how long Kafka may take to acknowledge a record before the task fails and starts anew"},
 		{Name: keyReplication, Type: connector.Int, Default: "-1", Doc: "the replication factor of topics that are made; -1 takes the brokers' default"},
 	}
-	for _, name := range sinkTopicKeys() {
+	for _, name := range connector.TopicKeys() {
 		keys = append(keys, connector.Key{Name: name, Type: connector.List, Doc: "the RocketMQ topics to read, separated by commas"})
 	}
 	return append(keys, sharedKeys()...)

@@ -136,13 +136,13 @@ func readSinkSettings(cfg connector.Config) (sinkSettings, error) {
 		access: r.access(), compression: r.text(keyCompression),
 		deliveryTimeout: r.duration(keyDeliveryTimeout, 100*time.Millisecond), replication: r.number(keyReplication, -1),
 	}
-	for _, key := range sinkTopicKeys() {
+	for _, key := range connector.TopicKeys() {
 		if s.topics = r.list(key); len(s.topics) > 0 {
 			break
 		}
 	}
 	if len(s.topics) == 0 {
-		r.fail("%s is required: the RocketMQ topics to read, separated by commas", sinkTopicKeys()[0])
+		r.fail("%s is required: the RocketMQ topics to read, separated by commas", connector.TopicKeys()[0])
 	}
 	return s, r.err(SinkClass)
 }

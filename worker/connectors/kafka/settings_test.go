@@ -93,7 +93,7 @@ func TestSinkNeedsTopics(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "topicNames") {
 		t.Error(err)
 	}
-	for _, key := range sinkTopicKeys() {
+	for _, key := range connector.TopicKeys() {
 		if err := (SinkConnector{}).Validate(connector.Config{keyBootstrap: "127.0.0.1:9092", key: "orders"}); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
