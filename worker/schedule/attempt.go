@@ -146,7 +146,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	gate := s.deps.Gate(j.grant)
 	// While the lease is shut nothing would come of an attempt; an outage of the brokers is no failure of the task.
 	if err := gate.Wait(soft, leaseForStart); err != nil {
-		if soft.Err() == nil {
+		if errors.Is(err, cluster.ErrNotOwner) {
 			err = fmt.Errorf("%w: %w", task.ErrLost, err)
 		}
 		return err

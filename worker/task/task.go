@@ -173,7 +173,7 @@ func (r *Runner) logger(id ID) logr.Logger {
 // wait asks the gate; an error other than the context's own is the loss of the task.
 func (r *Runner) wait(ctx context.Context, g Gate, need time.Duration) error {
 	err := g.Wait(ctx, need)
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrLost, err)

@@ -1,0 +1,44 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// answering is a gate whose Wait fails with an error.
+type answering struct {
+	fakeGate
+	err error
+}
+
+func (g *answering) Wait(context.Context, time.Duration) error { return g.err }
+
+func TestWaitingTellsALossFromAStop(t *testing.T) {
+	gone, stopped := errors.New("unit is not owned any more"), errors.New("stopped")
+	ended := func(cause error) context.Context {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(cause)
+		return ctx
+	}
+	cases := map[string]struct {
+		ctx      context.Context
+		err      error
+		wantLost bool
+	}{
+		"the task is lost":                    {context.Background(), gone, true},
+		"the task is stopped":                 {ended(stopped), stopped, false},
+		"the task is lost while it stops":     {ended(stopped), gone, true},
+		"the context ended for the same loss": {ended(gone), gone, false},
+		"the gate is open":                    {context.Background(), nil, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := (&Runner{}).wait(tc.ctx, &answering{err: tc.err}, time.Second)
+			if errors.Is(err, ErrLost) != tc.wantLost || !errors.Is(err, tc.err) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
