@@ -120,7 +120,7 @@ func (t *Table) take() []*request {
 
 // send appends a batch until it is stored, nobody waits for it any more, or trying is of no use.
 func (t *Table) send(ctx context.Context, batch []*request) {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	for pause := firstPause; ; pause = min(2*pause, longAppendPause) {
 		if batch = remaining(batch); len(batch) == 0 || ctx.Err() != nil {
 			return // who still waits sees t.stopped
 		}

@@ -36,9 +36,11 @@ type Options struct {
 }
 
 const (
-	firstPause  = 100 * time.Millisecond
-	longPause   = 3 * time.Second
-	quietPeriod = time.Minute
+	firstPause = 100 * time.Millisecond
+	longPause  = 3 * time.Second
+	// longAppendPause is shorter: what is not stored when a worker dies is repeated.
+	longAppendPause = time.Second
+	quietPeriod     = time.Minute
 )
 
 // Table is a fold over a topic with what keeps it going: reading, appending, re-publishing and telling of changes. It is

@@ -160,8 +160,14 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 		return from, fmt.Errorf("reading %s: %w", l.q.Topic, err)
 	}
 	wait := backoff{first: 5 * time.Millisecond, last: 200 * time.Millisecond}
+	pulls := ahead{end: end, pull: func(ctx context.Context, offset int64) (pulled, error) {
+		return l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: offset, max: readAtOnce, purpose: forRead})
+	}}
+	pulling, cancel := context.WithCancel(ctx)
+	defer pulls.group.Wait()
+	defer cancel()
 	for next = from; next < end; {
-		p, err := l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: next, max: readAtOnce, purpose: forRead})
+		p, err := pulls.next(pulling, next)
 		if err != nil {
 			return next, err
 		}
