@@ -293,11 +293,19 @@ func (f *fetch) sawEnd(end int64) {
 	f.end, f.err = end, nil
 }
 
+// trouble is what is logged once: the text of a failed connection has another port of ours each time.
+func trouble(err error) string {
+	if errors.Is(err, ErrUnreachable) {
+		return ErrUnreachable.Error()
+	}
+	return err.Error()
+}
+
 // struggling logs a failure once, and shows it to Poll if waiting will not cure it.
 func (f *fetch) struggling(err error) {
-	if s := err.Error(); s != f.down {
-		f.down = s
-		f.r.c.log.Info("Trying again to read queue", "topic", f.q.Topic, "queue", f.q.String(), "offset", f.next, "err", s)
+	if kind := trouble(err); kind != f.down {
+		f.down = kind
+		f.r.c.log.Info("Trying again to read queue", "topic", f.q.Topic, "queue", f.q.String(), "offset", f.next, "err", err.Error())
 	}
 	if IsTemporary(err) || errors.Is(err, errNothing) {
 		return

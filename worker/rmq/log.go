@@ -250,7 +250,7 @@ type following struct {
 	fn     func(Entry) error
 	failed error // fn's
 	wait   backoff
-	down   string // the error that was logged last
+	down   string // the trouble that was logged last
 
 	first int64 // the offset that it began with
 	last  int64 // the offset that was handed on last, or none
@@ -337,9 +337,9 @@ func (t *following) pull(ctx context.Context) (pulled, error) {
 }
 
 func (t *following) struggling(err error) {
-	if s := err.Error(); s != t.down {
-		t.down = s
-		t.c.log.Info("Trying again to read log", "topic", t.q.Topic, "offset", t.next, "err", s)
+	if kind := trouble(err); kind != t.down {
+		t.down = kind
+		t.c.log.Info("Trying again to read log", "topic", t.q.Topic, "offset", t.next, "err", err.Error())
 	}
 }
 

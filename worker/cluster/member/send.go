@@ -75,8 +75,9 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 			return nil, nil
 		}
 		m.nextBeat = now.Boot + m.cfg.Terms.Interval()
-		// Invariant C2: what ran under the session before may run until its lease is over; a join could free its units.
-		if now.Boot < m.joinFrom {
+		// Invariant C2: what ran under the session before may run until its lease is over; a join could free its units. Nor
+		// does who may not start anything yet take units from others who run them.
+		if now.Boot < m.joinFrom || m.calming(now) {
 			return nil, nil
 		}
 		return append(m.expired(), m.join()), nil
