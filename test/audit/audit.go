@@ -131,7 +131,7 @@ func Overlaps(sorted []Interval) []string {
 	var out []string
 	for i, a := range sorted {
 		for _, b := range sorted[i+1:] {
-			if a.Task == b.Task && b.From < a.To {
+			if a.Task == b.Task && b.From < a.To && a.From < b.To { // one that ended as it began is beside what began with it
 				out = append(out, fmt.Sprintf("%s: generation %d on %s until %v, generation %d on %s from %v",
 					a.Task, a.Generation, a.Worker, a.To, b.Generation, b.Worker, b.From))
 			}

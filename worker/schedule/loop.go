@@ -164,6 +164,9 @@ func (s *Scheduler) release(releases []Action) {
 
 // pause waits for d or for the end of ctx.
 func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
