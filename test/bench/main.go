@@ -250,8 +250,16 @@ func (b *suite) all(ctx context.Context) (string, error) {
 	if b.peers.version != "" {
 		versions += ", MirrorMaker " + b.peers.version
 	}
-	return fmt.Sprintf("%s, %s; medians of %d; load average %s at the start, %s at the end.\n%s",
-		machine.Describe(), versions, b.o.runs, load, machine.Load(), out.String()), err
+	return fmt.Sprintf("%s, %s; %s; load average %s at the start, %s at the end.\n%s",
+		machine.Describe(), versions, b.o.repeated(), load, machine.Load(), out.String()), err
+}
+
+// repeated says how often each part was measured, for the head of the tables.
+func (o options) repeated() string {
+	if o.onlyControl() {
+		return "one run"
+	}
+	return fmt.Sprintf("medians of %d, idle tasks and the control path once", o.runs)
 }
 
 // pinned measures what is one process's, on a core of its own.
