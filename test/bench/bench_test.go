@@ -119,16 +119,6 @@ func TestParseMemory(t *testing.T) {
 	}
 }
 
-func TestMetric(t *testing.T) {
-	const text = "# TYPE a counter\na_total 7\na 1.5e+06\n"
-	if got, err := metric(text, "a"); got != 1.5e6 || err != nil {
-		t.Errorf("got %g, %v", got, err)
-	}
-	if _, err := metric(text, "b"); err == nil {
-		t.Error("no error for a metric that is not there")
-	}
-}
-
 func TestListening(t *testing.T) {
 	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:7530 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0 100 0 0 10 0

@@ -7,16 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/metrics"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
@@ -137,57 +135,28 @@ func (w *runningWorker) failure(ctx context.Context, name string) error {
 
 // mallocs is how many objects the worker's runtime has allocated so far.
 func (w *runningWorker) mallocs(ctx context.Context) (float64, error) {
-	text, err := w.metrics(ctx)
+	m, err := w.metrics(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return metric(text, "go_memstats_mallocs_total")
+	return m.Value("go_memstats_mallocs_total")
 }
 
 // population is how many goroutines and open files the worker has.
 func (w *runningWorker) population(ctx context.Context) (goroutines, files float64, err error) {
-	text, err := w.metrics(ctx)
+	m, err := w.metrics(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	goroutines, err = metric(text, "go_goroutines")
+	goroutines, err = m.Value("go_goroutines")
 	if err == nil {
-		files, err = metric(text, "process_open_fds")
+		files, err = m.Value("process_open_fds")
 	}
 	return goroutines, files, err
 }
 
-func (w *runningWorker) metrics(ctx context.Context) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.address+"/metrics", nil)
-	if err != nil {
-		return "", fmt.Errorf("asking for metrics: %w", err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", fmt.Errorf("asking for metrics: %w", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return "", fmt.Errorf("reading metrics: %w", err)
-	}
-	return string(text), nil
-}
-
-// metric finds the value of a metric without labels.
-func metric(text, name string) (float64, error) {
-	for line := range strings.Lines(text) {
-		value, ok := strings.CutPrefix(line, name+" ")
-		if !ok {
-			continue
-		}
-		v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading metric %s: %w", name, err)
-		}
-		return v, nil
-	}
-	return 0, fmt.Errorf("reading metrics: there is no %s", name)
+func (w *runningWorker) metrics(ctx context.Context) (metrics.Families, error) {
+	return metrics.Read(ctx, w.address+"/metrics")
 }
 
 // workerContender is a connector with one task on a worker.

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/test/metrics"
 	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
@@ -48,6 +52,8 @@ type soak struct {
 	begun  time.Time
 	all    []*series
 	at     map[string]*series
+	// renewed is, by worker, how old leases were each time that a heartbeat came back.
+	renewed map[string]*dto.Histogram
 }
 
 // soakFor lets records flow for a time, samples every minute, and prints each figure's start, end and slope.
@@ -57,7 +63,7 @@ func (s *scene) soakFor(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("opening the RocketMQ client: %w", err)
 	}
 	defer rocket.Close()
-	k := &soak{scene: s, rocket: rocket, begun: time.Now(), at: map[string]*series{}}
+	k := &soak{scene: s, rocket: rocket, begun: time.Now(), at: map[string]*series{}, renewed: map[string]*dto.Histogram{}}
 	s.say("%d records/s for %s, a sample every %s", s.rate, d, sampleEvery)
 	tick := time.NewTicker(min(sampleEvery, d/4))
 	defer tick.Stop()
@@ -84,7 +90,7 @@ func (k *soak) sample(ctx context.Context) error {
 		if err := k.fleet.noneEnded(); err != nil {
 			return err
 		}
-		text, err := m.proc.Get(ctx, "/metrics")
+		shown, err := metrics.Read(ctx, m.proc.URL("/metrics"))
 		if err != nil {
 			return err
 		}
@@ -95,11 +101,14 @@ func (k *soak) sample(ctx context.Context) error {
 		k.add(m.id+" RSS KiB", rss)
 		k.add(m.id+" file descriptors", descriptors)
 		for name, metric := range map[string]string{"goroutines": "go_goroutines", "lease shut": "connect_worker_lease_shut_total"} {
-			v, err := gauge(text, metric)
+			v, err := shown.Value(metric)
 			if err != nil {
 				return err
 			}
 			k.add(m.id+" "+name, v)
+		}
+		if k.renewed[m.id], err = shown.Histogram("connect_worker_lease_renewed_age_seconds"); err != nil {
+			return err
 		}
 	}
 	for _, topic := range process.InternalTopics(k.fleet.cluster) {
@@ -145,6 +154,31 @@ func (k *soak) print() {
 		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%+.0f\t\n", s.name, s.values[0], s.values[len(s.values)-1], s.slope())
 	}
 	_ = t.Flush()
+	k.printLeases()
+}
+
+// printLeases shows what the session time-out has to hold: the age of a lease at its renewal, and what a delivery may take.
+func (k *soak) printLeases() {
+	older := map[float64]uint64{}
+	var bounds []float64
+	var all uint64
+	for _, h := range k.renewed {
+		all += h.GetSampleCount()
+		for _, b := range h.GetBucket() {
+			if _, ok := older[b.GetUpperBound()]; !ok {
+				bounds = append(bounds, b.GetUpperBound())
+			}
+			older[b.GetUpperBound()] += h.GetSampleCount() - b.GetCumulativeCount()
+		}
+	}
+	slices.Sort(bounds)
+	fmt.Printf("\n%d leases renewed\n", all)
+	for _, b := range bounds {
+		fmt.Printf("older than %g s: %d\n", b, older[b])
+		if older[b] == 0 {
+			break
+		}
+	}
 }
 
 // verdict checks the flow; what grows is for people to judge.
@@ -178,18 +212,4 @@ func usage(pid int) (rss, descriptors float64, err error) {
 		}
 	}
 	return 0, 0, fmt.Errorf("%w: VmRSS of process %d", errUnknown, pid)
-}
-
-// gauge finds a metric without labels in Prometheus's text.
-func gauge(text, name string) (float64, error) {
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				return 0, fmt.Errorf("reading metric %s: %w", name, err)
-			}
-			return v, nil
-		}
-	}
-	return 0, fmt.Errorf("%w: metric %s", errUnknown, name)
 }

@@ -6,12 +6,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/test/metrics"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -40,20 +40,24 @@ func TestStrayRecordsOnInternalTopicsDisturbNothing(t *testing.T) {
 	}
 	for _, w := range []*proc{w1, w2} {
 		eventually(t, func(ctx context.Context) error {
-			text, err := w.Get(ctx, "/metrics")
+			m, err := metrics.Read(ctx, w.URL("/metrics"))
 			if err != nil {
 				return err
 			}
-			for _, reason := range []string{"foreign", "malformed"} {
-				counters := []string{fmt.Sprintf("connect_worker_cluster_records_ignored_total{reason=%q} ", reason)}
-				for _, store := range []string{"config", "position", "offset", "status"} {
-					counters = append(counters, fmt.Sprintf("connect_worker_store_refused_records_total{reason=%q,store=%q} ", reason, store))
+			atLeastTwo := func(name string, labels ...string) error { // an append may have been stored twice
+				n, err := m.Value(name, labels...)
+				if err == nil && n < 2 {
+					err = fmt.Errorf("%s of %v is %v, want 2", name, labels, n)
 				}
-				for _, counter := range counters {
-					_, after, _ := strings.Cut(text, "\n"+counter)
-					value, _, _ := strings.Cut(after, "\n")
-					if n, err := strconv.ParseFloat(value, 64); err != nil || n < 2 { // an append may have been stored twice
-						return fmt.Errorf("%s is %q, want 2", counter, value)
+				return err
+			}
+			for _, reason := range []string{"foreign", "malformed"} {
+				if err := atLeastTwo("connect_worker_cluster_records_ignored_total", "reason", reason); err != nil {
+					return err
+				}
+				for _, store := range []string{"config", "position", "offset", "status"} {
+					if err := atLeastTwo("connect_worker_store_refused_records_total", "reason", reason, "store", store); err != nil {
+						return err
 					}
 				}
 			}

@@ -198,6 +198,9 @@ func TestOutageShutsGatesAndExpiresNobody(t *testing.T) {
 		if len(a.View().Members) != 2 || len(b.View().Members) != 2 || valueOf(t, b.metrics.expired) != 0 {
 			t.Errorf("the outage cost a session: %+v", b.View())
 		}
+		if n := longRenewals(t, a.metrics.renewed); n != 1 {
+			t.Errorf("%d leases were renewed late, want the one of the outage", n)
+		}
 	})
 }
 

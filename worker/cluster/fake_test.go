@@ -272,3 +272,14 @@ func valueOf(t *testing.T, c prometheus.Counter) float64 {
 	}
 	return m.GetCounter().GetValue()
 }
+
+// longRenewals is how many leases were older than all bounds when they were renewed.
+func longRenewals(t *testing.T, h prometheus.Histogram) uint64 {
+	t.Helper()
+	var m dto.Metric
+	if err := h.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	b := m.GetHistogram().GetBucket()
+	return m.GetHistogram().GetSampleCount() - b[len(b)-1].GetCumulativeCount()
+}

@@ -181,7 +181,7 @@ func (t *turn) step(e rmq.Entry) error {
 	defer c.mu.Unlock()
 	defer c.publish()
 	for steps := 0; ; steps++ {
-		out, err := c.machine.Step(c.now(), e)
+		out, err := c.stepOne(e)
 		c.report(out)
 		if err != nil || steps == maxSteps {
 			return err
@@ -192,6 +192,18 @@ func (t *turn) step(e rmq.Entry) error {
 			return nil
 		}
 	}
+}
+
+// stepOne folds one entry. The caller holds mu.
+func (c *Cluster) stepOne(e rmq.Entry) (fold.Outcome, error) {
+	before, now := c.machine.Lease(), c.now()
+	out, err := c.machine.Step(now, e)
+	after := c.machine.Lease()
+	was, had := before.Sent()
+	if is, has := after.Sent(); had && has && is != was {
+		c.metrics.renewed.Observe((now.Boot - was.Boot).Seconds())
+	}
+	return out, err
 }
 
 // report counts and logs what an entry did.

@@ -278,7 +278,9 @@ func (t *Table) relocate(ctx context.Context, other bool) error {
 	case other:
 		t.replica.Lost(time.Now(), first)
 	case !t.replica.Relocate(time.Now(), first, end):
-		t.opts.Log.Info("Reading on behind records that have aged out", "from", read, "first", first)
+		if first > read {
+			t.opts.Log.Info("Reading on behind records that have aged out", "from", read, "first", first)
+		}
 		t.advanced()
 		return nil
 	}

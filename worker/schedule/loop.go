@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -123,7 +124,11 @@ func (s *Scheduler) claim(ctx context.Context, claims []Action) {
 	})
 	s.units.Go(func() {
 		grants, err := s.deps.Cluster.Claim(ctx, reqs)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, cluster.ErrSessionLost) || errors.Is(err, cluster.ErrStopped): // the cluster has told why
+			s.cfg.Log.Info("Claiming units waits until this worker has joined again", "units", len(reqs))
+		default:
 			s.cfg.Log.Error(err, "Claiming units failed; trying again", "units", len(reqs))
 		}
 		s.claimed(reqs, grants)

@@ -170,21 +170,24 @@ func (r *run) atRest(ctx context.Context) error {
 	}
 	begun, before := time.Now(), make([]float64, len(r.fleet.workers))
 	for i, m := range r.fleet.workers {
-		figures, err := m.metrics(ctx, cpuSeconds)
-		if err != nil {
+		if before[i], err = m.figure(ctx, cpuSeconds); err != nil {
 			return err
 		}
-		before[i] = figures[0]
 	}
 	if err := pause(ctx, restTime); err != nil {
 		return err
 	}
 	for i, m := range r.fleet.workers {
-		figures, err := m.metrics(ctx, cpuSeconds, memory)
+		seconds, err := m.figure(ctx, cpuSeconds)
 		if err != nil {
 			return err
 		}
-		r.rest = append(r.rest, rest{memory: figures[1], busy: (figures[0] - before[i]) / time.Since(begun).Seconds()})
+		busy := (seconds - before[i]) / time.Since(begun).Seconds()
+		resident, err := m.figure(ctx, memory)
+		if err != nil {
+			return err
+		}
+		r.rest = append(r.rest, rest{memory: resident, busy: busy})
 	}
 	r.grown, err = grown(ctx, r.RMQ, r.Cluster, from)
 	return err

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/metrics"
 	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
@@ -152,30 +152,22 @@ const cpuSeconds = "process_cpu_seconds_total"
 // cpu is what the workers that run have taken since they were started, in seconds.
 func (f *fleet) cpu(ctx context.Context) (sum float64, err error) {
 	for _, m := range f.running() {
-		seconds, err := m.metrics(ctx, cpuSeconds)
+		seconds, err := m.figure(ctx, cpuSeconds)
 		if err != nil {
 			return 0, err
 		}
-		sum += seconds[0]
+		sum += seconds
 	}
 	return sum, nil
 }
 
-// metrics are the values of the named metrics, with their labels.
-func (m *member) metrics(ctx context.Context, names ...string) ([]float64, error) {
-	text, err := m.Get(ctx, "/metrics")
+// figure is one of the worker's metrics, of those without labels.
+func (m *member) figure(ctx context.Context, name string) (float64, error) {
+	all, err := metrics.Read(ctx, m.URL("/metrics"))
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	out := make([]float64, len(names))
-	for i, name := range names {
-		_, rest, found := strings.Cut("\n"+text, "\n"+name+" ")
-		value, _, _ := strings.Cut(rest, "\n")
-		if out[i], err = strconv.ParseFloat(strings.TrimSpace(value), 64); !found || err != nil {
-			return nil, fmt.Errorf("reading metric %s: found %q: %w", name, value, err)
-		}
-	}
-	return out, nil
+	return all.Value(name)
 }
 
 // each calls fn for 0 to n-1, several at a time.
