@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connectors"
 	"github.com/rocketmq-connect/operator/worker/rest"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/task"
 )
 
 // connector is a Connector document that may be run.
@@ -151,7 +152,7 @@ func (c *checker) connector(d document) error {
 	if object.Spec.MaxTasks != nil {
 		want.MaxTasks = int(*object.Spec.MaxTasks)
 	}
-	found := rest.Check(connectors.Catalog(), want)
+	found := rest.Check(connectors.Catalog(), task.CheckSettings, want)
 	for _, e := range found.Errors {
 		c.fail(d.at, specField(e.Field), e.Detail)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,20 +31,17 @@ const (
 var ErrNoClass = errors.New("no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and " +
 	"kafka.bootstrap.server for a KafkaSink")
 
+// WorkerKeys are the keys of a connector config that the worker obeys, whatever the connector.
+func WorkerKeys() []string {
+	return []string{
+		nameKey, ClassKey, OldClassKey, MaxTasksKey, OldTasksKey, "topic.rename.format", "consume.from.where", "task.group.id",
+		"errors.tolerance", "errors.retry.timeout", "errors.retry.delay.max.ms", "errors.deadletterqueue.topic.name",
+	}
+}
+
 // Reserved reports whether the key of a connector config belongs to the worker: every connector may have it.
 func Reserved(key string) bool {
-	switch key {
-	case nameKey, ClassKey, OldClassKey, MaxTasksKey, OldTasksKey, "connect.topicname", "connect.topicnames",
-		"topic.rename.format", "queue.selector", "key.converter", "value.converter", "transforms", "consume.from.where",
-		"task.group.id", "offset.flush.interval.ms":
-		return true
-	}
-	for _, prefix := range []string{internalKeys, "errors.", "transforms.", "key.converter.", "value.converter.", "restart."} {
-		if strings.HasPrefix(key, prefix) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(WorkerKeys(), key) || strings.HasPrefix(key, internalKeys)
 }
 
 // SetByField reports whether fields of a Connector resource give the key, so that its config map may not.

@@ -120,7 +120,7 @@ func TestConnectorKeys(t *testing.T) {
 func TestReservedAndSecretNames(t *testing.T) {
 	for key, want := range map[string][3]bool{ // reserved, set by a field, secret
 		"name": {true, true, false}, "connector.class": {true, true, false}, "tasks.num": {true, true, false},
-		"connect.internal.x": {true, true, false}, "errors.tolerance": {true, false, false}, "topic.rename.format": {true, false, false},
+		"connect.internal.x": {true, true, false}, "errors.tolerance": {true, false, false}, "errors.tolerence": {false, false, false}, "transforms": {false, false, false}, "topic.rename.format": {true, false, false},
 		"kafka.topics": {false, false, false}, "kafka.client.sasl.password": {false, false, true}, "sasl.jaas.config": {false, false, true},
 		"api.Token": {false, false, true}, "clientSecret": {false, false, true},
 	} {

@@ -79,9 +79,9 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	return f
 }
 
-// Check says what PUT validate says of a connector that is not stored yet.
-func Check(catalog Catalog, in restapi.Connector) restapi.Validation {
-	s := &Server{backends: Backends{Catalog: catalog}} // the rest of a server serves what is stored
+// Check says what PUT validate says of a connector that is not stored yet. settings is what Backends have as CheckSettings.
+func Check(catalog Catalog, settings func(cfg map[string]string) error, in restapi.Connector) restapi.Validation {
+	s := &Server{backends: Backends{Catalog: catalog, CheckSettings: settings}} // the rest of a server serves what is stored
 	_, warnings, err := s.writeOf(in, nil)
 	out := restapi.Validation{Valid: err == nil, Warnings: warnings}
 	var refused *restapi.Problem
@@ -106,7 +106,7 @@ func (f *findings) addConfig(spec connector.Spec, cfg map[string]string, err err
 }
 
 func unknownKey(spec connector.Spec, key string) string {
-	names := make([]string, 0, len(spec.Keys))
+	names := config.WorkerKeys()
 	for _, k := range spec.Keys {
 		names = append(names, k.Name)
 	}

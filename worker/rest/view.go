@@ -106,7 +106,7 @@ func topicsOf(cfg map[string]string) []string {
 		return nil
 	}
 	var out []string
-	for _, key := range append(connector.TopicKeys(), "connect.topicname", "kafka.topics") {
+	for _, key := range append(connector.TopicKeys(), "kafka.topics") {
 		out = append(out, connector.SplitTopics(cfg[key])...)
 	}
 	slices.Sort(out)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
@@ -60,6 +61,14 @@ func TestShareTakesMovedQueuesLater(t *testing.T) {
 	}
 	if got := second.index[rmq.Queue{Topic: "t", Broker: "b", ID: 0}]; got != 4 {
 		t.Errorf("index %d of the first queue of broker b, want 4", got)
+	}
+}
+
+func TestWhatTheWorkerObeysIsNotCalledUnknown(t *testing.T) {
+	for _, key := range []string{keyTolerance, keyRetryTimeout, keyRetryDelay, keyDeadLetter, keyRename, keyFromWhere, keyGroup} {
+		if !config.Reserved(key) {
+			t.Errorf("%s is none of the worker's keys", key)
+		}
 	}
 }
 
