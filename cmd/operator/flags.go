@@ -9,12 +9,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 )
 
-// leaderElectionID names the Lease; the chart's Role names it too.
-const leaderElectionID = "rocketmq-connect-operator"
-
 type options struct {
 	metricsAddress, probeAddress string
 	leaderElect                  bool
+	leaderElectionID             string
 	watchNamespaces              string
 	defaultWorkerImage           string
 	concurrency                  int
@@ -33,6 +31,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "address of the metrics; 0 turns them off")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "work only while holding the leader's Lease, so that several replicas can run")
+	flags.StringVar(&o.leaderElectionID, "leader-election-id", "rocketmq-connect-operator", "name of the leader's Lease; operators of one namespace that watch different ones need different ones")
 	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated namespaces to watch; empty: all")
 	flags.StringVar(&o.defaultWorkerImage, "default-worker-image", "docker.io/rocketmq-connect/worker:dev", "worker image of ConnectClusters without spec.image")
 	flags.IntVar(&o.concurrency, "concurrency", 8, "how many objects of a kind are worked on at the same time")
@@ -45,6 +44,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q: settings are flags, see -help", flags.Arg(0))
 	case o.defaultWorkerImage == "":
 		return o, errors.New("-default-worker-image must not be empty")
+	case o.leaderElectionID == "":
+		return o, errors.New("-leader-election-id must not be empty")
 	case o.concurrency < 1:
 		return o, fmt.Errorf("-concurrency must be at least 1, not %d", o.concurrency)
 	}

@@ -10,7 +10,7 @@ import (
 func TestParse(t *testing.T) {
 	defaults := options{
 		metricsAddress: ":8080", probeAddress: ":8081", defaultWorkerImage: "docker.io/rocketmq-connect/worker:dev",
-		concurrency: 8, logLevel: "info",
+		leaderElectionID: "rocketmq-connect-operator", concurrency: 8, logLevel: "info",
 	}
 	with := func(change func(*options)) options {
 		o := defaults
@@ -23,7 +23,8 @@ func TestParse(t *testing.T) {
 		wantErr string
 	}{
 		"nothing":                    {nil, defaults, ""},
-		"what the chart gives":       {[]string{"-leader-elect=true", "-watch-namespaces=a,b"}, with(func(o *options) { o.leaderElect, o.watchNamespaces = true, "a,b" }), ""},
+		"what the chart gives":       {[]string{"-leader-elect=true", "-leader-election-id=shop", "-watch-namespaces=a,b"}, with(func(o *options) { o.leaderElect, o.leaderElectionID, o.watchNamespaces = true, "shop", "a,b" }), ""},
+		"no name for the Lease":      {[]string{"-leader-election-id="}, options{}, "-leader-election-id must not be empty"},
 		"no metrics":                 {[]string{"-metrics-bind-address=0"}, with(func(o *options) { o.metricsAddress = "0" }), ""},
 		"an unknown flag":            {[]string{"-nope"}, options{}, "not defined: -nope"},
 		"a word too many":            {[]string{"run"}, options{}, `unexpected argument "run"`},

@@ -83,7 +83,7 @@ func manager(cfg *rest.Config, o options) (ctrl.Manager, error) {
 
 		HealthProbeBindAddress:        o.probeAddress,
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              leaderElectionID,
+		LeaderElectionID:              o.leaderElectionID,
 		LeaderElectionReleaseOnCancel: true,
 	})
 	if err != nil {

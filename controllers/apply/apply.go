@@ -27,6 +27,13 @@ const FieldOwner = client.FieldOwner("rocketmq-connect-operator")
 // ErrNameTaken means that a child object's name belongs to an object that something else made.
 var ErrNameTaken = errors.New("made by something else: delete or rename it, or rename the ConnectCluster")
 
+// ErrGoing means that a child object belongs to a deleted ConnectCluster of the same name: it is about to be collected.
+var ErrGoing = errors.New("left by a deleted ConnectCluster of this name, and not collected yet")
+
+// uncached is the version of an object that the cache does not hold although owner controls it: it has just been made, or
+// has lost the labels that the cache selects by, which raises no generation. It is no version that was ever applied.
+const uncached = "not in the cache"
+
 // Applier applies child objects. It is safe for concurrent use.
 type Applier struct {
 	client client.Client
@@ -57,7 +64,7 @@ func New(c client.Client, live client.Reader) *Applier {
 }
 
 // Apply makes the object as wanted. changed says whether it was another object, or none, before. An object that owner does
-// not control is left alone: ErrNameTaken.
+// not control is left alone: ErrNameTaken, or ErrGoing.
 func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.ConnectCluster, want runtime.ApplyConfiguration) (changed bool, err error) {
 	text, err := json.Marshal(want)
 	if err != nil {
@@ -105,7 +112,8 @@ func (a *Applier) current(ctx context.Context, id object, owner *v1alpha1.Connec
 		return "", fmt.Errorf("%s is no object", id.gvk)
 	}
 	err = a.client.Get(ctx, id.key, obj)
-	if apierrors.IsNotFound(err) {
+	cached := !apierrors.IsNotFound(err)
+	if !cached {
 		obj = &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: id.gvk.GroupVersion().String(), Kind: id.gvk.Kind}}
 		err = a.live.Get(ctx, id.key, obj)
 	}
@@ -114,10 +122,23 @@ func (a *Applier) current(ctx context.Context, id object, owner *v1alpha1.Connec
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("reading %s %s: %w", id.gvk.Kind, id.key.Name, err)
+	case going(obj, owner):
+		return "", fmt.Errorf("%s %s: %w", id.gvk.Kind, id.key.Name, ErrGoing)
 	case !metav1.IsControlledBy(obj, owner):
 		return "", fmt.Errorf("%s %s: %w", id.gvk.Kind, id.key.Name, ErrNameTaken)
+	case !cached:
+		return uncached, nil
 	}
 	return version(obj), nil
+}
+
+// going reports that Kubernetes is about to collect the object with another ConnectCluster of owner's name, or by itself.
+func going(obj client.Object, owner *v1alpha1.ConnectCluster) bool {
+	by := metav1.GetControllerOf(obj)
+	if by == nil || by.Kind != "ConnectCluster" || by.Name != owner.Name {
+		return false
+	}
+	return by.UID != owner.UID || obj.GetDeletionTimestamp() != nil
 }
 
 func (a *Applier) last(id object) mark {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,7 +24,8 @@ var ErrNoToken = errors.New("not there: add it, or delete the Secret to have one
 const tokenBytes = 32
 
 // Token returns the token of the cluster's REST API, which it makes if there is none. A Secret that exists is never written,
-// so users may bring their own; one without the key is ErrNoToken.
+// so users may bring their own; one without the key is ErrNoToken,
+// one of a deleted cluster of the same name ErrGoing.
 func (a *Applier) Token(ctx context.Context, owner *v1alpha1.ConnectCluster) (string, error) {
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: render.APIName(owner)}
 	var secret corev1.Secret
@@ -35,10 +37,14 @@ func (a *Applier) Token(ctx context.Context, owner *v1alpha1.ConnectCluster) (st
 	if err != nil {
 		return "", fmt.Errorf("making Secret %s: %w", key.Name, err)
 	}
-	if len(secret.Data[render.TokenKey]) == 0 {
+	if going(&secret, owner) {
+		return "", fmt.Errorf("reading Secret %s: %w", key.Name, ErrGoing)
+	}
+	token := strings.TrimSpace(string(secret.Data[render.TokenKey])) // as workers read it: files end with a new line
+	if token == "" {
 		return "", fmt.Errorf("reading the key %s of Secret %s: %w", render.TokenKey, key.Name, ErrNoToken)
 	}
-	return string(secret.Data[render.TokenKey]), nil
+	return token, nil
 }
 
 func newToken(owner *v1alpha1.ConnectCluster) corev1.Secret {

@@ -157,9 +157,11 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 		return nil // only another spec helps
 	}
 	for _, child := range children {
-		if _, err := r.applier.Apply(ctx, s.object, child); err != nil {
+		changed, err := r.applier.Apply(ctx, s.object, child)
+		if err != nil {
 			return r.notApplied(s, err)
 		}
+		s.seen.Changed = s.seen.Changed || changed
 	}
 	return nil
 }

@@ -41,8 +41,8 @@ func podTemplate(in Input, hash string) (*corev1ac.PodTemplateSpecApplyConfigura
 	if err != nil {
 		return nil, fmt.Errorf("spec.template.pod: %w", err)
 	}
-	// What selects the pods and what rolls them is not the user's to change.
-	merged.WithLabels(Selector(c)).WithAnnotations(map[string]string{ConfigHashAnnotation: hash})
+	// What selects the pods, for their StatefulSet and for the operator, and what rolls them is not the user's to change.
+	merged.WithLabels(Labels(c)).WithAnnotations(map[string]string{ConfigHashAnnotation: hash})
 	return merged, nil
 }
 

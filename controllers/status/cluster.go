@@ -20,6 +20,8 @@ type Cluster struct {
 	Want int32
 	// Conflict, Invalid and ApplyFailed say what kept the child objects from being applied; empty if nothing did.
 	Conflict, Invalid, ApplyFailed string
+	// Changed says that this pass changed child objects, so that what was read of them may be what they were before.
+	Changed bool
 	// StatefulSet is nil until it exists.
 	StatefulSet *appsv1.StatefulSet
 	// Pods are the worker pods; Unready has what some of those that are not ready say themselves, by their names.
@@ -54,7 +56,7 @@ func cannotApply(o Cluster) (Verdict, bool) {
 }
 
 func notSeenYet(o Cluster) (Verdict, bool) {
-	seen := o.StatefulSet != nil && o.StatefulSet.Status.ObservedGeneration >= o.StatefulSet.Generation &&
+	seen := !o.Changed && o.StatefulSet != nil && o.StatefulSet.Status.ObservedGeneration >= o.StatefulSet.Generation &&
 		o.StatefulSet.Spec.Replicas != nil && *o.StatefulSet.Spec.Replicas == o.Want
 	return Verdict{Reason: v1alpha1.ReasonProgressing, Message: "the StatefulSet's controller has not seen the change yet", Phase: Reconciling}, !seen
 }
@@ -161,6 +163,9 @@ func FillCluster(s *v1alpha1.ConnectClusterStatus, o Cluster) {
 	workers := v1alpha1.WorkersStatus{Expected: o.Want}
 	if o.View == nil {
 		s.Workers = &workers
+		if o.Want == 0 && s.Replicas == 0 {
+			nothingRuns(s)
+		}
 		return
 	}
 	workers.Joined = int32(len(o.View.Members))
@@ -174,6 +179,17 @@ func FillCluster(s *v1alpha1.ConnectClusterStatus, o Cluster) {
 	connectors, tasks := countConnectors(o)
 	s.Connectors, s.Tasks = &connectors, &tasks
 	s.TasksReady = fmt.Sprintf("%d/%d", tasks.Running, tasks.Total)
+}
+
+// nothingRuns corrects the last report of workers that are gone for good: what there is stays, what ran does not.
+func nothingRuns(s *v1alpha1.ConnectClusterStatus) {
+	if s.Connectors != nil {
+		s.Connectors.Running, s.Connectors.Failed = 0, 0
+	}
+	if s.Tasks != nil {
+		s.Tasks.Running, s.Tasks.Failed, s.Tasks.Unassigned = 0, 0, s.Tasks.Total
+		s.TasksReady = fmt.Sprintf("0/%d", s.Tasks.Total)
+	}
 }
 
 func countConnectors(o Cluster) (v1alpha1.ClusterConnectors, v1alpha1.ClusterTasks) {

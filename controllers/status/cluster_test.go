@@ -65,6 +65,10 @@ func TestJudgeCluster(t *testing.T) {
 			see:  func(o *status.Cluster) { o.ApplyFailed = "quota" },
 			want: conditions{"False/ApplyFailed", "Reconciling/ApplyFailed", "quota"},
 		},
+		"what was read may be older than what was changed": {
+			see:  func(o *status.Cluster) { o.Changed = true },
+			want: conditions{"False/Progressing", "Reconciling/Progressing", "the StatefulSet's controller has not seen the change yet"},
+		},
 		"no StatefulSet in the cache yet": {
 			see:  func(o *status.Cluster) { o.StatefulSet, o.View = nil, nil },
 			want: conditions{"False/Progressing", "Reconciling/Progressing", "the StatefulSet's controller has not seen the change yet"},
@@ -176,5 +180,13 @@ func TestFillCluster(t *testing.T) {
 	status.FillCluster(&got, status.Cluster{Want: 2, StatefulSet: statefulSet(2, 2, 2, 0)})
 	if got.Workers.Joined != 0 || ptr.Deref(got.Connectors, v1alpha1.ClusterConnectors{}).Total != 3 {
 		t.Errorf("without a report: %+v", got)
+	}
+	status.FillCluster(&got, status.Cluster{StatefulSet: statefulSet(0, 1, 1, 0)})
+	if got.TasksReady != "2/5" {
+		t.Errorf("while the last worker stops: %+v", got)
+	}
+	status.FillCluster(&got, status.Cluster{StatefulSet: statefulSet(0, 0, 0, 0)})
+	if got.TasksReady != "0/5" || got.Tasks.Unassigned != 5 || got.Connectors.Running != 0 || got.Connectors.Total != 3 {
+		t.Errorf("without workers: %s, %+v, %+v", got.TasksReady, got.Tasks, got.Connectors)
 	}
 }

@@ -300,6 +300,16 @@ func (w *world) own(name string, task int, session, generation, epoch int64, sta
 	}
 }
 
+// disown takes all units of the connector from their sessions.
+func (w *world) disown(name string) {
+	w.members.mu.Lock()
+	owners := maps.Clone(w.members.view.Owners)
+	maps.DeleteFunc(owners, func(u allocate.Unit, _ cluster.Owner) bool { return u.Connector == name })
+	w.members.view.Owners = owners
+	w.members.mu.Unlock()
+	w.members.notify()
+}
+
 // source stores a running KafkaSource with two tasks.
 func (w *world) source(name string) store.Connector {
 	c := store.Connector{

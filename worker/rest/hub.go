@@ -99,6 +99,11 @@ func (h *hub) refresh() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for unit := range view.Owners { // a deleted connector is gone when none of its tasks runs any more
+		if old, shown := h.connectors[unit.Connector]; shown && now[unit.Connector].Name == "" {
+			now[unit.Connector] = old
+		}
+	}
 	if !view.Joined && h.ready { // who is out of the cluster does not know who owns what: the last state stands
 		now = h.connectors
 	}

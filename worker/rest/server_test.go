@@ -266,6 +266,29 @@ func follow(t *testing.T, c *restclient.Client, from int64, enough func(events [
 	return events, last
 }
 
+func TestADeletedConnectorIsWatchedUntilItsTasksHaveEnded(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.source("src")
+	w.own("src", 0, 1, 3, 5, "Running")
+	api := restclient.New(w.serve(), "", client(t))
+	_, at := follow(t, api, 0, func(events []string) bool { return events[len(events)-1] == "synced" })
+	c.Deleted = true
+	w.configs.set(c)
+	w.members.mu.Lock()
+	w.members.view.Members = append(w.members.view.Members, cluster.Member{Session: 9, Worker: "w2"})
+	w.members.mu.Unlock()
+	w.members.notify()
+	events, _ := follow(t, api, at, func(events []string) bool {
+		if events[len(events)-1] == "cluster of 2" {
+			w.disown("src")
+		}
+		return events[len(events)-1] == "deleted src"
+	})
+	if diff := cmp.Diff([]string{"synced", "cluster of 2", "deleted src"}, events); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestWatch(t *testing.T) {
 	w := newWorld(t, nil)
 	w.source("src")
@@ -284,6 +307,7 @@ func TestWatch(t *testing.T) {
 			gone, _ := w.configs.Get("src")
 			gone.Deleted = true
 			w.configs.set(gone)
+			w.disown("src")
 		}
 		return events[len(events)-1] == "deleted src"
 	})

@@ -1,0 +1,115 @@
+//go:build envtest
+
+package controllers_test
+
+import (
+	"fmt"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/render"
+	"github.com/rocketmq-connect/operator/controllers/testobj"
+)
+
+// TestClusterIsNotReadyForASpecThatNoWorkerRuns follows the status from a change on: who waits for Ready at the new
+// generation must not be told of the workers as they were.
+func TestClusterIsNotReadyForASpecThatNoWorkerRuns(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	c := f.ready()
+	watching, err := client.NewWithWatch(api.Config, client.Options{Scheme: api.Client.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.change(c, func() { c.Spec.Config = map[string]v1alpha1.WorkerSetting{"logLevel": "debug"} })
+	w, err := watching.Watch(t.Context(), &v1alpha1.ConnectClusterList{}, client.InNamespace(f.ns),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: c.ResourceVersion}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	for ev := range w.ResultChan() {
+		got, ok := ev.Object.(*v1alpha1.ConnectCluster)
+		if !ok {
+			t.Fatalf("event %+v", ev)
+		}
+		if got.Status.ObservedGeneration != c.Generation {
+			continue
+		}
+		if ready := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionReady); ready.Status != metav1.ConditionFalse {
+			t.Errorf("ready at generation %d before a worker had it: %+v", c.Generation, ready)
+		}
+		break
+	}
+	f.settled("demo", 3, "True/WorkersReady")
+}
+
+func TestChildrenThatLostTheirLabelsAreRepaired(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.ready()
+	set := &appsv1.StatefulSet{}
+	if err := f.get("demo-worker", set); err != nil {
+		t.Fatal(err)
+	}
+	f.change(set, func() { set.Labels[render.ManagedByLabel] = "somebody" })
+	f.eventually("the label to be back", func() error {
+		if err := f.get("demo-worker", set); err != nil {
+			return err
+		}
+		if got := set.Labels[render.ManagedByLabel]; got != render.ManagedBy {
+			return fmt.Errorf("is %s", got)
+		}
+		return nil
+	})
+	f.wantCluster("demo", "True/WorkersReady")
+}
+
+// TestChildrenOfADeletedClusterAreWaitedFor plays a cluster that was made again before Kubernetes had collected what the
+// former one left.
+func TestChildrenOfADeletedClusterAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	former := testobj.Cluster("demo").Obj()
+	former.UID = types.UID("former")
+	owned := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: name, OwnerReferences: []metav1.OwnerReference{
+			*metav1.NewControllerRef(former, v1alpha1.SchemeGroupVersion.WithKind("ConnectCluster")),
+		}}
+	}
+	secret := &corev1.Secret{ObjectMeta: owned("demo-api"), Data: map[string][]byte{render.TokenKey: []byte("former")}}
+	conf := &corev1.ConfigMap{ObjectMeta: owned("demo-worker")}
+	f.create(secret, conf, testobj.Cluster("demo").Obj())
+	for _, left := range []client.Object{secret, conf} {
+		f.wantCluster("demo", "False/ApplyFailed|Reconciling/ApplyFailed")
+		if err := api.Client.Delete(t.Context(), left); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.pods("demo", 3)
+	f.wantCluster("demo", "True/WorkersReady")
+	if err := f.get("demo-api", secret); err != nil || string(secret.Data[render.TokenKey]) == "former" {
+		t.Errorf("the former cluster's token was taken (%v)", err)
+	}
+}
+
+func TestUsersMayBringTheirOwnToken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "demo-api"}, Data: map[string][]byte{render.TokenKey: []byte("mine\n")}})
+	f.ready()
+	f.create(testobj.Connector("orders").Obj())
+	f.wantConnector("orders", "True/Running")
+	f.workers.mu.Lock()
+	defer f.workers.mu.Unlock()
+	if f.workers.token != "Bearer mine" {
+		t.Errorf("the workers were called with %q", f.workers.token)
+	}
+}
