@@ -123,26 +123,36 @@ func isKnownTopic(topic string, partitions int, from record.Positions) bool {
 // bounds are the first offset of a partition and the one after its last.
 type bounds struct{ start, end int64 }
 
-// bounds asks for the bounds of partitions, more than once while they have no leader: those of a topic that was just made.
-func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
+// bounds asks for the bounds of partitions.
+func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (out map[int32]bounds, err error) {
+	err = settled(ctx, func() error {
+		out, err = s.askBounds(ctx, topic, partitions)
+		return err
+	})
+	if err != nil {
+		return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
+	}
+	return out, nil
+}
+
+// maxPause is the longest pause between two questions: three seconds in all.
+const maxPause = 2 * time.Second
+
+// settled asks, more than once while Kafka is not ready to answer: it learns of a topic that was just made, or chooses
+// leaders.
+func settled(ctx context.Context, ask func() error) error {
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		out, err := s.askBounds(ctx, topic, partitions)
-		if err == nil || !kerr.IsRetriable(err) || pause > maxLeaderPause {
-			if err != nil {
-				err = s.set.explain(ctx, "asking for the offsets of "+topic, err)
-			}
-			return out, err
+		err := ask()
+		if err == nil || !kerr.IsRetriable(err) || pause > maxPause {
+			return err
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
+			return err
 		}
 	}
 }
-
-// maxLeaderPause is the longest pause between two questions: three seconds in all.
-const maxLeaderPause = 2 * time.Second
 
 func (s *Source) askBounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
 	starts, err := s.hub.Admin().ListStartOffsets(ctx, topic)
