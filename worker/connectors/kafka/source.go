@@ -47,6 +47,7 @@ type Source struct {
 
 	next     map[watch.Partition]kgo.EpochOffset // what to read next of each of the task's partitions
 	progress record.Positions
+	untold   bool // Open made progress: the first Poll does not wait
 	skips    skips
 	skipped  int   // loops in all
 	failure  error // to be returned by the next Poll
@@ -89,6 +90,7 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 	if err := s.starts(ctx, counts); err != nil {
 		return err
 	}
+	s.untold = len(s.progress) > 0
 	s.watch.Go(func() { s.stop(service.Guard(s.watchPartitions)) })
 	return nil
 }
@@ -109,8 +111,12 @@ func (s *Source) options() []kgo.Opt {
 	}
 }
 
-// Poll returns the next records of this task's partitions. It may return none when it only met records to skip.
+// Poll returns the next records of this task's partitions. It returns none when there is only progress to be stored.
 func (s *Source) Poll(ctx context.Context) ([]record.Record, error) {
+	if s.untold {
+		s.untold = false
+		return nil, nil
+	}
 	for {
 		if err := s.failed(); err != nil {
 			return nil, err
