@@ -125,10 +125,7 @@ func (s *Source) Poll(ctx context.Context) ([]record.Record, error) {
 			return nil, nil
 		}
 		records, err := s.step(ctx)
-		if len(records) == 0 && err != nil {
-			return nil, err
-		}
-		s.failure = err
+		s.failure = err // told after what came before it
 		if len(records) > 0 || len(s.progress) > 0 {
 			return records, nil
 		}
@@ -269,9 +266,7 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			errs = append(errs, s.reposition(ctx, topic, partition))
 		case errors.As(err, &lost):
-			s.env.Skipped(skipDataLoss, 1)
-			s.env.Log.Error(err, "Kafka lost records that were read", "topic", topic, "partition", partition)
-			s.next[watch.Partition{Topic: topic, Number: partition}] = kgo.EpochOffset{Epoch: lost.ResetToEpoch, Offset: lost.ResetTo}
+			s.goBack(lost)
 		default:
 			errs = append(errs, s.set.explain(ctx, fmt.Sprintf("reading partition %d of %s", partition, topic), err))
 		}
