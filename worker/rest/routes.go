@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -159,11 +160,17 @@ func stateError(state string) error {
 	return fmt.Errorf("state must be Running, Paused or Stopped, not %q", state)
 }
 
+// within bounds all that the request waits for by writeTimeout.
+func within(r *http.Request) (*http.Request, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	return r.WithContext(ctx), cancel
+}
+
 // write stores within writeTimeout. A conflict with a precondition that the caller stated is 412.
 func (s *Server) write(r *http.Request, w store.Write) (store.Connector, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	r, cancel := within(r)
 	defer cancel()
-	c, err := s.backends.Configs.Put(ctx, w)
+	c, err := s.backends.Configs.Put(r.Context(), w)
 	if err == nil {
 		s.cfg.Log.Info("Storing a connector", "connector", c.Name, "epoch", c.Epoch, "revision", c.Revision,
 			"state", string(c.State), "deleted", c.Deleted, "requestID", w.RequestID)
@@ -225,31 +232,49 @@ type removal struct {
 // remove deletes the connector and, unless keep, forgets its positions: kept ones would make a later connector of the
 // same name on another system skip records. A repeated deletion finishes one that broke off between the two steps.
 func (s *Server) remove(r *http.Request, del removal) error {
-	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	r, cancel := within(r)
 	defer cancel()
-	name := del.name
-	_, exists := s.backends.Configs.Get(name)
+	_, exists := s.backends.Configs.Get(del.name)
 	if exists {
-		write := store.Write{Name: name, Delete: true, IfRevision: del.revision, RequestID: del.requestID}
-		if _, err := s.write(r, write); err != nil {
+		_, err := s.write(r, store.Write{Name: del.name, Delete: true, IfRevision: del.revision, RequestID: del.requestID})
+		switch {
+		case errors.Is(err, store.ErrNotFound): // somebody else has deleted it, and may have broken off
+			exists = false
+		case err != nil:
 			return err
 		}
 	}
-	epoch := s.backends.Configs.Epoch(name)
 	forgotten := false
-	for _, p := range []Progress{s.backends.Positions, s.backends.Offsets} {
-		if del.keep || epoch == 0 || len(p.Read(name)) == 0 {
-			continue
+	if epoch := s.backends.Configs.Epoch(del.name); epoch > 0 && !del.keep {
+		var err error
+		if forgotten, err = s.forget(r, del.name, epoch); err != nil {
+			return err
 		}
-		if err := p.Reset(ctx, name, nil, epoch); err != nil {
-			return fmt.Errorf("forgetting the positions of %s: %w", name, err)
-		}
-		forgotten = true
 	}
 	if !exists && !forgotten {
-		return notFound(name)
+		return notFound(del.name)
 	}
 	return nil
+}
+
+// forget resets the progress of a deleted connector at the epoch of its deletion, and says whether there was any. It does
+// so where nothing is stored, too, and whatever kind the connector was: its tasks may still drain, and then store.
+//
+// Invariant P3: the reset fences them off.
+func (s *Server) forget(r *http.Request, name string, epoch int64) (bool, error) {
+	found := false
+	for _, p := range []Progress{s.backends.Positions, s.backends.Offsets} {
+		found = found || len(p.Read(name)) > 0
+		err := p.Reset(r.Context(), name, nil, epoch)
+		if errors.Is(err, store.ErrFenced) {
+			return found, problem(http.StatusConflict, restapi.ProblemConflict, "Conflict", "connector %q was created again "+
+				"meanwhile and goes on from the positions that were stored: delete it once more if it is to begin anew", name)
+		}
+		if err != nil {
+			return found, fmt.Errorf("forgetting the positions of %s: %w", name, err)
+		}
+	}
+	return found, nil
 }
 
 func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
