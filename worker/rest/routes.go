@@ -1,10 +1,10 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,25 +23,32 @@ const anyRevision int64 = -1
 // routes registers the resource API.
 func (s *Server) routes(handle func(pattern string, h func(http.ResponseWriter, *http.Request) error)) {
 	const one = "/connectors/{name}"
+	change := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+		handle(pattern, func(w http.ResponseWriter, r *http.Request) error {
+			r, cancel := within(r)
+			defer cancel()
+			return h(w, r)
+		})
+	}
 	handle("GET /cluster", s.getCluster)
 	handle("GET /plugins", s.getPlugins)
 	handle("PUT /validate", s.validate)
 	handle("GET /watch", s.watch)
 	handle("GET /connectors", s.listConnectors)
-	handle("POST /connectors", s.createConnector)
+	change("POST /connectors", s.createConnector)
 	handle("GET "+one, s.getConnector)
-	handle("PUT "+one, s.putConnector)
-	handle("DELETE "+one, s.deleteConnector)
-	handle("PUT "+one+"/state", s.putState)
+	change("PUT "+one, s.putConnector)
+	change("DELETE "+one, s.deleteConnector)
+	change("PUT "+one+"/state", s.putState)
 	for verb, state := range map[string]store.State{"pause": store.Paused, "resume": store.Running, "stop": store.Stopped} {
-		handle("POST "+one+"/"+verb, func(w http.ResponseWriter, r *http.Request) error {
+		change("POST "+one+"/"+verb, func(w http.ResponseWriter, r *http.Request) error {
 			return s.answerState(w, r, state)
 		})
 	}
-	handle("POST "+one+"/restart", s.restart)
+	change("POST "+one+"/restart", s.restart)
 	handle("GET "+one+"/status", s.getStatus)
 	handle("GET "+one+"/tasks", s.getTasks)
-	handle("POST "+one+"/tasks/{task}/restart", s.restart)
+	change("POST "+one+"/tasks/{task}/restart", s.restart)
 }
 
 func (s *Server) getCluster(w http.ResponseWriter, _ *http.Request) error {
@@ -71,6 +78,16 @@ func (s *Server) named(r *http.Request) (store.Connector, error) {
 		return store.Connector{}, notFound(name)
 	}
 	return c, nil
+}
+
+// toChange is named for a request that is to change the connector: newest says as of when.
+func (s *Server) toChange(r *http.Request, writes func(store.Connector) bool) (store.Connector, error) {
+	name := r.PathValue("name")
+	c, ok, err := s.newest(r, name, writes)
+	if err == nil && !ok {
+		err = notFound(name)
+	}
+	return c, err
 }
 
 func (s *Server) getConnector(w http.ResponseWriter, r *http.Request) error {
@@ -115,7 +132,10 @@ func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
 		return malformed("name in the body (%q) differs from that in the path (%q)", in.Name, name)
 	}
 	in.Name = name
-	before, exists := s.backends.Configs.Get(name)
+	before, exists, err := s.newest(r, name, func(c store.Connector) bool { return replaces(c, in) })
+	if err != nil {
+		return err
+	}
 	write, warnings, err := s.writeOf(in, before.Config)
 	if err != nil {
 		return err
@@ -135,42 +155,17 @@ func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
 	return s.answerWrite(w, r, write, warnings, status)
 }
 
-// unchanged reports whether the write would store what is there. The way in which the class is named does not matter.
-func unchanged(before store.Connector, write store.Write) bool {
-	return maps.Equal(before.Config, write.Config) && (write.State == "" || write.State == before.State)
-}
-
-// writeOf checks the request and makes the write that stores it; before is the stored config, nil for none.
-func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
-	cfg, f := storedConfig(in, before)
-	checked := s.check(in.Name, cfg)
-	f.errs = append(f.errs, checked.errs...)
-	switch in.State {
-	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
-	default:
-		f.add("state", stateError(in.State))
-	}
-	if len(f.errs) > 0 {
-		return store.Write{}, checked.warnings, invalid(f.errs)
-	}
-	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, checked.warnings, nil
-}
-
-func stateError(state string) error {
-	return fmt.Errorf("state must be Running, Paused or Stopped, not %q", state)
-}
-
-// within bounds all that the request waits for by writeTimeout.
-func within(r *http.Request) (*http.Request, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
-	return r.WithContext(ctx), cancel
-}
-
 // write stores within writeTimeout. A conflict with a precondition that the caller stated is 412.
 func (s *Server) write(r *http.Request, w store.Write) (store.Connector, error) {
 	r, cancel := within(r)
 	defer cancel()
 	c, err := s.backends.Configs.Put(r.Context(), w)
+	if _, conflict := conflictOf(err); conflict || errors.Is(err, store.ErrNotFound) {
+		if err := s.sync(r); err != nil {
+			return c, err
+		}
+		c, err = s.backends.Configs.Put(r.Context(), w) // what it was refused for may have been old
+	}
 	if err == nil {
 		s.cfg.Log.Info("Storing a connector", "connector", c.Name, "epoch", c.Epoch, "revision", c.Revision,
 			"state", string(c.State), "deleted", c.Deleted, "requestID", w.RequestID)
@@ -234,7 +229,10 @@ type removal struct {
 func (s *Server) remove(r *http.Request, del removal) error {
 	r, cancel := within(r)
 	defer cancel()
-	_, exists := s.backends.Configs.Get(del.name)
+	_, exists, err := s.newest(r, del.name, func(store.Connector) bool { return true })
+	if err != nil {
+		return err
+	}
 	if exists {
 		_, err := s.write(r, store.Write{Name: del.name, Delete: true, IfRevision: del.revision, RequestID: del.requestID})
 		switch {
@@ -246,7 +244,6 @@ func (s *Server) remove(r *http.Request, del removal) error {
 	}
 	forgotten := false
 	if epoch := s.backends.Configs.Epoch(del.name); epoch > 0 && !del.keep {
-		var err error
 		if forgotten, err = s.forget(r, del.name, epoch); err != nil {
 			return err
 		}
@@ -294,7 +291,7 @@ func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state store
 	if err != nil {
 		return err
 	}
-	c, err := s.named(r)
+	c, err := s.toChange(r, func(c store.Connector) bool { return c.State != state })
 	if err != nil {
 		return err
 	}
@@ -308,19 +305,19 @@ func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state store
 
 // restart asks the owners to stop and start one task or all tasks. The answer says only that this was stored.
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.named(r)
-	if err != nil {
+	text := r.PathValue("task") // empty: all
+	task, notNumber := strconv.Atoi(cmp.Or(text, "-1"))
+	has := func(c store.Connector) bool {
+		return text == "" || notNumber == nil && task >= 0 && task < len(c.Tasks)
+	}
+	c, err := s.toChange(r, func(c store.Connector) bool { return has(c) && c.State == store.Running })
+	switch {
+	case err != nil:
 		return err
-	}
-	task := -1
-	if text := r.PathValue("task"); text != "" {
-		task, err = strconv.Atoi(text)
-		if err != nil || task < 0 || task >= len(c.Tasks) {
-			return problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
-				"connector %q has no task %q; it has %d, from 0", c.Name, text, len(c.Tasks))
-		}
-	}
-	if c.State != store.Running {
+	case !has(c):
+		return problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
+			"connector %q has no task %q; it has %d, from 0", c.Name, text, len(c.Tasks))
+	case c.State != store.Running:
 		return problem(http.StatusConflict, restapi.ProblemConflict, "Conflict", "connector %q is %s: only a Running one can be restarted", c.Name, c.State)
 	}
 	id := requestID(r)
