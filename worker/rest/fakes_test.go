@@ -59,9 +59,10 @@ type fakeConfigs struct {
 	held     map[string]store.Connector
 	revision int64
 	requests map[string]bool
-	err      error  // what Put fails with
-	unread   func() // makes of what is held what is stored: this worker has not read it yet
-	unsynced error  // what Sync fails with
+	err      error                  // what Put fails with
+	unread   func()                 // makes of what is held what is stored: this worker has not read it yet
+	unsynced error                  // what Sync fails with
+	race     func(*store.Connector) // what somebody else does right before each Put
 }
 
 func (f *fakeConfigs) Get(name string) (store.Connector, bool) {
@@ -110,6 +111,10 @@ func (f *fakeConfigs) Put(_ context.Context, w store.Write) (store.Connector, er
 		return store.Connector{}, f.err
 	}
 	c := f.held[w.Name]
+	if f.race != nil {
+		f.race(&c)
+		f.held[w.Name] = c
+	}
 	exists := c.Name != "" && !c.Deleted
 	switch {
 	case f.requests[w.RequestID]:

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -145,20 +146,25 @@ func (p *peer) late(method, target, body string) *httptest.ResponseRecorder {
 
 func TestAWorkerThatLagsCarriesOutWhatItIsAskedFor(t *testing.T) {
 	const one = connectorsPath + "/n"
-	other := strings.Replace(validSource, `"kafka.topics":"t"`, `"kafka.topics":"t2"`, 1)
+	source := func(topics, login string) string {
+		return fmt.Sprintf(`{"name":"n","class":"KafkaSource","config":{"kafka.topics":%q,"kafka.bootstrap.server":"h:1","login":%q}}`, topics, login)
+	}
+	first := source("t", "old")
 	cases := map[string]struct {
 		before, meanwhile    [][3]string // requests to the worker that does not lag
 		method, target, body string
 		wantCode             int
 		want                 string // of the connector, as the worker that did not lag has it; empty: gone
 	}{
-		"paused by one, resumed by the other": {[][3]string{{"POST", connectorsPath, validSource}}, [][3]string{{"POST", one + "/pause"}},
-			"POST", one + "/resume", "", 200, "Running t 3"},
-		"changed by one, set back by the other": {[][3]string{{"POST", connectorsPath, validSource}}, [][3]string{{"PUT", one, other}},
-			"PUT", one, validSource, 200, "Running t 3"},
-		"created by one, deleted by the other": {nil, [][3]string{{"POST", connectorsPath, validSource}}, "DELETE", one, "", 204, ""},
-		"deleted by one, created by the other": {[][3]string{{"POST", connectorsPath, validSource}}, [][3]string{{"DELETE", one}},
-			"POST", connectorsPath, validSource, 201, "Running t 3"},
+		"paused by one, resumed by the other": {[][3]string{{"POST", connectorsPath, first}}, [][3]string{{"POST", one + "/pause"}},
+			"POST", one + "/resume", "", 200, "3 Running t old"},
+		"changed by one, set back by the other": {[][3]string{{"POST", connectorsPath, first}}, [][3]string{{"PUT", one, source("t2", "old")}},
+			"PUT", one, first, 200, "3 Running t old"},
+		"created by one, deleted by the other": {nil, [][3]string{{"POST", connectorsPath, first}}, "DELETE", one, "", 204, ""},
+		"deleted by one, created by the other": {[][3]string{{"POST", connectorsPath, first}}, [][3]string{{"DELETE", one}},
+			"POST", connectorsPath, first, 201, "3 Running t old"},
+		"a secret changed by one, masked by the other": {[][3]string{{"POST", connectorsPath, first}}, [][3]string{{"PUT", one, source("t", "new")}},
+			"PUT", one, source("t2", restapi.Mask), 200, "3 Running t2 new"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -181,7 +187,7 @@ func TestAWorkerThatLagsCarriesOutWhatItIsAskedFor(t *testing.T) {
 				}
 				got := ""
 				if c, ok := ahead.stores.Configs().Get("n"); ok {
-					got = fmt.Sprint(c.State, " ", c.Config["kafka.topics"], " ", c.Revision)
+					got = fmt.Sprintf("%d %s %s %s", c.Revision, c.State, c.Config["kafka.topics"], c.Config["login"])
 				}
 				if got != tc.want {
 					t.Errorf("stored: %q, want %q", got, tc.want)
@@ -211,4 +217,42 @@ func TestAWorkerThatCannotReadTheNewestSaysSoInTime(t *testing.T) {
 			t.Errorf("stored: %+v", c)
 		}
 	})
+}
+
+func TestAMaskedSecretIsThatOfTheRevisionThatIsReplaced(t *testing.T) {
+	const masked = `{"config":{"kafka.topics":"c","kafka.bootstrap.server":"h:1","login":"********"}}`
+	rotate := func(c *store.Connector) {
+		if c.Revision == 7 {
+			c.Revision, c.Config = 8, map[string]string{"kafka.topics": "a,b", "kafka.bootstrap.server": "h:1", "login": "rotated"}
+		}
+	}
+	cases := map[string]struct {
+		body       string
+		header     []string
+		race       func(*store.Connector)
+		wantCode   int
+		wantDetail string // part of the answer
+		wantLogin  string // "": what is stored does not matter
+	}{
+		"somebody else changes the secret meanwhile":          {masked, nil, rotate, 200, `"revision":11`, "rotated"},
+		"any revision is all right":                           {masked, []string{"If-Match: *"}, rotate, 200, `"revision":11`, "rotated"},
+		"the caller states the revision":                      {masked, []string{`If-Match: "7"`}, rotate, 412, "is at revision 8", "rotated"},
+		"the secret is sent":                                  {strings.Replace(masked, restapi.Mask, "mine", 1), nil, rotate, 200, `"revision":11`, "mine"},
+		"the connector is deleted meanwhile":                  {masked, nil, func(c *store.Connector) { c.Deleted, c.Config = true, nil }, 422, "send the value", ""},
+		"somebody else changes the connector again and again": {masked, nil, func(c *store.Connector) { c.Revision++ }, 409, "read it, apply the change to that", "hunter2"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.source("src")
+			w.configs.race = tc.race
+			rec := w.do("PUT", connectorsPath+"/src", tc.body, tc.header...)
+			if rec.Code != tc.wantCode || !strings.Contains(rec.Body.String(), tc.wantDetail) {
+				t.Errorf("got %d %s, want %d and %q", rec.Code, rec.Body, tc.wantCode, tc.wantDetail)
+			}
+			if c := w.configs.held["src"]; tc.wantLogin != "" && c.Config["login"] != tc.wantLogin {
+				t.Errorf("stored: %+v", c)
+			}
+		})
+	}
 }

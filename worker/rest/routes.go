@@ -17,6 +17,9 @@ import (
 // writeTimeout is how long a write may wait for its own record to come back from RocketMQ.
 const writeTimeout = 15 * time.Second
 
+// maxFills is how often masked secrets are filled in anew because somebody else has changed the connector meanwhile.
+const maxFills = 5
+
 // anyRevision is store.Write.IfRevision for whatever is stored.
 const anyRevision int64 = -1
 
@@ -132,7 +135,19 @@ func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
 		return malformed("name in the body (%q) differs from that in the path (%q)", in.Name, name)
 	}
 	in.Name = name
-	before, exists, err := s.newest(r, name, func(c store.Connector) bool { return replaces(c, in) })
+	for range maxFills {
+		err = s.replace(w, r, in, revision, given)
+		if _, conflict := conflictOf(err); !conflict {
+			return err
+		}
+	}
+	return err
+}
+
+// replace puts the connector in the place of the stored one. A conflict that is no problem yet is none with what the caller
+// asked for: masked secrets were filled in, and others are stored since.
+func (s *Server) replace(w http.ResponseWriter, r *http.Request, in restapi.Connector, revision int64, given bool) error {
+	before, exists, err := s.newest(r, in.Name, func(c store.Connector) bool { return replaces(c, in) })
 	if err != nil {
 		return err
 	}
@@ -140,17 +155,17 @@ func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if exists && (!given || revision == before.Revision) && unchanged(before, write) {
+		s.answerStored(w, before, warnings, http.StatusOK)
+		return nil
+	}
+	if !given && hasMask(in.Config) { // an older secret must not replace a newer one
+		revision = before.Revision
+	}
 	write.IfRevision, write.RequestID = revision, requestID(r)
 	status := http.StatusOK
 	if !exists {
 		status = http.StatusCreated
-	}
-	if exists && (!given || revision == before.Revision) && unchanged(before, write) {
-		w.Header().Set("ETag", etag(before.Revision))
-		shown := s.show(before)
-		shown.Warnings = warnings
-		answer(w, http.StatusOK, shown)
-		return nil
 	}
 	return s.answerWrite(w, r, write, warnings, status)
 }
@@ -171,8 +186,10 @@ func (s *Server) write(r *http.Request, w store.Write) (store.Connector, error) 
 			"state", string(c.State), "deleted", c.Deleted, "requestID", w.RequestID)
 		return c, nil
 	}
-	if current, ok := conflictOf(err); ok && r.Header.Get("If-Match")+r.Header.Get("If-None-Match") != "" {
-		return c, s.conflict(http.StatusPreconditionFailed, current)
+	if current, ok := conflictOf(err); ok {
+		if _, given, _ := condition(r); given {
+			return c, s.conflict(http.StatusPreconditionFailed, current)
+		}
 	}
 	return c, err
 }
@@ -182,6 +199,12 @@ func (s *Server) answerWrite(w http.ResponseWriter, r *http.Request, write store
 	if err != nil {
 		return err
 	}
+	s.answerStored(w, c, warnings, status)
+	return nil
+}
+
+// answerStored answers with the connector as it is stored.
+func (s *Server) answerStored(w http.ResponseWriter, c store.Connector, warnings []string, status int) {
 	shown := s.show(c)
 	shown.Warnings = warnings
 	w.Header().Set("ETag", etag(c.Revision))
@@ -189,7 +212,6 @@ func (s *Server) answerWrite(w http.ResponseWriter, r *http.Request, write store
 		w.Header().Set("Location", restapi.Prefix+"/connectors/"+c.Name)
 	}
 	answer(w, status, shown)
-	return nil
 }
 
 func (s *Server) deleteConnector(w http.ResponseWriter, r *http.Request) error {
@@ -296,8 +318,7 @@ func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state store
 		return err
 	}
 	if c.State == state && (!given || revision == c.Revision) {
-		w.Header().Set("ETag", etag(c.Revision))
-		answer(w, http.StatusOK, s.show(c))
+		s.answerStored(w, c, nil, http.StatusOK)
 		return nil
 	}
 	return s.answerWrite(w, r, store.Write{Name: c.Name, State: state, IfRevision: revision, RequestID: requestID(r)}, nil, http.StatusOK)
