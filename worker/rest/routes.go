@@ -144,8 +144,8 @@ func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// replace puts the connector in the place of the stored one. A conflict that is no problem yet is none with what the caller
-// asked for: masked secrets were filled in, and others are stored since.
+// replace puts the connector in the place of the stored one. It ends with a conflict if masked secrets were filled in from a
+// revision that is the newest no more; one with a revision that the caller stated is a problem already.
 func (s *Server) replace(w http.ResponseWriter, r *http.Request, in restapi.Connector, revision int64, given bool) error {
 	before, exists, err := s.newest(r, in.Name, func(c store.Connector) bool { return replaces(c, in) })
 	if err != nil {
