@@ -221,3 +221,26 @@ func TestADeletionThatARecreationOvertakesIsAConflict(t *testing.T) {
 		t.Errorf("got %d %s", rec.Code, rec.Body)
 	}
 }
+
+func TestADeletionThatAnotherWorkerBrokeOffIsFinishedByOneThatLags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := new(topics)
+		ahead, behind := shared.peer(t), shared.peer(t)
+		ahead.want(http.StatusCreated, "POST", connectorsPath, validSource)
+		writer, err := ahead.stores.Positions().Fence(t.Context(), store.Fence{Connector: "n", Generation: 1, Epoch: 1, Attempt: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		behind.hold()
+		shared.log("position").SetDown(true)
+		ahead.want(http.StatusGatewayTimeout, "DELETE", connectorsPath+"/n", "")
+		shared.log("position").SetDown(false)
+		if rec := behind.late("DELETE", connectorsPath+"/n", ""); rec.Code != http.StatusNotFound {
+			t.Errorf("got %d %s", rec.Code, rec.Body)
+		}
+		if err := writer.Write(t.Context(), record.Positions{"t/0": "100"}); !errors.Is(err, store.ErrFenced) {
+			t.Errorf("the last positions: %v, want them to be refused", err)
+		}
+	})
+}
