@@ -223,13 +223,12 @@ func (l *lane) deliver(b *batch) {
 		case !IsTemporary(err):
 			l.finish(b, 0, err)
 			return
-		default:
-			told = l.log(err, b, time.Since(begun), told)
-			l.shun()
-			if l.scatter(b); b.good == 0 {
-				l.finish(b, 0, nil)
-				return
-			}
+		}
+		told = l.log(err, b, time.Since(begun), told)
+		l.shun()
+		if l.scatter(b); b.good == 0 {
+			l.finish(b, 0, nil)
+			return
 		}
 		if retry.wait(l.s.ctx) != nil {
 			l.finish(b, 0, ErrClosed)
@@ -286,7 +285,9 @@ func (l *lane) oneByOne(b *batch) {
 }
 
 // reroute asks where the queue went that its broker does not know, or whose broker is not in the route any more. It says
-// true when the batch needs nothing more: its messages failed, because the topic is gone, or took other lanes.
+// true when the batch needs nothing more: its messages failed, because the topic is gone, or took other lanes. While the
+// route has the queue, though its master is away and only a slave is registered, messages bound to it wait: their order
+// must outlast that.
 func (l *lane) reroute(b *batch, why error) bool {
 	r, err := l.s.c.fetchRoute(l.s.ctx, l.q.Topic)
 	if err != nil {
