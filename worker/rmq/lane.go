@@ -216,7 +216,7 @@ func (l *lane) deliver(b *batch) {
 		case errors.Is(err, ErrTooLarge) && b.good > 1:
 			l.oneByOne(b)
 			return
-		case errors.Is(err, ErrTopicNotFound), errors.Is(err, errNoMaster):
+		case l.misplaced(err):
 			if l.reroute(b, err) {
 				return
 			}
@@ -282,6 +282,16 @@ func (l *lane) oneByOne(b *batch) {
 		single.add(member, b.msgs[i])
 		l.deliver(single)
 	}
+}
+
+// misplaced says whether the queue may be gone. A 4.9 broker answers for a queue that was taken away as it does for any
+// trouble (SystemError): then the route that is looked up every now and again tells.
+func (l *lane) misplaced(err error) bool {
+	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) {
+		return true
+	}
+	r := l.s.c.routes.known(l.q.Topic)
+	return IsTemporary(err) && r != nil && !slices.Contains(r.writable, l.q)
 }
 
 // reroute asks where the queue went that its broker does not know, or whose broker is not in the route any more. It says

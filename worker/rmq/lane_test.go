@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 )
 
@@ -76,4 +77,37 @@ func TestMessagesWithoutOrderLeaveABrokerWithoutMaster(t *testing.T) {
 			t.Errorf("%d messages on the other broker, want 200", n)
 		}
 	}, rmqtest.Masters("broker-a", "broker-b"))
+}
+
+// ask has a master carry out a request that no client here makes.
+func ask(t *testing.T, b *rmqtest.Broker, c *rmq.Client, cmd *remoting.Command) {
+	t.Helper()
+	brokers, err := c.Brokers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := remoting.NewPool(b.Dial, time.Second, remoting.Credentials{})
+	defer pool.Close()
+	if _, err := pool.Call(t.Context(), brokers[0].Addr, "test", cmd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A 4.9 broker answers with SystemError for a queue that is no more, as it does when it is in trouble.
+func TestMessagesMoveWhenTheirQueueIsTakenAway(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		queues := topic(t, c, 4)
+		s := &sending{t: t, s: c.NewSender(rmq.SenderConfig{})}
+		s.send(3, "before")
+		s.flush()
+		ask(t, b, c, &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
+			{Name: "topic", Value: "orders"}, {Name: "readQueueNums", Value: "2"}}})
+		s.send(3, "0", "1", "2")
+		synctest.Wait()
+		s.send(3, "3", "4")
+		s.flush()
+		if diff := cmp.Diff([]string{"0", "1", "2", "3", "4"}, contents(t, c, queues[1])); diff != "" {
+			t.Errorf("on the queue that takes their place (-want +got):\n%s", diff)
+		}
+	}, rmqtest.Line4())
 }
