@@ -126,6 +126,8 @@ var (
 	ErrTruncated = errors.New("log does not hold the offset")
 	// ErrTooLarge means a message is larger than the broker takes; its batch-mates are not affected.
 	ErrTooLarge = errors.New("message too large")
+	// ErrIllegal means a message holds what RocketMQ cannot store.
+	ErrIllegal = errors.New("message that RocketMQ cannot store")
 	// ErrAccessDenied means the broker refused the credentials or their rights.
 	ErrAccessDenied = errors.New("access denied by the broker")
 	// ErrUnreachable means no name server, or not the broker in question, could be reached.

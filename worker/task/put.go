@@ -175,21 +175,34 @@ func (s *sinkRun) poison(m *rmq.Received, stage string, err error) error {
 	s.count.failed(stage)
 	where := place{partition(m.Queue), position(m.Offset)}
 	if !s.set.tolerateAll {
-		return &RecordError{Where: where.String(), Stage: stage, Err: err}
+		return &heldUpError{&RecordError{Where: where.String(), Stage: stage, Err: err}}
 	}
+	log := s.log
 	// Invariant P4: the record goes to the dead letter topic, or its skip is counted and logged with its place.
 	if s.set.deadLetter != "" {
-		if err := s.dead.put(s.life.alive, m, stage, err); err != nil {
-			return fmt.Errorf("writing the record of %s to the dead letter topic %q: %w", where, s.set.deadLetter, err)
+		failed := s.dead.put(s.life.alive, m, stage, err)
+		switch {
+		case failed == nil:
+			s.count.deadLettered()
+			return nil
+		case !unstorable(failed):
+			return &heldUpError{fmt.Errorf("writing the record of %s to the dead letter topic %q: %w", where, s.set.deadLetter, failed)}
 		}
-		s.count.deadLettered()
-		return nil
+		log = log.WithValues("deadLetter", s.a.Scrub(failed.Error()))
 	}
 	s.count.skipped("poison", 1)
-	s.log.Info("Skipping a record that cannot be delivered", "queue", m.Queue.String(), "offset", m.Offset,
+	log.Info("Skipping a record that cannot be delivered", "queue", m.Queue.String(), "offset", m.Offset,
 		"stage", stage, "reason", s.a.Scrub(err.Error()))
 	return nil
 }
+
+// heldUpError is what ends an attempt though its sink is well: a record that can be neither delivered nor left out. What lies
+// ahead of it is made durable and stored, or each start would put it again.
+type heldUpError struct{ err error }
+
+func (e *heldUpError) Error() string { return e.err.Error() }
+
+func (e *heldUpError) Unwrap() error { return e.err }
 
 func bodies(messages []*rmq.Received) int {
 	sum := 0
