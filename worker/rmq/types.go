@@ -52,6 +52,8 @@ type Received struct {
 	Properties         []Property
 	Body               []byte
 	BornAt, StoredAt   time.Time
+	// Err says why the body could not be decompressed; it is as stored then.
+	Err error
 }
 
 // Property returns the value of the named property and whether there is one.

@@ -46,16 +46,21 @@ func limits(m rmq.Message) (time.Duration, error) {
 	return 0, nil
 }
 
-func TestDeadLetterThatDoesNotFit(t *testing.T) {
+func TestDeadLetters(t *testing.T) {
 	key := rmq.Property{Name: "KEYS", Value: "k"}
 	cases := map[string]struct {
 		properties  []rmq.Property
+		damaged     error    // what is wrong with the record's body
 		wantLetters []string // the names and short values of the properties besides those that say why
 		wantSkipped float64
 	}{
 		"properties with room to spare stay": {
 			properties:  []rmq.Property{key, {Name: "zone", Value: "eu"}, {Name: "UNIQ_KEY", Value: "1"}},
 			wantLetters: []string{"KEYS=k zone=eu"},
+		},
+		"a body that could not be read goes as it is stored": {
+			properties: []rmq.Property{key}, damaged: errors.New("it is damaged"),
+			wantLetters: []string{"KEYS=k"},
 		},
 		"properties that leave no room go, but for the key": {
 			properties:  []rmq.Property{key, {Name: "zone", Value: "eu"}, {Name: "big", Value: strings.Repeat("x", 32_700)}},
@@ -76,7 +81,8 @@ func TestDeadLetterThatDoesNotFit(t *testing.T) {
 				h := newHarness(t)
 				h.client.answer = limits
 				h.client.produce("orders", 0, numbers(1, 9)...)
-				h.client.messages[rmq.Queue{Topic: "orders", Broker: "b"}][3].Properties = tc.properties
+				m := &h.client.messages[rmq.Queue{Topic: "orders", Broker: "b"}][3]
+				m.Properties, m.Err = tc.properties, tc.damaged
 				sink := &collecting{put: bitter("4")}
 				cfg := connector.Config{"topics": "orders", "errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dead"}
 				if err := h.runSink(t, sink, cfg, 5*time.Second); err != nil {

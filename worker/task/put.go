@@ -28,10 +28,10 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 		if i == 0 || m.Queue != from.queue {
 			from = s.facts(m.Queue)
 		}
-		rec, err := convert.FromMessage(m)
+		rec, err := fromMessage(m)
 		if err != nil {
-			if err := s.poison(m, stageConvert, err); err != nil {
-				return err
+			if held := s.poison(m, stageConvert, err); held != nil {
+				return s.putAhead(records, origins, held)
 			}
 			continue
 		}
@@ -48,6 +48,23 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 		}
 	}
 	return nil
+}
+
+// fromMessage converts a message, if its body could be read.
+func fromMessage(m *rmq.Received) (record.Record, error) {
+	if m.Err != nil {
+		return record.Record{}, m.Err
+	}
+	return convert.FromMessage(m)
+}
+
+// putAhead puts what lies ahead of a record that holds the task up. It never returns nil.
+func (s *sinkRun) putAhead(records []record.Record, origins []*rmq.Received, held error) error {
+	if err := s.put(records, origins); err != nil {
+		return err
+	}
+	s.reached(origins)
+	return held
 }
 
 // queueFacts is what all records of a queue have in common. Those of a batch lie together, so it is found out once for all.
@@ -196,8 +213,8 @@ func (s *sinkRun) poison(m *rmq.Received, stage string, err error) error {
 	return nil
 }
 
-// heldUpError is what ends an attempt though its sink is well: a record that can be neither delivered nor left out. What lies
-// ahead of it is made durable and stored, or each start would put it again.
+// heldUpError is what ends an attempt though its sink is well: a record that can be neither read nor delivered nor left out.
+// What lies ahead of it is made durable and stored, or each start would put it again.
 type heldUpError struct{ err error }
 
 func (e *heldUpError) Error() string { return e.err.Error() }

@@ -57,13 +57,18 @@ func TestSinkTellsTheRecordsOfABatchTheirOwnQueue(t *testing.T) {
 }
 
 func TestSinkKeepsWhatLiesAheadOfARecordThatHoldsItUp(t *testing.T) {
+	damaged := errors.New("it is damaged")
 	cases := map[string]struct {
 		cfg     connector.Config
+		damaged error // what is wrong with its body
+		stuck   error
 		wantErr error
 	}{
 		"no record may be left out": {wantErr: errTooBitter},
 		"its dead letter cannot be written": {cfg: connector.Config{"errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dead"},
 			wantErr: rmq.ErrAccessDenied},
+		"its body cannot be read":  {damaged: damaged, wantErr: damaged},
+		"it cannot be read at all": {stuck: fmt.Errorf("reading orders/b/0 at 3: %w", damaged), wantErr: damaged},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -71,6 +76,8 @@ func TestSinkKeepsWhatLiesAheadOfARecordThatHoldsItUp(t *testing.T) {
 				h := newHarness(t)
 				h.client.produce("orders", 0, numbers(1, 9)...)
 				h.client.answer = func(rmq.Message) (time.Duration, error) { return 0, rmq.ErrAccessDenied }
+				h.client.messages[rmq.Queue{Topic: "orders", Broker: "b"}][3].Err = tc.damaged
+				h.client.stuck, h.client.stuckAt = tc.stuck, 3
 				cfg := connector.Config{"topics": "orders"}
 				maps.Copy(cfg, tc.cfg)
 				sink := &collecting{put: bitter("4")}

@@ -162,7 +162,7 @@ func (s *sinkRun) pump() error {
 	for s.life.reading.Err() == nil {
 		batch, err := s.poll()
 		if err != nil {
-			return s.life.unlessEnding(fmt.Errorf("reading from RocketMQ: %w", err))
+			return s.life.unlessEnding(&heldUpError{fmt.Errorf("reading from RocketMQ: %w", err)})
 		}
 		if s.lease != nil && s.lease.Err() != nil {
 			return s.leaseEnded()
