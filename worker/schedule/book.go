@@ -124,10 +124,7 @@ func (b *Book) Claiming(claims []Action, self int64, above func(Unit) int64) []c
 			h = &held{unit: a.Unit}
 			b.held[a.Unit] = h
 		}
-		h.keptFrom = 0
-		if a.For != self {
-			h.keptFrom = a.For
-		}
+		h.kept, h.keptFrom = a.For != self, a.For
 		reqs = append(reqs, cluster.ClaimRequest{Unit: a.Unit, Epoch: a.Epoch, Above: max(above(a.Unit), h.given)})
 	}
 	return reqs

@@ -32,8 +32,9 @@ type Held struct {
 	Granted int64
 	// Given is the highest generation that was released, or lost, here: it never runs again.
 	Given int64
-	// KeptFrom is the session that should have claimed the unit when this worker claimed it instead; 0 if there is none.
-	// The unit is not handed over to that one.
+	// Kept says that this worker claimed the unit in place of the session KeptFrom, which should have done so and did not.
+	// The unit is not handed over to that one. 0 is a session like any other: that of the log's first join.
+	Kept     bool
 	KeptFrom int64
 	// RestartID is the newest restart request that was carried out.
 	RestartID string
@@ -276,7 +277,7 @@ func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
 	}
 	target := p.targets[u]
 	session, live := p.session[target]
-	if target == p.in.Worker || !live || !p.home || h.KeptFrom == session {
+	if target == p.in.Worker || !live || !p.home || h.Kept && h.KeptFrom == session {
 		return ""
 	}
 	return "moves to " + target
@@ -293,12 +294,12 @@ func (p *plan) unowned(u Unit) {
 	if e, known := p.epochs[u.Connector]; known && e != (span{w.epoch, w.epoch}) {
 		return
 	}
-	session := p.session[p.targets[u]]
+	session, live := p.session[p.targets[u]]
 	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: session}
 	switch {
 	case p.targets[u] == p.in.Worker:
 		p.actions = append(p.actions, a)
-	case p.in.Adopt[u] && session != 0: // else it waits for a worker that is away for a moment
+	case p.in.Adopt[u] && live: // else it waits for a worker that is away for a moment
 		a.Reason = "nobody claimed it"
 		p.actions = append(p.actions, a)
 	}

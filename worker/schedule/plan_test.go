@@ -24,6 +24,12 @@ func toW2(v cluster.View) cluster.View {
 	return v
 }
 
+// asFirst gives w2 the session 0, that of the log's first join.
+func asFirst(v cluster.View) cluster.View {
+	v.Members = []cluster.Member{{Session: 0, Worker: "w2"}, {Session: 10, Worker: "w1"}}
+	return v
+}
+
 func divided(state store.State, epoch int64, tasks int) []store.Connector {
 	c := store.Connector{Name: "c", State: state, Epoch: epoch}
 	for range tasks {
@@ -74,7 +80,15 @@ func TestPlan(t *testing.T) {
 		"a unit that nobody claims is adopted": {view: toW2(onlyW1(nil)), connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true},
 			want: "claim c epoch=1; claim c-0 epoch=1: nobody claimed it"},
 		"an adopted unit is not handed back to who did not claim it": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),
-			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, KeptFrom: 20}}, want: "start c-0 generation=5"},
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Kept: true, KeptFrom: 20}}, want: "start c-0 generation=5"},
+		"a unit that the first session does not claim is adopted": {view: asFirst(toW2(onlyW1(nil))), connectors: divided(store.Running, 1, 1),
+			adopt: map[Unit]bool{zero: true}, want: "claim c epoch=1; claim c-0 epoch=1: nobody claimed it"},
+		"an adopted unit is not handed back to the first session either": {view: asFirst(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Kept: true}}, want: "start c-0 generation=5"},
+		"an adopted unit moves to a later session": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Kept: true}}, want: "release c-0 generation=5: moves to w2"},
+		"a unit of a worker that is away is waited for": {view: func() cluster.View { v := toW2(onlyW1(nil)); v.Members = v.Members[:1]; return v }(),
+			connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true}, want: "claim c epoch=1"},
 		"nothing is claimed outside the view": {view: cluster.View{}, connectors: divided(store.Running, 1, 1), want: ""},
 		"a worker that is no home takes nothing": {view: func() cluster.View { v := onlyW1(nil); v.Homes = []string{"w2"}; return v }(),
 			connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true}, want: ""},
@@ -91,6 +105,8 @@ func TestPlan(t *testing.T) {
 		"a running unit goes on": {view: onlyW1(both), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
 		"a unit that moves is drained": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running},
 			want: "stop c-0 generation=5: moves to w2"},
+		"a unit that moves to the first session is drained, too": {view: asFirst(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: running}, want: "stop c-0 generation=5: moves to w2"},
 		"a unit that moves is released once it is idle": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: idle},
 			want: "release c-0 generation=5: moves to w2"},
 		"a draining unit is waited for": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),
