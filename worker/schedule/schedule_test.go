@@ -316,21 +316,31 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestUnclaimedUnitsAreAdopted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w1 := w.join("w1")
-		w.change(func() { // a live member that never claims anything
-			w.members = append(w.members, cluster.Member{Session: 999, Worker: "w2", Eligible: true})
+	for name, first := range map[string]bool{"in place of the log's first session": true, "in place of a later one": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				silent := func() { // a live member that never claims anything
+					w.change(func() { w.members = append(w.members, cluster.Member{Session: w.offset, Worker: "w2", Eligible: true}) })
+				}
+				if first {
+					silent()
+				}
+				w1 := w.join("w1")
+				if !first {
+					silent()
+				}
+				w.put("c", store.Running, 3)
+				after(5 * time.Second)
+				wantRunning(t, w, "c-1")
+				after(10 * time.Second)
+				wantRunning(t, w, "c-0", "c-1", "c-2")
+				after(time.Minute)
+				wantRunning(t, w, "c-0", "c-1", "c-2")
+				leaveAll(t, w1)
+			})
 		})
-		w.put("c", store.Running, 3)
-		after(5 * time.Second)
-		wantRunning(t, w, "c-1")
-		after(10 * time.Second)
-		wantRunning(t, w, "c-0", "c-1", "c-2")
-		after(time.Minute)
-		wantRunning(t, w, "c-0", "c-1", "c-2")
-		leaveAll(t, w1)
-	})
+	}
 }
 
 func TestUnknownClassIsShown(t *testing.T) {

@@ -33,7 +33,7 @@ func specForTest() connector.Spec { return connector.Spec{Class: "Fake", Kind: c
 type world struct {
 	t  *testing.T
 	mu sync.Mutex
-	// the log
+	// the log; the first that joins has session 0
 	offset   int64
 	members  []cluster.Member
 	owners   map[Unit]cluster.Owner
@@ -62,7 +62,7 @@ type member struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, offset: 100, owners: map[Unit]cluster.Owner{}, floors: map[string]int64{}, watchers: map[chan struct{}]bool{},
+	return &world{t: t, offset: -1, owners: map[Unit]cluster.Owner{}, floors: map[string]int64{}, watchers: map[chan struct{}]bool{},
 		configs: map[string]store.Connector{}, fences: map[Unit]store.Fence{}, statuses: map[Unit]store.Status{},
 		running: map[Unit]int{}, drains: map[Unit]time.Duration{}, workers: map[string]*member{}}
 }
