@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -154,6 +155,33 @@ func TestPauseStopResumeDelete(t *testing.T) {
 		wantRunning(t, w)
 		if len(w.owners) != 0 || len(w1.sched.Running()) != 0 {
 			t.Errorf("deleted: still owned %v, held %v", w.owners, w1.sched.Running())
+		}
+		leaveAll(t, w1)
+	})
+}
+
+// Offsets of a cluster log that was made anew begin at 0, while statuses of high generations are stored. Nothing else is of
+// units that were never run: a connector's own, and tasks that were claimed while they were paused.
+func TestStatusesAreShownAfterTheClusterLogWasMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for i := allocate.ConnectorTask; i < 2; i++ {
+			w.statuses[unit(i)] = store.Status{Connector: "c", Task: i, State: stateRunning, Worker: "w0", Epoch: 1, Generation: 500_000, Attempt: 3}
+		}
+		w1 := w.join("w1")
+		for _, state := range []store.State{store.Paused, store.Running} {
+			w.put("c", state, 2)
+			after(time.Second)
+			for i := allocate.ConnectorTask; i < 2; i++ {
+				if got, want := w.status("c", i), string(state)+" on w1: "; got != want {
+					t.Errorf("%s: status of %s: %q, want %q", state, unit(i), got, want)
+				}
+				w.mu.Lock()
+				if shown, owned := w.statuses[unit(i)].Generation, w.owners[unit(i)].Generation; shown != owned {
+					t.Errorf("%s: status of %s is of generation %d, which is owned at %d", state, unit(i), shown, owned)
+				}
+				w.mu.Unlock()
+			}
 		}
 		leaveAll(t, w1)
 	})

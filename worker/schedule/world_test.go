@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,13 +211,25 @@ func (p fakeProgress) Fence(_ context.Context, f store.Fence) (task.Writer, func
 
 type fakeStatuses struct{ *world }
 
-func (s fakeStatuses) Put(_ context.Context, statuses ...store.Status) error {
+func (s fakeStatuses) Put(_ context.Context, statuses ...store.Status) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range statuses {
-		s.statuses[Unit{Connector: st.Connector, Task: st.Task}] = st
+		u := Unit{Connector: st.Connector, Task: st.Task}
+		old := s.statuses[u]
+		if cmp.Or(cmp.Compare(st.Epoch, old.Epoch), cmp.Compare(st.Generation, old.Generation), cmp.Compare(st.Attempt, old.Attempt)) < 0 {
+			err = store.ErrFenced
+			continue
+		}
+		s.statuses[u] = st
 	}
-	return nil
+	return err
+}
+
+func (s fakeStatuses) Newest(name string, index int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.statuses[Unit{Connector: name, Task: index}].Generation
 }
 
 func (w *world) status(name string, index int) string {
