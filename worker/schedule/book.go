@@ -195,7 +195,7 @@ func (b *Book) Stopping(u Unit) { b.held[u].phase = Stopping }
 // Restart notes that a restart which was asked for is carried out: failures before it are forgotten.
 func (b *Book) Restart(u Unit) {
 	h := b.held[u]
-	h.restartID = h.want.restart.ID
+	h.restartID = h.want.restart
 	h.forgive()
 }
 

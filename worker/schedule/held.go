@@ -95,7 +95,7 @@ func (h *held) take(g cluster.Grant, w want) {
 	if h.grant.Epoch != g.Epoch {
 		h.retry, h.problem = retry{}, ""
 	}
-	h.grant, h.attempt, h.finished, h.restartID = g, 0, false, w.restart.ID
+	h.grant, h.attempt, h.finished, h.restartID = g, 0, false, w.restart
 }
 
 // begin notes a start.

@@ -95,7 +95,7 @@ func (s *Scheduler) act(a Action, connectors []store.Connector) {
 		s.book.Stopping(a.Unit)
 		h.kill()
 	case Restart:
-		log.Info("Restarting a unit", "request", h.want.restart.ID)
+		log.Info("Restarting a unit", "request", h.want.restart)
 		s.book.Restart(a.Unit)
 		if h.phase == Running {
 			s.drain(h)

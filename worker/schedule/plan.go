@@ -108,8 +108,9 @@ type want struct {
 	epoch int64
 	state store.State
 	// run says that it should run now, as opposed to being only owned.
-	run     bool
-	restart store.Restart
+	run bool
+	// restart is the newest restart that was asked for; "" if there is none.
+	restart string
 }
 
 // plan is the working state of one Plan.
@@ -174,12 +175,12 @@ func wanted(connectors []store.Connector) map[Unit]want {
 	out := map[Unit]want{}
 	for _, c := range connectors {
 		divide := c.Tasks == nil && c.State != store.Stopped
-		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.Restart}
+		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.RestartOf(allocate.ConnectorTask)}
 		if c.State == store.Stopped {
 			continue
 		}
 		for i := range c.Tasks {
-			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == store.Running, restart: c.Restart}
+			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == store.Running, restart: c.RestartOf(i)}
 		}
 	}
 	return out
@@ -253,17 +254,13 @@ func (p *plan) kept(u Unit, o cluster.Owner, h Held) {
 	w, same := p.wants[u], h.Generation == o.Generation
 	switch {
 	case h.Phase == Stopping:
-	case same && w.restart.ID != h.RestartID && restarts(w.restart, u):
+	case same && w.restart != "" && w.restart != h.RestartID:
 		p.do(Restart, u, o, "asked for")
 	case h.Phase == Running && !w.run && u.Task != allocate.ConnectorTask:
 		p.do(Stop, u, o, "paused")
 	case h.Phase == Idle && w.run && (!same || !h.Waiting):
 		p.do(Start, u, o, "")
 	}
-}
-
-func restarts(r store.Restart, u Unit) bool {
-	return r.ID != "" && (r.Task == u.Task || r.Task == allocate.ConnectorTask)
 }
 
 // leaving says why this worker gives the unit up; "" keeps it.

@@ -65,7 +65,10 @@ func TestPlan(t *testing.T) {
 	idle := Held{Generation: 5, Granted: 5}
 	running := Held{Generation: 5, Granted: 5, Phase: Running}
 	restart := divided(store.Running, 1, 1)
-	restart[0].Restart = store.Restart{ID: "r1", Task: 0}
+	restart[0].Restarts = map[int]string{0: "r1"}
+	several := divided(store.Running, 1, 2)
+	several[0].Restarts = map[int]string{-1: "all", 0: "r1", 2: "r2"}
+	three := map[Unit]cluster.Owner{conn: mine(4, 1), zero: mine(5, 1), unit(1): mine(6, 1)}
 	cases := map[string]struct {
 		view       cluster.View
 		connectors []store.Connector
@@ -131,6 +134,15 @@ func TestPlan(t *testing.T) {
 			held: map[Unit]Held{zero: {Generation: 3, Granted: 5, Phase: Stopping}}, want: "kill c-0 generation=3: lost"},
 		"a restart is carried out once": {view: onlyW1(both), connectors: restart, held: map[Unit]Held{zero: running}, want: "restart c-0 generation=5: asked for"},
 		"a restart that was carried out is not repeated": {view: onlyW1(both), connectors: restart,
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "r1"}}, want: ""},
+		"each task takes its own restart, and those without one that of all": {view: onlyW1(three), connectors: several,
+			held: map[Unit]Held{conn: {Generation: 4, Granted: 4, RestartID: "all"}, zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "all"},
+				unit(1): {Generation: 6, Granted: 6, Phase: Running}},
+			want: "restart c-0 generation=5: asked for; restart c-1 generation=6: asked for"},
+		"the restart of another task is none of this one's": {view: onlyW1(three), connectors: several,
+			held: map[Unit]Held{conn: {Generation: 4, Granted: 4, RestartID: "all"}, zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "r1"},
+				unit(1): {Generation: 6, Granted: 6, Phase: Running, RestartID: "all"}}, want: ""},
+		"a restart that is not known any more restarts nothing": {view: onlyW1(both), connectors: divided(store.Running, 1, 1),
 			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "r1"}}, want: ""},
 	}
 	for name, tc := range cases {

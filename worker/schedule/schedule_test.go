@@ -271,7 +271,7 @@ func TestFailuresBackOff(t *testing.T) {
 		healthy = true
 		w.change(func() {
 			c := w.configs["c"]
-			c.Restart = store.Restart{ID: "r1", Task: 0}
+			c.Restarts = map[int]string{0: "r1"}
 			w.configs["c"] = c
 		})
 		after(time.Second)
@@ -292,7 +292,7 @@ func TestRestartOfARunningTask(t *testing.T) {
 		w.took()
 		w.change(func() {
 			c := w.configs["c"]
-			c.Restart = store.Restart{ID: "r1", Task: 1}
+			c.Restarts = map[int]string{1: "r1"}
 			w.configs["c"] = c
 		})
 		after(time.Second)
@@ -301,6 +301,38 @@ func TestRestartOfARunningTask(t *testing.T) {
 		}
 		leaveAll(t, w1)
 	})
+}
+
+// The requests are stored before the owner looks: each task takes its own.
+func TestRestartsInQuickSuccession(t *testing.T) {
+	cases := map[string]struct {
+		restarts map[int]string
+		want     []string
+	}{
+		"of some tasks":       {map[int]string{0: "r0", 2: "r2"}, []string{"w1 starts c-0", "w1 starts c-2", "w1 stops c-0", "w1 stops c-2"}},
+		"of all, then of one": {map[int]string{-1: "all", 1: "r1"}, []string{"w1 starts c-0", "w1 starts c-1", "w1 starts c-2", "w1 stops c-0", "w1 stops c-1", "w1 stops c-2"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w1 := w.join("w1")
+				w.put("c", store.Running, 3)
+				after(time.Second)
+				w.took()
+				w.change(func() {
+					c := w.configs["c"]
+					c.Restarts = tc.restarts
+					w.configs["c"] = c
+				})
+				after(10 * time.Second)
+				if diff := cmp.Diff(tc.want, slices.Sorted(slices.Values(w.took()))); diff != "" {
+					t.Errorf("trace, sorted (-want +got):\n%s", diff)
+				}
+				leaveAll(t, w1)
+			})
+		})
+	}
 }
 
 func TestOutcomes(t *testing.T) {
