@@ -160,6 +160,22 @@ func TestPauseStopResumeDelete(t *testing.T) {
 	})
 }
 
+func TestTasksStartHoweverShortOrLongTheSession(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Second, 1500 * time.Millisecond, 5 * time.Second, 10 * time.Minute} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.timeout = timeout
+				w1 := w.join("w1")
+				w.put("c", store.Running, 1)
+				after(time.Second)
+				wantRunning(t, w, "c-0")
+				leaveAll(t, w1)
+			})
+		})
+	}
+}
+
 // Offsets of a cluster log that was made anew begin at 0, while statuses of high generations are stored. Nothing else is of
 // units that were never run: a connector's own, and tasks that were claimed while they were paused.
 func TestStatusesAreShownAfterTheClusterLogWasMadeAnew(t *testing.T) {

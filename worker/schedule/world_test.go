@@ -51,6 +51,7 @@ type world struct {
 	script  func(a task.Attempt) error // an attempt's outcome at once, nil: it runs
 	drains  map[Unit]time.Duration
 	workers map[string]*member
+	timeout time.Duration // of sessions
 }
 
 type member struct {
@@ -65,7 +66,7 @@ type member struct {
 func newWorld(t *testing.T) *world {
 	return &world{t: t, offset: -1, owners: map[Unit]cluster.Owner{}, floors: map[string]int64{}, watchers: map[chan struct{}]bool{},
 		configs: map[string]store.Connector{}, fences: map[Unit]store.Fence{}, statuses: map[Unit]store.Status{},
-		running: map[Unit]int{}, drains: map[Unit]time.Duration{}, workers: map[string]*member{}}
+		running: map[Unit]int{}, drains: map[Unit]time.Duration{}, workers: map[string]*member{}, timeout: 5 * time.Second}
 }
 
 // change appends to the log, or to a store, and tells all watchers.
@@ -178,11 +179,18 @@ func (w *world) put(name string, state store.State, tasks int) {
 	})
 }
 
-type openGate struct{}
+// openGate is the gate of a lease that has so much left: what is left just before one is renewed as rarely as is allowed.
+type openGate struct{ left time.Duration }
 
 func (openGate) Until() time.Duration { return math.MaxInt64 }
 
-func (openGate) Wait(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+func (g openGate) Wait(ctx context.Context, need time.Duration) error {
+	if g.left <= need {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
 func (openGate) Context(parent context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(parent)
 }
@@ -311,8 +319,8 @@ func (w *world) join(name string) *member {
 		w.workers[name] = m
 	})
 	var err error
-	m.sched, err = New(Config{WorkerID: name, Log: logr.Discard(), Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
-		Gate: func(cluster.Grant) task.Gate { return openGate{} }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
+	m.sched, err = New(Config{WorkerID: name, SessionTimeout: w.timeout, Log: logr.Discard(), Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
+		Gate: func(cluster.Grant) task.Gate { return openGate{w.timeout*9/10 - w.timeout/3} }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
 		Statuses: fakeStatuses{w}, Runner: m, Catalog: w})
 	if err != nil {
 		w.t.Fatal(err)
