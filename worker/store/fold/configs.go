@@ -37,9 +37,9 @@ type connectorValue struct {
 	// Born is the epoch in which this life of the connector began: a deleted one may be created again.
 	Born int64 `json:"born"`
 	// Revision is one above Replaces, the revision that the writer saw: readers accept it only if that still holds.
-	Revision  int64         `json:"revision"`
-	Replaces  int64         `json:"replaces"`
-	Requests  []request `json:"requests"` // newest last; the last is this write's own
+	Revision int64     `json:"revision"`
+	Replaces int64     `json:"replaces"`
+	Requests []request `json:"requests"` // newest last; the last is this write's own
 	// Restart is the newest restart that was asked for in this epoch. Restarts are those before it, by task, newest ids: owners
 	// that have not read them yet carry them out all the same. There are at most as many as tasks.
 	Restart   *restartValue  `json:"restart,omitempty"`
