@@ -50,8 +50,8 @@ type Connector struct {
 	// Revision rises with each accepted Put: it is the ETag. Publishing tasks keeps it.
 	Revision int64
 	// Tasks is nil until the tasks of this Epoch were published.
-	Tasks     []map[string]string
-	Deleted   bool
+	Tasks   []map[string]string
+	Deleted bool
 	// Restarts has the id of the newest restart by task, -1 for all of them and the connector. A new epoch has none: it starts
 	// everything anew.
 	Restarts  map[int]string
