@@ -158,6 +158,37 @@ func TestATrimmedInternalTopicIsReadOn(t *testing.T) {
 	}
 }
 
+// The shortest session that is allowed leaves room for tasks, sources and sinks, to start.
+func TestTasksRunWithTheShortestSession(t *testing.T) {
+	broker := rmqtest.Start(t)
+	cfg := configFor(t, broker.NameServer())
+	cfg.HeartbeatInterval, cfg.SessionTimeout, cfg.SendTimeout = 200*time.Millisecond, time.Second, 300*time.Millisecond
+	r := start(t, cfg)
+	r.answers("/readyz", 200, "ok")
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kafka.Close)
+	if _, err := open(t, broker).EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 4}); err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{
+		"source": `{"class":"KafkaSource","config":{"kafka.topics":"in","kafka.bootstrap.server":%q}}`,
+		"sink":   `{"class":"KafkaSink","config":{"topicNames":"orders","kafka.bootstrap.server":%q}}`,
+	} {
+		if code, answer := r.put(name, fmt.Sprintf(body, kafka.ListenAddrs()[0])); code != http.StatusCreated {
+			t.Fatalf("PUT %s: %d %s", name, code, answer)
+		}
+		r.eventually("the task of the "+name+" runs", func() bool {
+			var st restapi.ConnectorStatus
+			code, body, err := r.get("/api/v1/connectors/" + name + "/status")
+			return err == nil && code == http.StatusOK && json.Unmarshal([]byte(body), &st) == nil &&
+				len(st.Tasks) == 1 && st.Tasks[0].State == restapi.StateRunning
+		})
+	}
+}
+
 // A config that is replaced again and again while its tasks start: the last one holds, and all of its tasks run.
 func TestAConfigThatChangesWhileItsTasksStart(t *testing.T) {
 	broker := rmqtest.Start(t)

@@ -213,8 +213,8 @@ func (p *parts) claimed(connector string) int64 {
 func (p *parts) buildWork() error {
 	cfg, log := p.cfg, p.opts.Log
 	runner, err := task.New(task.Config{
-		Worker: cfg.WorkerID, ClusterID: cfg.ClusterID, SendTimeout: cfg.SendTimeout, FlushInterval: cfg.FlushInterval,
-		Now: cluster.Now, Log: log.WithName("task"), Audit: p.opts.Audit, Registerer: p.opts.Registerer,
+		Worker: cfg.WorkerID, ClusterID: cfg.ClusterID, SendTimeout: cfg.SendTimeout, PutMargin: schedule.LeaseMargin(cfg.SessionTimeout),
+		FlushInterval: cfg.FlushInterval, Now: cluster.Now, Log: log.WithName("task"), Audit: p.opts.Audit, Registerer: p.opts.Registerer,
 	}, taskClient{Client: task.FromClient(p.client), createGroups: cfg.AutoCreateGroup})
 	if err != nil {
 		return fmt.Errorf("setting up tasks: %w", err)

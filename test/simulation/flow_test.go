@@ -20,7 +20,6 @@ const (
 	maxAhead   = 12 // records of a source on their way
 	maxBatch   = 8
 	lanePause  = 100 * time.Millisecond
-	putMargin  = time.Second
 	flushTakes = 300 * time.Millisecond
 )
 
@@ -196,7 +195,7 @@ func (s *sim) runSink(p *proc, a *attempt, left time.Duration) {
 		s.end(p, a, task.ErrLeaseOver)
 		return
 	}
-	if !k.flushing && left > putMargin {
+	if !k.flushing && left > s.leaseMargin() {
 		if !a.draining && s.reaches(p) {
 			s.pull(k)
 		}

@@ -329,8 +329,10 @@ func (s *sim) end(p *proc, a *attempt, err error) {
 	w.dirty = true
 }
 
-// leaseForStart is how much of the lease must be left for an attempt to begin.
-const leaseForStart = time.Second
+// leaseMargin is how much of the lease must be left for an attempt, or a sink's put, to begin.
+func (s *sim) leaseMargin() time.Duration {
+	return schedule.LeaseMargin(time.Duration(s.terms.TimeoutMS) * time.Millisecond)
+}
 
 // deliver is called at each slice of true time: what may run on p runs.
 func (s *sim) deliver(p *proc) {
@@ -357,7 +359,7 @@ func (s *sim) advanceTask(p *proc, a *attempt) {
 	case !a.running:
 		if a.draining {
 			s.end(p, a, nil)
-		} else if left > leaseForStart && !a.fencing {
+		} else if left > s.leaseMargin() && !a.fencing {
 			s.fence(p, a)
 		}
 	case s.rough && s.rng.IntN(1000) == 0:

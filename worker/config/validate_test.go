@@ -59,6 +59,9 @@ func TestValidate(t *testing.T) {
 			func(w *Worker) { w.SendTimeout = 4 * time.Second },
 			[]string{"sendTimeout (4s) and two heartbeatIntervals (500ms) must fit in 0.9 of sessionTimeout (5s)"},
 		},
+		"the shortest session": {change: func(w *Worker) {
+			w.SessionTimeout, w.HeartbeatInterval, w.SendTimeout = time.Second, 200*time.Millisecond, 300*time.Millisecond
+		}},
 		"heartbeats too rare": {
 			func(w *Worker) { w.HeartbeatInterval, w.SendTimeout = 2*time.Second, 100*time.Millisecond },
 			[]string{"heartbeatInterval (2s) must be at most a third"},

@@ -135,7 +135,7 @@ func (f *fakeConfigs) Put(_ context.Context, w store.Write) (store.Connector, er
 		c.State = store.Running
 	}
 	if w.Restart != nil {
-		c.Restart = *w.Restart
+		c.Restarts = map[int]string{w.Restart.Task: w.Restart.ID}
 	}
 	c.Name, c.Revision, c.Deleted = w.Name, f.revision, w.Delete
 	f.held[w.Name] = c

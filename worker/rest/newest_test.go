@@ -49,7 +49,7 @@ func TestAnswersWithoutAWriteAreMadeOfAllThatIsStored(t *testing.T) {
 	}
 	deleted := func(c store.Connector) bool { return c.Deleted && c.Revision > 8 }
 	restarted := func(task int) func(store.Connector) bool {
-		return func(c store.Connector) bool { return c.Restart.ID != "" && c.Restart.Task == task }
+		return func(c store.Connector) bool { return c.Restarts[task] != "" }
 	}
 	cases := map[string]struct {
 		known, stored        func(*world) // what the worker has read, and what is stored

@@ -178,8 +178,8 @@ func TestLifeOfAConnector(t *testing.T) {
 	if rec := w.do("POST", path+"/restart", "", "Idempotency-Key: again"); rec.Code != 202 {
 		t.Errorf("restart: %d %s", rec.Code, rec.Body)
 	}
-	if c, _ := w.configs.Get("n"); c.Restart != (store.Restart{ID: "again", Task: -1}) {
-		t.Errorf("restart stored as %+v", c.Restart)
+	if c, _ := w.configs.Get("n"); c.RestartOf(-1) != "again" {
+		t.Errorf("restarts stored as %v", c.Restarts)
 	}
 
 	w.positions.held["n"] = record.Positions{"t/0": "5"}

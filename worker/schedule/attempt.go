@@ -17,8 +17,10 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task"
 )
 
-// leaseForStart is how much of the lease must be left for an attempt to begin.
-const leaseForStart = time.Second
+// LeaseMargin is how much of the lease must be left for an attempt, or a sink's put, to begin: a second, but never so much
+// that the lease of a short session could not have it. A lease is nine tenths of the session when it is renewed, and renewed
+// each third of it at the least.
+func LeaseMargin(session time.Duration) time.Duration { return min(time.Second, session/4) }
 
 // job is one attempt of a unit, with all that it needs of the state at its start.
 type job struct {
@@ -147,7 +149,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	}
 	gate := s.deps.Gate(j.grant)
 	// While the lease is shut nothing would come of an attempt; an outage of the brokers is no failure of the task.
-	if err := gate.Wait(soft, leaseForStart); err != nil {
+	if err := gate.Wait(soft, LeaseMargin(s.cfg.SessionTimeout)); err != nil {
 		if errors.Is(err, cluster.ErrNotOwner) {
 			err = fmt.Errorf("%w: %w", task.ErrLost, err)
 		}

@@ -124,10 +124,7 @@ func (b *Book) Claiming(claims []Action, self int64, above func(Unit) int64) []c
 			h = &held{unit: a.Unit}
 			b.held[a.Unit] = h
 		}
-		h.keptFrom = 0
-		if a.For != self {
-			h.keptFrom = a.For
-		}
+		h.kept, h.keptFrom = a.For != self, a.For
 		reqs = append(reqs, cluster.ClaimRequest{Unit: a.Unit, Epoch: a.Epoch, Above: max(above(a.Unit), h.given)})
 	}
 	return reqs
@@ -198,7 +195,7 @@ func (b *Book) Stopping(u Unit) { b.held[u].phase = Stopping }
 // Restart notes that a restart which was asked for is carried out: failures before it are forgotten.
 func (b *Book) Restart(u Unit) {
 	h := b.held[u]
-	h.restartID = h.want.restart.ID
+	h.restartID = h.want.restart
 	h.forgive()
 }
 

@@ -36,6 +36,7 @@ type held struct {
 	refused    int
 	claimAt    time.Time
 	releasing  bool
+	kept       bool // for lack of a claim by the session keptFrom
 	keptFrom   int64
 	restartID  string
 	lastStatus store.Status
@@ -68,7 +69,7 @@ func (h *held) state() string {
 // view is the unit as Plan sees it.
 func (h *held) view(now time.Time) Held {
 	return Held{Generation: h.grant.Generation, Phase: h.phase, Waiting: h.finished || now.Before(h.retry.next),
-		Granted: h.granted, Given: h.given, KeptFrom: h.keptFrom, RestartID: h.restartID}
+		Granted: h.granted, Given: h.given, Kept: h.kept, KeptFrom: h.keptFrom, RestartID: h.restartID}
 }
 
 // refresh notes what the log and the configs say of the unit now.
@@ -94,7 +95,7 @@ func (h *held) take(g cluster.Grant, w want) {
 	if h.grant.Epoch != g.Epoch {
 		h.retry, h.problem = retry{}, ""
 	}
-	h.grant, h.attempt, h.finished, h.restartID = g, 0, false, w.restart.ID
+	h.grant, h.attempt, h.finished, h.restartID = g, 0, false, w.restart
 }
 
 // begin notes a start.

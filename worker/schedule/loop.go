@@ -100,7 +100,7 @@ func (s *Scheduler) act(a Action, connectors []store.Connector) {
 		s.book.Stopping(a.Unit)
 		h.kill()
 	case Restart:
-		log.Info("Restarting a unit", "request", h.want.restart.ID)
+		log.Info("Restarting a unit", "request", h.want.restart)
 		s.book.Restart(a.Unit)
 		if h.phase == Running {
 			s.drain(h)
@@ -125,7 +125,9 @@ func (s *Scheduler) claim(ctx context.Context, claims []Action) {
 		return
 	}
 	reqs := s.book.Claiming(claims, s.deps.Cluster.View().Self, func(u Unit) int64 {
-		return max(s.deps.Positions.Newest(u.Connector, u.Task), s.deps.Offsets.Newest(u.Connector, u.Task))
+		// A log that was made anew gives low generations again, which the stores would take for those of older owners.
+		return max(s.deps.Positions.Newest(u.Connector, u.Task), s.deps.Offsets.Newest(u.Connector, u.Task),
+			s.deps.Statuses.Newest(u.Connector, u.Task))
 	})
 	s.units.Go(func() {
 		grants, err := s.deps.Cluster.Claim(ctx, reqs)

@@ -32,8 +32,9 @@ type Held struct {
 	Granted int64
 	// Given is the highest generation that was released, or lost, here: it never runs again.
 	Given int64
-	// KeptFrom is the session that should have claimed the unit when this worker claimed it instead; 0 if there is none.
-	// The unit is not handed over to that one.
+	// Kept says that this worker claimed the unit in place of the session KeptFrom, which should have done so and did not.
+	// The unit is not handed over to that one. 0 is a session like any other: that of the log's first join.
+	Kept     bool
 	KeptFrom int64
 	// RestartID is the newest restart request that was carried out.
 	RestartID string
@@ -107,8 +108,9 @@ type want struct {
 	epoch int64
 	state store.State
 	// run says that it should run now, as opposed to being only owned.
-	run     bool
-	restart store.Restart
+	run bool
+	// restart is the newest restart that was asked for; "" if there is none.
+	restart string
 }
 
 // plan is the working state of one Plan.
@@ -174,12 +176,12 @@ func wanted(connectors []store.Connector) map[Unit]want {
 	out := map[Unit]want{}
 	for _, c := range connectors {
 		divide := c.Tasks == nil && c.State != store.Stopped
-		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.Restart}
+		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.RestartOf(allocate.ConnectorTask)}
 		if c.State == store.Stopped {
 			continue
 		}
 		for i := range c.Tasks {
-			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == store.Running, restart: c.Restart}
+			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == store.Running, restart: c.RestartOf(i)}
 		}
 	}
 	return out
@@ -253,17 +255,13 @@ func (p *plan) kept(u Unit, o cluster.Owner, h Held) {
 	w, same := p.wants[u], h.Generation == o.Generation
 	switch {
 	case h.Phase == Stopping:
-	case same && w.restart.ID != h.RestartID && restarts(w.restart, u):
+	case same && w.restart != "" && w.restart != h.RestartID:
 		p.do(Restart, u, o, "asked for")
 	case h.Phase == Running && !w.run && u.Task != allocate.ConnectorTask:
 		p.do(Stop, u, o, "paused")
 	case h.Phase == Idle && w.run && (!same || !h.Waiting):
 		p.do(Start, u, o, "")
 	}
-}
-
-func restarts(r store.Restart, u Unit) bool {
-	return r.ID != "" && (r.Task == u.Task || r.Task == allocate.ConnectorTask)
 }
 
 // leaving says why this worker gives the unit up; "" keeps it.
@@ -277,7 +275,7 @@ func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
 	}
 	target := p.targets[u]
 	session, live := p.session[target]
-	if target == p.in.Worker || !live || p.resting[target] || !p.home || h.KeptFrom == session {
+	if target == p.in.Worker || !live || p.resting[target] || !p.home || h.Kept && h.KeptFrom == session {
 		return ""
 	}
 	return "moves to " + target
@@ -294,12 +292,12 @@ func (p *plan) unowned(u Unit) {
 	if e, known := p.epochs[u.Connector]; known && e != (span{w.epoch, w.epoch}) {
 		return
 	}
-	session := p.session[p.targets[u]]
+	session, live := p.session[p.targets[u]]
 	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: session}
 	switch {
 	case p.targets[u] == p.in.Worker:
 		p.actions = append(p.actions, a)
-	case p.in.Adopt[u] && session != 0: // else it waits for a worker that is away for a moment
+	case p.in.Adopt[u] && live: // else it waits for a worker that is away for a moment
 		a.Reason = "nobody claimed it"
 		p.actions = append(p.actions, a)
 	}

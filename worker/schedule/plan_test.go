@@ -24,6 +24,12 @@ func toW2(v cluster.View) cluster.View {
 	return v
 }
 
+// asFirst gives w2 the session 0, that of the log's first join.
+func asFirst(v cluster.View) cluster.View {
+	v.Members = []cluster.Member{{Session: 0, Worker: "w2"}, {Session: 10, Worker: "w1"}}
+	return v
+}
+
 // resting has w2 rest.
 func resting(v cluster.View) cluster.View {
 	v.Members[1].Resting = true
@@ -65,7 +71,10 @@ func TestPlan(t *testing.T) {
 	idle := Held{Generation: 5, Granted: 5}
 	running := Held{Generation: 5, Granted: 5, Phase: Running}
 	restart := divided(store.Running, 1, 1)
-	restart[0].Restart = store.Restart{ID: "r1", Task: 0}
+	restart[0].Restarts = map[int]string{0: "r1"}
+	several := divided(store.Running, 1, 2)
+	several[0].Restarts = map[int]string{-1: "all", 0: "r1", 2: "r2"}
+	three := map[Unit]cluster.Owner{conn: mine(4, 1), zero: mine(5, 1), unit(1): mine(6, 1)}
 	cases := map[string]struct {
 		view       cluster.View
 		connectors []store.Connector
@@ -80,7 +89,15 @@ func TestPlan(t *testing.T) {
 		"a unit that nobody claims is adopted": {view: toW2(onlyW1(nil)), connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true},
 			want: "claim c epoch=1; claim c-0 epoch=1: nobody claimed it"},
 		"an adopted unit is not handed back to who did not claim it": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),
-			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, KeptFrom: 20}}, want: "start c-0 generation=5"},
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Kept: true, KeptFrom: 20}}, want: "start c-0 generation=5"},
+		"a unit that the first session does not claim is adopted": {view: asFirst(toW2(onlyW1(nil))), connectors: divided(store.Running, 1, 1),
+			adopt: map[Unit]bool{zero: true}, want: "claim c epoch=1; claim c-0 epoch=1: nobody claimed it"},
+		"an adopted unit is not handed back to the first session either": {view: asFirst(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Kept: true}}, want: "start c-0 generation=5"},
+		"an adopted unit moves to a later session": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Kept: true}}, want: "release c-0 generation=5: moves to w2"},
+		"a unit of a worker that is away is waited for": {view: func() cluster.View { v := toW2(onlyW1(nil)); v.Members = v.Members[:1]; return v }(),
+			connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true}, want: "claim c epoch=1"},
 		"nothing is claimed outside the view": {view: cluster.View{}, connectors: divided(store.Running, 1, 1), want: ""},
 		"a worker that is no home takes nothing": {view: func() cluster.View { v := onlyW1(nil); v.Homes = []string{"w2"}; return v }(),
 			connectors: divided(store.Running, 1, 1), adopt: map[Unit]bool{zero: true}, want: ""},
@@ -97,6 +114,8 @@ func TestPlan(t *testing.T) {
 		"a running unit goes on": {view: onlyW1(both), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
 		"a unit that moves is drained": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running},
 			want: "stop c-0 generation=5: moves to w2"},
+		"a unit that moves to the first session is drained, too": {view: asFirst(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1),
+			held: map[Unit]Held{zero: running}, want: "stop c-0 generation=5: moves to w2"},
 		"nothing is handed to a member that may not start it": {view: resting(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
 		"a unit that moves is released once it is idle": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: idle},
 			want: "release c-0 generation=5: moves to w2"},
@@ -122,6 +141,15 @@ func TestPlan(t *testing.T) {
 			held: map[Unit]Held{zero: {Generation: 3, Granted: 5, Phase: Stopping}}, want: "kill c-0 generation=3: lost"},
 		"a restart is carried out once": {view: onlyW1(both), connectors: restart, held: map[Unit]Held{zero: running}, want: "restart c-0 generation=5: asked for"},
 		"a restart that was carried out is not repeated": {view: onlyW1(both), connectors: restart,
+			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "r1"}}, want: ""},
+		"each task takes its own restart, and those without one that of all": {view: onlyW1(three), connectors: several,
+			held: map[Unit]Held{conn: {Generation: 4, Granted: 4, RestartID: "all"}, zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "all"},
+				unit(1): {Generation: 6, Granted: 6, Phase: Running}},
+			want: "restart c-0 generation=5: asked for; restart c-1 generation=6: asked for"},
+		"the restart of another task is none of this one's": {view: onlyW1(three), connectors: several,
+			held: map[Unit]Held{conn: {Generation: 4, Granted: 4, RestartID: "all"}, zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "r1"},
+				unit(1): {Generation: 6, Granted: 6, Phase: Running, RestartID: "all"}}, want: ""},
+		"a restart that is not known any more restarts nothing": {view: onlyW1(both), connectors: divided(store.Running, 1, 1),
 			held: map[Unit]Held{zero: {Generation: 5, Granted: 5, Phase: Running, RestartID: "r1"}}, want: ""},
 	}
 	for name, tc := range cases {

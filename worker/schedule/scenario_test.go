@@ -52,7 +52,7 @@ func TestScenarios(t *testing.T) {
 				t.Fatal(err)
 			}
 			script, want, _ := strings.Cut(string(data), "----\n")
-			s := &stage{t: t, configs: map[string]store.Connector{}, held: map[string]map[Unit]Held{}, next: 1,
+			s := &stage{t: t, configs: map[string]store.Connector{}, held: map[string]map[Unit]Held{},
 				view: cluster.View{Joined: true, Owners: map[Unit]cluster.Owner{}, Floors: map[string]int64{}, Allocation: allocate.Params{Strategy: "Averagely"}}}
 			for line := range strings.Lines(script) {
 				s.command(strings.Fields(line))
@@ -119,7 +119,7 @@ func (s *stage) session(worker string) int64 {
 			return m.Session
 		}
 	}
-	return 0
+	return -1
 }
 
 func (s *stage) unit(name string) Unit {
@@ -164,10 +164,7 @@ func (s *stage) plan(worker string) {
 		switch a.Kind {
 		case Claim:
 			s.view.Owners[a.Unit] = cluster.Owner{Session: in.View.Self, Generation: s.next, Epoch: a.Epoch}
-			h.Granted, h.KeptFrom = s.next, 0
-			if a.For != in.View.Self {
-				h.KeptFrom = a.For
-			}
+			h.Granted, h.Kept, h.KeptFrom = s.next, a.For != in.View.Self, a.For
 			s.next++
 		case Start:
 			h.Generation, h.Phase = a.Generation, Running

@@ -81,6 +81,7 @@ type Progress interface {
 // Statuses is what the Scheduler needs of *store.Statuses.
 type Statuses interface {
 	Put(ctx context.Context, statuses ...store.Status) error
+	Newest(connector string, task int) int64
 }
 
 // Runner runs attempts of tasks. *task.Runner is one.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -180,6 +181,49 @@ func TestDeletedConnectorIsForgottenOnceItHasDrained(t *testing.T) {
 	})
 }
 
+func TestTasksStartHoweverShortOrLongTheSession(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Second, 1500 * time.Millisecond, 5 * time.Second, 10 * time.Minute} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.timeout = timeout
+				w1 := w.join("w1")
+				w.put("c", store.Running, 1)
+				after(time.Second)
+				wantRunning(t, w, "c-0")
+				leaveAll(t, w1)
+			})
+		})
+	}
+}
+
+// Offsets of a cluster log that was made anew begin at 0, while statuses of high generations are stored. Nothing else is of
+// units that were never run: a connector's own, and tasks that were claimed while they were paused.
+func TestStatusesAreShownAfterTheClusterLogWasMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for i := allocate.ConnectorTask; i < 2; i++ {
+			w.statuses[unit(i)] = store.Status{Connector: "c", Task: i, State: stateRunning, Worker: "w0", Epoch: 1, Generation: 500_000, Attempt: 3}
+		}
+		w1 := w.join("w1")
+		for _, state := range []store.State{store.Paused, store.Running} {
+			w.put("c", state, 2)
+			after(time.Second)
+			for i := allocate.ConnectorTask; i < 2; i++ {
+				if got, want := w.status("c", i), string(state)+" on w1: "; got != want {
+					t.Errorf("%s: status of %s: %q, want %q", state, unit(i), got, want)
+				}
+				w.mu.Lock()
+				if shown, owned := w.statuses[unit(i)].Generation, w.owners[unit(i)].Generation; shown != owned {
+					t.Errorf("%s: status of %s is of generation %d, which is owned at %d", state, unit(i), shown, owned)
+				}
+				w.mu.Unlock()
+			}
+		}
+		leaveAll(t, w1)
+	})
+}
+
 func TestEpochsNeverOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -264,7 +308,7 @@ func TestFailuresBackOff(t *testing.T) {
 		healthy = true
 		w.change(func() {
 			c := w.configs["c"]
-			c.Restart = store.Restart{ID: "r1", Task: 0}
+			c.Restarts = map[int]string{0: "r1"}
 			w.configs["c"] = c
 		})
 		after(time.Second)
@@ -285,7 +329,7 @@ func TestRestartOfARunningTask(t *testing.T) {
 		w.took()
 		w.change(func() {
 			c := w.configs["c"]
-			c.Restart = store.Restart{ID: "r1", Task: 1}
+			c.Restarts = map[int]string{1: "r1"}
 			w.configs["c"] = c
 		})
 		after(time.Second)
@@ -294,6 +338,38 @@ func TestRestartOfARunningTask(t *testing.T) {
 		}
 		leaveAll(t, w1)
 	})
+}
+
+// The requests are stored before the owner looks: each task takes its own.
+func TestRestartsInQuickSuccession(t *testing.T) {
+	cases := map[string]struct {
+		restarts map[int]string
+		want     []string
+	}{
+		"of some tasks":       {map[int]string{0: "r0", 2: "r2"}, []string{"w1 starts c-0", "w1 starts c-2", "w1 stops c-0", "w1 stops c-2"}},
+		"of all, then of one": {map[int]string{-1: "all", 1: "r1"}, []string{"w1 starts c-0", "w1 starts c-1", "w1 starts c-2", "w1 stops c-0", "w1 stops c-1", "w1 stops c-2"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w1 := w.join("w1")
+				w.put("c", store.Running, 3)
+				after(time.Second)
+				w.took()
+				w.change(func() {
+					c := w.configs["c"]
+					c.Restarts = tc.restarts
+					w.configs["c"] = c
+				})
+				after(10 * time.Second)
+				if diff := cmp.Diff(tc.want, slices.Sorted(slices.Values(w.took()))); diff != "" {
+					t.Errorf("trace, sorted (-want +got):\n%s", diff)
+				}
+				leaveAll(t, w1)
+			})
+		})
+	}
 }
 
 func TestOutcomes(t *testing.T) {
@@ -337,21 +413,31 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestUnclaimedUnitsAreAdopted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w1 := w.join("w1")
-		w.change(func() { // a live member that never claims anything
-			w.members = append(w.members, cluster.Member{Session: 999, Worker: "w2", Eligible: true})
+	for name, first := range map[string]bool{"in place of the log's first session": true, "in place of a later one": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				silent := func() { // a live member that never claims anything
+					w.change(func() { w.members = append(w.members, cluster.Member{Session: w.offset, Worker: "w2", Eligible: true}) })
+				}
+				if first {
+					silent()
+				}
+				w1 := w.join("w1")
+				if !first {
+					silent()
+				}
+				w.put("c", store.Running, 3)
+				after(5 * time.Second)
+				wantRunning(t, w, "c-1")
+				after(10 * time.Second)
+				wantRunning(t, w, "c-0", "c-1", "c-2")
+				after(time.Minute)
+				wantRunning(t, w, "c-0", "c-1", "c-2")
+				leaveAll(t, w1)
+			})
 		})
-		w.put("c", store.Running, 3)
-		after(5 * time.Second)
-		wantRunning(t, w, "c-1")
-		after(10 * time.Second)
-		wantRunning(t, w, "c-0", "c-1", "c-2")
-		after(time.Minute)
-		wantRunning(t, w, "c-0", "c-1", "c-2")
-		leaveAll(t, w1)
-	})
+	}
 }
 
 func TestUnknownClassIsShown(t *testing.T) {

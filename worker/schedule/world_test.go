@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func specForTest() connector.Spec { return connector.Spec{Class: "Fake", Kind: c
 type world struct {
 	t  *testing.T
 	mu sync.Mutex
-	// the log
+	// the log; the first that joins has session 0
 	offset   int64
 	members  []cluster.Member
 	owners   map[Unit]cluster.Owner
@@ -52,6 +53,7 @@ type world struct {
 	workers map[string]*member
 	// forgotten are the connectors whose figures were dropped.
 	forgotten []string
+	timeout   time.Duration // of sessions
 }
 
 type member struct {
@@ -64,9 +66,9 @@ type member struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, offset: 100, owners: map[Unit]cluster.Owner{}, floors: map[string]int64{}, watchers: map[chan struct{}]bool{},
+	return &world{t: t, offset: -1, owners: map[Unit]cluster.Owner{}, floors: map[string]int64{}, watchers: map[chan struct{}]bool{},
 		configs: map[string]store.Connector{}, fences: map[Unit]store.Fence{}, statuses: map[Unit]store.Status{},
-		running: map[Unit]int{}, drains: map[Unit]time.Duration{}, workers: map[string]*member{}}
+		running: map[Unit]int{}, drains: map[Unit]time.Duration{}, workers: map[string]*member{}, timeout: 5 * time.Second}
 }
 
 // change appends to the log, or to a store, and tells all watchers.
@@ -179,11 +181,18 @@ func (w *world) put(name string, state store.State, tasks int) {
 	})
 }
 
-type openGate struct{}
+// openGate is the gate of a lease that has so much left: what is left just before one is renewed as rarely as is allowed.
+type openGate struct{ left time.Duration }
 
 func (openGate) Until() time.Duration { return math.MaxInt64 }
 
-func (openGate) Wait(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+func (g openGate) Wait(ctx context.Context, need time.Duration) error {
+	if g.left <= need {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
 func (openGate) Context(parent context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(parent)
 }
@@ -212,13 +221,25 @@ func (p fakeProgress) Fence(_ context.Context, f store.Fence) (task.Writer, func
 
 type fakeStatuses struct{ *world }
 
-func (s fakeStatuses) Put(_ context.Context, statuses ...store.Status) error {
+func (s fakeStatuses) Put(_ context.Context, statuses ...store.Status) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range statuses {
-		s.statuses[Unit{Connector: st.Connector, Task: st.Task}] = st
+		u := Unit{Connector: st.Connector, Task: st.Task}
+		old := s.statuses[u]
+		if cmp.Or(cmp.Compare(st.Epoch, old.Epoch), cmp.Compare(st.Generation, old.Generation), cmp.Compare(st.Attempt, old.Attempt)) < 0 {
+			err = store.ErrFenced
+			continue
+		}
+		s.statuses[u] = st
 	}
-	return nil
+	return err
+}
+
+func (s fakeStatuses) Newest(name string, index int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.statuses[Unit{Connector: name, Task: index}].Generation
 }
 
 func (w *world) status(name string, index int) string {
@@ -310,8 +331,8 @@ func (w *world) join(name string) *member {
 		w.workers[name] = m
 	})
 	var err error
-	m.sched, err = New(Config{WorkerID: name, Log: logr.Discard(), Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
-		Gate: func(cluster.Grant) task.Gate { return openGate{} }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
+	m.sched, err = New(Config{WorkerID: name, SessionTimeout: w.timeout, Log: logr.Discard(), Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
+		Gate: func(cluster.Grant) task.Gate { return openGate{w.timeout*9/10 - w.timeout/3} }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
 		Statuses: fakeStatuses{w}, Runner: m, Catalog: w})
 	if err != nil {
 		w.t.Fatal(err)

@@ -40,7 +40,7 @@ func TestPutFollowsItsCondition(t *testing.T) {
 		},
 		"a restart keeps the rest and takes the request's id": {
 			before: []Write{created}, write: Write{Name: "c", IfRevision: -1, RequestID: "r2", Restart: &Restart{Task: 3}},
-			want: Connector{Name: "c", Config: one, State: Running, Epoch: 1, Revision: 2, Restart: Restart{ID: "r2", Task: 3}},
+			want: Connector{Name: "c", Config: one, State: Running, Epoch: 1, Revision: 2, Restarts: map[int]string{3: "r2"}},
 		},
 		"an older revision conflicts": {
 			before: []Write{created, {Name: "c", State: Paused, IfRevision: 1}}, write: Write{Name: "c", State: Running, IfRevision: 1},

@@ -213,6 +213,7 @@ func TestStatusesOfOlderOwnersNeverReplaceNewerOnes(t *testing.T) {
 		w1.settle()
 		wantIs(t, w1.Statuses().Put(t.Context(), failed), ErrFenced)
 		wantEqual(t, w1.Statuses().All("c"), []Status{own, moved})
+		wantEqual(t, []int64{w1.Statuses().Newest("c", -1), w1.Statuses().Newest("c", 0), w1.Statuses().Newest("c", 1)}, []int64{7, 6, 0})
 		wantIs(t, w1.Statuses().Put(t.Context(), Status{Connector: "c"}), ErrInvalid)
 
 		w1.put(Write{Name: "c", Delete: true, IfRevision: -1})
@@ -222,6 +223,7 @@ func TestStatusesOfOlderOwnersNeverReplaceNewerOnes(t *testing.T) {
 		if _, ok := w1.Statuses().Get("c", 0); ok {
 			t.Error("a status of an earlier life is shown")
 		}
+		wantEqual(t, w1.Statuses().Newest("c", 0), int64(6))
 		w1.stop()
 		w2.stop()
 	})

@@ -71,6 +71,14 @@ func (s *Statuses) Get(connector string, task int) (st Status, ok bool) {
 	return st, ok
 }
 
+// Newest gives the generation of the status of a connector (-1) or a task, that of an earlier life included; 0 if there is
+// none. A claim must go above it: what an older generation says is ignored.
+func (s *Statuses) Newest(connector string, task int) int64 {
+	var out int64
+	s.table.View(func() { out = s.fold.Newest(connector, task) })
+	return out
+}
+
 // All gives what is known of a connector and its tasks, by task. It leaves out what was said in an earlier life of a
 // connector that was deleted and created again, and keeps tasks that an older epoch had.
 func (s *Statuses) All(connector string) []Status {

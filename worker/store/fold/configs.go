@@ -17,10 +17,14 @@ type request struct {
 	Revision int64  `json:"revision"`
 }
 
+// restartValue is a restart of one task, or of allTasks.
 type restartValue struct {
 	ID   string `json:"id"`
 	Task int    `json:"task"`
 }
+
+// allTasks is the task of a restart that means the connector and all its tasks.
+const allTasks = -1
 
 // connectorValue is a connector without its task set, under a key of its own.
 type connectorValue struct {
@@ -33,11 +37,14 @@ type connectorValue struct {
 	// Born is the epoch in which this life of the connector began: a deleted one may be created again.
 	Born int64 `json:"born"`
 	// Revision is one above Replaces, the revision that the writer saw: readers accept it only if that still holds.
-	Revision  int64         `json:"revision"`
-	Replaces  int64         `json:"replaces"`
-	Requests  []request     `json:"requests"` // newest last; the last is this write's own
-	Restart   *restartValue `json:"restart,omitempty"`
-	UpdatedAt time.Time     `json:"updatedAt"`
+	Revision int64     `json:"revision"`
+	Replaces int64     `json:"replaces"`
+	Requests []request `json:"requests"` // newest last; the last is this write's own
+	// Restart is the newest restart that was asked for in this epoch. Restarts are those before it, by task, newest ids: owners
+	// that have not read them yet carry them out all the same. There are at most as many as tasks.
+	Restart   *restartValue  `json:"restart,omitempty"`
+	Restarts  map[int]string `json:"restarts,omitempty"`
+	UpdatedAt time.Time      `json:"updatedAt"`
 	// Republished marks a value that had been accepted before: only its order counts, no condition.
 	Republished bool `json:"republished,omitempty"`
 }
@@ -53,6 +60,30 @@ func (v *connectorValue) id() string { return v.Requests[len(v.Requests)-1].ID }
 
 func (v *connectorValue) knows(id string) bool {
 	return slices.ContainsFunc(v.Requests, func(r request) bool { return r.ID == id })
+}
+
+// restarts gives the newest restart of each task that has one of its own, and of allTasks. It is the caller's.
+func (v *connectorValue) restarts() map[int]string {
+	if v.Restart == nil {
+		return nil
+	}
+	out := map[int]string{}
+	if v.Restart.Task != allTasks { // else it stands for those before it
+		maps.Copy(out, v.Restarts)
+	}
+	out[v.Restart.Task] = v.Restart.ID
+	return out
+}
+
+// ask adds a restart to those that were asked for before.
+func (v *connectorValue) ask(r restartValue) {
+	if r.Task == allTasks {
+		v.Restarts = nil
+	} else {
+		v.Restarts = v.restarts()
+		delete(v.Restarts, r.Task)
+	}
+	v.Restart = &r
 }
 
 // tasksValue is the task set of one epoch of a connector, under a key of its own: a pause does not rewrite it.
@@ -165,10 +196,7 @@ func (f *Configs) View(name string) (Connector, bool) {
 	}
 	out := Connector{
 		Name: v.Name, Config: maps.Clone(v.Config), State: v.State, Epoch: v.Epoch, Revision: v.Revision,
-		Deleted: v.Deleted, UpdatedAt: v.UpdatedAt,
-	}
-	if v.Restart != nil {
-		out.Restart = Restart(*v.Restart)
+		Deleted: v.Deleted, Restarts: v.restarts(), UpdatedAt: v.UpdatedAt,
 	}
 	if t := f.tasks[tasksKey(name)]; t != nil && t.Epoch == v.Epoch && !v.Deleted {
 		out.Tasks = make([]map[string]string, len(t.Tasks))

@@ -27,6 +27,15 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 				`"replaces":4,"requests":[{"id":"r4","revision":4},{"id":"r5","revision":5}],"restart":{"id":"r4","task":-1},` +
 				`"updatedAt":"2026-01-02T03:04:05.006Z"}`,
 		},
+		"a connector with several restarts": {
+			value: &connectorValue{
+				V: 1, Name: "c", State: Running, Epoch: 3, Born: 1, Revision: 8, Replaces: 7, Requests: []request{{"r8", 8}},
+				Restart: &restartValue{"r8", 1}, Restarts: map[int]string{-1: "r5", 10: "r7", 2: "r6"}, UpdatedAt: at,
+			},
+			wantKey: "connector/c",
+			wantBytes: `{"v":1,"name":"c","state":"Running","epoch":3,"born":1,"revision":8,"replaces":7,"requests":[{"id":"r8","revision":8}],` +
+				`"restart":{"id":"r8","task":1},"restarts":{"-1":"r5","10":"r7","2":"r6"},"updatedAt":"2026-01-02T03:04:05.006Z"}`,
+		},
 		"a deleted connector that is published again": {
 			value: &connectorValue{
 				V: 1, Name: "c", State: Running, Deleted: true, Epoch: 2, Born: 1, Revision: 2, Replaces: 1,

@@ -111,11 +111,13 @@ func (h *history) configStep() value {
 		return &tasksValue{V: 1, Name: name, Epoch: max(1, view.Epoch), Tasks: []map[string]string{{"n": fmt.Sprint(h.rnd.IntN(9))}}, ID: fmt.Sprint(h.rnd.Uint32())}
 	}
 	w := Write{Name: name, IfRevision: -1, RequestID: fmt.Sprint(h.rnd.Uint32())}
-	switch h.rnd.IntN(4) {
+	switch h.rnd.IntN(5) {
 	case 0:
 		w.Delete = true
 	case 1:
 		w.State = Paused
+	case 2:
+		w.Restart = &Restart{Task: h.rnd.IntN(3) - 1}
 	default:
 		w.Config = map[string]string{"n": fmt.Sprint(h.rnd.IntN(3))}
 	}

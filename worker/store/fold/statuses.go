@@ -113,6 +113,14 @@ func (f *Statuses) Epoch(connector string) int64 {
 	return out
 }
 
+// Newest gives the generation of a unit's status, 0 if there is none.
+func (f *Statuses) Newest(connector string, task int) int64 {
+	if v := f.of[connector][task]; v != nil {
+		return v.Generation
+	}
+	return 0
+}
+
 // Put gives the record to append for a status. ErrFenced means that a newer epoch, generation or attempt has spoken.
 func (f *Statuses) Put(st Status) (replica.Record, error) {
 	v := &statusValue{

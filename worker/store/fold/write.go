@@ -35,8 +35,8 @@ const (
 
 // Restart asks for a restart within the same epoch: owners that see a new ID for a task they run stop and start it.
 type Restart struct {
-	ID   string // "" if there never was one
-	Task int    // -1 is all of them and the connector
+	ID   string
+	Task int // -1 is all of them and the connector
 }
 
 // Connector is what the cluster wants of one connector.
@@ -50,10 +50,21 @@ type Connector struct {
 	// Revision rises with each accepted Put: it is the ETag. Publishing tasks keeps it.
 	Revision int64
 	// Tasks is nil until the tasks of this Epoch were published.
-	Tasks     []map[string]string
-	Deleted   bool
-	Restart   Restart
+	Tasks   []map[string]string
+	Deleted bool
+	// Restarts has the id of the newest restart by task, -1 for all of them and the connector. A new epoch has none: it starts
+	// everything anew.
+	Restarts  map[int]string
 	UpdatedAt time.Time // by the clock of the worker that wrote it
+}
+
+// RestartOf gives the id of the newest restart of a task, or of the connector itself (-1); "" if there was none. A task's own
+// is always newer than that of all.
+func (c Connector) RestartOf(task int) string {
+	if id, ok := c.Restarts[task]; ok {
+		return id
+	}
+	return c.Restarts[allTasks]
 }
 
 // Write is one change of a connector.
@@ -174,7 +185,7 @@ func (f *Configs) next(w Write, floor int64) (*connectorValue, Connector, error)
 		next.State = Running
 	}
 	if w.Restart != nil {
-		next.Restart = &restartValue{ID: cmp.Or(w.Restart.ID, w.RequestID), Task: w.Restart.Task}
+		next.ask(restartValue{ID: cmp.Or(w.Restart.ID, w.RequestID), Task: w.Restart.Task})
 	}
 	next.raise(held, exists, w.Delete, max(floor, f.tasksEpoch(w.Name)))
 	next.Requests = append(slices.Clone(next.Requests), request{ID: w.RequestID, Revision: next.Revision})
@@ -192,7 +203,7 @@ func (f *Configs) tasksEpoch(name string) int64 {
 
 // keep takes over what a write leaves as it is.
 func (v *connectorValue) keep(held *connectorValue) {
-	v.Born, v.Restart = held.Born, held.Restart
+	v.Born, v.Restart, v.Restarts = held.Born, held.Restart, held.Restarts
 	if v.Config == nil {
 		v.Config = held.Config
 	}
@@ -204,11 +215,11 @@ func (v *connectorValue) raise(held *connectorValue, exists, deleting bool, floo
 	v.Revision = v.Replaces + 1
 	switch {
 	case deleting:
-		v.Deleted, v.Config, v.Restart = true, nil, nil
+		v.Deleted, v.Config = true, nil
 	case exists && maps.Equal(v.Config, held.Config) && floor <= held.Epoch:
 		return // above the floor, too, or no task of it could be claimed or published
 	}
-	v.Epoch = max(v.Epoch, floor) + 1
+	v.Epoch, v.Restart, v.Restarts = max(v.Epoch, floor)+1, nil, nil // which starts everything anew
 	if !exists {
 		v.Born = v.Epoch
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 )
 
@@ -89,5 +91,93 @@ func TestAConnectorWhoseNewestConfigWasLostIsHealedByWritingItAgain(t *testing.T
 				t.Errorf("publishing tasks gave %v, %v", next, err)
 			}
 		})
+	}
+}
+
+// A restart is there until its owner has read it, however many came after it.
+func TestRestartsOfOneTaskLeaveThoseOfOthers(t *testing.T) {
+	config := map[string]string{"n": "1"}
+	ask := func(id string, task int) Write {
+		return Write{Name: "c", IfRevision: -1, RequestID: id, Restart: &Restart{Task: task}}
+	}
+	change := func(w Write) Write {
+		w.Name, w.IfRevision, w.RequestID = "c", -1, "change"
+		return w
+	}
+	cases := map[string]struct {
+		before string // a restart that a worker of an older version wrote
+		writes []Write
+		want   map[int]string
+	}{
+		"none":                                    {},
+		"of one task after another":               {writes: []Write{ask("r0", 0), ask("r1", 1), ask("r2", 2)}, want: map[int]string{0: "r0", 1: "r1", 2: "r2"}},
+		"of the same task: the newest":            {writes: []Write{ask("r0", 0), ask("r1", 1), ask("again", 0)}, want: map[int]string{0: "again", 1: "r1"}},
+		"of one task after all":                   {writes: []Write{ask("all", -1), ask("r1", 1)}, want: map[int]string{-1: "all", 1: "r1"}},
+		"of all after one task, and one again":    {writes: []Write{ask("r0", 0), ask("r1", 1), ask("all", -1), ask("r2", 1)}, want: map[int]string{-1: "all", 1: "r2"}},
+		"a pause keeps them":                      {writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{State: Paused})}, want: map[int]string{0: "r0", 1: "r1"}},
+		"a new epoch has none":                    {writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{Config: map[string]string{"n": "2"}})}},
+		"a deletion has none":                     {writes: []Write{ask("r0", 0), change(Write{Delete: true})}},
+		"an older version's of a task":            {before: `{"id":"old","task":0}`, writes: []Write{ask("r1", 1)}, want: map[int]string{0: "old", 1: "r1"}},
+		"an older version's of all":               {before: `{"id":"old","task":-1}`, want: map[int]string{-1: "old"}},
+		"an older version's of a task, and again": {before: `{"id":"old","task":0}`, writes: []Write{ask("r0", 0)}, want: map[int]string{0: "r0"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := NewConfigs()
+			put(t, f, Write{Name: "c", Config: config, IfRevision: -1, RequestID: "created"}, 0)
+			if tc.before != "" {
+				wantVerdict(t, f, replica.Record{Key: "connector/c", Value: []byte(`{"v":1,"name":"c","config":{"n":"1"},"state":"Running","epoch":1,` +
+					`"born":1,"revision":2,"replaces":1,"requests":[{"id":"old","revision":2}],"restart":` + tc.before + `}`)}, replica.Accepted)
+			}
+			for _, w := range tc.writes {
+				put(t, f, w, 0)
+			}
+			late := NewConfigs() // it reads what compaction left, or what was published again
+			wantVerdict(t, late, again(t, f), replica.Accepted)
+			for _, f := range []*Configs{f, late} {
+				c, _ := f.View("c")
+				if diff := cmp.Diff(tc.want, c.Restarts); diff != "" {
+					t.Errorf("restarts (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestATaskTakesTheNewestOfItsOwnRestartAndThatOfAll(t *testing.T) {
+	f := NewConfigs()
+	put(t, f, Write{Name: "c", Config: map[string]string{"n": "1"}, IfRevision: -1, RequestID: "created"}, 0)
+	for _, step := range []struct {
+		id   string
+		task int
+		want []string // of the connector, task 0 and task 1
+	}{
+		{"r0", 0, []string{"", "r0", ""}}, {"all", -1, []string{"all", "all", "all"}}, {"r1", 1, []string{"all", "all", "r1"}},
+		{"all again", -1, []string{"all again", "all again", "all again"}},
+	} {
+		put(t, f, Write{Name: "c", IfRevision: -1, RequestID: step.id, Restart: &Restart{Task: step.task}}, 0)
+		c, _ := f.View("c")
+		if diff := cmp.Diff(step.want, []string{c.RestartOf(-1), c.RestartOf(0), c.RestartOf(1)}); diff != "" {
+			t.Errorf("after %s (-want +got):\n%s", step.id, diff)
+		}
+	}
+}
+
+// What is asked for counts once it is stored: the fold and the views that it gave out stay as they are.
+func TestARestartThatIsNotStoredChangesNothing(t *testing.T) {
+	f := NewConfigs()
+	put(t, f, Write{Name: "c", Config: map[string]string{"n": "1"}, IfRevision: -1, RequestID: "created"}, 0)
+	for i, id := range []string{"r0", "r1", "r2"} {
+		put(t, f, Write{Name: "c", IfRevision: -1, RequestID: id, Restart: &Restart{Task: i}}, 0)
+	}
+	view, _ := f.View("c")
+	if _, _, err := f.Put(Write{Name: "c", IfRevision: -1, RequestID: "again", Restart: &Restart{Task: 0}}, 0, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	now, _ := f.View("c")
+	for what, got := range map[string]map[int]string{"the fold": now.Restarts, "an earlier view": view.Restarts} {
+		if diff := cmp.Diff(map[int]string{0: "r0", 1: "r1", 2: "r2"}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
 	}
 }
