@@ -4,11 +4,11 @@ package controllers_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,39 +17,6 @@ import (
 	"github.com/rocketmq-connect/operator/controllers/render"
 	"github.com/rocketmq-connect/operator/controllers/testobj"
 )
-
-// TestClusterIsNotReadyForASpecThatNoWorkerRuns follows the status from a change on: who waits for Ready at the new
-// generation must not be told of the workers as they were.
-func TestClusterIsNotReadyForASpecThatNoWorkerRuns(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	c := f.ready()
-	watching, err := client.NewWithWatch(api.Config, client.Options{Scheme: api.Client.Scheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.change(c, func() { c.Spec.Config = map[string]v1alpha1.WorkerSetting{"logLevel": "debug"} })
-	w, err := watching.Watch(t.Context(), &v1alpha1.ConnectClusterList{}, client.InNamespace(f.ns),
-		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: c.ResourceVersion}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Stop()
-	for ev := range w.ResultChan() {
-		got, ok := ev.Object.(*v1alpha1.ConnectCluster)
-		if !ok {
-			t.Fatalf("event %+v", ev)
-		}
-		if got.Status.ObservedGeneration != c.Generation {
-			continue
-		}
-		if ready := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionReady); ready.Status != metav1.ConditionFalse {
-			t.Errorf("ready at generation %d before a worker had it: %+v", c.Generation, ready)
-		}
-		break
-	}
-	f.settled("demo", 3, "True/WorkersReady")
-}
 
 func TestChildrenThatLostTheirLabelsAreRepaired(t *testing.T) {
 	t.Parallel()
@@ -87,9 +54,18 @@ func TestChildrenOfADeletedClusterAreWaitedFor(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: owned("demo-api"), Data: map[string][]byte{render.TokenKey: []byte("former")}}
 	conf := &corev1.ConfigMap{ObjectMeta: owned("demo-worker")}
 	f.create(secret, conf, testobj.Cluster("demo").Obj())
-	for _, left := range []client.Object{secret, conf} {
-		f.wantCluster("demo", "False/ApplyFailed|Reconciling/ApplyFailed")
-		if err := api.Client.Delete(t.Context(), left); err != nil {
+	for _, left := range []struct {
+		object client.Object
+		named  string
+	}{{secret, "Secret demo-api"}, {conf, "ConfigMap demo-worker"}} {
+		f.eventually(left.named+" to be waited for", func() error {
+			c := f.wantCluster("demo", "False/ApplyFailed|Reconciling/ApplyFailed")
+			if message := c.Status.Conditions[0].Message; !strings.Contains(message, left.named+": left by a deleted ConnectCluster") {
+				return fmt.Errorf("it says %s", message)
+			}
+			return nil
+		})
+		if err := api.Client.Delete(t.Context(), left.object); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,6 +5,8 @@ package rest
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
@@ -17,6 +19,8 @@ type Configs interface {
 	Get(name string) (store.Connector, bool)
 	All() []store.Connector
 	Epoch(name string) int64
+	// Sync returns when the others show all that was stored at the call, by other workers too.
+	Sync(ctx context.Context) error
 	Put(ctx context.Context, w store.Write) (store.Connector, error)
 	Watch() (changed <-chan struct{}, stop func())
 }
@@ -75,4 +79,33 @@ type Backends struct {
 	Local func() []LocalTask
 	// Reload reads the plugin folders again; nil: this worker has built-in connectors only, and says so.
 	Reload func(ctx context.Context) error
+}
+
+// newest returns the connector as this worker holds it if the request then leads to a write: that finds out what others
+// have changed. An answer without a write is made of all that was stored when the request came.
+func (s *Server) newest(r *http.Request, name string, writes func(store.Connector) bool) (store.Connector, bool, error) {
+	if c, ok := s.backends.Configs.Get(name); ok && writes(c) {
+		return c, true, nil
+	}
+	if err := s.sync(r); err != nil {
+		return store.Connector{}, false, err
+	}
+	c, ok := s.backends.Configs.Get(name)
+	return c, ok, nil
+}
+
+// sync waits until this worker holds all connectors as they are stored now.
+func (s *Server) sync(r *http.Request) error {
+	r, cancel := within(r)
+	defer cancel()
+	if err := s.backends.Configs.Sync(r.Context()); err != nil {
+		return fmt.Errorf("reading what is stored: %w", err)
+	}
+	return nil
+}
+
+// within bounds all that the request waits for by writeTimeout.
+func within(r *http.Request) (*http.Request, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	return r.WithContext(ctx), cancel
 }

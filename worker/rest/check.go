@@ -11,6 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/store"
 )
 
 // The sizes that one connector config may have: it is one record of the config topic.
@@ -134,7 +135,38 @@ func checkSize(cfg map[string]string) error {
 	return nil
 }
 
-// stored turns a request into the config that is stored: its settings, class and number of tasks in one map, with masked
+// unchanged reports whether the write would store what is there. The way in which the class is named does not matter.
+func unchanged(before store.Connector, write store.Write) bool {
+	return maps.Equal(before.Config, write.Config) && (write.State == "" || write.State == before.State)
+}
+
+// replaces reports whether the request replaces what is there by something else. It does not if a masked secret is missing.
+func replaces(before store.Connector, in restapi.Connector) bool {
+	cfg, found := storedConfig(in, before.Config)
+	return len(found.errs) == 0 && !unchanged(before, store.Write{Config: cfg, State: store.State(in.State)})
+}
+
+// writeOf checks the request and makes the write that stores it; before is the stored config, nil for none.
+func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
+	cfg, f := storedConfig(in, before)
+	checked := s.check(in.Name, cfg)
+	f.errs = append(f.errs, checked.errs...)
+	switch in.State {
+	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
+	default:
+		f.add("state", stateError(in.State))
+	}
+	if len(f.errs) > 0 {
+		return store.Write{}, checked.warnings, invalid(f.errs)
+	}
+	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, checked.warnings, nil
+}
+
+func stateError(state string) error {
+	return fmt.Errorf("state must be Running, Paused or Stopped, not %q", state)
+}
+
+// storedConfig turns a request into the config that is stored: its settings, class and number of tasks in one map, with masked
 // secrets filled in from before (nil: there is no such connector).
 func storedConfig(in restapi.Connector, before map[string]string) (map[string]string, findings) {
 	var f findings

@@ -67,11 +67,11 @@ func (s *Server) compat() http.Handler {
 	handle("/getAllocatedTask", s.oldAllocated)
 	for path, h := range map[string]func(*http.Request) (string, error){
 		"/plugin/reload":                   s.oldReload,
-		"/connectors/create/{name}":        s.oldCreate,
-		"/connectors/update/{name}":        s.oldUpdate,
-		"/connectors/taskNum/{name}/{num}": s.oldTaskNum,
+		"/connectors/create/{name}":        s.oldChange(s.oldCreate),
+		"/connectors/update/{name}":        s.oldChange(s.oldUpdate),
+		"/connectors/taskNum/{name}/{num}": s.oldChange(s.oldTaskNum),
 		"/connectors/all/{verb}":           s.oldAll,
-		"/connectors/single/{name}/{verb}": s.oldSingle,
+		"/connectors/single/{name}/{verb}": s.oldChange(s.oldSingle),
 	} {
 		handle(path, func(w http.ResponseWriter, r *http.Request) error {
 			if r.Method != http.MethodGet { // the mux sends HEAD here, too
@@ -97,6 +97,18 @@ func (s *Server) compat() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// oldChange has a change decided by all that was stored when the request came.
+func (s *Server) oldChange(h func(*http.Request) (string, error)) func(*http.Request) (string, error) {
+	return func(r *http.Request) (string, error) {
+		r, cancel := within(r)
+		defer cancel()
+		if err := s.sync(r); err != nil {
+			return "", err
+		}
+		return h(r)
+	}
 }
 
 // failOld answers with one line that says what was wrong and what to do.
@@ -182,10 +194,14 @@ func (s *Server) oldNamed(r *http.Request) (store.Connector, error) {
 	name := r.PathValue("name")
 	c, ok := s.backends.Configs.Get(name)
 	if !ok {
-		return c, problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
-			"there is no connector %q: see /getConnectors, or make it with /connectors/create/%s?config={…}", name, name)
+		return c, oldNotFound(name)
 	}
 	return c, nil
+}
+
+func oldNotFound(name string) *restapi.Problem {
+	return problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
+		"there is no connector %q: see /getConnectors, or make it with /connectors/create/%s?config={…}", name, name)
 }
 
 func (s *Server) oldStatus(w http.ResponseWriter, r *http.Request) error {
@@ -329,15 +345,15 @@ func (s *Server) oldStore(r *http.Request, w store.Write) (string, error) {
 
 // oldAll does to every connector what oldSingle does to one. The first failure does not keep the others from it.
 func (s *Server) oldAll(r *http.Request) (string, error) {
-	var errs []error
-	connectors := s.backends.Configs.All()
-	for _, c := range connectors {
-		errs = append(errs, s.oldApply(r, c.Name, requestID(r)+"-"+c.Name))
+	if _, err := oldVerb(r); err != nil { // a mistake even if there is no connector
+		return "", err
 	}
-	if len(connectors) == 0 { // an unknown verb is a mistake even then
-		if _, err := oldVerb(r); err != nil {
-			return "", err
-		}
+	if err := s.sync(r); err != nil {
+		return "", err
+	}
+	var errs []error
+	for _, c := range s.backends.Configs.All() {
+		errs = append(errs, s.oldApply(r, c.Name, requestID(r)+"-"+c.Name))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return "", s.problemOf(parts(err)[0])
@@ -346,11 +362,7 @@ func (s *Server) oldAll(r *http.Request) (string, error) {
 }
 
 func (s *Server) oldSingle(r *http.Request) (string, error) {
-	c, err := s.oldNamed(r)
-	if err != nil {
-		return "", err
-	}
-	return done, s.oldApply(r, c.Name, requestID(r))
+	return done, s.oldApply(r, r.PathValue("name"), requestID(r))
 }
 
 // oldApply enables, disables or removes the connector, as the path says.
@@ -359,10 +371,13 @@ func (s *Server) oldApply(r *http.Request, name, id string) error {
 	if err != nil {
 		return err
 	}
-	if state == "" {
+	c, exists := s.backends.Configs.Get(name)
+	switch {
+	case state == "": // also one that is gone: remove finishes what broke off
 		return s.remove(r, removal{name: name, revision: anyRevision, requestID: id})
-	}
-	if c, ok := s.backends.Configs.Get(name); ok && c.State == state {
+	case !exists:
+		return oldNotFound(name)
+	case c.State == state:
 		return nil
 	}
 	_, err = s.write(r, store.Write{Name: name, State: state, IfRevision: anyRevision, RequestID: id})

@@ -59,7 +59,10 @@ type fakeConfigs struct {
 	held     map[string]store.Connector
 	revision int64
 	requests map[string]bool
-	err      error // what the next Put fails with
+	err      error                  // what Put fails with
+	unread   func()                 // makes of what is held what is stored: this worker has not read it yet
+	unsynced error                  // what Sync fails with
+	race     func(*store.Connector) // what somebody else does right before each Put
 }
 
 func (f *fakeConfigs) Get(name string) (store.Connector, bool) {
@@ -87,15 +90,31 @@ func (f *fakeConfigs) Epoch(name string) int64 {
 	return f.held[name].Epoch
 }
 
+func (f *fakeConfigs) Sync(context.Context) error {
+	f.mu.Lock()
+	unread, err := f.unread, f.unsynced
+	if err == nil {
+		f.unread = nil
+	}
+	f.mu.Unlock()
+	if err == nil && unread != nil {
+		unread()
+	}
+	return err
+}
+
 func (f *fakeConfigs) Put(_ context.Context, w store.Write) (store.Connector, error) {
 	defer f.notify()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.err; err != nil {
-		f.err = nil
-		return store.Connector{}, err
+	if f.err != nil {
+		return store.Connector{}, f.err
 	}
 	c := f.held[w.Name]
+	if f.race != nil {
+		f.race(&c)
+		f.held[w.Name] = c
+	}
 	exists := c.Name != "" && !c.Deleted
 	switch {
 	case f.requests[w.RequestID]:

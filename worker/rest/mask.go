@@ -48,3 +48,8 @@ func unmasked(cfg, stored map[string]string) (out map[string]string, missing []s
 	slices.Sort(missing)
 	return out, missing
 }
+
+// hasMask reports whether the stored value of a setting is to be kept.
+func hasMask(cfg map[string]string) bool {
+	return slices.Contains(slices.Collect(maps.Values(cfg)), restapi.Mask)
+}

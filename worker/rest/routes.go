@@ -1,9 +1,9 @@
 package rest
 
 import (
-	"context"
+	"cmp"
+	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -16,31 +16,41 @@ import (
 // writeTimeout is how long a write may wait for its own record to come back from RocketMQ.
 const writeTimeout = 15 * time.Second
 
+// maxFills is how often masked secrets are filled in anew because somebody else has changed the connector meanwhile.
+const maxFills = 5
+
 // anyRevision is store.Write.IfRevision for whatever is stored.
 const anyRevision int64 = -1
 
 // routes registers the resource API.
 func (s *Server) routes(handle func(pattern string, h func(http.ResponseWriter, *http.Request) error)) {
 	const one = "/connectors/{name}"
+	change := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+		handle(pattern, func(w http.ResponseWriter, r *http.Request) error {
+			r, cancel := within(r)
+			defer cancel()
+			return h(w, r)
+		})
+	}
 	handle("GET /cluster", s.getCluster)
 	handle("GET /plugins", s.getPlugins)
 	handle("PUT /validate", s.validate)
 	handle("GET /watch", s.watch)
 	handle("GET /connectors", s.listConnectors)
-	handle("POST /connectors", s.createConnector)
+	change("POST /connectors", s.createConnector)
 	handle("GET "+one, s.getConnector)
-	handle("PUT "+one, s.putConnector)
-	handle("DELETE "+one, s.deleteConnector)
-	handle("PUT "+one+"/state", s.putState)
+	change("PUT "+one, s.putConnector)
+	change("DELETE "+one, s.deleteConnector)
+	change("PUT "+one+"/state", s.putState)
 	for verb, state := range map[string]store.State{"pause": store.Paused, "resume": store.Running, "stop": store.Stopped} {
-		handle("POST "+one+"/"+verb, func(w http.ResponseWriter, r *http.Request) error {
+		change("POST "+one+"/"+verb, func(w http.ResponseWriter, r *http.Request) error {
 			return s.answerState(w, r, state)
 		})
 	}
-	handle("POST "+one+"/restart", s.restart)
+	change("POST "+one+"/restart", s.restart)
 	handle("GET "+one+"/status", s.getStatus)
 	handle("GET "+one+"/tasks", s.getTasks)
-	handle("POST "+one+"/tasks/{task}/restart", s.restart)
+	change("POST "+one+"/tasks/{task}/restart", s.restart)
 }
 
 func (s *Server) getCluster(w http.ResponseWriter, _ *http.Request) error {
@@ -70,6 +80,16 @@ func (s *Server) named(r *http.Request) (store.Connector, error) {
 		return store.Connector{}, notFound(name)
 	}
 	return c, nil
+}
+
+// toChange is named for a request that is to change the connector: newest says as of when.
+func (s *Server) toChange(r *http.Request, writes func(store.Connector) bool) (store.Connector, error) {
+	name := r.PathValue("name")
+	c, ok, err := s.newest(r, name, writes)
+	if err == nil && !ok {
+		err = notFound(name)
+	}
+	return c, err
 }
 
 func (s *Server) getConnector(w http.ResponseWriter, r *http.Request) error {
@@ -114,63 +134,61 @@ func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
 		return malformed("name in the body (%q) differs from that in the path (%q)", in.Name, name)
 	}
 	in.Name = name
-	before, exists := s.backends.Configs.Get(name)
+	for range maxFills {
+		err = s.replace(w, r, in, revision, given)
+		if _, conflict := conflictOf(err); !conflict {
+			return err
+		}
+	}
+	return err
+}
+
+// replace puts the connector in the place of the stored one. It ends with a conflict if masked secrets were filled in from a
+// revision that is the newest no more; one with a revision that the caller stated is a problem already.
+func (s *Server) replace(w http.ResponseWriter, r *http.Request, in restapi.Connector, revision int64, given bool) error {
+	before, exists, err := s.newest(r, in.Name, func(c store.Connector) bool { return replaces(c, in) })
+	if err != nil {
+		return err
+	}
 	write, warnings, err := s.writeOf(in, before.Config)
 	if err != nil {
 		return err
+	}
+	if exists && (!given || revision == before.Revision) && unchanged(before, write) {
+		s.answerStored(w, before, warnings, http.StatusOK)
+		return nil
+	}
+	if !given && hasMask(in.Config) { // an older secret must not replace a newer one
+		revision = before.Revision
 	}
 	write.IfRevision, write.RequestID = revision, requestID(r)
 	status := http.StatusOK
 	if !exists {
 		status = http.StatusCreated
 	}
-	if exists && (!given || revision == before.Revision) && unchanged(before, write) {
-		w.Header().Set("ETag", etag(before.Revision))
-		shown := s.show(before)
-		shown.Warnings = warnings
-		answer(w, http.StatusOK, shown)
-		return nil
-	}
 	return s.answerWrite(w, r, write, warnings, status)
-}
-
-// unchanged reports whether the write would store what is there. The way in which the class is named does not matter.
-func unchanged(before store.Connector, write store.Write) bool {
-	return maps.Equal(before.Config, write.Config) && (write.State == "" || write.State == before.State)
-}
-
-// writeOf checks the request and makes the write that stores it; before is the stored config, nil for none.
-func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
-	cfg, f := storedConfig(in, before)
-	checked := s.check(in.Name, cfg)
-	f.errs = append(f.errs, checked.errs...)
-	switch in.State {
-	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
-	default:
-		f.add("state", stateError(in.State))
-	}
-	if len(f.errs) > 0 {
-		return store.Write{}, checked.warnings, invalid(f.errs)
-	}
-	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, checked.warnings, nil
-}
-
-func stateError(state string) error {
-	return fmt.Errorf("state must be Running, Paused or Stopped, not %q", state)
 }
 
 // write stores within writeTimeout. A conflict with a precondition that the caller stated is 412.
 func (s *Server) write(r *http.Request, w store.Write) (store.Connector, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	r, cancel := within(r)
 	defer cancel()
-	c, err := s.backends.Configs.Put(ctx, w)
+	c, err := s.backends.Configs.Put(r.Context(), w)
+	if _, conflict := conflictOf(err); conflict || errors.Is(err, store.ErrNotFound) {
+		if err := s.sync(r); err != nil {
+			return c, err
+		}
+		c, err = s.backends.Configs.Put(r.Context(), w) // what it was refused for may have been old
+	}
 	if err == nil {
 		s.cfg.Log.Info("Storing a connector", "connector", c.Name, "epoch", c.Epoch, "revision", c.Revision,
 			"state", string(c.State), "deleted", c.Deleted, "requestID", w.RequestID)
 		return c, nil
 	}
-	if current, ok := conflictOf(err); ok && r.Header.Get("If-Match")+r.Header.Get("If-None-Match") != "" {
-		return c, s.conflict(http.StatusPreconditionFailed, current)
+	if current, ok := conflictOf(err); ok {
+		if _, given, _ := condition(r); given {
+			return c, s.conflict(http.StatusPreconditionFailed, current)
+		}
 	}
 	return c, err
 }
@@ -180,6 +198,12 @@ func (s *Server) answerWrite(w http.ResponseWriter, r *http.Request, write store
 	if err != nil {
 		return err
 	}
+	s.answerStored(w, c, warnings, status)
+	return nil
+}
+
+// answerStored answers with the connector as it is stored.
+func (s *Server) answerStored(w http.ResponseWriter, c store.Connector, warnings []string, status int) {
 	shown := s.show(c)
 	shown.Warnings = warnings
 	w.Header().Set("ETag", etag(c.Revision))
@@ -187,7 +211,6 @@ func (s *Server) answerWrite(w http.ResponseWriter, r *http.Request, write store
 		w.Header().Set("Location", restapi.Prefix+"/connectors/"+c.Name)
 	}
 	answer(w, status, shown)
-	return nil
 }
 
 func (s *Server) deleteConnector(w http.ResponseWriter, r *http.Request) error {
@@ -225,31 +248,51 @@ type removal struct {
 // remove deletes the connector and, unless keep, forgets its positions: kept ones would make a later connector of the
 // same name on another system skip records. A repeated deletion finishes one that broke off between the two steps.
 func (s *Server) remove(r *http.Request, del removal) error {
-	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
+	r, cancel := within(r)
 	defer cancel()
-	name := del.name
-	_, exists := s.backends.Configs.Get(name)
+	_, exists, err := s.newest(r, del.name, func(store.Connector) bool { return true })
+	if err != nil {
+		return err
+	}
 	if exists {
-		write := store.Write{Name: name, Delete: true, IfRevision: del.revision, RequestID: del.requestID}
-		if _, err := s.write(r, write); err != nil {
+		_, err := s.write(r, store.Write{Name: del.name, Delete: true, IfRevision: del.revision, RequestID: del.requestID})
+		switch {
+		case errors.Is(err, store.ErrNotFound): // somebody else has deleted it, and may have broken off
+			exists = false
+		case err != nil:
 			return err
 		}
 	}
-	epoch := s.backends.Configs.Epoch(name)
 	forgotten := false
-	for _, p := range []Progress{s.backends.Positions, s.backends.Offsets} {
-		if del.keep || epoch == 0 || len(p.Read(name)) == 0 {
-			continue
+	if epoch := s.backends.Configs.Epoch(del.name); epoch > 0 && !del.keep {
+		if forgotten, err = s.forget(r, del.name, epoch); err != nil {
+			return err
 		}
-		if err := p.Reset(ctx, name, nil, epoch); err != nil {
-			return fmt.Errorf("forgetting the positions of %s: %w", name, err)
-		}
-		forgotten = true
 	}
 	if !exists && !forgotten {
-		return notFound(name)
+		return notFound(del.name)
 	}
 	return nil
+}
+
+// forget resets the progress of a deleted connector at the epoch of its deletion, and says whether there was any. It does
+// so where nothing is stored, too, and whatever kind the connector was: its tasks may still drain, and then store.
+//
+// Invariant P3: the reset fences them off.
+func (s *Server) forget(r *http.Request, name string, epoch int64) (bool, error) {
+	found := false
+	for _, p := range []Progress{s.backends.Positions, s.backends.Offsets} {
+		found = found || len(p.Read(name)) > 0
+		err := p.Reset(r.Context(), name, nil, epoch)
+		if errors.Is(err, store.ErrFenced) {
+			return found, problem(http.StatusConflict, restapi.ProblemConflict, "Conflict", "connector %q was created again "+
+				"meanwhile and goes on from the positions that were stored: delete it once more if it is to begin anew", name)
+		}
+		if err != nil {
+			return found, fmt.Errorf("forgetting the positions of %s: %w", name, err)
+		}
+	}
+	return found, nil
 }
 
 func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
@@ -269,13 +312,12 @@ func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state store
 	if err != nil {
 		return err
 	}
-	c, err := s.named(r)
+	c, err := s.toChange(r, func(c store.Connector) bool { return c.State != state })
 	if err != nil {
 		return err
 	}
 	if c.State == state && (!given || revision == c.Revision) {
-		w.Header().Set("ETag", etag(c.Revision))
-		answer(w, http.StatusOK, s.show(c))
+		s.answerStored(w, c, nil, http.StatusOK)
 		return nil
 	}
 	return s.answerWrite(w, r, store.Write{Name: c.Name, State: state, IfRevision: revision, RequestID: requestID(r)}, nil, http.StatusOK)
@@ -283,19 +325,19 @@ func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state store
 
 // restart asks the owners to stop and start one task or all tasks. The answer says only that this was stored.
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.named(r)
-	if err != nil {
+	text := r.PathValue("task") // empty: all
+	task, notNumber := strconv.Atoi(cmp.Or(text, "-1"))
+	has := func(c store.Connector) bool {
+		return text == "" || notNumber == nil && task >= 0 && task < len(c.Tasks)
+	}
+	c, err := s.toChange(r, func(c store.Connector) bool { return has(c) && c.State == store.Running })
+	switch {
+	case err != nil:
 		return err
-	}
-	task := -1
-	if text := r.PathValue("task"); text != "" {
-		task, err = strconv.Atoi(text)
-		if err != nil || task < 0 || task >= len(c.Tasks) {
-			return problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
-				"connector %q has no task %q; it has %d, from 0", c.Name, text, len(c.Tasks))
-		}
-	}
-	if c.State != store.Running {
+	case !has(c):
+		return problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
+			"connector %q has no task %q; it has %d, from 0", c.Name, text, len(c.Tasks))
+	case c.State != store.Running:
 		return problem(http.StatusConflict, restapi.ProblemConflict, "Conflict", "connector %q is %s: only a Running one can be restarted", c.Name, c.State)
 	}
 	id := requestID(r)

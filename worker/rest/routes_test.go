@@ -189,8 +189,9 @@ func TestLifeOfAConnector(t *testing.T) {
 	if rec := w.do("GET", path, ""); rec.Code != 404 {
 		t.Errorf("after the deletion: %d", rec.Code)
 	}
-	if len(w.positions.reset) != 1 || len(w.offsets.reset) != 0 {
-		t.Errorf("positions reset: %v %v", w.positions.reset, w.offsets.reset)
+	want := []string{fmt.Sprintf("n@%d", w.configs.Epoch("n"))}
+	if diff := cmp.Diff([][]string{want, want}, [][]string{w.positions.reset, w.offsets.reset}); diff != "" {
+		t.Errorf("positions and offsets reset (-want +got):\n%s", diff)
 	}
 }
 

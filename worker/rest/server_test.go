@@ -284,7 +284,7 @@ func TestADeletedConnectorIsWatchedUntilItsTasksHaveEnded(t *testing.T) {
 		}
 		return events[len(events)-1] == "deleted src"
 	})
-	if diff := cmp.Diff([]string{"synced", "cluster of 2", "deleted src"}, events); diff != "" {
+	if diff := cmp.Diff([]string{"synced", "cluster of 2", "cluster of 2", "deleted src"}, events); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -15,39 +15,33 @@ func FuzzPulledMessages(f *testing.F) {
 		Offset: 4, Topic: []byte("t"), Body: []byte("b"), Properties: []byte("KEYS\x01k\x02a\x01b"),
 	})
 	f.Add(one)
+	f.Add(append(bytes.Clone(one), "and what is no message"...))
+	f.Add(remoting.AppendStored(bytes.Clone(one), &remoting.Message{Offset: 5, SysFlag: 1, Topic: []byte("t"), Body: []byte("not zlib")}))
 	f.Add(remoting.AppendStored(bytes.Clone(one), &remoting.Message{Offset: 5, Topic: []byte("t"), Properties: []byte("\x01\x02\x02x\x01")}))
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		got, err := decodeMessages(Queue{Topic: "t"}, stored)
+		got, whole, err := decodeMessages(Queue{Topic: "t"}, stored)
 		var want []Received
+		var failed error
 		for rest := stored; len(rest) > 0; {
 			var m remoting.Message
-			var failed error
 			if m, rest, failed = remoting.NextMessage(rest); failed != nil {
-				if err == nil {
-					t.Fatalf("no error, want %v", failed)
-				}
-				return
+				break
 			}
-			body, failed := m.Plain()
-			if failed != nil {
-				if err == nil {
-					t.Fatalf("no error, want %v", failed)
-				}
-				return
+			body, damage := m.Plain()
+			if damage != nil {
+				body = m.Body
 			}
-			want = append(want, Received{Offset: m.Offset, NextOffset: m.Offset + 1, Body: body, Properties: slowProperties(m.Properties)})
+			want = append(want, Received{Offset: m.Offset, NextOffset: m.Offset + 1, Body: body, Err: damage, Properties: slowProperties(m.Properties)})
 		}
-		if err != nil {
-			if len(stored) > 0 {
-				t.Fatalf("error %v, want %d messages", err, len(want))
-			}
-			return
+		if (err != nil) != (len(want) == 0) || err == nil && whole != (failed == nil) {
+			t.Fatalf("error %v, all of it: %t; want %d messages, then %v", err, whole, len(want), failed)
 		}
 		if len(got) != len(want) {
 			t.Fatalf("%d messages, want %d", len(got), len(want))
 		}
 		for i := range got {
-			if got[i].Offset != want[i].Offset || got[i].NextOffset != want[i].NextOffset || !bytes.Equal(got[i].Body, want[i].Body) {
+			if got[i].Offset != want[i].Offset || got[i].NextOffset != want[i].NextOffset || !bytes.Equal(got[i].Body, want[i].Body) ||
+				(got[i].Err == nil) != (want[i].Err == nil) {
 				t.Fatalf("message %d is %+v, want %+v", i, got[i], want[i])
 			}
 			if diff := cmp.Diff(want[i].Properties, append([]Property(nil), got[i].Properties...)); diff != "" {

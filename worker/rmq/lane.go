@@ -216,20 +216,19 @@ func (l *lane) deliver(b *batch) {
 		case errors.Is(err, ErrTooLarge) && b.good > 1:
 			l.oneByOne(b)
 			return
-		case errors.Is(err, ErrTopicNotFound), errors.Is(err, errNoMaster):
+		case l.misplaced(err):
 			if l.reroute(b, err) {
 				return
 			}
 		case !IsTemporary(err):
 			l.finish(b, 0, err)
 			return
-		default:
-			told = l.log(err, b, time.Since(begun), told)
-			l.shun()
-			if l.scatter(b); b.good == 0 {
-				l.finish(b, 0, nil)
-				return
-			}
+		}
+		told = l.log(err, b, time.Since(begun), told)
+		l.shun()
+		if l.scatter(b); b.good == 0 {
+			l.finish(b, 0, nil)
+			return
 		}
 		if retry.wait(l.s.ctx) != nil {
 			l.finish(b, 0, ErrClosed)
@@ -285,8 +284,20 @@ func (l *lane) oneByOne(b *batch) {
 	}
 }
 
+// misplaced says whether the queue may be gone. A 4.9 broker answers for a queue that was taken away as it does for any
+// trouble (SystemError): then the route that is looked up every now and again tells.
+func (l *lane) misplaced(err error) bool {
+	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) {
+		return true
+	}
+	r := l.s.c.routes.known(l.q.Topic)
+	return IsTemporary(err) && r != nil && !slices.Contains(r.writable, l.q)
+}
+
 // reroute asks where the queue went that its broker does not know, or whose broker is not in the route any more. It says
-// true when the batch needs nothing more: its messages failed, because the topic is gone, or took other lanes.
+// true when the batch needs nothing more: its messages failed, because the topic is gone, or took other lanes. While the
+// route has the queue, though its master is away and only a slave is registered, messages bound to it wait: their order
+// must outlast that.
 func (l *lane) reroute(b *batch, why error) bool {
 	r, err := l.s.c.fetchRoute(l.s.ctx, l.q.Topic)
 	if err != nil {

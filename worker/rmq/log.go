@@ -161,7 +161,7 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 	}
 	wait := backoff{first: 5 * time.Millisecond, last: 200 * time.Millisecond}
 	pulls := ahead{end: end, pull: func(ctx context.Context, offset int64) (pulled, error) {
-		return l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: offset, max: readAtOnce, purpose: forRead})
+		return intact(l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: offset, max: readAtOnce, purpose: forRead}))
 	}}
 	pulling, cancel := context.WithCancel(ctx)
 	defer pulls.group.Wait()
@@ -333,7 +333,7 @@ func (t *following) pull(ctx context.Context) (pulled, error) {
 	defer stop(nil)
 	t.poll.Store(&poll{begun: time.Now(), stop: stop})
 	defer t.poll.Store(nil)
-	return t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forFollow})
+	return intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forFollow}))
 }
 
 func (t *following) struggling(err error) {

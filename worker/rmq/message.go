@@ -3,7 +3,6 @@ package rmq
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -29,7 +28,7 @@ const memberOverhead = 64
 // maxBody is the most that fits a frame which brokers read (16 MiB): they cut the connection on a larger one.
 const maxBody = 16<<20 - 64<<10
 
-var errEmptyBody = errors.New("message has an empty body, which RocketMQ does not store")
+var errEmptyBody = fmt.Errorf("%w: its body is empty", ErrIllegal)
 
 // encodeMember appends one member of a batch. On an error nothing is appended.
 func encodeMember(dst []byte, properties []Property, body []byte, ids *idSource) ([]byte, error) {
@@ -64,11 +63,11 @@ func encodeMember(dst []byte, properties []Property, body []byte, ids *idSource)
 
 func checkProperty(p *Property) error {
 	if p.Name == "" {
-		return errors.New("message has a property without a name")
+		return fmt.Errorf("%w: a property has no name", ErrIllegal)
 	}
 	for _, s := range [...]string{p.Name, p.Value} {
 		if strings.IndexByte(s, remoting.NameEnd) >= 0 || strings.IndexByte(s, remoting.PropertyEnd) >= 0 || !utf8.ValidString(s) {
-			return fmt.Errorf("message property %q holds what RocketMQ cannot store: bytes 1 or 2, or what is not UTF-8", p.Name)
+			return fmt.Errorf("%w: property %q holds bytes 1 or 2, or what is not UTF-8", ErrIllegal, p.Name)
 		}
 	}
 	return nil

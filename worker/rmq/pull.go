@@ -90,8 +90,12 @@ func decodePull(q Queue, resp *remoting.Command) (out pulled, err error) {
 			return out, err
 		}
 	}
-	if resp.Code == remoting.Success {
-		out.messages, err = decodeMessages(q, resp.Body)
+	if resp.Code != remoting.Success {
+		return out, nil
+	}
+	var whole bool
+	if out.messages, whole, err = decodeMessages(q, resp.Body); err == nil && !whole {
+		out.next = out.messages[len(out.messages)-1].NextOffset
 	}
 	return out, err
 }
@@ -99,24 +103,26 @@ func decodePull(q Queue, resp *remoting.Command) (out pulled, err error) {
 // smallestStored is less than any stored message takes; it bounds the guess of how many there are.
 const smallestStored = 91
 
-// decodeMessages decodes a pull's body. Bodies point into it, and all properties share one slab.
-func decodeMessages(q Queue, stored []byte) ([]Received, error) {
+// decodeMessages decodes a pull's body up to a message that cannot be decoded; that fails once it is the first. Bodies point
+// into what was pulled, and all properties share one slab.
+func decodeMessages(q Queue, stored []byte) (out []Received, whole bool, err error) {
 	first, _, err := remoting.NextMessage(stored)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	size := max(smallestStored, len(first.Body)+len(first.Properties)+smallestStored)
 	guess := len(stored)/size + 1
-	out := make([]Received, 0, guess)
+	out = make([]Received, 0, guess)
 	slab := make([]Property, 0, guess*remoting.CountProperties(first.Properties))
 	for len(stored) > 0 {
-		var m remoting.Message
-		if m, stored, err = remoting.NextMessage(stored); err != nil {
-			return nil, err
-		}
-		body, err := m.Plain()
+		m, rest, err := remoting.NextMessage(stored)
 		if err != nil {
-			return nil, err
+			return out, false, nil
+		}
+		stored = rest
+		body, damage := m.Plain()
+		if damage != nil {
+			body = m.Body
 		}
 		if need := remoting.CountProperties(m.Properties); cap(slab)-len(slab) < need {
 			slab = make([]Property, 0, max(need, cap(slab)))
@@ -124,12 +130,29 @@ func decodeMessages(q Queue, stored []byte) ([]Received, error) {
 		from := len(slab)
 		slab = appendProperties(slab, m.Properties)
 		out = append(out, Received{
-			Queue: q, Offset: m.Offset, NextOffset: m.Offset + 1, Body: body,
+			Queue: q, Offset: m.Offset, NextOffset: m.Offset + 1, Body: body, Err: damage,
 			Properties: slab[from:len(slab):len(slab)],
 			BornAt:     time.UnixMilli(m.Born), StoredAt: time.UnixMilli(m.Stored),
 		})
 	}
-	return out, nil
+	return out, true, nil
+}
+
+// intact ends an answer before a message whose body cannot be read; that fails once it is the first. A log without one of
+// its records is another log.
+func intact(p pulled, err error) (pulled, error) {
+	for i := range p.messages {
+		m := &p.messages[i]
+		if m.Err == nil {
+			continue
+		}
+		if i == 0 {
+			return pulled{}, fmt.Errorf("reading %s: %w", m.Queue, m.Err)
+		}
+		p.messages, p.next = p.messages[:i], m.Offset
+		break
+	}
+	return p, err
 }
 
 // appendProperties parses properties in wire form; what has no name is left out.

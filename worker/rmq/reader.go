@@ -138,8 +138,8 @@ func signal(c chan struct{}) {
 }
 
 // Poll returns 1 to max records, those of one queue in their order. It waits for the first, and returns nil, nil when ctx
-// ends before. An error is of one queue (access denied, an undecodable record, its topic gone) or ErrClosed; Poll may
-// be called again: what a queue fails with comes again until it no longer does.
+// ends before. An error is of one queue of which all before was returned (access denied, an undecodable record, its topic
+// gone) or ErrClosed; Poll may be called again: what a queue fails with comes again until it no longer does.
 func (r *Reader) Poll(ctx context.Context, max int) ([]Received, error) {
 	for {
 		got, err := r.take(max)
@@ -166,17 +166,17 @@ func (r *Reader) take(max int) ([]Received, error) {
 	n := len(r.fetches)
 	want := 0
 	for _, f := range r.fetches {
-		if !f.paused {
-			want += f.held()
+		if f.paused {
+			continue
 		}
+		// What the others hold ready hides no queue that stands still.
+		if err := f.err; err != nil && len(f.chunks) == 0 {
+			f.err = nil
+			return nil, err
+		}
+		want += f.held()
 	}
 	if want == 0 {
-		for _, f := range r.fetches {
-			if err := f.err; err != nil && !f.paused {
-				f.err = nil
-				return nil, err
-			}
-		}
 		return nil, nil
 	}
 	out := make([]Received, 0, min(want, max))

@@ -230,6 +230,16 @@ func (rc *routeCache) fetch(ctx context.Context, c *Client, topic string, e *rou
 	}
 }
 
+// known gives the route that was looked up last, nil for none.
+func (rc *routeCache) known(topic string) *route {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	if e := rc.topics[topic]; e != nil {
+		return e.route
+	}
+	return nil
+}
+
 // put keeps a route that was looked up by the way.
 func (rc *routeCache) put(topic string, r *route) {
 	rc.mu.Lock()

@@ -99,7 +99,7 @@ func (c *Client) NewSender(cfg SenderConfig) *Sender {
 // Send queues m and returns; it blocks while MaxBufferedBytes wait for their answers. m's slices may be reused at once.
 // If Send returns nil, done is called exactly once, in the order of the messages of one queue, from a goroutine that must
 // not be held up: with the stored offset; or with an error that trying again would not cure (ErrTooLarge,
-// ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are tried again for ever. A
+// ErrIllegal, ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are tried again for ever. A
 // message that failed with ErrClosed, or was tried again, may have been stored nevertheless, even twice.
 func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
 	size := memberOverhead + len(m.Body)

@@ -52,6 +52,8 @@ type Received struct {
 	Properties         []Property
 	Body               []byte
 	BornAt, StoredAt   time.Time
+	// Err says why the body could not be decompressed; it is as stored then.
+	Err error
 }
 
 // Property returns the value of the named property and whether there is one.
@@ -126,6 +128,8 @@ var (
 	ErrTruncated = errors.New("log does not hold the offset")
 	// ErrTooLarge means a message is larger than the broker takes; its batch-mates are not affected.
 	ErrTooLarge = errors.New("message too large")
+	// ErrIllegal means a message holds what RocketMQ cannot store.
+	ErrIllegal = errors.New("message that RocketMQ cannot store")
 	// ErrAccessDenied means the broker refused the credentials or their rights.
 	ErrAccessDenied = errors.New("access denied by the broker")
 	// ErrUnreachable means no name server, or not the broker in question, could be reached.

@@ -59,11 +59,13 @@ func (s *Scheduler) ended(j job, err error) {
 	h := j.held
 	failed := s.book.End(j.unit, err, j.scrub, time.Now())
 	problem, next := h.problem, h.retry.next
+	if failed { // before the connector may be forgotten
+		s.metrics.failures.WithLabelValues(j.unit.Connector).Inc()
+	}
 	s.mu.Unlock()
 	log := s.cfg.Log.WithValues("connector", j.unit.Connector, "task", j.unit.Task, "generation", j.grant.Generation)
 	switch {
 	case failed:
-		s.metrics.failures.WithLabelValues(j.unit.Connector).Inc()
 		log = log.WithValues("nextRestart", next.Format(time.RFC3339))
 		if panicked := (*service.PanicError)(nil); errors.As(err, &panicked) {
 			log = log.WithValues("stack", j.scrub(string(panicked.Stack)))

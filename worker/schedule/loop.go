@@ -62,19 +62,24 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	return s.book.Due(now, now.Add(idlePass)).Sub(now)
 }
 
-// forget drops what was kept of connectors that are gone.
+// forget drops what was kept of connectors that are gone, once nothing of them runs here: what drains still counts.
 func (s *Scheduler) forget(connectors []store.Connector) {
-	exists := map[string]bool{}
+	known := map[string]bool{}
 	for _, c := range connectors {
-		exists[c.Name] = true
+		known[c.Name] = true
+	}
+	for u, h := range s.book.held {
+		if h.phase != Idle {
+			known[u.Connector] = true
+		}
 	}
 	for name := range s.known {
-		if !exists[name] {
+		if !known[name] {
 			s.deps.Runner.Forget(name)
 			s.metrics.forget(name)
 		}
 	}
-	s.known = exists
+	s.known = known
 }
 
 // act carries out one action on what runs here.

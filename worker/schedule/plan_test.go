@@ -24,6 +24,12 @@ func toW2(v cluster.View) cluster.View {
 	return v
 }
 
+// resting has w2 rest.
+func resting(v cluster.View) cluster.View {
+	v.Members[1].Resting = true
+	return v
+}
+
 func divided(state store.State, epoch int64, tasks int) []store.Connector {
 	c := store.Connector{Name: "c", State: state, Epoch: epoch}
 	for range tasks {
@@ -91,6 +97,7 @@ func TestPlan(t *testing.T) {
 		"a running unit goes on": {view: onlyW1(both), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
 		"a unit that moves is drained": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running},
 			want: "stop c-0 generation=5: moves to w2"},
+		"nothing is handed to a member that may not start it": {view: resting(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
 		"a unit that moves is released once it is idle": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: idle},
 			want: "release c-0 generation=5: moves to w2"},
 		"a draining unit is waited for": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),

@@ -121,7 +121,7 @@ type Scheduler struct {
 
 	mu    sync.Mutex
 	book  *Book
-	known map[string]bool // connectors of the last pass
+	known map[string]bool // connectors of the last pass, and those of which something ran
 }
 
 // New checks cfg and deps. The Scheduler does nothing before its service runs.

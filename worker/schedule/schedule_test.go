@@ -159,6 +159,27 @@ func TestPauseStopResumeDelete(t *testing.T) {
 	})
 }
 
+func TestDeletedConnectorIsForgottenOnceItHasDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w1 := w.join("w1")
+		w.put("c", store.Running, 2)
+		w.put("other", store.Running, 1)
+		after(time.Second)
+		w.drains[unit(0)] = 15 * time.Second
+		w.change(func() { delete(w.configs, "c") })
+		after(12 * time.Second)
+		if got := w.forgot(); len(got) > 0 {
+			t.Errorf("%v is forgotten while it drains", got)
+		}
+		after(5 * time.Second)
+		if diff := cmp.Diff([]string{"c"}, w.forgot()); diff != "" {
+			t.Errorf("forgotten (-want +got):\n%s", diff)
+		}
+		leaveAll(t, w1)
+	})
+}
+
 func TestEpochsNeverOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

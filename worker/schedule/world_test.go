@@ -50,6 +50,8 @@ type world struct {
 	script  func(a task.Attempt) error // an attempt's outcome at once, nil: it runs
 	drains  map[Unit]time.Duration
 	workers map[string]*member
+	// forgotten are the connectors whose figures were dropped.
+	forgotten []string
 }
 
 type member struct {
@@ -247,7 +249,17 @@ func (w *world) Find(class string) (connector.Connector, error) {
 	return fakeClass{w}, nil
 }
 
-func (m *member) Forget(string) {}
+func (m *member) Forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgotten = append(m.forgotten, name)
+}
+
+func (w *world) forgot() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.forgotten)
+}
 
 func (m *member) RunSink(_, _ context.Context, _ connector.SinkConnector, _ task.Attempt) error {
 	return errors.New("no sinks here")

@@ -93,6 +93,23 @@ func TestStoresOverTheProtocol(t *testing.T) {
 	}
 }
 
+func TestSyncShowsWhatAnotherWorkerHasStored(t *testing.T) {
+	broker := rmqtest.Start(t, rmqtest.OverPipe())
+	one, two := onBroker(t, broker, "one"), onBroker(t, broker, "two")
+	for revision := int64(1); revision <= 20; revision++ {
+		want, err := one.Configs().Put(t.Context(), store.Write{Name: "c", Config: map[string]string{"k": "v"}, IfRevision: revision - 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := two.Configs().Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := two.Configs().Get("c"); !cmp.Equal(got, want) {
+			t.Fatal(cmp.Diff(want, got))
+		}
+	}
+}
+
 func TestConfigsOutliveTheRetentionOfOlderBrokers(t *testing.T) {
 	cases := map[string]struct {
 		options []rmqtest.Option

@@ -70,6 +70,14 @@ func (c *Configs) Epoch(name string) int64 {
 	return out.Epoch
 }
 
+// Sync returns when Get, All and Epoch show all that was stored at the call, by other workers too.
+func (c *Configs) Sync(ctx context.Context) error {
+	if err := c.table.Sync(ctx); err != nil {
+		return fmt.Errorf("reading the newest connectors: %w", err)
+	}
+	return nil
+}
+
 // Watch tells of changes.
 func (c *Configs) Watch() (changed <-chan struct{}, stop func()) { return c.table.Watch() }
 

@@ -36,6 +36,9 @@ type fakeClient struct {
 	readers []*fakeReader
 	written time.Time // when a message was last stored
 	open    int       // senders and readers that were not closed
+	// stuck is what reading fails with at the record stuckAt of each queue; nil: nothing does.
+	stuck   error
+	stuckAt int64
 	// noMaster says that the name server knows no broker.
 	noMaster bool
 }
@@ -219,8 +222,8 @@ func (r *fakeReader) Assign(offsets map[rmq.Queue]int64) {
 
 func (r *fakeReader) Poll(ctx context.Context, limit int) ([]rmq.Received, error) {
 	for ctx.Err() == nil {
-		if batch := r.take(limit); len(batch) > 0 {
-			return batch, nil
+		if batch, err := r.take(limit); len(batch) > 0 || err != nil {
+			return batch, err
 		}
 		select {
 		case <-ctx.Done():
@@ -230,17 +233,24 @@ func (r *fakeReader) Poll(ctx context.Context, limit int) ([]rmq.Received, error
 	return nil, nil
 }
 
-func (r *fakeReader) take(limit int) (out []rmq.Received) {
+func (r *fakeReader) take(limit int) (out []rmq.Received, err error) {
 	r.client.mu.Lock()
 	defer r.client.mu.Unlock()
 	queues := slices.SortedFunc(maps.Keys(r.next), func(a, b rmq.Queue) int { return cmp.Compare(a.String(), b.String()) })
 	for _, q := range queues {
 		for r.next[q] < int64(len(r.client.messages[q])) && len(out) < limit {
+			if r.client.stuck != nil && r.next[q] == r.client.stuckAt {
+				err = r.client.stuck
+				break
+			}
 			out = append(out, r.client.messages[q][r.next[q]])
 			r.next[q]++
 		}
 	}
-	return out
+	if len(out) > 0 {
+		return out, nil
+	}
+	return nil, err
 }
 
 func (r *fakeReader) Lag() map[rmq.Queue]int64 { return nil }

@@ -28,10 +28,10 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 		if i == 0 || m.Queue != from.queue {
 			from = s.facts(m.Queue)
 		}
-		rec, err := convert.FromMessage(m)
+		rec, err := fromMessage(m)
 		if err != nil {
-			if err := s.poison(m, stageConvert, err); err != nil {
-				return err
+			if held := s.poison(m, stageConvert, err); held != nil {
+				return s.putAhead(records, origins, held)
 			}
 			continue
 		}
@@ -48,6 +48,23 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 		}
 	}
 	return nil
+}
+
+// fromMessage converts a message, if its body could be read.
+func fromMessage(m *rmq.Received) (record.Record, error) {
+	if m.Err != nil {
+		return record.Record{}, m.Err
+	}
+	return convert.FromMessage(m)
+}
+
+// putAhead puts what lies ahead of a record that holds the task up. It never returns nil.
+func (s *sinkRun) putAhead(records []record.Record, origins []*rmq.Received, held error) error {
+	if err := s.put(records, origins); err != nil {
+		return err
+	}
+	s.reached(origins)
+	return held
 }
 
 // queueFacts is what all records of a queue have in common. Those of a batch lie together, so it is found out once for all.
@@ -175,21 +192,34 @@ func (s *sinkRun) poison(m *rmq.Received, stage string, err error) error {
 	s.count.failed(stage)
 	where := place{partition(m.Queue), position(m.Offset)}
 	if !s.set.tolerateAll {
-		return &RecordError{Where: where.String(), Stage: stage, Err: err}
+		return &heldUpError{&RecordError{Where: where.String(), Stage: stage, Err: err}}
 	}
+	log := s.log
 	// Invariant P4: the record goes to the dead letter topic, or its skip is counted and logged with its place.
 	if s.set.deadLetter != "" {
-		if err := s.dead.put(s.life.alive, m, stage, err); err != nil {
-			return fmt.Errorf("writing the record of %s to the dead letter topic %q: %w", where, s.set.deadLetter, err)
+		failed := s.dead.put(s.life.alive, m, stage, err)
+		switch {
+		case failed == nil:
+			s.count.deadLettered()
+			return nil
+		case !unstorable(failed):
+			return &heldUpError{fmt.Errorf("writing the record of %s to the dead letter topic %q: %w", where, s.set.deadLetter, failed)}
 		}
-		s.count.deadLettered()
-		return nil
+		log = log.WithValues("deadLetter", s.a.Scrub(failed.Error()))
 	}
 	s.count.skipped("poison", 1)
-	s.log.Info("Skipping a record that cannot be delivered", "queue", m.Queue.String(), "offset", m.Offset,
+	log.Info("Skipping a record that cannot be delivered", "queue", m.Queue.String(), "offset", m.Offset,
 		"stage", stage, "reason", s.a.Scrub(err.Error()))
 	return nil
 }
+
+// heldUpError is what ends an attempt though its sink is well: a record that can be neither read nor delivered nor left out.
+// What lies ahead of it is made durable and stored, or each start would put it again.
+type heldUpError struct{ err error }
+
+func (e *heldUpError) Error() string { return e.err.Error() }
+
+func (e *heldUpError) Unwrap() error { return e.err }
 
 func bodies(messages []*rmq.Received) int {
 	sum := 0

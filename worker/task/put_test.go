@@ -3,7 +3,9 @@ package task
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,31 +57,44 @@ func TestSinkTellsTheRecordsOfABatchTheirOwnQueue(t *testing.T) {
 }
 
 func TestSinkKeepsWhatLiesAheadOfARecordThatHoldsItUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t)
-		h.client.produce("orders", 0, numbers(1, 9)...)
-		refuse := func(_ int, batch []record.Record) error {
-			for i, r := range batch {
-				if string(r.Value) == "4" {
-					return &connector.PoisonError{Index: i, Err: errors.New("too bitter")}
+	damaged := errors.New("it is damaged")
+	cases := map[string]struct {
+		cfg     connector.Config
+		damaged error // what is wrong with its body
+		stuck   error
+		wantErr error
+	}{
+		"no record may be left out": {wantErr: errTooBitter},
+		"its dead letter cannot be written": {cfg: connector.Config{"errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dead"},
+			wantErr: rmq.ErrAccessDenied},
+		"its body cannot be read":  {damaged: damaged, wantErr: damaged},
+		"it cannot be read at all": {stuck: fmt.Errorf("reading orders/b/0 at 3: %w", damaged), wantErr: damaged},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.client.produce("orders", 0, numbers(1, 9)...)
+				h.client.answer = func(rmq.Message) (time.Duration, error) { return 0, rmq.ErrAccessDenied }
+				h.client.messages[rmq.Queue{Topic: "orders", Broker: "b"}][3].Err = tc.damaged
+				h.client.stuck, h.client.stuckAt = tc.stuck, 3
+				cfg := connector.Config{"topics": "orders"}
+				maps.Copy(cfg, tc.cfg)
+				sink := &collecting{put: bitter("4")}
+				for range 3 { // each start meets the record again, and nothing else
+					if err := h.runSink(t, sink, cfg, 5*time.Second); !errors.Is(err, tc.wantErr) || !strings.Contains(err.Error(), "orders/b/0 at 3") {
+						t.Fatalf("got %v, want %v of the record that holds the task up", err, tc.wantErr)
+					}
 				}
-			}
-			return nil
-		}
-		sink := &collecting{put: refuse}
-		for range 3 { // each start meets the record again, and nothing else
-			var held *RecordError
-			if err := h.runSink(t, sink, connector.Config{"topics": "orders"}, 5*time.Second); !errors.As(err, &held) {
-				t.Fatalf("got %v, want the record that holds the task up", err)
-			}
-		}
-		if diff := cmp.Diff(numbers(1, 3), sink.values()); diff != "" {
-			t.Errorf("delivered (-want +got):\n%s", diff)
-		}
-		if got := h.store.read()["orders/b/0"]; got != "3" {
-			t.Errorf("stored %q, want 3: the record that holds the task up comes next", got)
-		}
-	})
+				if diff := cmp.Diff(numbers(1, 3), sink.values()); diff != "" {
+					t.Errorf("delivered (-want +got):\n%s", diff)
+				}
+				if got := h.store.read()["orders/b/0"]; got != "3" {
+					t.Errorf("stored %q, want 3: the record that holds the task up comes next", got)
+				}
+			})
+		})
+	}
 }
 
 func TestMarkedPositionsAreReadBack(t *testing.T) {

@@ -265,37 +265,55 @@ func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() 
 func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
 	stored := s.a.Stored()
 	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
+	away := map[string]bool{} // brokers that did not answer
 	for _, q := range queues {
-		var low, high int64
-		err := s.patiently(ctx, rmq.IsTemporary, func() (err error) {
-			low, high, err = s.client.Offsets(ctx, q)
-			return err
-		})
+		pos, known := stored[partition(q)]
+		if known {
+			if from[q], s.trails[q], err = parsePosition(pos); err != nil {
+				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
+			}
+			if away[q.Broker] {
+				continue
+			}
+		}
+		low, high, err := s.bounds(ctx, q, known)
+		if known && rmq.IsTemporary(err) {
+			// The other brokers' queues do not wait for this one: what the checks below find out, the reader does as well.
+			s.log.Info("Starting at the stored offset: the broker of the queue cannot be asked", "queue", q.String(),
+				"offset", from[q], "reason", err.Error())
+			away[q.Broker] = true
+			continue
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 		}
-		var offset int64
-		pos, known := stored[partition(q)]
-		if known {
-			if offset, s.trails[q], err = parsePosition(pos); err != nil {
-				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
+		if !known {
+			if from[q], err = s.firstStart(ctx, q, low, high, fromLast); err != nil {
+				return nil, nil, err
 			}
-		} else if offset, err = s.firstStart(ctx, q, low, high, fromLast); err != nil {
-			return nil, nil, err
 		}
 		// With marks, the reader finds out how much of its end a queue lost.
-		if offset < low || offset > high && len(s.trails[q]) == 0 {
+		if offset := from[q]; offset < low || offset > high && len(s.trails[q]) == 0 {
 			s.log.Info("Starting at the earliest record: the stored offset is not in the queue any more", "queue", q.String(),
 				"offset", offset, "min", low, "max", high)
 			s.gap(q, offset, low)
-			offset, known = low, false
+			from[q], known = low, false
 		}
-		from[q] = offset
 		if !known {
-			fresh[partition(q)] = position(offset)
+			fresh[partition(q)] = position(from[q])
 		}
 	}
 	return from, fresh, nil
+}
+
+// bounds asks for a queue's first offset and its end. Without a stored offset there is no start before the answer.
+func (s *sinkRun) bounds(ctx context.Context, q rmq.Queue, known bool) (low, high int64, err error) {
+	again := func(err error) bool { return !known && rmq.IsTemporary(err) }
+	err = s.patiently(ctx, again, func() (err error) {
+		low, high, err = s.client.Offsets(ctx, q)
+		return err
+	})
+	return low, high, err
 }
 
 // firstStart is where a queue without an offset of ours begins.

@@ -101,8 +101,7 @@ func (s *sinkRun) run() error {
 	group.Go(func() { s.saver.run(side, s.life.lose) })
 	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, s.foundRoutes) })
 	err = s.pump()
-	// What lies ahead of a record that holds the task up is made durable and stored, or each start would put it again.
-	var held *RecordError
+	var held *heldUpError
 	if (err == nil || errors.As(err, &held)) && s.life.work.Err() == nil {
 		if failed := s.flush(); failed != nil {
 			err = errors.Join(err, failed)
@@ -163,7 +162,7 @@ func (s *sinkRun) pump() error {
 	for s.life.reading.Err() == nil {
 		batch, err := s.poll()
 		if err != nil {
-			return s.life.unlessEnding(fmt.Errorf("reading from RocketMQ: %w", err))
+			return s.life.unlessEnding(&heldUpError{fmt.Errorf("reading from RocketMQ: %w", err)})
 		}
 		if s.lease != nil && s.lease.Err() != nil {
 			return s.leaseEnded()

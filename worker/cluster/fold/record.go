@@ -87,7 +87,7 @@ func (p *Proof) supersedes(older *Proof) bool {
 	return same && (p.Start > older.Start || p.Start == older.Start && p.Attempt > older.Attempt)
 }
 
-// Terms are the settings of a member that others go by.
+// Terms are what others go by of a member.
 type Terms struct {
 	// Fold is the version of the member's fold rules.
 	Fold             int             `json:"fold"`
@@ -95,6 +95,8 @@ type Terms struct {
 	IntervalMS       int64           `json:"heartbeatIntervalMs"`
 	RebalanceDelayMS int64           `json:"rebalanceDelayMs,omitempty"`
 	Allocation       allocate.Params `json:"allocation"`
+	// Resting says that the member may start nothing for a moment that it is newly given.
+	Resting bool `json:"resting,omitempty"`
 }
 
 // Timeout is how long the member may be silent.

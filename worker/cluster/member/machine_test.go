@@ -258,3 +258,26 @@ func TestNothingIsSentAfterTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestWhoMayStartNothingNewTellsTheOthers follows what others see of a worker after it has reached the log anew.
+func TestWhoMayStartNothingNewTellsTheOthers(t *testing.T) {
+	a := startAlone(t)
+	rests := func() bool { return a.m.View().Members[0].Resting }
+	beat := func(after time.Duration) {
+		a.now += after
+		a.turn()
+	}
+	beat(time.Second)
+	if rests() {
+		t.Fatal("a worker rests that nothing has happened to")
+	}
+	a.m.Resumed(a.time())
+	for elapsed := time.Duration(0); elapsed < 4*time.Second; elapsed += time.Second {
+		if beat(time.Second); !rests() {
+			t.Fatalf("it does not rest %v after it came back", elapsed+time.Second)
+		}
+	}
+	if beat(time.Second); rests() {
+		t.Error("it rests after its session time-out")
+	}
+}

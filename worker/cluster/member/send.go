@@ -85,8 +85,9 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 	var records []fold.Record
 	if beat {
 		m.nextBeat = now.Boot + m.cfg.Terms.Interval()
-		r := m.record(fold.Heartbeat)
-		r.Terms, r.Digest = &m.cfg.Terms, m.fold.Digest()
+		r, terms := m.record(fold.Heartbeat), m.cfg.Terms
+		terms.Resting = m.calming(now)
+		r.Terms, r.Digest = &terms, m.fold.Digest()
 		m.sentBeat(r.Sequence, now)
 		records = append(append(records, r), m.expired()...)
 		if err := m.snapshot.take(now.Boot, m.fold, m.isOldest()); err != nil {

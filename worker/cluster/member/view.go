@@ -15,6 +15,8 @@ type Peer struct {
 	// Eligible is false while the member flaps: its worker id was expired less than three session timeouts ago, and it
 	// owns nothing. It should be given nothing then. At least one member is eligible.
 	Eligible bool
+	// Resting says that the member may start nothing for a moment that it is newly given. It keeps what it has.
+	Resting bool
 }
 
 // View is what the log says up to Offset. It is immutable: callers must not modify its maps and slices.
@@ -47,7 +49,7 @@ func (m *Machine) View() *View {
 			v.Allocation = s.Terms.Allocation
 		}
 		eligible := f.Eligible(s)
-		v.Members = append(v.Members, Peer{Session: s.ID, Worker: s.Worker, Address: s.Address, Version: s.Version, Eligible: eligible})
+		v.Members = append(v.Members, Peer{Session: s.ID, Worker: s.Worker, Address: s.Address, Version: s.Version, Eligible: eligible, Resting: s.Terms.Resting})
 		if eligible {
 			homes[s.Worker] = true
 		}

@@ -136,6 +136,20 @@ func (s *Source) reposition(ctx context.Context, topic string, partition int32) 
 	return nil
 }
 
+// goBack goes on where the log of a new leader parts from what was read: Kafka lost the rest. The client is there already;
+// what is stored has to go back, too, for no later start would notice.
+func (s *Source) goBack(lost *kgo.ErrDataLoss) {
+	p, name := watch.Partition{Topic: lost.Topic, Number: lost.Partition}, partitionName(lost.Topic, lost.Partition)
+	// Invariant P4: what was lost is counted and logged.
+	s.env.Skipped(skipDataLoss, 1)
+	s.env.Log.Error(lost, "Kafka lost records that were read", "partition", name)
+	if s.next[p].Epoch > lost.ConsumedToEpoch {
+		return // records of the new leader came along: they lie behind the place to go back to
+	}
+	s.next[p] = kgo.EpochOffset{Epoch: lost.ResetToEpoch, Offset: lost.ResetTo}
+	s.progress[name] = position(lost.ResetTo)
+}
+
 // headerOrigin marks records that a Connect cluster's sink wrote, so that its sources leave them alone.
 const headerOrigin = "connect-origin"
 

@@ -59,11 +59,14 @@ func (s *Source) ensureTargets(ctx context.Context, counts map[string]int) error
 	return nil
 }
 
-// starts says where this task's partitions go on. Partitions without a position start as auto.offset.reset says; if the
-// topic has positions of others, they are new ones and start at their first record.
+// starts says where this task's partitions go on. Partitions without a position start as auto.offset.reset says; new ones
+// of a topic that was begun before start at their first record.
 func (s *Source) starts(ctx context.Context, counts map[string]int) error {
 	for topic, partitions := range counts {
-		atEnd := s.set.reset == resetLatest && !isKnownTopic(topic, partitions, s.from)
+		atEnd, err := s.atEnd(topic, partitions)
+		if err != nil {
+			return err
+		}
 		starts, err := s.startsOf(ctx, topic, 0, partitions, atEnd)
 		if err != nil {
 			return err
@@ -71,16 +74,46 @@ func (s *Source) starts(ctx context.Context, counts map[string]int) error {
 		maps.Copy(s.next, starts)
 		s.known[topic] = partitions
 		for p, next := range starts {
-			if name := partitionName(p.Topic, p.Number); atEnd && s.from[name] == "" {
-				s.progress[name] = position(next.Offset) // stored at once: a restart before the first record must not skip what came in between
+			if name := partitionName(p.Topic, p.Number); int(p.Number) < atEnd && s.from[name] == "" {
+				// Stored at once: a restart before the first record must not skip what came in between.
+				s.progress[name], s.progress[begunName(name)] = position(next.Offset), position(int64(atEnd))
 			}
 		}
 	}
 	return nil
 }
 
-// startsOf finds where this task's partitions among first..end go on: at the stored position, or at an end of the log.
-func (s *Source) startsOf(ctx context.Context, topic string, first, end int, atEnd bool) (map[watch.Partition]kgo.EpochOffset, error) {
+// atEnd is how many of a topic's partitions, the first ones, start at their end if they have no position: those that the
+// topic had when any task first read it.
+func (s *Source) atEnd(topic string, partitions int) (int, error) {
+	begun, known := 0, false
+	for p := range int32(partitions) {
+		name := partitionName(topic, p)
+		known = known || s.from[name] != ""
+		n, _, err := parseStart(begunName(name), s.from)
+		if err != nil {
+			return 0, err
+		}
+		begun = max(begun, int(n))
+	}
+	switch {
+	case s.set.reset == resetNone && !known:
+		return 0, fmt.Errorf("topic %s has no stored position: set %s to %s or %s", topic, keyReset, resetEarliest, resetLatest)
+	case s.set.reset != resetLatest:
+		return 0, nil
+	case begun == 0 && !known:
+		return partitions, nil
+	}
+	return begun, nil
+}
+
+// begunName is where a task that starts a partition at its end stores how many partitions the topic had. The other tasks'
+// partitions among them are no new ones, however late those tasks start.
+func begunName(p record.SourcePartition) record.SourcePartition { return p + "/begun" }
+
+// startsOf finds where this task's partitions among first..end go on: at the stored position; else at the end of the log
+// if they are below atEnd, or at its start.
+func (s *Source) startsOf(ctx context.Context, topic string, first, end, atEnd int) (map[watch.Partition]kgo.EpochOffset, error) {
 	out := make(map[watch.Partition]kgo.EpochOffset)
 	var unknown []int32
 	for p := int32(first); p < int32(end); p++ {
@@ -103,7 +136,7 @@ func (s *Source) startsOf(ctx context.Context, topic string, first, end int, atE
 	limits, err := s.bounds(ctx, topic, unknown)
 	for p, b := range limits {
 		offset := b.start
-		if atEnd {
+		if int(p) < atEnd {
 			offset = b.end
 		}
 		out[watch.Partition{Topic: topic, Number: p}] = kgo.EpochOffset{Epoch: -1, Offset: offset}
@@ -111,38 +144,39 @@ func (s *Source) startsOf(ctx context.Context, topic string, first, end int, atE
 	return out, err
 }
 
-func isKnownTopic(topic string, partitions int, from record.Positions) bool {
-	for p := range int32(partitions) {
-		if from[partitionName(topic, p)] != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // bounds are the first offset of a partition and the one after its last.
 type bounds struct{ start, end int64 }
 
-// bounds asks for the bounds of partitions, more than once while they have no leader: those of a topic that was just made.
-func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
+// bounds asks for the bounds of partitions.
+func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (out map[int32]bounds, err error) {
+	err = settled(ctx, func() error {
+		out, err = s.askBounds(ctx, topic, partitions)
+		return err
+	})
+	if err != nil {
+		return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
+	}
+	return out, nil
+}
+
+// maxPause is the longest pause between two questions: three seconds in all.
+const maxPause = 2 * time.Second
+
+// settled asks, more than once while Kafka is not ready to answer: it learns of a topic that was just made, or chooses
+// leaders.
+func settled(ctx context.Context, ask func() error) error {
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		out, err := s.askBounds(ctx, topic, partitions)
-		if err == nil || !kerr.IsRetriable(err) || pause > maxLeaderPause {
-			if err != nil {
-				err = s.set.explain(ctx, "asking for the offsets of "+topic, err)
-			}
-			return out, err
+		err := ask()
+		if err == nil || !kerr.IsRetriable(err) || pause > maxPause {
+			return err
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
+			return err
 		}
 	}
 }
-
-// maxLeaderPause is the longest pause between two questions: three seconds in all.
-const maxLeaderPause = 2 * time.Second
 
 func (s *Source) askBounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
 	starts, err := s.hub.Admin().ListStartOffsets(ctx, topic)
@@ -196,7 +230,7 @@ func (s *Source) addNew(counts map[string]int) error {
 		if partitions <= s.known[topic] {
 			continue
 		}
-		starts, err := s.startsOf(s.broken, topic, s.known[topic], partitions, false)
+		starts, err := s.startsOf(s.broken, topic, s.known[topic], partitions, 0)
 		if err != nil && errors.Is(err, connector.ErrNotConnected) {
 			s.env.Log.V(1).Info("Looking again later for where new partitions start", "topic", topic, "reason", err.Error())
 			continue

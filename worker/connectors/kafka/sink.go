@@ -19,8 +19,8 @@ import (
 const (
 	// maxBufferedBytes bounds what one task keeps in memory on its way to Kafka; Put waits above it.
 	maxBufferedBytes = 32 << 20
-	// defaultBatch is Kafka's own max.message.bytes, for brokers that do not tell.
-	defaultBatch = 1_048_588
+	// untoldBatch is below Kafka's own max.message.bytes of 1,048,588, by what Kafka adds to a batch of many records.
+	untoldBatch = 1_000_000
 )
 
 // Sink writes records to Kafka, acknowledged by all in-sync replicas. The zero value is ready for Open.
@@ -40,6 +40,7 @@ type Sink struct {
 	mu      sync.Mutex
 	targets map[string]*target // by record.Topic
 	limits  map[string]int     // max.message.bytes by Kafka topic; the client asks for it too
+	untold  bool               // Kafka does not tell one of them
 	dead    error              // why nothing can be delivered before the next Open
 }
 
@@ -121,10 +122,7 @@ func (s *Sink) Put(ctx context.Context, batch []record.Record) error {
 	// Not the client's own delivery timeout: it counts from the records' timestamps, which may be years old.
 	delivering, done := context.WithTimeout(ctx, s.set.deliveryTimeout)
 	defer done()
-	refused, err := s.produce(delivering, out)
-	if err == nil && refused >= 0 {
-		refused, err = s.produceSingly(delivering, out, refused)
-	}
+	refused, err := s.deliver(delivering, out, s.pieces(batch[:len(out)]))
 	switch {
 	case isPoison(err):
 		return &connector.PoisonError{Index: refused, Err: s.set.explain(ctx, "writing to "+out[refused].Topic, err)}
@@ -146,7 +144,7 @@ func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Recor
 		if err != nil {
 			return nil, nil, err
 		}
-		if size := leastSize(r); size > to.limit {
+		if size := leastSize(r); to.limit > 0 && size > to.limit {
 			return out, &connector.PoisonError{Index: i, Err: fmt.Errorf(
 				"it takes %d bytes, and Kafka topic %s takes %d (its max.message.bytes)", size, to.name, to.limit)}, nil
 		}
@@ -191,6 +189,43 @@ func (h *headers) of(in []record.Header) []kgo.RecordHeader {
 	}
 	h.space = append(h.space, h.own...)
 	return h.space[from:len(h.space):len(h.space)]
+}
+
+// pieces says how many records are sent at a time: all, if Kafka told how large batches may be. If it did not, no more
+// than a batch may have by default; what is refused then is alone, or among few.
+func (s *Sink) pieces(batch []record.Record) []int {
+	if !s.untold {
+		return []int{len(batch)}
+	}
+	var out []int
+	from, size := 0, 0
+	for i := range batch {
+		if s.targets[batch[i].Topic].limit > 0 {
+			continue
+		}
+		each := leastSize(&batch[i])
+		if size += each; size > untoldBatch && i > from {
+			out = append(out, i-from)
+			from, size = i, each
+		}
+	}
+	return append(out, len(batch)-from)
+}
+
+// deliver sends the records in pieces. It returns the first that was refused, and why, or what ended the whole batch.
+func (s *Sink) deliver(ctx context.Context, out []*kgo.Record, pieces []int) (refused int, err error) {
+	done := 0
+	for _, n := range pieces {
+		piece := out[done : done+n]
+		if refused, err = s.produce(ctx, piece); err == nil && refused >= 0 {
+			refused, err = s.produceSingly(ctx, piece, refused)
+		}
+		if err != nil {
+			return done + refused, err
+		}
+		done += n
+	}
+	return -1, nil
 }
 
 // produce sends the records and waits for all of them. It returns the first that was refused as poison, -1 if none was,

@@ -240,6 +240,77 @@ func TestSinkGoesByTheTopicsOwnLimit(t *testing.T) {
 	f.read(t, "orders", 21)
 }
 
+// describing has Kafka fail to tell a topic's settings.
+func describing(err *kerr.Error, count int) kfake.Fault {
+	return kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: err, Count: count}
+}
+
+func TestSinkDeliversWhatTheTopicTakesThoughItsLimitIsNotTold(t *testing.T) {
+	cases := map[string]struct {
+		fault    kfake.Fault
+		wantText string // of the refusal of what the topic does not take
+	}{
+		"it is told":                      {wantText: "takes 3000000 (its max.message.bytes)"},
+		"Kafka comes to know the topic":   {describing(kerr.UnknownTopicOrPartition, 2), "takes 3000000 (its max.message.bytes)"},
+		"the user lacks the right to ask": {describing(kerr.TopicAuthorizationFailed, -1), kerr.MessageTooLarge.Message},
+		"Kafka never tells":               {describing(kerr.UnknownServerError, -1), kerr.MessageTooLarge.Message},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			if err := f.CreateTopic("orders", 2, map[string]string{"max.message.bytes": "3000000"}); err != nil {
+				t.Fatal(err)
+			}
+			if tc.fault.Keys != nil {
+				f.Fault(tc.fault)
+			}
+			s := openSink(t, f.sinkConfig("orders"), connectortest.NewWorker(map[string]int{"orders": 2}).Env(0, 1))
+			var batch []record.Record
+			for i, size := range []int{700_000, 600_000, 2 << 20, 700_000, 4 << 20, 600_000, 500} {
+				batch = append(batch, sinkRecord(i%2, "", strings.Repeat(string(rune('a'+i)), size)))
+			}
+			var poison *connector.PoisonError
+			if err := s.Put(limited(t), batch); !errors.As(err, &poison) || poison.Index != 4 || !strings.Contains(err.Error(), tc.wantText) {
+				t.Fatalf("Put: %.300v", err)
+			}
+			if err := s.Put(limited(t), batch[5:]); err != nil {
+				t.Fatalf("Put of the rest: %.300v", err)
+			}
+			got := map[string]int{}
+			for _, r := range f.read(t, "orders", 6) {
+				got[string(r.Value[:1])]++
+			}
+			if diff := cmp.Diff(map[string]int{"a": 1, "b": 1, "c": 1, "d": 1, "f": 1, "g": 1}, got); diff != "" {
+				t.Errorf("how often each came (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestSinkAsksAgainForALimitThatItDidNotGet(t *testing.T) {
+	f := newFake(t)
+	if err := f.CreateTopic("orders", 1, map[string]string{"max.message.bytes": "3000000"}); err != nil {
+		t.Fatal(err)
+	}
+	s := openSink(t, f.sinkConfig("orders"), connectortest.NewWorker(map[string]int{"orders": 1}).Env(0, 1))
+	batch := []record.Record{sinkRecord(0, "", strings.Repeat("x", 2<<20))}
+	unready := f.Fault(describing(kerr.UnknownTopicOrPartition, -1))
+	if err := s.Put(limited(t), batch); !errors.Is(err, connector.ErrNotConnected) {
+		t.Errorf("while Kafka does not know the topic's settings: %v", err)
+	}
+	unready.Remove()
+	ctx, cancel := context.WithCancel(limited(t))
+	ended := describing(kerr.UnknownTopicOrPartition, 1)
+	ended.When = func(kmsg.Request) bool { cancel(); return true }
+	f.Fault(ended)
+	if err := s.Put(ctx, batch); !errors.Is(err, context.Canceled) {
+		t.Errorf("when the put's context ends: %v", err)
+	}
+	if err := s.Put(limited(t), batch); err != nil {
+		t.Errorf("once Kafka tells: %v", err)
+	}
+}
+
 func TestSinkTellsHowItFailed(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(1, "orders"))
 	cases := map[string]struct {

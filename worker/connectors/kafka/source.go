@@ -47,6 +47,7 @@ type Source struct {
 
 	next     map[watch.Partition]kgo.EpochOffset // what to read next of each of the task's partitions
 	progress record.Positions
+	untold   bool // Open made progress: the first Poll does not wait
 	skips    skips
 	skipped  int   // loops in all
 	failure  error // to be returned by the next Poll
@@ -89,6 +90,7 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 	if err := s.starts(ctx, counts); err != nil {
 		return err
 	}
+	s.untold = len(s.progress) > 0
 	s.watch.Go(func() { s.stop(service.Guard(s.watchPartitions)) })
 	return nil
 }
@@ -109,8 +111,12 @@ func (s *Source) options() []kgo.Opt {
 	}
 }
 
-// Poll returns the next records of this task's partitions. It may return none when it only met records to skip.
+// Poll returns the next records of this task's partitions. It returns none when there is only progress to be stored.
 func (s *Source) Poll(ctx context.Context) ([]record.Record, error) {
+	if s.untold {
+		s.untold = false
+		return nil, nil
+	}
 	for {
 		if err := s.failed(); err != nil {
 			return nil, err
@@ -119,10 +125,7 @@ func (s *Source) Poll(ctx context.Context) ([]record.Record, error) {
 			return nil, nil
 		}
 		records, err := s.step(ctx)
-		if len(records) == 0 && err != nil {
-			return nil, err
-		}
-		s.failure = err
+		s.failure = err // told after what came before it
 		if len(records) > 0 || len(s.progress) > 0 {
 			return records, nil
 		}
@@ -263,9 +266,7 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			errs = append(errs, s.reposition(ctx, topic, partition))
 		case errors.As(err, &lost):
-			s.env.Skipped(skipDataLoss, 1)
-			s.env.Log.Error(err, "Kafka lost records that were read", "topic", topic, "partition", partition)
-			s.next[watch.Partition{Topic: topic, Number: partition}] = kgo.EpochOffset{Epoch: lost.ResetToEpoch, Offset: lost.ResetTo}
+			s.goBack(lost)
 		default:
 			errs = append(errs, s.set.explain(ctx, fmt.Sprintf("reading partition %d of %s", partition, topic), err))
 		}

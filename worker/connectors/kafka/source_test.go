@@ -222,61 +222,6 @@ func TestSourceSkipsItsOwnClustersRecords(t *testing.T) {
 	}
 }
 
-func TestSourceStartsAtTheEndOnce(t *testing.T) {
-	f := newFake(t, kfake.SeedTopics(1, "orders"))
-	f.produceValues(t, "orders", 0, "before")
-	cfg := f.sourceConfig("orders", keyReset, resetLatest)
-	s := openSource(t, cfg, connectortest.NewWorker(nil).Env(0, 1), nil)
-	stored := s.Progressed()
-	if diff := cmp.Diff(record.Positions{"orders/0": "1"}, stored); diff != "" {
-		t.Fatalf("where it starts is to be stored (-want +got):\n%s", diff)
-	}
-	if err := s.Close(limited(t)); err != nil {
-		t.Fatal(err)
-	}
-	f.produceValues(t, "orders", 0, "while away")
-	again := openSource(t, cfg, connectortest.NewWorker(nil).Env(0, 1), stored)
-	if diff := cmp.Diff([]string{"while away"}, values(poll(t, again, 1))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestSourceWhenKafkaNoLongerHoldsThePosition(t *testing.T) {
-	cases := map[string]struct {
-		reset, position string
-		want            []string
-		wantSkipped     int
-		wantErr         string
-	}{
-		"earliest goes on at the first record and counts what is lost": {reset: resetEarliest, position: "1", want: []string{"3", "4"}, wantSkipped: 2},
-		"earliest reads a topic that was made anew from its start":     {reset: resetEarliest, position: "99", want: []string{"3", "4"}, wantSkipped: 1},
-		"none fails and says what to do":                               {reset: resetNone, position: "1", wantErr: "holds offsets 3 to 5, and the position is 1"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			f := newFake(t, kfake.SeedTopics(1, "orders"))
-			f.produceValues(t, "orders", 0, "0", "1", "2", "3", "4")
-			if err := f.DeleteRecords("orders", 0, 3); err != nil {
-				t.Fatal(err)
-			}
-			w := connectortest.NewWorker(nil)
-			s := openSource(t, f.sourceConfig("orders", keyReset, tc.reset), w.Env(0, 1), record.Positions{"orders/0": record.Position(tc.position)})
-			if tc.wantErr != "" {
-				if _, err := s.Poll(limited(t)); err == nil || !strings.Contains(err.Error(), tc.wantErr) {
-					t.Errorf("Poll: %v", err)
-				}
-				return
-			}
-			if diff := cmp.Diff(tc.want, values(poll(t, s, len(tc.want)))); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			if n := w.Skipped()[skipOutOfRange]; n != tc.wantSkipped {
-				t.Errorf("%d counted as skipped, not %d", n, tc.wantSkipped)
-			}
-		})
-	}
-}
-
 func TestSourceTellsWhatIsWrong(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(1, "orders"))
 	cases := map[string]struct {
@@ -286,6 +231,7 @@ func TestSourceTellsWhatIsWrong(t *testing.T) {
 	}{
 		"a topic that does not exist":   {cfg: f.sourceConfig("orders,ordres"), want: []string{`topic "ordres" does not exist`, f.addr, keyTopics}},
 		"a position that is no offset":  {cfg: f.sourceConfig("orders"), from: record.Positions{"orders/0": "x"}, want: []string{"orders/0", "reset"}},
+		"a count that is no number":     {cfg: f.sourceConfig("orders"), from: record.Positions{"orders/0/begun": "x"}, want: []string{"orders/0/begun", "reset"}},
 		"nobody listens":                {cfg: f.sourceConfig("orders", keyBootstrap, nobody), want: []string{"not connected", nobody, keyBootstrap}},
 		"a CA file that does not exist": {cfg: f.sourceConfig("orders", keyProtocol, "SSL", keyCALocation, "/does/not/exist"), want: []string{keyCALocation, "/does/not/exist"}},
 	}

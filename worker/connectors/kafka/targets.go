@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -16,7 +17,7 @@ import (
 // target is a Kafka topic to write to.
 type target struct {
 	name  string
-	limit int // max.message.bytes
+	limit int // max.message.bytes; 0: Kafka does not tell
 }
 
 // target returns the Kafka topic of a record, and makes it if it is missing.
@@ -41,11 +42,15 @@ func (s *Sink) target(ctx context.Context, r *record.Record) (*target, error) {
 	case err != nil && !kerr.IsRetriable(err):
 		return nil, s.set.explain(ctx, doing, err)
 	}
-	t := &target{name: name, limit: s.askLimit(ctx, name)}
+	limit, err := s.askLimit(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
-	s.limits[name] = t.limit
+	s.limits[name] = limit
 	s.mu.Unlock()
-	s.targets[r.Topic] = t
+	t := &target{name: name, limit: limit}
+	s.targets[r.Topic], s.untold = t, s.untold || limit == 0
 	return t, nil
 }
 
@@ -65,35 +70,48 @@ func (s *Sink) create(ctx context.Context, r *record.Record, name string) error 
 	return nil
 }
 
-// askLimit asks for a topic's max.message.bytes. A user without the right to ask goes by Kafka's default: what is larger
-// than the topic's real limit is then refused by the broker.
-func (s *Sink) askLimit(ctx context.Context, name string) int {
-	configs, err := s.hub.Admin().DescribeTopicConfigs(ctx, name)
-	if err != nil {
-		s.env.Log.V(1).Info("Going by Kafka's default size limit", "topic", name, "reason", err.Error())
-		return defaultBatch
+// askLimit asks for a topic's max.message.bytes. It is 0 for a user without the right to ask, who is told by a refusal; an
+// error is one that may pass, for by a wrong limit deliverable records would count as poison.
+func (s *Sink) askLimit(ctx context.Context, name string) (int, error) {
+	var topic kadm.ResourceConfig
+	err := settled(ctx, func() error {
+		configs, err := s.hub.Admin().DescribeTopicConfigs(ctx, name)
+		if err != nil {
+			return err
+		}
+		if topic, err = configs.On(name, nil); err != nil {
+			return err
+		}
+		return topic.Err
+	})
+	var refused *kerr.Error
+	switch {
+	case errors.As(err, &refused) && !refused.Retriable:
+		s.env.Log.V(1).Info("Kafka does not tell a topic's size limit", "topic", name, "reason", err.Error())
+		return 0, nil
+	case err != nil:
+		return 0, s.set.explain(ctx, "asking for the size limit of topic "+name, err)
 	}
-	for _, topic := range configs {
-		for _, c := range topic.Configs {
-			if c.Key != "max.message.bytes" || c.Value == nil {
-				continue
-			}
-			if n, err := strconv.Atoi(*c.Value); err == nil && n > 0 {
-				return n
-			}
+	for _, c := range topic.Configs {
+		if c.Key != "max.message.bytes" || c.Value == nil {
+			continue
+		}
+		if n, err := strconv.Atoi(*c.Value); err == nil && n > 0 {
+			return n, nil
 		}
 	}
-	return defaultBatch
+	return 0, nil
 }
 
-// limit is asked by the client, in goroutines of its own, for the largest batch of a Kafka topic: 512 bytes at least.
+// limit is asked by the client, in goroutines of its own, for the largest batch of a Kafka topic: 512 bytes at least. It
+// refuses larger records by itself, so where nobody knows the limit it gets none.
 func (s *Sink) limit(topic string) int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.limits[topic]; n > 0 {
 		return int32(min(max(n, 512), maxBufferedBytes))
 	}
-	return defaultBatch
+	return maxBufferedBytes
 }
 
 // leastSize is how many bytes a record takes at least, alone in a batch.

@@ -232,6 +232,11 @@ func senderRefuses(e *env) {
 			e.Errorf("%s: %v", name, a.errs[name])
 		}
 	}
+	for _, name := range []string{"bad property", "empty body"} {
+		if !errors.Is(a.errs[name], rmq.ErrIllegal) {
+			e.Errorf("%s: %v", name, a.errs[name])
+		}
+	}
 }
 
 func senderGate(e *env) {

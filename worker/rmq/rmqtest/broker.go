@@ -158,7 +158,11 @@ func (b *Broker) Restart() error {
 }
 
 // StopMaster kills one master. The name server goes on showing it.
-func (b *Broker) StopMaster(name string) { b.master(name).server.stop() }
+func (b *Broker) StopMaster(name string) { b.master(name).kill(false) }
+
+// LeaveSlave kills one master whose slave stays registered: the name server shows its queues as before, and only the slave's
+// address, which answers nothing.
+func (b *Broker) LeaveSlave(name string) { b.master(name).kill(true) }
 
 // DropMaster kills one master, and the name server drops its routes, as the real one does once it notices.
 func (b *Broker) DropMaster(name string) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
@@ -16,6 +17,8 @@ type master struct {
 	b      *Broker
 	name   string
 	server *server
+	// orphaned says that while the master is down only its slave is registered.
+	orphaned atomic.Bool
 
 	mu      sync.Mutex
 	topics  map[string]*topic
@@ -56,8 +59,17 @@ func newMaster(b *Broker, name string) *master {
 	return m
 }
 
+func (m *master) kill(leaveSlave bool) {
+	m.orphaned.Store(leaveSlave)
+	m.server.stop()
+}
+
 func (m *master) data() string {
-	return fmt.Sprintf(`{"brokerAddrs":{0:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`, m.server.addr, m.name)
+	id := 0
+	if m.orphaned.Load() && !m.server.running() {
+		id = 1
+	}
+	return fmt.Sprintf(`{"brokerAddrs":{%d:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`, id, m.server.addr, m.name)
 }
 
 // shape is a topic's number of queues and its permission.

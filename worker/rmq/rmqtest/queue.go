@@ -2,6 +2,7 @@ package rmqtest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -70,8 +71,9 @@ func (m *master) store(req *remoting.Command) *remoting.Command {
 	if len(req.Body) > maxBody || len(req.Field("i")) > remoting.MaxProperties {
 		return illegal("the message is illegal, maybe msg body or properties length not matched. msg body length limit 4194304B, msg properties length limit 32767B.")
 	}
-	born, err := req.Int("g")
-	if err != nil {
+	born, err1 := req.Int("g")
+	flags, err2 := req.Int("f")
+	if err := errors.Join(err1, err2); err != nil {
 		return illegal(err.Error())
 	}
 	m.mu.Lock()
@@ -80,9 +82,10 @@ func (m *master) store(req *remoting.Command) *remoting.Command {
 		return illegal("Required message key is missing")
 	}
 	first := q.max()
-	msg := remoting.Message{QueueID: id, Born: born, Topic: []byte(req.Field("b")), Stored: max(time.Now().UnixMilli(), q.lastStored())}
+	msg := remoting.Message{QueueID: id, SysFlag: int(flags), Born: born, Topic: []byte(req.Field("b")), Stored: max(time.Now().UnixMilli(), q.lastStored())}
 	members := [][2][]byte{{req.Body, []byte(req.Field("i"))}}
 	if req.Code == remoting.SendBatch {
+		var err error
 		if members, err = split(req.Body); err != nil {
 			return illegal(err.Error())
 		}

@@ -167,7 +167,7 @@ func (f *fetcher) takePartition(p Partition, asked int64, part *kmsg.FetchRespon
 		switch from := w.from[p]; {
 		case last >= from, next <= asked: // or something is there that cannot be read in small pieces
 			f.h.wake(w)
-		case next > from:
+		case next > from && from >= asked: // what lies below was not asked for: somebody came meanwhile, and is asked for next
 			w.from[p] = next
 		}
 	}

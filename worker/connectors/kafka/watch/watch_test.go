@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -152,15 +153,7 @@ func TestWaitPassesWhatIsNoRecordForUsers(t *testing.T) {
 	writer := newClient(t, s.Cluster, kgo.TransactionalID("tx"))
 	defer writer.Close()
 	for _, commit := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
-		if err := writer.BeginTransaction(); err != nil {
-			t.Fatal(err)
-		}
-		if err := writer.ProduceSync(limited(t), &kgo.Record{Topic: "orders", Value: []byte("v")}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-		if err := writer.EndTransaction(limited(t), commit); err != nil {
-			t.Fatal(err)
-		}
+		s.transact(t, writer, commit)
 	}
 	// 0: a record, 1: the mark of its commit, 2: an aborted record, 3: the mark of that.
 	got := s.wait(limited(t), map[Partition]int64{at(0): 1})
@@ -181,6 +174,53 @@ func TestWaitPassesWhatIsNoRecordForUsers(t *testing.T) {
 	wantQuiet(t, got)
 	s.produce(t, 0)
 	wantNews(t, got, at(0), 4)
+}
+
+// transact writes a record to partition 0 in a transaction: the mark of its end takes an offset of its own.
+func (s *system) transact(t *testing.T, writer *kgo.Client, commit kgo.TransactionEndTry) {
+	t.Helper()
+	if err := writer.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.ProduceSync(limited(t), &kgo.Record{Topic: "orders", Value: []byte("v")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.EndTransaction(limited(t), commit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Somebody who came to wait while an answer was on its way may wait below what was asked for.
+func TestAnAnswerMovesOnlyThoseForWhomItWasAsked(t *testing.T) {
+	s := newSystem(t, 1, true)
+	writer := newClient(t, s.Cluster, kgo.TransactionalID("tx"))
+	defer writer.Close()
+	s.transact(t, writer, kgo.TryCommit) // 0: a record, 1: the mark of its commit
+	f := &fetcher{h: &Hub{link: s.hub.link, spots: map[Partition]*spot{}}, broker: s.LeaderFor("orders", 0)}
+	asked := map[Partition]int64{at(0): 1}
+	answer, err := f.h.link.Client.Broker(int(f.broker)).Request(limited(t), f.request(asked))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct{ from, want int64 }{
+		"who waits where it was asked":      {from: 1, want: 2},
+		"who came meanwhile, below that":    {from: 0, want: 0},
+		"who waits for what is yet to come": {from: 5, want: 5},
+	}
+	f.h.spots[at(0)] = &spot{leader: f.broker, waiters: map[*waiter]struct{}{}}
+	waiters := map[string]*waiter{}
+	for name, tc := range cases {
+		w := &waiter{from: map[Partition]int64{at(0): tc.from}, news: make(chan struct{}, 1)}
+		waiters[name], f.h.spots[at(0)].waiters[w] = w, struct{}{}
+	}
+	f.take(asked, answer.(*kmsg.FetchResponse))
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := waiters[name].from[at(0)]; got != tc.want || len(waiters[name].news) > 0 {
+				t.Errorf("at %d, want %d; woken %d times", got, tc.want, len(waiters[name].news))
+			}
+		})
+	}
 }
 
 func TestWaitFollowsALeader(t *testing.T) {
