@@ -252,16 +252,6 @@ func (rc *routeCache) put(topic string, r *route) {
 	e.route, e.suspect = r, false
 }
 
-// holder is the broker that held the whole of a topic by the last route that was of use; "" if that is not known.
-func (rc *routeCache) holder(topic string) string {
-	rc.mu.Lock()
-	defer rc.mu.Unlock()
-	if e := rc.topics[topic]; e != nil && e.route != nil && len(e.route.queues) == 1 {
-		return e.route.queues[0].Broker
-	}
-	return ""
-}
-
 // suspect makes the next get look the route up.
 func (rc *routeCache) suspect(topic string) {
 	rc.mu.Lock()

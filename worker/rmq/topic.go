@@ -171,9 +171,11 @@ func (c *Client) createLog(ctx context.Context, topic, broker string, compact bo
 	waits := marked != nil && broker == ""
 	if waits {
 		// A broker that held it when this client last looked, and that is there without it, has lost it.
-		if broker = c.routes.holder(topic); broker == "" {
+		known := c.routes.known(topic)
+		if known == nil || len(known.queues) != 1 {
 			return nil, marked.away(topic)
 		}
+		broker = known.queues[0].Broker
 	}
 	brokers, err := c.targets(ctx, topic, broker)
 	switch {
