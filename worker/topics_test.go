@@ -103,6 +103,61 @@ func TestADeletedInternalTopicIsMadeAnew(t *testing.T) {
 	}
 }
 
+// wantMarkers looks for markers of the internal topics on the master that does not hold them.
+func wantMarkers(t *testing.T, broker *rmqtest.Broker, topics config.Topics) {
+	t.Helper()
+	for name, topicOf := range everyTopic() {
+		if perm, ok := broker.Perm(topicOf(topics), "broker-a"); !ok || perm != 6 {
+			t.Errorf("%s: permission %d, %t on the first master, want 6", name, perm, ok)
+		}
+		if perm, ok := broker.Perm(topicOf(topics), "broker-b"); !ok || perm != 0 {
+			t.Errorf("%s: permission %d, %t on the second master, want 0", name, perm, ok)
+		}
+	}
+}
+
+// Invariant C1: a worker that starts while the broker of the internal topics is away makes no cluster of its own.
+func TestAWorkerWaitsForTheBrokerOfItsTopics(t *testing.T) {
+	broker := rmqtest.Start(t, rmqtest.Masters("broker-a", "broker-b"))
+	broker.DropMaster("broker-b") // it is added to RocketMQ later
+	cfg := configFor(t, broker.NameServer())
+	startPut := func(name string) {
+		t.Helper()
+		r := start(t, cfg)
+		r.answers("/readyz", 200, "ok")
+		if code, body := r.put(name, stoppedSource); code != http.StatusCreated {
+			t.Fatalf("PUT: %d %s", code, body)
+		}
+		r.stop()
+		if err := r.ended(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	startPut("first")
+	if err := broker.RestartMaster("broker-b"); err != nil {
+		t.Fatal(err)
+	}
+	startPut("second")
+	wantMarkers(t, broker, cfg.Topics)
+
+	broker.DropMaster("broker-a")
+	cfg.StoreDir = t.TempDir() // it knows nothing but what the topics hold
+	r := start(t, cfg)
+	r.answers("/readyz", 503, "the broker that holds an internal topic is away, and the worker waits for it", cfg.Topics.Cluster, "clusterTopicBroker")
+	r.answers("/healthz", 200)
+	if err := broker.RestartMaster("broker-a"); err != nil {
+		t.Fatal(err)
+	}
+	r.answers("/readyz", 200, "ok")
+	r.answers("/api/v1/connectors/first", 200, `"state":"Stopped"`)
+	r.answers("/api/v1/connectors/second", 200, `"state":"Stopped"`)
+	wantMarkers(t, broker, cfg.Topics)
+	r.stop()
+	if err := r.ended(); err != nil {
+		t.Error(err)
+	}
+}
+
 // eventually waits until ok says so.
 func (r *run) eventually(what string, ok func() bool) {
 	r.t.Helper()

@@ -274,6 +274,7 @@ func (s *sim) step(p *proc) {
 	_, err := p.m.Step(s.time(p), e)
 	if errors.Is(err, member.ErrOtherLog) {
 		s.tracef("%s starts over: %v", p.id, err)
+		p.m.GiveUp(s.time(p))
 		s.bootstrap(p)
 		return
 	}

@@ -34,8 +34,12 @@ type request struct {
 
 type waiter struct {
 	until int64
+	since time.Duration // true time of the confirmation
 	done  func(error)
 }
+
+// overdue is how long a keyedlog.Table waits for what was confirmed before it asks whether the log still holds it.
+const overdue = 5 * time.Second
 
 // stores are the stores of one process.
 type stores struct {
@@ -122,6 +126,23 @@ func (s *sim) read(p *proc, sh *shelf) {
 	for _, w := range ready {
 		w.done(nil)
 	}
+	s.miss(sh, end)
+}
+
+// miss answers those whose records were lost before anybody read them.
+func (s *sim) miss(sh *shelf, end int64) {
+	var lost []waiter
+	sh.waiters = slices.DeleteFunc(sh.waiters, func(w waiter) bool {
+		late := s.now-w.since >= overdue && w.until > end
+		if late {
+			lost = append(lost, w)
+		}
+		return late
+	})
+	for _, w := range lost {
+		s.tracef("a write that %s confirmed up to %d is lost: it ends at %d", sh.topic.name, w.until, end)
+		w.done(keyedlog.ErrLogLost)
+	}
 }
 
 // goneOver reports, after a reconnect, whether the topic still holds what was read of it last, as far as that is read again.
@@ -175,7 +196,7 @@ func (s *sim) ship(p *proc, sh *shelf) {
 		sh.busy, sh.pause = false, 0
 		for _, r := range batch {
 			first += int64(len(r.entries))
-			sh.waiters = append(sh.waiters, waiter{until: first, done: func(err error) {
+			sh.waiters = append(sh.waiters, waiter{until: first, since: s.now, done: func(err error) {
 				if !r.gone() {
 					r.done(err)
 				}

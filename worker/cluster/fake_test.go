@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -154,6 +155,22 @@ func (l *memoryLog) truncate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries = nil
+	l.changed()
+}
+
+// replaceLast puts another record where the last one was, as a broker does that lost it and got another.
+func (l *memoryLog) replaceLast() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.entries) - 1
+	l.entries = append(slices.Clone(l.entries[:n]), rmq.Entry{Offset: l.entries[n].Offset, Value: []byte("{}")})
+}
+
+// skip appends a record behind n offsets that hold none.
+func (l *memoryLog) skip(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = append(l.entries, rmq.Entry{Offset: l.first + int64(len(l.entries)) + n, Value: []byte("{}")})
 	l.changed()
 }
 

@@ -1,7 +1,11 @@
 package cluster
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
@@ -63,5 +67,58 @@ func TestSilenceIsOverAfterTheLongestSession(t *testing.T) {
 		if got := s.over(step.at, step.a); got != step.want {
 			t.Errorf("at %s with %+v: got %t", step.at, step.a, got)
 		}
+	}
+}
+
+// unreadable is a way to the log on which its bounds can be made to stay unknown.
+type unreadable struct {
+	Log
+	on atomic.Bool
+}
+
+func (u *unreadable) Bounds(ctx context.Context) (int64, int64, error) {
+	if u.on.Load() {
+		return 0, 0, rmq.ErrUnreachable
+	}
+	return u.Log.Bounds(ctx)
+}
+
+// Invariant C2: nobody enforces leases while the log is read anew, so what ran has ended before.
+func TestDeliveriesEndBeforeTheLogIsReadAnew(t *testing.T) {
+	cases := map[string]func(*memoryLog){
+		"the log ends before what was read":        func(l *memoryLog) { l.truncate() },
+		"the log holds another record at its end":  func(l *memoryLog) { l.setDown(true); l.replaceLast(); l.setDown(false) },
+		"the log has a gap behind what was read":   func(l *memoryLog) { l.skip(3) },
+		"the log was restored and has grown since": func(l *memoryLog) { l.setDown(true); l.replaceLast(); l.skip(0); l.setDown(false) },
+	}
+	for name, disturb := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLog()
+				way := &unreadable{Log: l}
+				a := startWorker(t, way, "a", "")
+				gate := a.Gate(a.claim(task0, 1))
+				time.Sleep(10 * time.Second)
+				delivery, cancel := gate.Context(t.Context())
+				defer cancel()
+				until := gate.Until()
+				way.on.Store(true)
+				disturb(l)
+				synctest.Wait()
+				if err := context.Cause(delivery); !errors.Is(err, ErrNotOwner) {
+					t.Errorf("the delivery ends with %v, want %v", err, ErrNotOwner)
+				}
+				if err := gate.Wait(t.Context(), 0); !errors.Is(err, ErrNotOwner) {
+					t.Errorf("the gate says %v, want %v", err, ErrNotOwner)
+				}
+				if got := gate.Until(); got != until {
+					t.Errorf("the gate was open until %v, want %v", got, until)
+				}
+				time.Sleep(time.Minute)
+				if v := a.View(); v.Joined {
+					t.Errorf("joined while the log cannot be read: %+v", v)
+				}
+			})
+		})
 	}
 }

@@ -51,12 +51,14 @@ func lostLog(err error) bool {
 // startOver restarts on the log as it is now, and makes the topic anew if it was deleted.
 //
 // Invariant C4: gates are shut before anything else, for the log can no longer tell who owns what.
+//
+// Invariant C2: reading it may take long, and nobody enforces leases meanwhile: nothing may run under the old session any more.
 func (c *Cluster) startOver(ctx context.Context, why error) error {
+	c.mu.Lock()
+	c.machine.GiveUp(c.now())
+	c.publish()
+	c.mu.Unlock()
 	if errors.Is(why, rmq.ErrTopicNotFound) {
-		c.mu.Lock()
-		c.machine.Restart(c.now(), fold.New())
-		c.publish()
-		c.mu.Unlock()
 		log, err := c.openLog(ctx)
 		if err != nil {
 			return err

@@ -22,14 +22,17 @@ type request struct {
 	done    chan error      // capacity 1: the records came back, or never will
 }
 
+// waiter waits for records that the broker has confirmed.
 type waiter struct {
 	until int64
+	since time.Time // when they were confirmed
 	done  chan<- error
 }
 
 // Append stores the records and returns when all of them were read back and folded, so that View shows what became of
 // them. It tries again for as long as ctx lives, except where that cannot help (ErrTooLarge, ErrAccessDenied,
-// ErrTopicShape). After any error the records may be stored all the same, also twice and late: the Fold must not mind.
+// ErrTopicShape), or where the broker lost what it had confirmed (ErrLogLost): then it is for the caller to write again.
+// After any error the records may be stored all the same, also twice and late: the Fold must not mind.
 // Records of one call that fit into 512 records and 1 MiB are one batch, together with those of other callers.
 func (t *Table) Append(ctx context.Context, records ...Record) error {
 	requests := split(records, ctx.Done())
@@ -126,7 +129,7 @@ func (t *Table) send(ctx context.Context, batch []*request) {
 		}
 		first, err := t.store(ctx, batch)
 		if err == nil {
-			t.await(first, batch)
+			t.await(time.Now(), first, batch)
 			return
 		}
 		if permanent(err) {
@@ -168,7 +171,7 @@ func (t *Table) store(ctx context.Context, batch []*request) (first int64, err e
 }
 
 // await registers the batch as waiting for its records to come back.
-func (t *Table) await(first int64, batch []*request) {
+func (t *Table) await(now time.Time, first int64, batch []*request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range batch {
@@ -176,7 +179,7 @@ func (t *Table) await(first int64, batch []*request) {
 		if first <= t.replica.Next() {
 			r.done <- nil
 		} else {
-			t.waiters = append(t.waiters, waiter{until: first, done: r.done})
+			t.waiters = append(t.waiters, waiter{until: first, since: now, done: r.done})
 		}
 	}
 }

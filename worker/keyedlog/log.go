@@ -41,5 +41,5 @@ type Fold = replica.Fold
 // ErrStopped means that the Table was stopped before the records came back; they may be stored all the same.
 var ErrStopped = errors.New("store is stopped")
 
-// ErrLogLost means that the topic lost records that had been read: whether the caller's records are stored is unknown.
+// ErrLogLost means that the topic lost records that it had confirmed: whether the caller's are stored is unknown.
 var ErrLogLost = errors.New("topic lost records")

@@ -220,6 +220,64 @@ func TestATopicThatLostItsLastRecordGetsItBackThoughNothingFollows(t *testing.T)
 	})
 }
 
+// What the broker confirmed and lost before anybody read it leaves no trace in the log: its writer has to be told.
+func TestWritesThatWereConfirmedAndLostBeforeTheyWereReadAreRefused(t *testing.T) {
+	cases := map[string]struct {
+		during func(log *logtest.Log) // once the write is confirmed
+		want   error
+		within time.Duration
+	}{
+		"the log ends before them": {
+			func(log *logtest.Log) { log.Truncate(2) }, keyedlog.ErrLogLost, 7 * time.Second,
+		},
+		"the log ends before them and its broker is away for a while": {
+			func(log *logtest.Log) {
+				log.SetDown(true)
+				log.Truncate(2)
+				elapse(30 * time.Second)
+				log.SetDown(false)
+			}, keyedlog.ErrLogLost, 37 * time.Second,
+		},
+		"they come late": {
+			func(*logtest.Log) { elapse(time.Minute) }, nil, time.Minute,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := logtest.New()
+				a := newNode(t, log, nil).start()
+				a.mustPut("n/1", 1)
+				a.mustPut("n/2", 2)
+				log.SetMute(true)
+				begun, done := time.Now(), make(chan error, 1)
+				go func() {
+					done <- a.Append(t.Context(), keyedlog.Record{Key: "n/1", Value: []byte("3")})
+				}()
+				synctest.Wait()
+				tc.during(log)
+				log.SetMute(false)
+				synctest.Wait()
+				elapse(tc.within - time.Since(begun))
+				synctest.Wait()
+				select {
+				case err := <-done:
+					if !errors.Is(err, tc.want) {
+						t.Errorf("the write ends with %v, want %v", err, tc.want)
+					}
+				default:
+					t.Errorf("the write still waits after %v", tc.within)
+				}
+				a.mustPut("n/1", 3) // its writer tries again
+				a.want("n/1", 3)
+				if err := a.stop(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
 func TestATopicThatVanishedIsMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone, made := logtest.New(), logtest.New()

@@ -200,6 +200,7 @@ func (t *Table) run(ctx context.Context) error {
 	group.Go(func() { t.appendLoop(ctx) })
 	group.Go(func() { t.republishLoop(ctx) })
 	group.Go(func() { t.renewLoop(ctx) })
+	group.Go(func() { t.missingLoop(ctx) })
 	// Deferred, so that a fold's panic leaves nothing running behind the error that it becomes.
 	defer func() {
 		cancel()

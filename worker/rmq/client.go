@@ -68,6 +68,7 @@ type Client struct {
 	mu        sync.Mutex
 	closers   map[interface{ Close() error }]struct{}
 	followers map[Queue]map[*follower]struct{}
+	unmarked  map[string]struct{} // brokers that took no marker
 	group     service.Group
 }
 
@@ -108,6 +109,7 @@ func Open(cfg Config) (*Client, error) {
 		routes:  routeCache{topics: map[string]*routeEntry{}},
 		ids:     newIDSource(),
 		closers: map[interface{ Close() error }]struct{}{}, followers: map[Queue]map[*follower]struct{}{},
+		unmarked: map[string]struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c, nil

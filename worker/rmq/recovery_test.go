@@ -78,6 +78,13 @@ func TestFollow(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, nil},
+		"outlives a broker that the name server drops": {func(t *testing.T, b *rmqtest.Broker, _ *rmq.Client) {
+			b.DropMaster("broker-a")
+			time.Sleep(2 * time.Minute)
+			if err := b.RestartMaster("broker-a"); err != nil {
+				t.Fatal(err)
+			}
+		}, nil},
 		"outlives the name server": {func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client) {
 			b.StopNameServer()
 			time.Sleep(2 * time.Minute)

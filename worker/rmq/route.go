@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,9 +69,21 @@ func (n *nameServers) call(ctx context.Context, c *Client, r request) (*remoting
 type route struct {
 	queues   []Queue           // readable, sorted by (broker, id)
 	writable []Queue           // sorted by (broker, id)
+	brokers  []string          // that have the topic, also where it is neither
 	addrs    map[string]string // of the masters, by broker name
 	fetched  time.Time
 }
+
+// away is ErrTopicAway if brokers have the topic and none lets it be read or written.
+func (r *route) away(topic string) error {
+	if len(r.brokers) == 0 || len(r.queues)+len(r.writable) > 0 {
+		return nil
+	}
+	return fmt.Errorf("looking up topic %s: %w, on %s", topic, ErrTopicAway, strings.Join(r.brokers, ", "))
+}
+
+// has reports whether a broker has the topic, or a marker of it. A topic without a route is nowhere.
+func (r *route) has(broker string) bool { return r != nil && slices.Contains(r.brokers, broker) }
 
 type routeBody struct {
 	QueueDatas []struct {
@@ -103,6 +116,7 @@ func parseRoute(topic string, body []byte) (*route, error) {
 		}
 	}
 	for _, d := range b.QueueDatas {
+		r.brokers = append(r.brokers, d.BrokerName)
 		if d.Perm&permRead != 0 {
 			r.queues = appendQueues(r.queues, topic, d.BrokerName, d.ReadQueueNums)
 		}
@@ -140,7 +154,8 @@ func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
 	return parseRoute(topic, resp.Body)
 }
 
-// routeCache keeps routes. An old one is better than none: brokers are dropped from the name server while they restart.
+// routeCache keeps routes. An old one is better than none, or than markers alone: brokers are dropped from the name server
+// while they restart.
 type routeCache struct {
 	mu     sync.Mutex
 	topics map[string]*routeEntry
@@ -197,6 +212,9 @@ func (rc *routeCache) get(ctx context.Context, c *Client, topic string) (*route,
 // fetch looks a route up and keeps the result.
 func (rc *routeCache) fetch(ctx context.Context, c *Client, topic string, e *routeEntry) {
 	r, err := c.fetchRoute(ctx, topic)
+	if err == nil {
+		err = r.away(topic)
+	}
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	e.fetching, e.err, e.suspect = nil, err, false
@@ -243,17 +261,30 @@ func (rc *routeCache) suspect(topic string) {
 	}
 }
 
-// Route looks up the topic's queues, sorted by (broker, id). Without any it fails with ErrTopicNotFound.
+// Route looks up the topic's queues, sorted by (broker, id). Without any it fails with ErrTopicNotFound, or ErrTopicAway.
 func (c *Client) Route(ctx context.Context, topic string) ([]Queue, error) {
+	r, err := c.lookUp(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(r.queues), nil
+}
+
+// lookUp gives the route as a name server shows it now, and keeps it. Along with ErrTopicAway it gives a route of markers
+// alone, which is not kept.
+func (c *Client) lookUp(ctx context.Context, topic string) (*route, error) {
 	r, err := c.fetchRoute(ctx, topic)
 	if err != nil {
 		return nil, err
+	}
+	if err := r.away(topic); err != nil {
+		return r, err
 	}
 	c.routes.put(topic, r)
 	if len(r.queues) == 0 {
 		return nil, fmt.Errorf("looking up topic %s: no readable queue: %w", topic, ErrTopicNotFound)
 	}
-	return slices.Clone(r.queues), nil
+	return r, nil
 }
 
 // Brokers lists the masters, sorted by name.

@@ -32,6 +32,8 @@ type TopicSpec struct {
 	Broker string
 	// Compact keeps the last record of each key for ever, on brokers that know it (5.1 and newer); others ignore it.
 	Compact bool
+
+	marker bool // it can be neither read nor written
 }
 
 // EnsureTopic returns the queues of a topic and creates it first if no broker serves it. A topic that is there stays as
@@ -41,15 +43,20 @@ func (c *Client) EnsureTopic(ctx context.Context, topic string, spec TopicSpec) 
 	if err == nil || !errors.Is(err, ErrTopicNotFound) {
 		return queues, err
 	}
+	brokers, err := c.targets(ctx, topic, spec.Broker)
+	if err != nil {
+		return nil, err
+	}
+	return c.create(ctx, topic, spec, brokers)
+}
+
+// create makes the topic on the brokers, and returns its queues once the name server shows them.
+func (c *Client) create(ctx context.Context, topic string, spec TopicSpec, brokers []Broker) ([]Queue, error) {
 	if len(topic) > maxTopicName || !topicName.MatchString(topic) {
 		return nil, fmt.Errorf("creating topic %q: want at most %d letters, digits, and the characters %%|_-", topic, maxTopicName)
 	}
 	if spec.Queues < 1 {
 		return nil, fmt.Errorf("creating topic %s: want at least 1 queue, not %d", topic, spec.Queues)
-	}
-	brokers, err := c.targets(ctx, topic, spec.Broker)
-	if err != nil {
-		return nil, err
 	}
 	c.log.V(1).Info("Creating topic", "topic", topic, "queues", spec.Queues, "brokers", len(brokers), "compact", spec.Compact)
 	var failed error
@@ -90,13 +97,16 @@ func (c *Client) targets(ctx context.Context, topic, broker string) ([]Broker, e
 }
 
 func (c *Client) createTopic(ctx context.Context, b Broker, topic string, spec TopicSpec) error {
-	n := strconv.Itoa(spec.Queues)
+	n, perm := strconv.Itoa(spec.Queues), permRead|permWrite
+	if spec.marker {
+		perm = 0
+	}
 	fields := []remoting.Field{
 		{Name: "topic", Value: c.onWire(topic)},
 		{Name: "defaultTopic", Value: "TBW102"},
 		{Name: "readQueueNums", Value: n},
 		{Name: "writeQueueNums", Value: n},
-		{Name: "perm", Value: strconv.Itoa(permRead | permWrite)},
+		{Name: "perm", Value: strconv.Itoa(perm)},
 		{Name: "topicFilterType", Value: "SINGLE_TAG"},
 		{Name: "topicSysFlag", Value: "0"},
 		{Name: "order", Value: "false"},
@@ -131,35 +141,94 @@ func (c *Client) shown(ctx context.Context, topic string, n int) ([]Queue, error
 }
 
 // EnsureLogTopic returns the one queue of a log topic, which is created on the named broker, or on the first by name, if
-// there is none. A topic of any other shape is left alone: ErrTopicShape.
+// there is none. A topic of any other shape is left alone: ErrTopicShape. Every other master gets a marker of it. Where
+// markers alone are to be seen, the log is on a broker that is away: nothing is created (ErrTopicAway) unless broker says
+// where.
 func (c *Client) EnsureLogTopic(ctx context.Context, topic, broker string, compact bool) (Queue, error) {
-	queues, err := c.Route(ctx, topic)
-	if errors.Is(err, ErrTopicNotFound) {
-		target := broker
-		if target == "" {
-			brokers, err := c.targets(ctx, topic, "")
-			if err != nil {
-				return Queue{}, err
-			}
-			target = brokers[0].Name
-		}
-		queues, err = c.EnsureTopic(ctx, topic, TopicSpec{Queues: 1, Broker: target, Compact: compact})
+	r, err := c.lookUp(ctx, topic)
+	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, ErrTopicAway) {
+		r, err = c.createLog(ctx, topic, broker, compact, r)
 	}
-	if err != nil {
-		return Queue{}, err
-	}
-	r, err := c.routes.get(ctx, c, topic)
 	if err != nil {
 		return Queue{}, err
 	}
 	if err := logShape(topic, r); err != nil {
 		return Queue{}, err
 	}
-	if broker != "" && queues[0].Broker != broker {
+	q := r.queues[0]
+	if broker != "" && q.Broker != broker {
 		return Queue{}, fmt.Errorf("%w: topic %s lies on broker %s and is wanted on %s: change the setting, or delete the topic if nothing in it is needed",
-			ErrTopicShape, topic, queues[0].Broker, broker)
+			ErrTopicShape, topic, q.Broker, broker)
 	}
-	return queues[0], nil
+	c.mark(ctx, topic, r, compact)
+	return q, nil
+}
+
+// createLog makes a log topic. marked is the route of its markers, nil if there are none.
+//
+// Invariant C1: there is one log. A second one, made while the broker of the first is away, would be a second order of events.
+func (c *Client) createLog(ctx context.Context, topic, broker string, compact bool, marked *route) (*route, error) {
+	waits := marked != nil && broker == ""
+	if waits {
+		// A broker that held it when this client last looked, and that is there without it, has lost it.
+		known := c.routes.known(topic)
+		if known == nil || len(known.queues) != 1 {
+			return nil, marked.away(topic)
+		}
+		broker = known.queues[0].Broker
+	}
+	brokers, err := c.targets(ctx, topic, broker)
+	switch {
+	case waits && errors.Is(err, ErrUnreachable):
+		return nil, marked.away(topic)
+	case err != nil:
+		return nil, err
+	}
+	target := brokers[0]
+	// Brokers take no attribute twice: the marker has it.
+	spec := TopicSpec{Queues: 1, Compact: compact && !marked.has(target.Name)}
+	if _, err := c.create(ctx, topic, spec, brokers[:1]); err != nil {
+		return nil, err
+	}
+	return c.routes.get(ctx, c, topic)
+}
+
+// mark makes a marker of a log on each master that has nothing of it: the same topic, to be neither read nor written. The
+// name server goes on showing that while the broker that holds the log is away, and nobody takes the log for one that was
+// never made. Nothing depends on a marker while that broker is there: one that fails is left to the next client.
+func (c *Client) mark(ctx context.Context, topic string, r *route, compact bool) {
+	brokers, err := c.Brokers(ctx)
+	if err != nil {
+		return // the next call says so
+	}
+	for _, b := range brokers {
+		if r.has(b.Name) || c.isUnmarked(b.Name) {
+			continue
+		}
+		refused := c.createTopic(ctx, b, topic, TopicSpec{Queues: 1, Compact: compact, marker: true})
+		if refused == nil || ctx.Err() != nil {
+			continue
+		}
+		if again, err := c.fetchRoute(ctx, topic); err == nil && again.has(b.Name) {
+			continue // somebody else was faster
+		}
+		c.setUnmarked(b.Name)
+		c.log.Info("Going on without a marker: while the broker of the topic is away, this one does not tell that the topic is there",
+			"topic", topic, "broker", b.Name, "err", refused.Error())
+	}
+}
+
+func (c *Client) isUnmarked(broker string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.unmarked[broker]
+	return ok
+}
+
+func (c *Client) setUnmarked(broker string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unmarked[broker] = struct{}{}
 }
 
 // logShape is nil when the topic is one queue on one broker, to read and to write.

@@ -136,6 +136,9 @@ var (
 	ErrUnreachable = errors.New("unreachable")
 	// ErrClosed means the Client, Sender or Reader was closed.
 	ErrClosed = errors.New("closed")
+	// ErrTopicAway means that a topic is there and that none of the brokers which are registered lets it be read or written:
+	// of a log only markers are to be seen, and not the broker that holds it. It is an ErrUnreachable.
+	ErrTopicAway = fmt.Errorf("%w: the broker that holds the topic is not registered with the name server, only markers of it are", ErrUnreachable)
 )
 
 // BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13) and ErrAccessDenied

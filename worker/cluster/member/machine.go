@@ -98,6 +98,10 @@ func (m *Machine) Restart(now Time, f *fold.Fold) {
 	}
 }
 
+// GiveUp ends the session, if there is one, before it is known what the log holds now: Restart goes on once that was read.
+// Until then the fold is what was known last.
+func (m *Machine) GiveUp(now Time) { m.lose(now) }
+
 const noSession = -1
 
 // lose gives the session up: nothing of it runs on, and the next join is another incarnation's.
@@ -129,7 +133,7 @@ func (m *Machine) incarnation() string {
 	return m.cfg.Incarnation + "-" + strconv.FormatInt(m.attempt, 10)
 }
 
-// Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap and ErrOtherLog are cured by Restart, the others
+// Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap and ErrOtherLog are cured by GiveUp and Restart, the others
 // (ErrDigest, ErrDuplicate, ErrOtherCluster, ErrSuperseded) by a person.
 func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	// With nothing read, a reconnect shows nothing again: it may have been just now.

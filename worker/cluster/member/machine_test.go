@@ -132,6 +132,49 @@ func TestRestartWaitsForTheOldLease(t *testing.T) {
 	}
 }
 
+// What gives up first and reads the log then is where one is that read it at once.
+func TestWhoGivesUpRunsNothingAndRestartsAsBefore(t *testing.T) {
+	begin := func() *alone {
+		a := startAlone(t)
+		a.turn() // a heartbeat at 0: the lease ends at 4.5 s
+		a.m.Claim([]Request{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
+		a.turn()
+		a.now = time.Second
+		return a
+	}
+	a := begin()
+	owner, owned := a.m.Fold().Owner(fold.Unit{Connector: "c"})
+	grant := Grant{Unit: fold.Unit{Connector: "c"}, Generation: owner.Generation, Epoch: owner.Epoch}
+	if left, ok := a.m.Open(a.time(), grant); !owned || !ok || left == 0 {
+		t.Fatalf("before: owned %t, open %t for %v", owned, ok, left)
+	}
+	a.m.GiveUp(a.time())
+	if left, ok := a.m.Open(a.time(), grant); ok || left != 0 {
+		t.Errorf("after: open %t for %v", ok, left)
+	}
+	if until := a.m.Until(grant); until != 4500*time.Millisecond {
+		t.Errorf("it was open until %v, want 4.5s", until)
+	}
+	if view := a.m.View(); view.Joined || len(view.Members) != 1 || len(view.Owners) != 1 {
+		t.Errorf("the view is %+v, want what was known last, and not joined", view)
+	}
+	again := func(a *alone) (at time.Duration, incarnation string) {
+		a.m.Restart(a.time(), fold.New())
+		a.m.Resumed(a.time())
+		for a.log = nil; len(a.log) == 0; a.now += 100 * time.Millisecond {
+			a.turn()
+		}
+		return a.now, a.m.incarnation()
+	}
+	a.now = 3 * time.Second // reading took two seconds
+	b := begin()
+	b.now = a.now
+	at, incarnation := again(a)
+	if wantAt, want := again(b); at != wantAt || incarnation != want {
+		t.Errorf("joined at %v as %s, want at %v as %s", at, incarnation, wantAt, want)
+	}
+}
+
 func TestOldestMemberWritesSnapshotsInParts(t *testing.T) {
 	a := startAlone(t)
 	var reqs []Request

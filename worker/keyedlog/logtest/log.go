@@ -17,7 +17,7 @@ type Log struct {
 	entries     []rmq.Entry // by offset; gaps where compaction was
 	first, next int64
 	changed     chan struct{} // closed and replaced at each change
-	down        bool
+	down, mute  bool
 	broken      error // what Follow and Append give
 	failures    int   // appends that fail
 	storedAll   bool  // … but are stored all the same
@@ -43,6 +43,9 @@ func (l *Log) change(fn func()) {
 
 // SetDown cuts the log off: calls other than Follow fail, and Follow is silent.
 func (l *Log) SetDown(down bool) { l.change(func() { l.down = down }) }
+
+// SetMute has Follow hand nothing on, as one does that lags behind; all else works.
+func (l *Log) SetMute(mute bool) { l.change(func() { l.mute = mute }) }
 
 // Break makes Append and Follow return err from now on; nil mends it.
 func (l *Log) Break(err error) { l.change(func() { l.broken = err }) }
@@ -198,13 +201,13 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) 
 	start, wasDown := from, true
 	for {
 		l.mu.Lock()
-		down, broken := l.down, l.broken
+		down, mute, broken := l.down, l.mute, l.broken
 		var changed <-chan struct{} = l.changed
 		l.mu.Unlock()
 		if broken != nil {
 			return broken
 		}
-		if !down {
+		if !down && !mute {
 			if wasDown {
 				known = max(known, from)
 				if err := l.holds(known); err != nil {
@@ -220,8 +223,9 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) 
 				return err
 			}
 			from, changed = end, next
+			wasDown = false
 		}
-		wasDown = down
+		wasDown = wasDown || down
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

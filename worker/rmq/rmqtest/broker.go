@@ -58,6 +58,7 @@ type Broker struct {
 	masters []*master
 
 	mu        sync.Mutex
+	dropped   map[string]bool // masters of which the name server knows nothing
 	intercept func(master string, req *remoting.Command) Verdict
 }
 
@@ -81,7 +82,7 @@ func Start(t TB, opts ...Option) *Broker {
 
 // New brings up a name server and its masters; Close ends them.
 func New(opts ...Option) (*Broker, error) {
-	b := &Broker{names: []string{"broker-a"}}
+	b := &Broker{names: []string{"broker-a"}, dropped: map[string]bool{}}
 	for _, o := range opts {
 		o(b)
 	}
@@ -145,6 +146,9 @@ func (b *Broker) Stop() {
 
 // Restart starts what is stopped, on the same addresses.
 func (b *Broker) Restart() error {
+	b.mu.Lock()
+	clear(b.dropped)
+	b.mu.Unlock()
 	for _, s := range b.servers() {
 		if err := s.start(b.pipes); err != nil {
 			return err
@@ -160,8 +164,33 @@ func (b *Broker) StopMaster(name string) { b.master(name).kill(false) }
 // address, which answers nothing.
 func (b *Broker) LeaveSlave(name string) { b.master(name).kill(true) }
 
+// DropMaster kills one master, and the name server drops its routes, as the real one does once it notices.
+func (b *Broker) DropMaster(name string) {
+	b.StopMaster(name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropped[name] = true
+}
+
 // RestartMaster starts it again.
-func (b *Broker) RestartMaster(name string) error { return b.master(name).server.start(b.pipes) }
+func (b *Broker) RestartMaster(name string) error {
+	b.mu.Lock()
+	delete(b.dropped, name)
+	b.mu.Unlock()
+	return b.master(name).server.start(b.pipes)
+}
+
+// Perm is the permission of a topic on a master: 4 to read, 2 to write, 6 both; false if it has no such topic.
+func (b *Broker) Perm(topic, master string) (perm int, ok bool) {
+	_, perm, ok = b.master(master).shape(topic)
+	return perm, ok
+}
+
+func (b *Broker) isDropped(master string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dropped[master]
+}
 
 // StopNameServer kills the name server alone; Restart brings it back.
 func (b *Broker) StopNameServer() { b.namesrv.stop() }
@@ -216,11 +245,11 @@ func unsupported(req *remoting.Command) *remoting.Command {
 func (b *Broker) route(topic string) *remoting.Command {
 	var queues, brokers []string
 	for _, m := range b.masters {
-		n, ok := m.queueCount(topic)
-		if !ok {
+		n, perm, ok := m.shape(topic)
+		if !ok || b.isDropped(m.name) {
 			continue
 		}
-		queues = append(queues, fmt.Sprintf(`{"brokerName":%q,"perm":6,"readQueueNums":%d,"topicSysFlag":0,"writeQueueNums":%d}`, m.name, n, n))
+		queues = append(queues, fmt.Sprintf(`{"brokerName":%q,"perm":%d,"readQueueNums":%d,"topicSysFlag":0,"writeQueueNums":%d}`, m.name, perm, n, n))
 		brokers = append(brokers, m.data())
 	}
 	if queues == nil {

@@ -29,8 +29,15 @@ type master struct {
 
 type topic struct {
 	compact bool
+	perm    int
 	queues  []*queue
 }
+
+// Bits of a topic's permission.
+const (
+	permWrite = 2
+	permRead  = 4
+)
 
 type commitKey struct {
 	group, topic string
@@ -65,14 +72,15 @@ func (m *master) data() string {
 	return fmt.Sprintf(`{"brokerAddrs":{%d:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`, id, m.server.addr, m.name)
 }
 
-func (m *master) queueCount(name string) (int, bool) {
+// shape is a topic's number of queues and its permission.
+func (m *master) shape(name string) (queues, perm int, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.topics[name]
 	if t == nil {
-		return 0, false
+		return 0, 0, false
 	}
-	return len(t.queues), true
+	return len(t.queues), t.perm, true
 }
 
 func (m *master) handle(p *peer, req *remoting.Command) *remoting.Command {
@@ -141,6 +149,10 @@ func (m *master) createTopic(req *remoting.Command) *remoting.Command {
 	if err != nil || n < 1 || name == "" {
 		return &remoting.Command{Code: remoting.SystemError, Remark: "The specified topic is wrong."}
 	}
+	perm := permRead | permWrite
+	if asked, err := req.Int("perm"); err == nil {
+		perm = int(asked)
+	}
 	compact := !m.b.line4 && strings.Contains(req.Field("attributes"), "+cleanup.policy=COMPACTION")
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -151,6 +163,7 @@ func (m *master) createTopic(req *remoting.Command) *remoting.Command {
 	} else if compact {
 		return &remoting.Command{Code: remoting.SystemError, Remark: "attempt to update an unchangeable attribute. key: cleanup.policy"}
 	}
+	t.perm = perm
 	for id := len(t.queues); id < n; id++ {
 		t.queues = append(t.queues, &queue{changed: make(chan struct{})})
 	}

@@ -183,6 +183,9 @@ func (m *master) tryPull(req *remoting.Command) (resp *remoting.Command, changed
 	if refusal != nil {
 		return refusal, nil
 	}
+	if _, perm, _ := m.shape(req.Field("topic")); perm&permRead == 0 {
+		return &remoting.Command{Code: remoting.NoPermission, Remark: "the topic[" + req.Field("topic") + "] pulling message is forbidden"}, nil
+	}
 	from, err1 := req.Int("queueOffset")
 	limit, err2 := req.Int("maxMsgNums")
 	if err1 != nil || err2 != nil {
