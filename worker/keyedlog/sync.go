@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Sync returns when View shows all that the log held at the call, what other workers have appended included. It tries again
@@ -34,7 +35,7 @@ func (t *Table) catchUp(ctx context.Context) error {
 	if end <= t.replica.Next() {
 		done <- nil
 	} else {
-		t.waiters = append(t.waiters, waiter{until: end, done: done})
+		t.waiters = append(t.waiters, waiter{until: end, since: time.Now(), done: done})
 	}
 	t.mu.Unlock()
 	select {
