@@ -327,13 +327,14 @@ func (t *following) hand(e Entry) error {
 	return err
 }
 
-// pull waits for something new, or until a check finds that it is stuck.
+// pull waits for something new, or until a check finds that it is stuck. It does not wait while it goes over what was handed
+// on before: a log that has lost its end would have nothing new until somebody appends.
 func (t *following) pull(ctx context.Context) (pulled, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	t.poll.Store(&poll{begun: time.Now(), stop: stop})
 	defer t.poll.Store(nil)
-	return intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: true, purpose: forFollow}))
+	return intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: t.next >= t.known, purpose: forFollow}))
 }
 
 func (t *following) struggling(err error) {

@@ -183,6 +183,29 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A follower that goes over what it has read must not rest at an end that has moved back: a poll that waits is held for 15 s.
+func TestFollowNoticesALostEndAsSoonAsTheBrokerIsBack(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		l, _ := logOf(t, c)
+		appendAll(t, l, 0, 6)
+		ended := make(chan error, 1)
+		go func() { ended <- l.Follow(t.Context(), 0, 0, func(rmq.Entry) error { return nil }) }()
+		synctest.Wait()
+		b.StopMaster("broker-a")
+		b.Cut("log", "broker-a", 0, 4)
+		if err := b.RestartMaster("broker-a"); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := <-ended; !errors.Is(err, rmq.ErrTruncated) {
+			t.Errorf("ended with %v", err)
+		}
+		if took := time.Since(begun); took > 3*time.Second { // the index may lag for a second
+			t.Errorf("noticed after %v", took)
+		}
+	})
+}
+
 // A broker answers an append before its index has the record: an offset one past the end is no loss yet.
 func TestFollowWaitsForTheIndex(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {
