@@ -24,8 +24,7 @@ var ErrNoToken = errors.New("not there: add it, or delete the Secret to have one
 const tokenBytes = 32
 
 // Token returns the token of the cluster's REST API, which it makes if there is none. A Secret that exists is never written,
-// so users may bring their own; one without the key is ErrNoToken,
-// one of a deleted cluster of the same name ErrGoing.
+// so users may bring their own; one without the key is ErrNoToken, one of a deleted cluster of the same name ErrGoing.
 func (a *Applier) Token(ctx context.Context, owner *v1alpha1.ConnectCluster) (string, error) {
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: render.APIName(owner)}
 	var secret corev1.Secret

@@ -217,7 +217,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 // twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
 // fn earlier: a log that ends before known does not hold it.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
-	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, wait: backoff{first: 20 * time.Millisecond, last: time.Second}}
+	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff{first: 20 * time.Millisecond, last: time.Second}}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	for {
@@ -257,6 +257,7 @@ type following struct {
 	known int64 // the log reached as far as this
 	conn  int64 // the connection on which the log was found to hold it, or none
 	back  bool  // next is where it went back to
+	bare  int64 // where a pull that did not wait found nothing, or none
 }
 
 const (
@@ -268,7 +269,7 @@ const (
 // goBack has the records that were handed on last read again.
 func (t *following) goBack() {
 	if t.last != none {
-		t.next, t.conn, t.back = max(t.first, t.last-goneOver+1), none, true
+		t.next, t.conn, t.back, t.bare = max(t.first, t.last-goneOver+1), none, true, none
 	}
 }
 
@@ -310,6 +311,7 @@ func (t *following) step(ctx context.Context) error {
 		if reach := max(t.next, t.known); p.max < reach { // the end is behind us: only records that are not in the index yet excuse it
 			return t.holds(ctx, reach)
 		}
+		t.bare = t.next
 		return nil
 	}
 	// A corrected offset is never followed blindly: what lies between would be lost in silence.
@@ -328,13 +330,15 @@ func (t *following) hand(e Entry) error {
 }
 
 // pull waits for something new, or until a check finds that it is stuck. It does not wait while it goes over what was handed
-// on before: a log that has lost its end would have nothing new until somebody appends.
+// on before: a log that has lost its end would have nothing new until somebody appends. It does where the broker does not
+// find what its index says it has.
 func (t *following) pull(ctx context.Context) (pulled, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	t.poll.Store(&poll{begun: time.Now(), stop: stop})
 	defer t.poll.Store(nil)
-	return intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: t.next >= t.known, purpose: forFollow}))
+	hold := t.next >= t.known || t.next == t.bare
+	return intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: hold, purpose: forFollow}))
 }
 
 func (t *following) struggling(err error) {

@@ -206,6 +206,30 @@ func TestFollowNoticesALostEndAsSoonAsTheBrokerIsBack(t *testing.T) {
 	})
 }
 
+// A broker may have a record in its index and not find it in its store. It is not to be asked without a pause.
+func TestFollowDoesNotHammerABrokerThatDoesNotFindARecord(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		l, _ := logOf(t, c)
+		appendAll(t, l, 0, 6)
+		b.Lose("log", "broker-a", 0, 3)
+		var pulls atomic.Int32
+		b.Intercept(func(_ string, req *remoting.Command) (v rmqtest.Verdict) {
+			if req.Code == remoting.PullMessage {
+				v.Hang = pulls.Add(1) > 1000 // or the bubble's time would stand still
+			}
+			return v
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := l.Follow(ctx, 2, 6, func(rmq.Entry) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ended with %v", err)
+		}
+		if n := pulls.Load(); n < 2 || n > 50 {
+			t.Errorf("%d pulls in 10 s", n)
+		}
+	})
+}
+
 // A broker answers an append before its index has the record: an offset one past the end is no loss yet.
 func TestFollowWaitsForTheIndex(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {

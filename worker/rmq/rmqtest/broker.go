@@ -211,6 +211,11 @@ func (b *Broker) Trim(topic, master string, queue int, below int64) {
 	b.master(master).trim(topic, queue, below)
 }
 
+// Lose has the queue's index go on with a record that the store does not find.
+func (b *Broker) Lose(topic, master string, queue int, offset int64) {
+	b.master(master).lose(topic, queue, offset)
+}
+
 // Cut removes the records from an offset on, as a power loss does: the offsets are given out again.
 func (b *Broker) Cut(topic, master string, queue int, from int64) {
 	b.master(master).cut(topic, queue, from)

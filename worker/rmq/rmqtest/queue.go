@@ -202,10 +202,12 @@ func (m *master) tryPull(req *remoting.Command) (resp *remoting.Command, changed
 		resp.Code, resp.Remark, next = remoting.PullOffsetMoved, "OFFSET_OVERFLOW_BADLY", high
 	case from == high:
 		resp.Code, resp.Remark = remoting.PullNotFound, "OFFSET_OVERFLOW_ONE"
+	case q.records[from-low].wire == nil:
+		resp.Code, resp.Remark = remoting.PullNotFound, "OFFSET_FOUND_NULL"
 	default:
 		for next < high && next-from < min(limit, maxPull) {
 			wire := q.records[next-low].wire
-			if len(resp.Body) > 0 && len(resp.Body)+len(wire) > maxPullBytes {
+			if wire == nil || len(resp.Body) > 0 && len(resp.Body)+len(wire) > maxPullBytes {
 				break
 			}
 			resp.Body = append(resp.Body, wire...)
@@ -230,6 +232,13 @@ func (m *master) trim(name string, id int, below int64) {
 	q.records = slices.Clone(q.records[n:])
 	q.min += n
 	q.wake()
+}
+
+func (m *master) lose(name string, id int, offset int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	q := m.topics[name].queues[id]
+	q.records[offset-q.min].wire = nil
 }
 
 func (m *master) cut(name string, id int, from int64) {
