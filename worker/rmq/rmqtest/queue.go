@@ -200,10 +200,8 @@ func (m *master) tryPull(req *remoting.Command) (resp *remoting.Command, changed
 		resp.Code, resp.Remark, next = remoting.PullOffsetMoved, "OFFSET_TOO_SMALL", low
 	case from > high:
 		resp.Code, resp.Remark, next = remoting.PullOffsetMoved, "OFFSET_OVERFLOW_BADLY", high
-	case from == high:
-		resp.Code, resp.Remark = remoting.PullNotFound, "OFFSET_OVERFLOW_ONE"
-	case q.records[from-low].wire == nil:
-		resp.Code, resp.Remark = remoting.PullNotFound, "OFFSET_FOUND_NULL"
+	case from == high, q.records[from-low].wire == nil:
+		resp.Code, resp.Remark = remoting.PullNotFound, "OFFSET_OVERFLOW_ONE" // or OFFSET_FOUND_NULL
 	default:
 		for next < high && next-from < min(limit, maxPull) {
 			wire := q.records[next-low].wire
