@@ -213,6 +213,7 @@ func TestAWorkerThatCannotReadTheNewestSaysSoInTime(t *testing.T) {
 		behind.want(http.StatusOK, "GET", connectorsPath+"/n", "")
 		behind.release()
 		behind.want(http.StatusOK, "POST", connectorsPath+"/n/resume", "")
+		synctest.Wait()
 		if c, _ := ahead.stores.Configs().Get("n"); c.State != store.Running {
 			t.Errorf("stored: %+v", c)
 		}
