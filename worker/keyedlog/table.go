@@ -88,6 +88,16 @@ func (t *Table) Service() service.Service {
 	return service.Service{Name: t.opts.Name, Start: t.start, Run: t.run}
 }
 
+// Load reads the tables' topics side by side, before their Services start one after the other: brokers give few records at
+// once, so most of the time goes to asking. Whatever fails here, Start tries again.
+func Load(ctx context.Context, tables ...*Table) {
+	var group service.Group
+	defer group.Wait()
+	for _, t := range tables {
+		group.Go(func() { _ = t.load(ctx) })
+	}
+}
+
 // View calls fn while the fold does not change. fn must not call the Table.
 func (t *Table) View(fn func()) {
 	t.mu.RLock()

@@ -164,7 +164,12 @@ func (b *builder) build(s *Stores) error {
 		return epoch
 	}
 	s.statuses.life = s.configs.life
-	for _, t := range []*keyedlog.Table{s.positions.table, s.offsets.table, s.statuses.table, s.configs.table} {
+	tables := []*keyedlog.Table{s.positions.table, s.offsets.table, s.statuses.table, s.configs.table}
+	s.services = append(s.services, service.Service{Name: "stores", Start: func(ctx context.Context) error {
+		keyedlog.Load(ctx, tables...)
+		return nil
+	}})
+	for _, t := range tables {
 		s.services = append(s.services, t.Service())
 	}
 	if b.opts.Dir != "" {
