@@ -31,6 +31,7 @@ type rates struct{ In, Through, Out float64 }
 type line struct {
 	text  string
 	style style
+	event bool // it may be left out where the screen is short
 }
 
 type style string
@@ -49,36 +50,36 @@ const keysHelp = "keys: 1 2 3 kill or restart a worker   p pause or resume the s
 // screen lays the frame out for a terminal.
 func screen(f frame) []line {
 	out := []line{
-		{fmt.Sprintf("RocketMQ Connect: Kafka topic %s -> RocketMQ topic %s -> Kafka topic %s   %ds", topic, topic, copyTopic, int(f.At.Seconds())), title},
+		{text: fmt.Sprintf("RocketMQ Connect: Kafka topic %s -> RocketMQ topic %s -> Kafka topic %s   %ds", topic, topic, copyTopic, int(f.At.Seconds())), style: title},
 		{},
-		{row("WORKER", "PROCESS", "MEMBER", "OWNS"), title},
+		{text: row("WORKER", "PROCESS", "MEMBER", "OWNS"), style: title},
 	}
 	for i, w := range f.Workers {
 		out = append(out, f.workerLine(i, w))
 	}
-	out = append(out, line{}, line{fmt.Sprintf("%-24s %-12s %s", "CONNECTOR/TASK", "STATE", "WORKER"), title})
+	out = append(out, line{}, line{text: fmt.Sprintf("%-24s %-12s %s", "CONNECTOR/TASK", "STATE", "WORKER"), style: title})
 	for _, u := range f.Units {
 		out = append(out, unitLine(u))
 	}
 	switch {
 	case f.From == "" && len(f.Units) > 0:
-		out = append(out, line{"no worker answers: the above is what was last known", bad})
+		out = append(out, line{text: "no worker answers: the above is what was last known", style: bad})
 	case len(f.Units) == 0:
-		out = append(out, line{"starting ...", faint})
+		out = append(out, line{text: "starting ...", style: faint})
 	}
 	t := f.Totals
 	out = append(out, line{},
-		line{fmt.Sprintf("%-24s %12s %12s", "RECORDS", "TOTAL", "A SECOND"), title},
-		line{count("into Kafka", t.In, f.Rates.In), plain},
-		line{count("through RocketMQ", f.Through, f.Rates.Through), plain},
-		line{count("back in Kafka", t.Out, f.Rates.Out), plain},
-		line{fmt.Sprintf("%-24s %12s   repeated %s   damaged %s", "missing", grouped(t.Missing), grouped(t.Repeated), grouped(t.Damaged)), verdict(t)},
-		line{fmt.Sprintf("%-24s %12s", "on the way", grouped(t.InFlight())), plain},
+		line{text: fmt.Sprintf("%-24s %12s %12s", "RECORDS", "TOTAL", "A SECOND"), style: title},
+		line{text: count("into Kafka", t.In, f.Rates.In)},
+		line{text: count("through RocketMQ", f.Through, f.Rates.Through)},
+		line{text: count("back in Kafka", t.Out, f.Rates.Out)},
+		line{text: fmt.Sprintf("%-24s %12s   repeated %s   damaged %s", "missing", grouped(t.Missing), grouped(t.Repeated), grouped(t.Damaged)), style: verdict(t)},
+		line{text: fmt.Sprintf("%-24s %12s", "on the way", grouped(t.InFlight()))},
 		line{})
 	for _, e := range f.Events {
-		out = append(out, line{e, faint})
+		out = append(out, line{text: e, style: faint, event: true})
 	}
-	return append(out, line{}, line{keysHelp, title})
+	return append(out, line{}, line{text: keysHelp, style: title})
 }
 
 func verdict(t totals) style {
@@ -104,7 +105,7 @@ func (f frame) workerLine(i int, w workerState) line {
 	if slices.Contains(f.Members, w.ID) {
 		member = "yes"
 	}
-	return line{row(strconv.Itoa(i+1)+" "+w.ID, process, member, strings.Join(f.owned(w.ID), " ")), s}
+	return line{text: row(strconv.Itoa(i+1)+" "+w.ID, process, member, strings.Join(f.owned(w.ID), " ")), style: s}
 }
 
 // owned lists the tasks of a worker.
@@ -133,7 +134,7 @@ func unitLine(u unit) line {
 	if u.Error != "" {
 		text += "   " + u.Error
 	}
-	return line{text, s}
+	return line{text: text, style: s}
 }
 
 func count(what string, n int64, perSecond float64) string {
@@ -153,10 +154,7 @@ func grouped(n int64) string {
 func paint(lines []line, width, height int) string {
 	var b strings.Builder
 	b.WriteString("\x1b[H")
-	if over := len(lines) - height; over > 0 { // the help stays
-		lines = append(slices.Clone(lines[:max(0, height-1)]), lines[len(lines)-1])
-	}
-	for i, l := range lines {
+	for i, l := range fit(lines, height) {
 		if i > 0 {
 			b.WriteString("\r\n")
 		}
@@ -164,6 +162,26 @@ func paint(lines []line, width, height int) string {
 	}
 	b.WriteString("\x1b[J")
 	return b.String()
+}
+
+// fit leaves out what is over the height: empty lines, then the oldest events, then what is just above the help.
+func fit(lines []line, height int) []line {
+	over := len(lines) - height
+	leaveOut := func(which func(line) bool) {
+		lines = slices.DeleteFunc(slices.Clone(lines), func(l line) bool {
+			out := over > 0 && which(l)
+			if out {
+				over--
+			}
+			return out
+		})
+	}
+	leaveOut(func(l line) bool { return l.text == "" })
+	leaveOut(func(l line) bool { return l.event })
+	if over > 0 {
+		lines = append(lines[:max(0, height-1)], lines[len(lines)-1])
+	}
+	return lines
 }
 
 // cut leaves out what does not fit, and control characters, which error texts may bring.

@@ -155,6 +155,35 @@ func TestPaintKeepsToTheSizeOfTheTerminal(t *testing.T) {
 	}
 }
 
+func TestAShortTerminalShowsWhatCounts(t *testing.T) {
+	f := aFrame()
+	all := screen(f)
+	for height, want := range map[int]string{
+		len(all):     "two events and a gap",
+		len(all) - 1: "two events and a gap",
+		len(all) - 5: "two events",
+		len(all) - 6: "one event",
+		len(all) - 7: "none",
+	} {
+		got := texts(fit(screen(f), height))
+		if n := strings.Count(got, "\n"); n != height {
+			t.Errorf("%d lines, want %d", n, height)
+		}
+		shows := "none"
+		switch {
+		case strings.Contains(got, "first") && strings.Contains(got, "\n\n"):
+			shows = "two events and a gap"
+		case strings.Contains(got, "first"):
+			shows = "two events"
+		case strings.Contains(got, "second"):
+			shows = "one event"
+		}
+		if shows != want || !strings.Contains(got, "on the way") || !strings.Contains(got, keysHelp) {
+			t.Errorf("with %d lines it shows %s, want %s:\n%s", height, shows, want, got)
+		}
+	}
+}
+
 func TestSummary(t *testing.T) {
 	want := "  12.3s  in 12,345 (500/s)  through RocketMQ 12,340  back 12,000 (480/s)  on the way 343  missing 2  repeated 7  damaged 0" +
 		"  | worker-1 2  | worker-2 1 (down)  | worker-3 0 (down)"
