@@ -98,8 +98,8 @@ func (c *Configs) Put(ctx context.Context, w Write) (Connector, error) {
 	if w.RequestID == "" {
 		w.RequestID = newID()
 	}
-	floor := c.used(w.Name)
 	for {
+		floor := c.used(w.Name)
 		var next *keyedlog.Record
 		var answer Connector
 		var err error
@@ -107,7 +107,7 @@ func (c *Configs) Put(ctx context.Context, w Write) (Connector, error) {
 		if next == nil || err != nil {
 			return answer, err
 		}
-		if err := c.table.Append(ctx, *next); err != nil {
+		if err := c.table.Append(ctx, *next); err != nil && !errors.Is(err, keyedlog.ErrLogLost) {
 			return Connector{}, fmt.Errorf("writing connector %q: %w", w.Name, err)
 		}
 	}

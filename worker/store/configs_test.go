@@ -185,6 +185,31 @@ func TestAPutWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 	})
 }
 
+func TestAPutThatTheTopicLosesIsWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker()
+		w := startWorker(t, b, nil)
+		defer w.stop()
+		w.put(Write{Name: "c", Config: map[string]string{"a": "1"}})
+		log := b.log("config")
+		log.SetMute(true)
+		var answer Connector
+		var err error
+		var group service.Group
+		group.Go(func() { answer, err = w.Configs().Put(t.Context(), Write{Name: "c", State: Paused, IfRevision: 1}) })
+		synctest.Wait()
+		log.Truncate(1)
+		log.SetMute(false)
+		group.Wait()
+		wantIs(t, err, nil)
+		wantEqual(t, answer.Revision, int64(2))
+		other := startWorker(t, b, nil)
+		defer other.stop()
+		c, _ := other.Configs().Get("c")
+		wantEqual(t, c.State, Paused)
+	})
+}
+
 func TestTheFirstTaskSetOfAnEpochWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBroker()
