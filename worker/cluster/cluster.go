@@ -45,6 +45,7 @@ type Cluster struct {
 	signal     chan struct{} // closed and replaced when what waiters look at may have changed
 	revision   int64
 	viewed     *fold.Fold // the fold that revision is of
+	silent     []int64    // those who were silent in that view
 	watchers   map[chan struct{}]struct{}
 	deliveries map[*delivery]struct{}
 }

@@ -69,6 +69,7 @@ func TestKilledWorkerExpires(t *testing.T) {
 		a.claim(task0, 1)
 		start := time.Now()
 		a.kill()
+		b.eventually("a is silent", 1500*time.Millisecond, func(v View) bool { return v.Members[0].Silent })
 		b.eventually("the unit is free", 10*time.Second, func(v View) bool { return len(v.Owners) == 0 && len(v.Members) == 1 })
 		if took := time.Since(start); took < 4*time.Second || took > 7*time.Second {
 			t.Errorf("took %v, want about the session timeout", took)

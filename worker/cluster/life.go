@@ -79,8 +79,13 @@ func (c *Cluster) append(ctx context.Context, entries []rmq.Entry) error {
 	return err
 }
 
-// retryEvery is the pause between tries at what does not work at the moment.
-const retryEvery = time.Second
+const (
+	// firstRetry is the pause before the first retry of what does not work at the moment: often a connection that was just
+	// lost, while all tasks wait.
+	firstRetry = 50 * time.Millisecond
+	// lastRetry is the longest one.
+	lastRetry = time.Second
+)
 
 // openLog opens the log, and tries again for as long as that may help.
 func (c *Cluster) openLog(ctx context.Context) (Log, error) {
@@ -95,7 +100,7 @@ func (c *Cluster) openLog(ctx context.Context) (Log, error) {
 // retry calls fn until it succeeds, ctx ends, or the error is one that only a person can cure. What recurs is logged once.
 func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error {
 	last := ""
-	for {
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		err := fn()
 		switch {
 		case err == nil:
@@ -109,7 +114,7 @@ func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error
 			last = err.Error()
 			c.cfg.Log.Info("Waiting to try again", "what", what, "error", last)
 		}
-		if err := wait(ctx, retryEvery); err != nil {
+		if err := wait(ctx, pause); err != nil {
 			return err
 		}
 	}

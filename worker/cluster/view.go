@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
@@ -48,8 +50,9 @@ func (c *Cluster) publish() {
 	session, joined := c.machine.Session()
 	old := c.view.Load()
 	revision := c.machine.Fold().Revision()
-	if revision != c.revision || c.machine.Fold() != c.viewed || joined != old.Joined || session != old.Self {
-		c.revision, c.viewed = revision, c.machine.Fold()
+	silent := c.machine.Silent()
+	if revision != c.revision || c.machine.Fold() != c.viewed || joined != old.Joined || session != old.Self || !slices.Equal(silent, c.silent) {
+		c.revision, c.viewed, c.silent = revision, c.machine.Fold(), silent
 		c.view.Store(c.machine.View())
 		for ch := range c.watchers {
 			select {

@@ -119,7 +119,7 @@ type plan struct {
 	wants   map[Unit]want
 	targets map[Unit]string // who should run what
 	session map[string]int64
-	resting map[string]bool // members that are not to be handed anything
+	spared  map[string]bool // members that are not to be handed anything just now
 	// home says that units are allocated to this worker: it is not flapping.
 	home bool
 	// epochs are the lowest and the highest epoch at which anything of a connector is owned.
@@ -151,12 +151,12 @@ func Plan(in Input) []Action {
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, wants: in.wants, session: map[string]int64{}, resting: map[string]bool{}, epochs: map[string]span{}}
+	p := &plan{in: in, wants: in.wants, session: map[string]int64{}, spared: map[string]bool{}, epochs: map[string]span{}}
 	if p.wants == nil {
 		p.wants = wanted(in.Connectors)
 	}
 	for _, m := range in.View.Members {
-		p.session[m.Worker], p.resting[m.Worker] = m.Session, m.Resting
+		p.session[m.Worker], p.spared[m.Worker] = m.Session, m.Resting || m.Silent
 	}
 	p.home = slices.Contains(in.View.Homes, in.Worker)
 	p.targets = in.Places.of(in.View.Allocation, in.View.Homes, placed(in.Connectors))
@@ -275,7 +275,7 @@ func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
 	}
 	target := p.targets[u]
 	session, live := p.session[target]
-	if target == p.in.Worker || !live || p.resting[target] || !p.home || h.Kept && h.KeptFrom == session {
+	if target == p.in.Worker || !live || p.spared[target] || !p.home || h.Kept && h.KeptFrom == session {
 		return ""
 	}
 	return "moves to " + target

@@ -36,6 +36,12 @@ func resting(v cluster.View) cluster.View {
 	return v
 }
 
+// silent has w2 miss a heartbeat.
+func silent(v cluster.View) cluster.View {
+	v.Members[1].Silent = true
+	return v
+}
+
 func divided(state store.State, epoch int64, tasks int) []store.Connector {
 	c := store.Connector{Name: "c", State: state, Epoch: epoch}
 	for range tasks {
@@ -116,7 +122,9 @@ func TestPlan(t *testing.T) {
 			want: "stop c-0 generation=5: moves to w2"},
 		"a unit that moves to the first session is drained, too": {view: asFirst(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1),
 			held: map[Unit]Held{zero: running}, want: "stop c-0 generation=5: moves to w2"},
-		"nothing is handed to a member that may not start it": {view: resting(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
+		"nothing is handed to a member that may not start it":               {view: resting(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
+		"nothing is handed to a member that may be gone":                    {view: silent(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: running}, want: ""},
+		"a unit that was drained for one that may be gone is started again": {view: silent(toW2(onlyW1(both))), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: idle}, want: "start c-0 generation=5"},
 		"a unit that moves is released once it is idle": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1), held: map[Unit]Held{zero: idle},
 			want: "release c-0 generation=5: moves to w2"},
 		"a draining unit is waited for": {view: toW2(onlyW1(both)), connectors: divided(store.Running, 1, 1),

@@ -5,6 +5,7 @@ package member
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,6 +54,7 @@ type Machine struct {
 	fold    *fold.Fold
 	history history
 	expiry  *Expiry
+	silent  []int64 // the others that have missed a heartbeat, by number; nil without any
 	phase   phase
 	attempt int64
 	shut    bool
@@ -91,7 +93,7 @@ func (m *Machine) Restart(now Time, f *fold.Fold) {
 	m.lose(now)
 	m.fold, m.history, m.proved = f, history{}, false
 	m.history.add(f.Offset(), f.Digest())
-	m.expiry = NewExpiry(m.cfg.Terms.Interval())
+	m.expiry, m.silent = NewExpiry(m.cfg.Terms.Interval()), nil
 	m.blocker, m.waited = noSession, 0
 	for _, s := range f.Sessions() {
 		m.expiry.Heard(s.ID, now.Boot)
@@ -202,7 +204,8 @@ func (m *Machine) account(now Time, out fold.Outcome) time.Duration {
 		return 0
 	}
 	var counted time.Duration
-	if m.isOwn(r) {
+	own := m.isOwn(r)
+	if own {
 		counted = m.expiry.Own(now.Boot)
 	}
 	if out.Reason == fold.Accepted && r.Kind == fold.Heartbeat {
@@ -216,8 +219,25 @@ func (m *Machine) account(now Time, out fold.Outcome) time.Duration {
 			m.expiry.Gone(ev.Session)
 		}
 	}
+	if own || slices.Contains(m.silent, r.Session) {
+		m.listen()
+	}
 	return counted
 }
+
+// listen notes who has missed a heartbeat: most of them go on, but those that are gone are handed nothing that way.
+func (m *Machine) listen() {
+	var silent []int64
+	for _, s := range m.fold.Sessions() {
+		if s.ID != m.session && m.expiry.Silent(s.ID) > s.Terms.Interval()*3/2 {
+			silent = append(silent, s.ID)
+		}
+	}
+	m.silent = silent
+}
+
+// Silent are the other members that have missed a heartbeat, by number; nil without any. It must not be modified.
+func (m *Machine) Silent() []int64 { return m.silent }
 
 func (m *Machine) isOwn(r *fold.Record) bool {
 	if r.Kind == fold.Join {

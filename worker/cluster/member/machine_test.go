@@ -281,3 +281,51 @@ func TestWhoMayStartNothingNewTellsTheOthers(t *testing.T) {
 		t.Error("it rests after its session time-out")
 	}
 }
+
+// TestAMemberThatMissesAHeartbeatIsSilent follows what a worker makes of another one that beats, stops, and goes on.
+func TestAMemberThatMissesAHeartbeatIsSilent(t *testing.T) {
+	a := startAlone(t)
+	other, err := a.join("v", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sequence int64
+	beat := func() {
+		sequence++
+		terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
+		f := a.m.Fold()
+		if err := a.putRecord(fold.Record{Kind: fold.Heartbeat, Session: other, Sequence: sequence, AsOf: f.Offset(), Log: f.Log(), Digest: f.Digest(), Terms: &terms}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(when string, want bool) {
+		t.Helper()
+		v := a.m.View()
+		if v.Members[0].Silent || v.Members[1].Silent != want || len(a.m.Silent()) > 0 != want {
+			t.Errorf("%s: members %+v, want silent: %t", when, v.Members, want)
+		}
+	}
+	half := func() { a.now += 500 * time.Millisecond; a.turn() }
+	for range 10 {
+		half()
+		beat()
+		want("it beats", false)
+	}
+	half()
+	want("its next heartbeat is due", false)
+	half()
+	want("it missed one", true)
+	half()
+	want("it missed two", true)
+	beat()
+	want("it goes on", false)
+	half()
+	half()
+	want("it missed one again", true)
+	if err := a.putRecord(fold.Record{Kind: fold.Leave, Session: other, Sequence: sequence + 1}); err != nil {
+		t.Fatal(err)
+	}
+	if v := a.m.View(); len(v.Members) != 1 || v.Members[0].Silent {
+		t.Errorf("after it left: %+v", v.Members)
+	}
+}

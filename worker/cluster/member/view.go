@@ -17,6 +17,8 @@ type Peer struct {
 	Eligible bool
 	// Resting says that the member may start nothing for a moment that it is newly given. It keeps what it has.
 	Resting bool
+	// Silent says that the member has missed a heartbeat by this worker's clock: it may be gone. Other workers' views may differ.
+	Silent bool
 }
 
 // View is what the log says up to Offset. It is immutable: callers must not modify its maps and slices.
@@ -49,7 +51,8 @@ func (m *Machine) View() *View {
 			v.Allocation = s.Terms.Allocation
 		}
 		eligible := f.Eligible(s)
-		v.Members = append(v.Members, Peer{Session: s.ID, Worker: s.Worker, Address: s.Address, Version: s.Version, Eligible: eligible, Resting: s.Terms.Resting})
+		v.Members = append(v.Members, Peer{Session: s.ID, Worker: s.Worker, Address: s.Address, Version: s.Version, Eligible: eligible,
+			Resting: s.Terms.Resting, Silent: slices.Contains(m.silent, s.ID)})
 		if eligible {
 			homes[s.Worker] = true
 		}
