@@ -118,8 +118,7 @@ type plan struct {
 	in      Input
 	wants   map[Unit]want
 	targets map[Unit]string // who should run what
-	session map[string]int64
-	spared  map[string]bool // members that are not to be handed anything just now
+	members map[string]cluster.Member
 	// home says that units are allocated to this worker: it is not flapping.
 	home bool
 	// epochs are the lowest and the highest epoch at which anything of a connector is owned.
@@ -151,12 +150,12 @@ func Plan(in Input) []Action {
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, wants: in.wants, session: map[string]int64{}, spared: map[string]bool{}, epochs: map[string]span{}}
+	p := &plan{in: in, wants: in.wants, members: map[string]cluster.Member{}, epochs: map[string]span{}}
 	if p.wants == nil {
 		p.wants = wanted(in.Connectors)
 	}
 	for _, m := range in.View.Members {
-		p.session[m.Worker], p.spared[m.Worker] = m.Session, m.Resting || m.Silent
+		p.members[m.Worker] = m
 	}
 	p.home = slices.Contains(in.View.Homes, in.Worker)
 	p.targets = in.Places.of(in.View.Allocation, in.View.Homes, placed(in.Connectors))
@@ -274,9 +273,12 @@ func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
 		return "config changed" // Invariant C3: everything of the old epoch goes before anything of the new one starts
 	}
 	target := p.targets[u]
-	session, live := p.session[target]
-	if target == p.in.Worker || !live || p.spared[target] || !p.home || h.Kept && h.KeptFrom == session {
+	to, live := p.members[target]
+	switch {
+	case target == p.in.Worker, !live, to.Resting, !p.home, h.Kept && h.KeptFrom == to.Session:
 		return ""
+	case to.Silent && h.Phase == Running:
+		return "" // what was drained goes all the same: heartbeats that are often late must not stop and start it again and again
 	}
 	return "moves to " + target
 }
@@ -292,8 +294,8 @@ func (p *plan) unowned(u Unit) {
 	if e, known := p.epochs[u.Connector]; known && e != (span{w.epoch, w.epoch}) {
 		return
 	}
-	session, live := p.session[p.targets[u]]
-	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: session}
+	to, live := p.members[p.targets[u]]
+	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: to.Session}
 	switch {
 	case p.targets[u] == p.in.Worker:
 		p.actions = append(p.actions, a)
