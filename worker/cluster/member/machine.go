@@ -222,6 +222,9 @@ func (m *Machine) account(now Time, out fold.Outcome) time.Duration {
 	if own || slices.Contains(m.silent, r.Session) {
 		m.listen()
 	}
+	if own && m.phase == joined {
+		m.hurry(now)
+	}
 	return counted
 }
 

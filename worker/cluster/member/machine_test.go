@@ -329,3 +329,29 @@ func TestAMemberThatMissesAHeartbeatIsSilent(t *testing.T) {
 		t.Errorf("after it left: %+v", v.Members)
 	}
 }
+
+// TestExpiryWaitsForNoHeartbeat has a member fall silent at different moments between the heartbeats of the one that expires it.
+func TestExpiryWaitsForNoHeartbeat(t *testing.T) {
+	const timeout, least = 5 * time.Second, 100 * time.Millisecond
+	for _, offset := range []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, 350 * time.Millisecond, 499 * time.Millisecond} {
+		t.Run(offset.String(), func(t *testing.T) {
+			a := startAlone(t)
+			a.now += offset
+			if _, err := a.join("v", nil); err != nil {
+				t.Fatal(err)
+			}
+			joined, beats := a.now, len(a.log)
+			for len(a.m.Fold().Sessions()) == 2 && a.now < joined+time.Minute {
+				due, _ := a.m.Due()
+				a.now = max(a.now, due)
+				a.turn()
+			}
+			if took := a.now - joined; took < timeout || took > timeout+least {
+				t.Errorf("expired after %v, want %v and at most %v more", took, timeout, least)
+			}
+			if n := len(a.log) - beats; n > 16 {
+				t.Errorf("%d records meanwhile", n)
+			}
+		})
+	}
+}

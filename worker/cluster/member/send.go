@@ -136,10 +136,9 @@ func (m *Machine) sentBeat(sequence int64, now Time) {
 // maxRank bounds for how many intervals a younger member holds its expire back.
 const maxRank = 8
 
-// expired returns an expire for each member that has been silent for its session timeout: the oldest of the others at
-// once, the next ones an interval later each.
-func (m *Machine) expired() []fold.Record {
-	var out []fold.Record
+// patience calls fn with the other members and for how much longer each may be silent before this one expires it: its
+// session timeout, which the oldest of the others waits for, the next ones an interval longer each.
+func (m *Machine) patience(fn func(s fold.Session, left time.Duration)) {
 	var rank time.Duration
 	sessions := m.fold.Sessions()
 	for _, s := range sessions {
@@ -151,12 +150,31 @@ func (m *Machine) expired() []fold.Record {
 		}
 	}
 	for _, s := range sessions {
-		if s.ID != m.session && m.expiry.Silent(s.ID) >= s.Terms.Timeout()+rank*m.cfg.Terms.Interval() {
+		if s.ID != m.session {
+			fn(s, s.Terms.Timeout()+rank*m.cfg.Terms.Interval()-m.expiry.Silent(s.ID))
+		}
+	}
+}
+
+// expired returns an expire for each member with which patience is at its end.
+func (m *Machine) expired() []fold.Record {
+	var out []fold.Record
+	m.patience(func(s fold.Session, left time.Duration) {
+		if left <= 0 {
 			out = append(out, fold.Record{Kind: fold.Expire, AsOf: m.fold.Offset(), Log: m.fold.Log(),
 				Expire: &fold.Expiry{Session: s.ID, Heartbeat: s.Heartbeat}})
 		}
-	}
+	})
 	return out
+}
+
+// hurry sends the next heartbeat sooner if patience with a member ends before it is due: only what comes back counts as
+// time, and an expire goes with a heartbeat, so each could wait for most of an interval while nobody runs the member's tasks.
+func (m *Machine) hurry(now Time) {
+	least := m.cfg.Terms.Interval() / 5
+	m.patience(func(_ fold.Session, left time.Duration) {
+		m.nextBeat = min(m.nextBeat, now.Boot+max(left, least))
+	})
 }
 
 func (m *Machine) isOldest() bool {
