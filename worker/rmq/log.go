@@ -69,6 +69,9 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 // lost. A lease hangs on reading one's own heartbeats back: it cannot wait for a poll of 15 s to time out.
 const tailLag = time.Second
 
+// longestUnread is the longest pause before a broker that is away is asked again for a log: leases, and so all tasks, wait for it.
+const longestUnread = 500 * time.Millisecond
+
 // follower is a Follow on its way, as the appends of the same client see it.
 type follower struct {
 	seen atomic.Int64 // where it goes on
@@ -217,7 +220,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 // twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
 // fn earlier: a log that ends before known does not hold it.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
-	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff{first: 20 * time.Millisecond, last: time.Second}}
+	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff{first: 20 * time.Millisecond, last: longestUnread}}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	for {

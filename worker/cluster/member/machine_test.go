@@ -355,3 +355,24 @@ func TestExpiryWaitsForNoHeartbeat(t *testing.T) {
 		})
 	}
 }
+
+func TestAWorkerJoinsAnewAsSoonAsItMay(t *testing.T) {
+	a := startAlone(t)
+	a.now += 1234 * time.Millisecond
+	a.turn()
+	a.m.GiveUp(a.time())
+	a.log = nil
+	a.m.Restart(a.time(), fold.New())
+	a.turn()
+	a.now += 130 * time.Millisecond
+	resumed := a.now
+	a.m.Resumed(a.time())
+	for joined := false; !joined && a.now < resumed+time.Minute; _, joined = a.m.Session() {
+		due, _ := a.m.Due()
+		a.now = max(a.now, due)
+		a.turn()
+	}
+	if took := a.now - resumed; took != 5*time.Second {
+		t.Errorf("it joined %v after it had reached the log again, want exactly the session time-out", took)
+	}
+}

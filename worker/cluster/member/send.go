@@ -77,7 +77,8 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 		m.nextBeat = now.Boot + m.cfg.Terms.Interval()
 		// Invariant C2: what ran under the session before may run until its lease is over; a join could free its units. Nor
 		// does who may not start anything yet take units from others who run them.
-		if now.Boot < m.joinFrom || m.calming(now) {
+		if allowed := max(m.joinFrom, m.calm.until); now.Boot < allowed {
+			m.nextBeat = min(m.nextBeat, allowed)
 			return nil, nil
 		}
 		return append(m.expired(), m.join()), nil
