@@ -90,6 +90,17 @@ func TestStatusAndEnvFollowTheTopology(t *testing.T) {
 	}
 }
 
+func TestKubernetesIsRefusedBesideSeveralBrokers(t *testing.T) {
+	s, _ := testStack(t, broker.Options{Topology: broker.Masters, Version: "5.3.3"})
+	_, err := s.wanted(call{only: []string{partKubernetes}, rocketmq: "5.3.3"})
+	if err == nil || !strings.Contains(err.Error(), "with Kubernetes only single runs") {
+		t.Errorf("it fails with %v", err)
+	}
+	if b, err := s.wanted(call{only: []string{partKafka}, rocketmq: "5.3.3"}); err != nil || b.Topology != broker.Masters {
+		t.Errorf("Kafka beside them: topology %q (%v), want masters", b.Topology, err)
+	}
+}
+
 func TestSingleProcessesNeedAnInstance(t *testing.T) {
 	s, _ := testStack(t, broker.Options{})
 	for what, err := range map[string]error{
