@@ -47,7 +47,7 @@ func (p *parts) readyErr() error {
 		return err
 	}
 	if !p.cluster.View().Joined {
-		return errors.New("the session in the cluster is over; joining again")
+		return errors.New(strings.Join(append([]string{"the session in the cluster is over; joining again"}, p.client.DeniedLogTopics()...), ": "))
 	}
 	return nil
 }

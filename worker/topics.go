@@ -62,7 +62,9 @@ func (p *parts) tendTopics(ctx context.Context) error {
 }
 
 // warnings are what somebody should do something about while the worker works.
-func (p *parts) warnings() []string { return p.topics.warnings() }
+func (p *parts) warnings() []string {
+	return append(p.topics.warnings(), p.client.DeniedLogTopics()...)
+}
 
 // warningsOf says what is wrong with topics that can be used.
 func warningsOf(found rmq.LogTopics) []string {

@@ -135,6 +135,36 @@ func (c *Client) shown(ctx context.Context, topic string, n int) ([]Queue, error
 	}
 }
 
+// topicConfig asks for a topic's configuration on a broker.
+func (c *Client) topicConfig(q Queue) *request {
+	return &request{op: "reading the configuration of topic " + q.Topic, cmd: remoting.Command{
+		Code: remoting.TopicConfig, Fields: []remoting.Field{{Name: "topic", Value: c.onWire(q.Topic)}, {Name: "bname", Value: q.Broker}},
+	}}
+}
+
+// compaction reads the answer to topicConfig.
+func compaction(resp *remoting.Command, err error) (bool, error) {
+	if err != nil {
+		if untold(err) {
+			err = nil
+		}
+		return false, err
+	}
+	var config struct {
+		Attributes map[string]string `json:"attributes"`
+	}
+	if err := remoting.UnmarshalBody(resp.Body, &config); err != nil {
+		return false, fmt.Errorf("reading the configuration of a topic: %w", err)
+	}
+	return config.Attributes["cleanup.policy"] == "COMPACTION", nil
+}
+
+// untold says whether a broker knows no such request, as those before 5.0, or keeps the answer from us.
+func untold(err error) bool {
+	var b *BrokerError
+	return errors.Is(err, ErrAccessDenied) || errors.As(err, &b) && b.Code == remoting.CodeNotSupported
+}
+
 // groupConfig is a consumer group as brokers keep it, with their defaults.
 type groupConfig struct {
 	GroupName                      string `json:"groupName"`

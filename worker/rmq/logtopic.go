@@ -119,13 +119,12 @@ func (c *Client) held(ctx context.Context, q Queue, addr string) error {
 		}
 		return err
 	}
-	since := c.logs.refused(q, time.Now())
-	if time.Since(since) < c.cfg.LogGone {
-		return fmt.Errorf("broker %s (%s) says since %s that it has no topic %s, which the name server shows there: it is made there again after %s: %w",
-			q.Broker, addr, since.UTC().Format(time.RFC3339), q.Topic, c.cfg.LogGone, err)
+	denied := c.logs.refused(q, addr, time.Now())
+	if time.Since(denied.since) < c.cfg.LogGone {
+		return fmt.Errorf("%s: it is made there again after %s: %w", denied.text(q), c.cfg.LogGone, err)
 	}
 	c.log.Info("Making a topic again that its broker has lost: what it held is published again as far as workers hold it",
-		"topic", q.Topic, "broker", q.Broker, "addr", addr, "since", since.UTC().Format(time.RFC3339))
+		"topic", q.Topic, "broker", q.Broker, "addr", addr, "since", denied.since.UTC().Format(time.RFC3339))
 	if _, err := c.create(ctx, q.Topic, TopicSpec{Queues: 1}, []Broker{{Name: q.Broker, Addr: addr}}); err != nil {
 		return err
 	}
@@ -228,6 +227,20 @@ func (c *Client) LogBrokers() map[string]string {
 	return maps.Clone(c.logs.brokers)
 }
 
+// DeniedLogTopics says which brokers deny log topics that the name server shows there, and since when.
+func (c *Client) DeniedLogTopics() []string {
+	c.logs.mu.Lock()
+	defer c.logs.mu.Unlock()
+	var out []string
+	for q, d := range c.logs.denials {
+		if time.Since(d.last) <= c.cfg.LogGone {
+			out = append(out, d.text(q))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // logTopics is what a client remembers of log topics.
 type logTopics struct {
 	mu         sync.Mutex
@@ -243,7 +256,15 @@ func newLogTopics(brokers map[string]string) *logTopics {
 }
 
 // denial is for how long a broker has said that it does not have a log.
-type denial struct{ since, last time.Time }
+type denial struct {
+	addr        string
+	since, last time.Time
+}
+
+func (d denial) text(q Queue) string {
+	return fmt.Sprintf("broker %s (%s) says since %s that it has no topic %s, which the name server shows there",
+		q.Broker, d.addr, d.since.UTC().Format(time.RFC3339), q.Topic)
+}
 
 // denialGap is the longest time between two denials that count as one.
 const denialGap = time.Minute
@@ -260,17 +281,17 @@ func (l *logTopics) found(q Queue) {
 	l.brokers[q.Topic] = q.Broker
 }
 
-// refused notes a denial and gives the time of the first.
-func (l *logTopics) refused(q Queue, now time.Time) (since time.Time) {
+// refused notes a denial that came just now.
+func (l *logTopics) refused(q Queue, addr string, now time.Time) denial {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d, ok := l.denials[q]
 	if !ok || now.Sub(d.last) > denialGap {
 		d.since = now
 	}
-	d.last = now
+	d.addr, d.last = addr, now
 	l.denials[q] = d
-	return d.since
+	return d
 }
 
 func (l *logTopics) accepted(q Queue) {
@@ -345,36 +366,6 @@ func (l *Log) Retention(ctx context.Context) (time.Duration, error) {
 // compacts says whether the topic keeps the last record of each key, as those that an earlier version made.
 func (l *Log) compacts(ctx context.Context) (bool, error) {
 	return compaction(l.c.onQueue(ctx, l.q, l.c.topicConfig(l.q)))
-}
-
-// topicConfig asks for a topic's configuration on a broker.
-func (c *Client) topicConfig(q Queue) *request {
-	return &request{op: "reading the configuration of topic " + q.Topic, cmd: remoting.Command{
-		Code: remoting.TopicConfig, Fields: []remoting.Field{{Name: "topic", Value: c.onWire(q.Topic)}, {Name: "bname", Value: q.Broker}},
-	}}
-}
-
-// compaction reads the answer to topicConfig.
-func compaction(resp *remoting.Command, err error) (bool, error) {
-	if err != nil {
-		if untold(err) {
-			err = nil
-		}
-		return false, err
-	}
-	var config struct {
-		Attributes map[string]string `json:"attributes"`
-	}
-	if err := remoting.UnmarshalBody(resp.Body, &config); err != nil {
-		return false, fmt.Errorf("reading the configuration of a topic: %w", err)
-	}
-	return config.Attributes["cleanup.policy"] == "COMPACTION", nil
-}
-
-// untold says whether a broker knows no such request, as those before 5.0, or keeps the answer from us.
-func untold(err error) bool {
-	var b *BrokerError
-	return errors.Is(err, ErrAccessDenied) || errors.As(err, &b) && b.Code == remoting.CodeNotSupported
 }
 
 // reservedTime finds the hours for which a broker keeps its files in its configuration, one key=value a line.

@@ -108,11 +108,17 @@ func TestALogThatItsBrokerDeniesIsMadeThereAgain(t *testing.T) {
 							t.Errorf("%v, want it to tell %q", err, want)
 						}
 					}
+					if told := c.DeniedLogTopics(); len(told) != 1 || !strings.HasPrefix(err.Error(), told[0]) {
+						t.Errorf("told is %q, want the beginning of %q", told, err)
+					}
 					wantPerms(t, b, absent, 0)
 					time.Sleep(time.Second)
 				}
 				if again := markedLog(t, c, ""); again != q {
 					t.Errorf("it lies at %v, want %v", again, q)
+				}
+				if told := c.DeniedLogTopics(); len(told) > 0 {
+					t.Errorf("told is %q once it is there", told)
 				}
 				wantPerms(t, b, 6, 0)
 				if _, end, err := c.Log(q).Bounds(t.Context()); err != nil || end != 0 {
