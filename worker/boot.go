@@ -47,7 +47,7 @@ func (p *parts) readyErr() error {
 		return err
 	}
 	if !p.cluster.View().Joined {
-		return errors.New("the session in the cluster is over; joining again")
+		return errors.New(strings.Join(append([]string{"the session in the cluster is over; joining again"}, p.client.DeniedLogTopics()...), ": "))
 	}
 	return nil
 }
@@ -109,19 +109,6 @@ func (p *parts) renewed() bool {
 	return err == nil && creds != p.creds
 }
 
-func (p *parts) ensureTopics(ctx context.Context) error {
-	t, broker := p.cfg.Topics, p.cfg.ClusterTopicBroker
-	for _, topic := range []struct {
-		name    string
-		compact bool
-	}{{t.Cluster, false}, {t.Config, true}, {t.Position, true}, {t.Offset, true}, {t.Status, true}} {
-		if _, err := p.client.EnsureLogTopic(ctx, topic.name, broker, topic.compact); err != nil {
-			return fmt.Errorf("preparing topic %s: %w", topic.name, err)
-		}
-	}
-	return nil
-}
-
 // explained says what to do about an error of RocketMQ.
 func explained(err error, nameServers []string) error {
 	switch {
@@ -130,8 +117,8 @@ func explained(err error, nameServers []string) error {
 	case errors.Is(err, rmq.ErrTopicShape):
 		return fmt.Errorf("an internal topic must have exactly one queue on one broker: mend or remove it, or name another in the configuration: %w", err)
 	case errors.Is(err, rmq.ErrTopicAway):
-		return fmt.Errorf("the broker that holds an internal topic is away, and the worker waits for it: if it is lost for good, delete the topic on all "+
-			"brokers, or name in clusterTopicBroker (spec.internalTopics.broker) the broker on which the internal topics are to be made anew: %w", err)
+		return fmt.Errorf("the broker that holds an internal topic is away, and the worker waits for it: if it is lost for good, "+
+			"name in clusterTopicBroker (spec.internalTopics.broker) the broker on which the internal topics are to be made anew: %w", err)
 	case errors.Is(err, rmq.ErrUnreachable):
 		return fmt.Errorf("RocketMQ cannot be reached, name servers %s: check namesrvAddr and that name server and broker run: %w", strings.Join(nameServers, ";"), err)
 	}

@@ -22,6 +22,7 @@ import (
 const (
 	defaultSendTimeout = 2 * time.Second
 	defaultCallTimeout = 3 * time.Second
+	defaultLogGone     = 5 * time.Second
 )
 
 // What the connections are for: each purpose has its own, so that a long poll or a large batch delays nothing else.
@@ -49,6 +50,12 @@ type Config struct {
 	SendTimeout time.Duration
 	// CallTimeout bounds every other request; default 3 s.
 	CallTimeout time.Duration
+	// LogGone is for how long the master of a log topic must say that it has none before the topic is made there again;
+	// default 5 s.
+	LogGone time.Duration
+	// LogBrokers are the brokers on which log topics were when they were last seen, by topic: they are made nowhere else while
+	// that broker is away. Client.LogBrokers gives them.
+	LogBrokers map[string]string
 	// Dial opens connections; nil: TCP with SO_LINGER 0 and, on Linux, TCP_USER_TIMEOUT = SendTimeout.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -60,6 +67,7 @@ type Client struct {
 	pool   *remoting.Pool
 	names  nameServers
 	routes routeCache
+	logs   *logTopics
 	ids    member.IDs
 	users  atomic.Int64 // numbers the purposes of Senders and Readers
 
@@ -69,7 +77,6 @@ type Client struct {
 	mu        sync.Mutex
 	closers   map[interface{ Close() error }]struct{}
 	followers map[Queue]map[*follower]struct{}
-	unmarked  map[string]struct{} // brokers that took no marker
 	group     service.Group
 }
 
@@ -92,6 +99,9 @@ func Open(cfg Config) (*Client, error) {
 	if cfg.CallTimeout <= 0 {
 		cfg.CallTimeout = defaultCallTimeout
 	}
+	if cfg.LogGone <= 0 {
+		cfg.LogGone = defaultLogGone
+	}
 	if cfg.ClientID == "" {
 		cfg.ClientID = "connect"
 	}
@@ -108,9 +118,9 @@ func Open(cfg Config) (*Client, error) {
 		pool:    remoting.NewPool(dial, cfg.CallTimeout, sign),
 		names:   nameServers{addrs: cfg.NameServers},
 		routes:  routeCache{topics: map[string]*routeEntry{}},
+		logs:    newLogTopics(cfg.LogBrokers),
 		ids:     member.NewIDs(),
 		closers: map[interface{ Close() error }]struct{}{}, followers: map[Queue]map[*follower]struct{}{},
-		unmarked: map[string]struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c, nil

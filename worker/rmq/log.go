@@ -33,7 +33,7 @@ func (l *Log) shape(ctx context.Context) error {
 		return err
 	}
 	if r.queues[0] != l.q {
-		return fmt.Errorf("%w: topic %s is now %s and was %s", ErrTopicShape, l.q.Topic, r.queues[0], l.q)
+		return fmt.Errorf("%w: topic %s is now %s and was %s", ErrTopicMoved, l.q.Topic, r.queues[0], l.q)
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 }
 
 // Follow calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not to
-// hold the offset (ErrTruncated), or it is no longer one queue on one broker (ErrTopicShape). Anything else, such as a
+// hold the offset (ErrTruncated), or it is no longer one queue (ErrTopicShape) on this broker (ErrTopicMoved). Anything else, such as a
 // broker that restarts or moves, it outlives. After each reconnect to the broker, and after each answer but "found" and
 // "nothing new", it hands the last records on again as the log holds them by then, before any that follow: so fn can notice
 // that records which it was handed have been lost and their offsets given out again. Several, for a record that was appended
@@ -235,7 +235,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 		case err == nil:
 			t.recovered()
 			continue
-		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrClosed):
+		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrTopicMoved) || errors.Is(err, ErrClosed):
 			return fmt.Errorf("following %s: %w", l.q.Topic, err)
 		}
 		t.goBack()

@@ -80,7 +80,7 @@ func (r *route) away(topic string) error {
 	if len(r.brokers) == 0 || len(r.queues)+len(r.writable) > 0 {
 		return nil
 	}
-	return fmt.Errorf("looking up topic %s: %w, on %s", topic, ErrTopicAway, strings.Join(r.brokers, ", "))
+	return fmt.Errorf("looking up topic %s: %w: only markers of it are, on %s", topic, ErrTopicAway, strings.Join(r.brokers, ", "))
 }
 
 // has reports whether a broker has the topic, or a marker of it. A topic without a route is nowhere.

@@ -140,8 +140,10 @@ var (
 	// ErrClosed means the Client, Sender or Reader was closed.
 	ErrClosed = errors.New("closed")
 	// ErrTopicAway means that a topic is there and that none of the brokers which are registered lets it be read or written:
-	// of a log only markers are to be seen, and not the broker that holds it. It is an ErrUnreachable.
-	ErrTopicAway = fmt.Errorf("%w: the broker that holds the topic is not registered with the name server, only markers of it are", ErrUnreachable)
+	// of a log at most markers are to be seen, and not the broker that holds it. It is an ErrUnreachable.
+	ErrTopicAway = fmt.Errorf("%w: the broker that holds the topic is not registered with the name server", ErrUnreachable)
+	// ErrTopicMoved means that a log is on another broker than before. It is an ErrTopicNotFound.
+	ErrTopicMoved = fmt.Errorf("%w where it was", ErrTopicNotFound)
 )
 
 // BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13) and ErrAccessDenied
