@@ -137,7 +137,7 @@ func build(cfg config.Worker, opts Options) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{cfg: cfg, opts: opts, creds: creds}
-	p.ready.set(errors.New("starting"))
+	p.ready.set(errors.New("starting"), nil)
 	p.client, err = rmq.Open(rmq.Config{
 		NameServers: cfg.NamesrvAddrs, AccessKey: creds.AccessKey, SecretKey: creds.SecretKey, SecurityToken: creds.SecurityToken,
 		Namespace: cfg.Namespace, ClientID: clientID(cfg), SendTimeout: cfg.SendTimeout, Log: opts.Log.WithName("rmq"),
@@ -232,7 +232,8 @@ func (p *parts) buildWork() error {
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
-		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Leased: p.leasedErr, Local: p.local,
+		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr,
+		Warnings: p.warnings, Local: p.local,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up REST: %w", err)
@@ -243,22 +244,22 @@ func (p *parts) buildWork() error {
 // services lists the components in the order in which they start.
 func (p *parts) services() []service.Service {
 	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ, Run: p.watchCredentials}}
-	out = append(out, p.starting("reading the stores"))
+	out = append(out, p.starting("reading the stores", p.storesTrouble))
 	out = append(out, p.stores.Services()...)
-	out = append(out, p.starting("joining the cluster"), p.cluster.Service(), p.scheduler.Service())
+	out = append(out, p.starting("joining the cluster", p.clusterTrouble), p.cluster.Service(), p.scheduler.Service())
 	return append(out, service.Service{Name: "boot", Start: p.booted, Stop: p.stopping})
 }
 
-// starting notes what the services after it are at.
-func (p *parts) starting(what string) service.Service {
+// starting notes what the services after it are at; trouble says what they meet.
+func (p *parts) starting(what string, trouble func() []string) service.Service {
 	return service.Service{Name: what, Start: func(context.Context) error {
-		p.ready.set(errors.New(what))
+		p.ready.set(errors.New(what), trouble)
 		return nil
 	}}
 }
 
 func (p *parts) booted(context.Context) error {
-	p.ready.set(nil)
+	p.ready.set(nil, nil)
 	p.opts.Log.Info("Serving", "worker", p.cfg.WorkerID, "address", p.cfg.AdvertisedAddress)
 	if _, err := fmt.Fprintf(p.opts.Out, "The worker [%s] boot success.\n", p.cfg.WorkerID); err != nil {
 		return fmt.Errorf("writing the boot line: %w", err)
@@ -267,7 +268,7 @@ func (p *parts) booted(context.Context) error {
 }
 
 func (p *parts) stopping(context.Context) error {
-	p.ready.set(errors.New("stopping: tasks are being handed over"))
+	p.ready.set(errors.New("stopping: tasks are being handed over"), nil)
 	p.opts.Log.Info("Stopping a worker", "worker", p.cfg.WorkerID, "drainTimeout", p.cfg.DrainTimeout.String())
 	return nil
 }

@@ -71,6 +71,7 @@ type route struct {
 	writable []Queue           // sorted by (broker, id)
 	brokers  []string          // that have the topic, also where it is neither
 	addrs    map[string]string // of the masters, by broker name
+	slaves   []string          // brokers of which only slaves are registered
 	fetched  time.Time
 }
 
@@ -113,6 +114,8 @@ func parseRoute(topic string, body []byte) (*route, error) {
 	for _, d := range b.BrokerDatas {
 		if addr := d.BrokerAddrs[masterID]; addr != "" {
 			r.addrs[d.BrokerName] = addr
+		} else if len(d.BrokerAddrs) > 0 {
+			r.slaves = append(r.slaves, d.BrokerName)
 		}
 	}
 	for _, d := range b.QueueDatas {
