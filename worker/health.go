@@ -157,11 +157,15 @@ func told(t rmq.Trouble) string {
 	return fmt.Sprintf("%s, since %s", cause(t.Err), stamp(t.Alike))
 }
 
-// cause is an error without the requests that met it, if it is one of a broker: they differ from topic to topic.
+// cause is an error without the request that met it, if it is one of a broker: requests differ from topic to topic.
 func cause(err error) string {
 	var answer *rmq.BrokerError
-	if errors.As(err, &answer) && answer.Broker != "" {
+	var away *rmq.AwayError
+	switch {
+	case errors.As(err, &answer) && answer.Broker != "":
 		return fmt.Sprintf("%s %s %d %s", answer.Broker, answer.Addr, answer.Code, answer.Remark)
+	case errors.As(err, &away) && away.Broker != "":
+		return away.Error()
 	}
 	return err.Error()
 }

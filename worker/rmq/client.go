@@ -221,9 +221,9 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: waiting for %s: %w", r.op, place(r.broker, r.addr), context.Cause(ctx))
 	case errors.Is(err, remoting.ErrNoAnswer):
-		return fmt.Errorf("%s: %s %w: no answer in %s", r.op, place(r.broker, r.addr), ErrUnreachable, timeout)
+		err = fmt.Errorf("no answer in %s", timeout)
 	}
-	return fmt.Errorf("%s: %s %w: %w", r.op, place(r.broker, r.addr), ErrUnreachable, err)
+	return fmt.Errorf("%s: %w", r.op, &AwayError{Broker: r.broker, Addr: r.addr, Err: err})
 }
 
 var (
@@ -245,7 +245,7 @@ func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Co
 		if slices.Contains(route.slaves, q.Broker) {
 			why = errOnlySlave
 		}
-		return nil, fmt.Errorf("%s: broker %s of topic %s %w: %w", r.op, q.Broker, q.Topic, ErrUnreachable, why)
+		return nil, fmt.Errorf("%s: %w", r.op, &AwayError{Broker: q.Broker, Err: why})
 	}
 	r.addr, r.broker = addr, q.Broker
 	resp, err := c.call(ctx, r)

@@ -158,10 +158,28 @@ func (e *BrokerError) Error() string {
 	return fmt.Sprintf("%s on %s: code %d: %s", e.Op, place(e.Broker, e.Addr), e.Code, e.Remark)
 }
 
+// AwayError is an ErrUnreachable that tells which broker, or name server, could not be reached.
+type AwayError struct {
+	// Broker is the broker's name, empty where only its address is known; Addr is empty where that is not known.
+	Broker, Addr string
+	Err          error
+}
+
+// Error gives the broker and why it cannot be reached.
+func (e *AwayError) Error() string {
+	return fmt.Sprintf("%s %v: %v", place(e.Broker, e.Addr), ErrUnreachable, e.Err)
+}
+
+// Unwrap gives ErrUnreachable and the cause.
+func (e *AwayError) Unwrap() []error { return []error{ErrUnreachable, e.Err} }
+
 // place names a broker, or whoever is at the address.
 func place(broker, addr string) string {
-	if broker == "" {
+	switch {
+	case broker == "":
 		return addr
+	case addr == "":
+		return "broker " + broker
 	}
 	return "broker " + broker + " at " + addr
 }
