@@ -3,12 +3,15 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -148,6 +151,74 @@ func TestATakenPortNamesItsHolder(t *testing.T) {
 	}
 }
 
+// A process of this test's own program whose first thread ends while another still listens, as a killed JVM's do.
+const lastThread = "STACK_TEST_LAST_THREAD"
+
+func init() {
+	if os.Getenv(lastThread) != "" {
+		runtime.LockOSThread() // main stays on the first thread
+	}
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(lastThread) == "" {
+		os.Exit(m.Run())
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		os.Exit(1)
+	}
+	go func() {
+		fmt.Println(l.Addr().(*net.TCPAddr).Port)
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the test closes it
+		os.Exit(0)
+	}()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+}
+
+func TestPortsOfAKilledProcessAreFreeWhenItsLastThreadHasEnded(t *testing.T) {
+	f := testFolder(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), lastThread+"=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	id, err := identify(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var port int
+	if _, err := fmt.Fscan(out, &port); err != nil {
+		t.Fatal(err)
+	}
+	gone := func(context.Context) (bool, error) {
+		return ending(cmd.Process.Pid, id), errors.New("its first thread runs")
+	}
+	if err := step.Until(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(f.Records, 0o755), writeRecord(f.record("p"), Record{Name: "p", PID: cmd.Process.Pid, identity: id})); err != nil {
+		t.Fatal(err)
+	}
+	if _, running := f.Running("p"); running {
+		t.Error("it counts as running")
+	}
+	time.AfterFunc(300*time.Millisecond, func() { in.Close() })
+	ports := func(string) []Port { return []Port{{Part: "p", Host: "127.0.0.1", Port: port}} }
+	if err := f.CheckPorts(t.Context(), []string{"p"}, ports); err != nil {
+		t.Errorf("CheckPorts fails with %v while the last thread ends", err)
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	const rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21"
 	for _, name := range []string{"(java)", "(a b) c)", "(()"} {
@@ -167,11 +238,15 @@ func TestInodesOf(t *testing.T) {
 	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:2694 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 777 1 0000000000000000 100 0 0 10 0
    1: 0100007F:2695 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 778 1 0000000000000000 100 0 0 10 0
+   2: 0100007F:2695 0100007F:9000 01 00000000:00000000 00:00000000 00000000     0        0 779 1 0000000000000000 100 0 0 10 0
 `
-	if got := inodesOf(table, 9876); len(got) != 1 || got[0] != "777" {
+	if got := inodesOf(table, 9876, ""); len(got) != 1 || got[0] != "777" {
 		t.Errorf("sockets at 9876 are %v, want 777", got)
 	}
-	if got := inodesOf(table, 1); len(got) != 0 {
+	if got := inodesOf(table, 9877, established); len(got) != 1 || got[0] != "779" {
+		t.Errorf("connections at 9877 are %v, want 779", got)
+	}
+	if got := inodesOf(table, 1, ""); len(got) != 0 {
 		t.Errorf("sockets at 1 are %v", got)
 	}
 }
