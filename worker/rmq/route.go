@@ -72,6 +72,7 @@ type route struct {
 	brokers  []string          // that have the topic, also where it is neither
 	addrs    map[string]string // of the masters, by broker name
 	targets  *Targets
+	slaves   []string // brokers of which only slaves are registered
 	fetched  time.Time
 }
 
@@ -114,6 +115,8 @@ func parseRoute(topic string, body []byte) (*route, error) {
 	for _, d := range b.BrokerDatas {
 		if addr := d.BrokerAddrs[masterID]; addr != "" {
 			r.addrs[d.BrokerName] = addr
+		} else if len(d.BrokerAddrs) > 0 {
+			r.slaves = append(r.slaves, d.BrokerName)
 		}
 	}
 	for _, d := range b.QueueDatas {

@@ -85,6 +85,7 @@ type Stores struct {
 	configs            *Configs
 	positions, offsets *Progress
 	statuses           *Statuses
+	tables             []namedTable
 	services           []service.Service
 }
 
@@ -139,6 +140,7 @@ type builder struct {
 	client  Client
 	metrics *keyedlog.Metrics
 	mirror  *mirror
+	tables  []namedTable
 }
 
 // build makes the tables. Progress is re-published before configs, so that after a loss of all topics no task starts
@@ -175,6 +177,7 @@ func (b *builder) build(s *Stores) error {
 	for _, t := range tables {
 		s.services = append(s.services, t.Service())
 	}
+	s.tables = b.tables
 	if b.opts.Dir != "" {
 		s.services = append(s.services, b.mirror.service())
 	}
@@ -210,6 +213,7 @@ func (b *builder) table(o tableOptions) (*keyedlog.Table, error) {
 		s.table, s.topic, s.target = table, o.topic, o.fold
 	}
 	b.mirror.sheets = append(b.mirror.sheets, o.sheets...)
+	b.tables = append(b.tables, namedTable{table: table, name: o.name, topic: o.topic})
 	return table, err
 }
 
