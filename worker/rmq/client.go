@@ -1,6 +1,7 @@
 package rmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -54,13 +56,14 @@ type Config struct {
 
 // Client speaks to one RocketMQ cluster. It is safe for concurrent use.
 type Client struct {
-	cfg    Config
-	log    logr.Logger
-	pool   *remoting.Pool
-	names  nameServers
-	routes routeCache
-	ids    idSource
-	users  atomic.Int64 // numbers the purposes of Senders and Readers
+	cfg     Config
+	log     logr.Logger
+	pool    *remoting.Pool
+	names   nameServers
+	routes  routeCache
+	masters masters
+	ids     encode.IDs
+	users   atomic.Int64 // numbers the purposes of Senders and Readers
 
 	ctx    context.Context // ends with Close, cause ErrClosed
 	cancel context.CancelCauseFunc
@@ -69,6 +72,7 @@ type Client struct {
 	closers   map[interface{ Close() error }]struct{}
 	followers map[Queue]map[*follower]struct{}
 	unmarked  map[string]struct{} // brokers that took no marker
+	watching  watching
 	group     service.Group
 }
 
@@ -107,7 +111,7 @@ func Open(cfg Config) (*Client, error) {
 		pool:    remoting.NewPool(dial, cfg.CallTimeout, sign),
 		names:   nameServers{addrs: cfg.NameServers},
 		routes:  routeCache{topics: map[string]*routeEntry{}},
-		ids:     newIDSource(),
+		ids:     encode.NewIDs(),
 		closers: map[interface{ Close() error }]struct{}{}, followers: map[Queue]map[*follower]struct{}{},
 		unmarked: map[string]struct{}{},
 	}
@@ -209,7 +213,7 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 	switch {
 	case c.ctx.Err() != nil || errors.Is(err, remoting.ErrPoolClosed):
 		return fmt.Errorf("%s: %w", r.op, ErrClosed)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !(r.cmd.Longer != nil && errors.Is(err, remoting.ErrConnection)): // what waits longer may outlive ctx
 		return fmt.Errorf("%s: %w", r.op, context.Cause(ctx))
 	case errors.Is(err, remoting.ErrNoAnswer):
 		return fmt.Errorf("%s: %s %w: no answer in %s", r.op, r.addr, ErrUnreachable, timeout)
@@ -220,7 +224,8 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 // errNoMaster means that a queue's broker is not in the route of its topic.
 var errNoMaster = errors.New("its master is not registered with the name server")
 
-// onQueue calls the broker of a queue; a failure makes the next call look the broker up again.
+// onQueue calls the broker of a queue, where its master is by the newest answer of a name server; a failure, a time-out too,
+// makes the next call look the broker up again.
 func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Command, error) {
 	route, err := c.routes.get(ctx, c, q.Topic)
 	if err != nil {
@@ -231,9 +236,9 @@ func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Co
 		c.routes.suspect(q.Topic)
 		return nil, fmt.Errorf("%s: broker %s of topic %s %w: %w", r.op, q.Broker, q.Topic, ErrUnreachable, errNoMaster)
 	}
-	r.addr = addr
+	r.addr = cmp.Or(c.masters.addr(q.Broker), addr)
 	resp, err := c.call(ctx, r)
-	if err != nil && (errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTopicNotFound)) {
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTopicNotFound) || errors.Is(err, context.DeadlineExceeded) {
 		c.routes.suspect(q.Topic)
 	}
 	return resp, err

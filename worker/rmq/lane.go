@@ -1,19 +1,22 @@
 package rmq
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 )
 
-// How long a lane waits before it tries a batch again.
+// How long a lane waits before it tries a batch again, and one that the broker has stored and that it will store once more.
 const (
-	firstRetry = 5 * time.Millisecond
-	lastRetry  = time.Second
+	firstRetry       = 5 * time.Millisecond
+	lastRetry        = time.Second
+	firstUnconfirmed = time.Second
+	lastUnconfirmed  = 10 * time.Second
 )
 
 // waiting is a message on its way through a lane.
@@ -78,7 +81,7 @@ func (l *lane) add(m *Message, w waiting) bool {
 	if len(b.msgs) == 0 && !m.BornAt.IsZero() {
 		b.born = m.BornAt.UnixMilli()
 	}
-	b.wire, w.err = encodeMember(b.wire, m.Properties, m.Body, &l.s.c.ids)
+	b.wire, w.err = encode.Member(b.wire, m.Properties, m.Body, &l.s.c.ids)
 	b.add(nil, w)
 	l.signal()
 	return true
@@ -202,7 +205,7 @@ func (l *lane) deliver(b *batch) {
 		l.finish(b, 0, nil)
 		return
 	}
-	retry := backoff{first: firstRetry, last: lastRetry}
+	retry, repeat := backoff{first: firstRetry, last: lastRetry}, backoff{first: firstUnconfirmed, last: lastUnconfirmed}
 	for begun, told := time.Now(), false; ; {
 		first, err := l.attempt(b)
 		switch {
@@ -230,17 +233,18 @@ func (l *lane) deliver(b *batch) {
 			l.finish(b, 0, nil)
 			return
 		}
-		if retry.wait(l.s.ctx) != nil {
+		wait := &retry
+		if errors.Is(err, ErrUnconfirmed) {
+			wait = &repeat
+		}
+		if wait.wait(l.s.ctx) != nil {
 			l.finish(b, 0, ErrClosed)
 			return
 		}
 	}
 }
 
-// gateFresh is how old the gate's word may be: if it took longer, the lane was held up and asks again.
-const gateFresh = 20 * time.Millisecond
-
-// attempt asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was asked.
+// attempt asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was last asked and said yes.
 func (l *lane) attempt(b *batch) (first int64, err error) {
 	var asked time.Time
 	for asked.IsZero() || time.Since(asked) > gateFresh {
@@ -249,12 +253,9 @@ func (l *lane) attempt(b *batch) (first int64, err error) {
 			return 0, fmt.Errorf("sending to %s: %w", l.q.Topic, err)
 		}
 	}
-	ctx, cancel := context.WithDeadline(l.s.ctx, asked.Add(l.s.c.cfg.SendTimeout))
-	defer cancel()
-	first, err = l.s.c.send(ctx, l.q, l.s.purpose, outgoing{members: b.wire, n: b.good, born: b.born, wrote: l.s.wrote})
-	if err != nil && l.s.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("sending to %s: broker %s %w: no answer in %s", l.q.Topic, l.q.Broker, ErrUnreachable, l.s.c.cfg.SendTimeout)
-	}
+	first, err = l.s.c.send(l.s.ctx, l.q, l.s.purpose, outgoing{
+		members: b.wire, n: b.good, born: b.born, wrote: l.s.wrote, patience: patience{gate: l.s.cfg.Gate, asked: asked, late: l.shun},
+	})
 	l.s.cfg.OnBatch(b.good, len(b.wire), time.Since(asked), err)
 	return first, err
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -52,9 +53,9 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 	for i := range entries {
 		properties := keys[:0]
 		if entries[i].Key != "" {
-			properties = append(properties, Property{Name: propertyKeys, Value: entries[i].Key})
+			properties = append(properties, Property{Name: encode.Keys, Value: entries[i].Key})
 		}
-		if wire, err = encodeMember(wire, properties, entries[i].Value, &l.c.ids); err != nil {
+		if wire, err = encode.Member(wire, properties, entries[i].Value, &l.c.ids); err != nil {
 			return 0, fmt.Errorf("appending to %s: entry %d (key %q): %w", l.q.Topic, i, entries[i].Key, err)
 		}
 	}
@@ -203,7 +204,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 		if m.Offset >= end {
 			return end, nil
 		}
-		key, _ := m.Property(propertyKeys)
+		key, _ := m.Property(encode.Keys)
 		if err := fn(Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt}); err != nil {
 			return next, err
 		}
@@ -223,6 +224,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff{first: 20 * time.Millisecond, last: longestUnread}}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
+	defer l.c.watched()()
 	for {
 		t.seen.Store(t.next)
 		err := t.step(ctx)

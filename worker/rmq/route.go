@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/brokers"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -142,6 +143,7 @@ func compareQueues(a, b Queue) int {
 
 // fetchRoute asks a name server.
 func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
+	question := c.masters.ask()
 	resp, err := c.names.call(ctx, c, request{
 		op: "looking up topic " + topic,
 		cmd: remoting.Command{Code: remoting.RouteByTopic, Fields: []remoting.Field{
@@ -151,7 +153,11 @@ func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseRoute(topic, resp.Body)
+	r, err := parseRoute(topic, resp.Body)
+	if err == nil {
+		c.learn(question, r.addrs)
+	}
+	return r, err
 }
 
 // routeCache keeps routes. An old one is better than none, or than markers alone: brokers are dropped from the name server
@@ -287,9 +293,14 @@ func (c *Client) lookUp(ctx context.Context, topic string) (*route, error) {
 	return r, nil
 }
 
-// Brokers lists the masters, sorted by name.
+// Brokers lists the masters, sorted by name. A proxy does not: ErrNoListing.
 func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
-	resp, err := c.names.call(ctx, c, request{op: "listing brokers", cmd: remoting.Command{Code: remoting.ClusterInfo}})
+	const op = "listing brokers"
+	question := c.masters.ask()
+	resp, err := c.names.call(ctx, c, request{op: op, cmd: remoting.Command{Code: remoting.ClusterInfo}})
+	if notSupported(err) {
+		return nil, fmt.Errorf("%s: %w: %w", op, ErrNoListing, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -297,14 +308,104 @@ func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
 		BrokerAddrTable map[string]brokerData `json:"brokerAddrTable"`
 	}
 	if err := remoting.UnmarshalBody(resp.Body, &body); err != nil {
-		return nil, fmt.Errorf("listing brokers: %w", err)
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	var out []Broker
+	addrs := map[string]string{}
 	for name, b := range body.BrokerAddrTable {
 		if addr := b.BrokerAddrs[masterID]; addr != "" {
 			out = append(out, Broker{Cluster: b.Cluster, Name: name, Addr: addr})
+			addrs[name] = addr
 		}
 	}
+	c.learn(question, addrs)
 	slices.SortFunc(out, func(a, b Broker) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// notSupported says whether the name servers that could be reached know no such request, and all could be reached.
+func notSupported(err error) bool {
+	var b *BrokerError
+	return errors.As(err, &b) && b.Code == remoting.CodeNotSupported && !errors.Is(err, ErrUnreachable)
+}
+
+// masters is where the masters are, safe for concurrent use.
+type masters struct {
+	mu    sync.Mutex
+	known brokers.Masters
+}
+
+func (m *masters) ask() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known.Ask()
+}
+
+func (m *masters) addr(broker string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known.Addr(broker)
+}
+
+// learn gives the moves that an answer shows, without those from addresses at which another master is.
+func (m *masters) learn(question int64, addrs map[string]string) []brokers.Move {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(m.known.Learn(question, addrs), func(move brokers.Move) bool { return m.known.Used(move.From) })
+}
+
+// learn takes what a name server says of masters. Where one has moved, what is pending at its old address fails at once, and
+// is tried again at the new one, whatever route it was sent by: a broker that hangs would hold it until its time is over.
+func (c *Client) learn(question int64, addrs map[string]string) {
+	for _, move := range c.masters.learn(question, addrs) {
+		c.log.Info("Dropping connections, for the master is at another address now", "broker", move.Broker, "from", move.From, "to", move.To)
+		c.pool.DropAddr(move.From, fmt.Sprintf("the master of broker %s is at %s now", move.Broker, move.To))
+	}
+}
+
+// watchEvery is how often a client that reads or sends looks where the masters are: parked pulls notice nothing by themselves.
+const watchEvery = 2 * time.Second
+
+// watch looks where the masters are until ctx ends, or a name server turns out not to tell.
+func (c *Client) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if _, err := c.Brokers(ctx); errors.Is(err, ErrNoListing) {
+			c.mu.Lock()
+			c.watching.inVain = true
+			c.mu.Unlock()
+			return
+		}
+	}
+}
+
+// watching counts who needs the masters watched. The client's mu guards it.
+type watching struct {
+	users  int
+	stop   context.CancelFunc
+	inVain bool // a name server told that it does not tell
+}
+
+// watched has the masters watched until the returned function is called.
+func (c *Client) watched() (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watching.users++; c.watching.users == 1 && !c.watching.inVain && c.ctx.Err() == nil {
+		ctx, stop := context.WithCancel(c.ctx)
+		c.watching.stop = stop
+		c.group.Go(func() { c.watch(ctx) })
+	}
+	return sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.watching.users--; c.watching.users == 0 && c.watching.stop != nil {
+			c.watching.stop()
+		}
+	})
 }

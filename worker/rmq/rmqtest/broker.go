@@ -36,6 +36,8 @@ func Line4() Option { return func(b *Broker) { b.line4 = true } }
 type Verdict struct {
 	// Refuse is a code to answer with; the request is not carried out.
 	Refuse int
+	// Answer carries the request out and answers with this code, as a master does that stored what no slave confirms.
+	Answer int
 	// Swallow carries the request out and never answers.
 	Swallow bool
 	// Hang neither carries it out nor answers.

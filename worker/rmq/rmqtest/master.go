@@ -92,6 +92,9 @@ func (m *master) handle(p *peer, req *remoting.Command) *remoting.Command {
 	if v.Swallow || resp == nil {
 		return nil
 	}
+	if v.Answer != 0 && resp.Code == remoting.Success {
+		resp.Code = v.Answer
+	}
 	switch {
 	case v.Delay > 0:
 		p.later(func() {
