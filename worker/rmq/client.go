@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/brokers"
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -61,7 +62,7 @@ type Client struct {
 	pool    *remoting.Pool
 	names   nameServers
 	routes  routeCache
-	masters masters
+	masters brokers.Masters
 	ids     encode.IDs
 	users   atomic.Int64 // numbers the purposes of Senders and Readers
 
@@ -236,7 +237,7 @@ func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Co
 		c.routes.suspect(q.Topic)
 		return nil, fmt.Errorf("%s: broker %s of topic %s %w: %w", r.op, q.Broker, q.Topic, ErrUnreachable, errNoMaster)
 	}
-	r.addr = cmp.Or(c.masters.addr(q.Broker), addr)
+	r.addr = cmp.Or(c.masters.Addr(q.Broker), addr)
 	resp, err := c.call(ctx, r)
 	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTopicNotFound) || errors.Is(err, context.DeadlineExceeded) {
 		c.routes.suspect(q.Topic)

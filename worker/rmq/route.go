@@ -23,9 +23,6 @@ const (
 	permRead  = 4
 )
 
-// masterID is the broker id of a master.
-const masterID = "0"
-
 // nameServers tries the one that answered last first.
 type nameServers struct {
 	addrs []string
@@ -93,13 +90,7 @@ type routeBody struct {
 		WriteQueueNums int    `json:"writeQueueNums"`
 		Perm           int    `json:"perm"`
 	} `json:"queueDatas"`
-	BrokerDatas []brokerData `json:"brokerDatas"`
-}
-
-type brokerData struct {
-	Cluster     string            `json:"cluster"`
-	BrokerName  string            `json:"brokerName"`
-	BrokerAddrs map[string]string `json:"brokerAddrs"`
+	BrokerDatas []brokers.Data `json:"brokerDatas"`
 }
 
 // maxQueues is more than any broker has of one topic; it keeps a mad route from filling the memory.
@@ -112,7 +103,7 @@ func parseRoute(topic string, body []byte) (*route, error) {
 	}
 	r := &route{addrs: map[string]string{}, fetched: time.Now()}
 	for _, d := range b.BrokerDatas {
-		if addr := d.BrokerAddrs[masterID]; addr != "" {
+		if addr := d.Master(); addr != "" {
 			r.addrs[d.BrokerName] = addr
 		}
 	}
@@ -143,7 +134,7 @@ func compareQueues(a, b Queue) int {
 
 // fetchRoute asks a name server.
 func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
-	question := c.masters.ask()
+	question := c.masters.Ask()
 	resp, err := c.names.call(ctx, c, request{
 		op: "looking up topic " + topic,
 		cmd: remoting.Command{Code: remoting.RouteByTopic, Fields: []remoting.Field{
@@ -296,7 +287,7 @@ func (c *Client) lookUp(ctx context.Context, topic string) (*route, error) {
 // Brokers lists the masters, sorted by name. A proxy does not: ErrNoListing.
 func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
 	const op = "listing brokers"
-	question := c.masters.ask()
+	question := c.masters.Ask()
 	resp, err := c.names.call(ctx, c, request{op: op, cmd: remoting.Command{Code: remoting.ClusterInfo}})
 	if notSupported(err) {
 		return nil, fmt.Errorf("%s: %w: %w", op, ErrNoListing, err)
@@ -304,22 +295,15 @@ func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	var body struct {
-		BrokerAddrTable map[string]brokerData `json:"brokerAddrTable"`
-	}
-	if err := remoting.UnmarshalBody(resp.Body, &body); err != nil {
+	out, err := brokers.ParseList(resp.Body)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	var out []Broker
 	addrs := map[string]string{}
-	for name, b := range body.BrokerAddrTable {
-		if addr := b.BrokerAddrs[masterID]; addr != "" {
-			out = append(out, Broker{Cluster: b.Cluster, Name: name, Addr: addr})
-			addrs[name] = addr
-		}
+	for _, b := range out {
+		addrs[b.Name] = b.Addr
 	}
 	c.learn(question, addrs)
-	slices.SortFunc(out, func(a, b Broker) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
@@ -329,35 +313,10 @@ func notSupported(err error) bool {
 	return errors.As(err, &b) && b.Code == remoting.CodeNotSupported && !errors.Is(err, ErrUnreachable)
 }
 
-// masters is where the masters are, safe for concurrent use.
-type masters struct {
-	mu    sync.Mutex
-	known brokers.Masters
-}
-
-func (m *masters) ask() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.known.Ask()
-}
-
-func (m *masters) addr(broker string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.known.Addr(broker)
-}
-
-// learn gives the moves that an answer shows, without those from addresses at which another master is.
-func (m *masters) learn(question int64, addrs map[string]string) []brokers.Move {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.DeleteFunc(m.known.Learn(question, addrs), func(move brokers.Move) bool { return m.known.Used(move.From) })
-}
-
 // learn takes what a name server says of masters. Where one has moved, what is pending at its old address fails at once, and
 // is tried again at the new one, whatever route it was sent by: a broker that hangs would hold it until its time is over.
 func (c *Client) learn(question int64, addrs map[string]string) {
-	for _, move := range c.masters.learn(question, addrs) {
+	for _, move := range c.masters.Learn(question, addrs) {
 		c.log.Info("Dropping connections, for the master is at another address now", "broker", move.Broker, "from", move.From, "to", move.To)
 		c.pool.DropAddr(move.From, fmt.Sprintf("the master of broker %s is at %s now", move.Broker, move.To))
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/brokers"
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
@@ -24,7 +25,7 @@ type Queue struct {
 func (q Queue) String() string { return q.Topic + "/" + q.Broker + "/" + strconv.Itoa(q.ID) }
 
 // Broker is a master broker.
-type Broker struct{ Cluster, Name, Addr string }
+type Broker = brokers.Broker
 
 // Property is one user or system property of a message.
 type Property = encode.Property

@@ -1,15 +1,17 @@
 // Package brokers is what name servers and brokers tell of brokers: where the masters are, and how a broker is configured. It
-// is pure.
+// does no IO.
 package brokers
 
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
-// Masters is where the masters are, by the newest answer of a name server. The zero value knows none. It is not safe for
+// Masters is where the masters are, by the newest answer of a name server. The zero value knows none. It is safe for
 // concurrent use.
 type Masters struct {
+	mu     sync.Mutex
 	places map[string]place
 	asked  int64
 }
@@ -25,14 +27,19 @@ type Move struct{ Broker, From, To string }
 
 // Ask numbers a question, before it is asked.
 func (m *Masters) Ask() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.asked++
 	return m.asked
 }
 
 // Learn takes the answer to a question, addresses by broker name, and gives the moves that it shows, in the order of their
-// names. What was asked before the newest move of a broker was learned says nothing of that broker: it may be the older answer,
-// and a move would be undone and made again that the name server made once.
+// names; without those from an address at which another master is now: a proxy stands at one for all of them. What was asked
+// before the newest move of a broker was learned says nothing of that broker: it may be the older answer, and a move would be
+// undone and made again that the name server made once.
 func (m *Masters) Learn(question int64, addrs map[string]string) (moves []Move) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.places == nil {
 		m.places = map[string]place{}
 	}
@@ -46,19 +53,23 @@ func (m *Masters) Learn(question int64, addrs map[string]string) (moves []Move) 
 			moves = append(moves, Move{Broker: name, From: known.addr, To: addr})
 		}
 	}
+	moves = slices.DeleteFunc(moves, func(move Move) bool { return m.used(move.From) })
 	slices.SortFunc(moves, func(a, b Move) int { return strings.Compare(a.Broker, b.Broker) })
 	return moves
 }
 
-// Addr is a master's address, "" if none was ever learned.
-func (m *Masters) Addr(broker string) string { return m.places[broker].addr }
-
-// Used says whether a master is at the address: a proxy stands at one for all of them.
-func (m *Masters) Used(addr string) bool {
+func (m *Masters) used(addr string) bool {
 	for _, p := range m.places {
 		if p.addr == addr {
 			return true
 		}
 	}
 	return false
+}
+
+// Addr is a master's address, "" if none was ever learned.
+func (m *Masters) Addr(broker string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.places[broker].addr
 }
