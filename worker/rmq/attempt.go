@@ -126,7 +126,9 @@ func (p *patience) over() time.Time { return p.asked.Add(p.c.cfg.SendTimeout) }
 
 // longer is called when the batch was written, and whenever the wait that it gave is over.
 func (p *patience) longer() (context.Context, bool) {
-	p.r.cmd.Spared = p.works.Load()
+	if p.stage == looking {
+		p.r.cmd.Spared = p.works.Load()
+	}
 	switch {
 	case p.base.Err() != nil:
 		return nil, false
