@@ -96,7 +96,7 @@ type patience struct {
 	r      *request
 	base   context.Context
 	begun  time.Time
-	cancel context.CancelFunc // of the wait that goes on, and of the look at the connection
+	cancel context.CancelFunc // of the wait that goes on
 	stage  stage
 	works  *atomic.Bool // the broker answered another request since the gate was asked
 }
@@ -157,10 +157,14 @@ func (p *patience) wait(s stage, d time.Duration) (ctx context.Context) {
 	return ctx
 }
 
-// look has the broker asked something else on the connection, which its answer says works.
-func (p *patience) look(ctx context.Context) (context.Context, bool) {
+// look has the broker asked something else on the connection, which its answer says works. It is not cut off when the batch is
+// answered meanwhile: that would cost the connection.
+func (p *patience) look(wait context.Context) (context.Context, bool) {
 	works, q, addr, purpose := p.works, p.q, p.r.addr, p.r.purpose
-	return ctx, p.c.background(func(context.Context) {
+	until, _ := wait.Deadline()
+	return wait, p.c.background(func(ctx context.Context) {
+		ctx, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
 		_, err := p.c.call(ctx, &request{
 			op: "looking whether " + q.Broker + " answers", addr: addr, purpose: purpose,
 			cmd: remoting.Command{Code: remoting.MaxOffset, Fields: p.c.queueFields(q), Spared: true},
