@@ -307,6 +307,20 @@ func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
 	return out, nil
 }
 
+// Settings are how the broker of a queue is configured, as far as it concerns its answers; false where it does not tell.
+func (c *Client) Settings(ctx context.Context, q Queue) (brokers.Settings, bool, error) {
+	resp, err := c.onQueue(ctx, q, &request{
+		op: "reading the configuration of broker " + q.Broker, cmd: remoting.Command{Code: remoting.BrokerConfig},
+	})
+	if untold(err) {
+		return brokers.Settings{}, false, nil
+	}
+	if err != nil {
+		return brokers.Settings{}, false, err
+	}
+	return brokers.ParseSettings(resp.Body), true, nil
+}
+
 // notSupported says whether the name servers that could be reached know no such request, and all could be reached.
 func notSupported(err error) bool {
 	var b *BrokerError
