@@ -71,7 +71,7 @@ func (p *parts) awaitRocketMQ(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err = explained(err, p.cfg.NamesrvAddrs)
+		err = explained(proxied(err, p.cfg), p.cfg.NamesrvAddrs)
 		p.ready.set(err)
 		p.opts.Log.Info("Waiting for RocketMQ", "nameServers", strings.Join(p.cfg.NamesrvAddrs, ";"), "reason", err.Error(), "retryIn", wait.String())
 		select {
