@@ -67,68 +67,75 @@ func addrOf(t *testing.T, c *rmq.Client, name string) string {
 
 // A master hangs and another broker takes its place. Pulls that are parked at the old one, and a batch that is on its way to it,
 // are done at the new one within two seconds, the time between two looks at where the masters are.
-func TestAMasterThatMovedIsNoticedWithoutTraffic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := rmqtest.Start(t, rmqtest.OverPipe(), rmqtest.Masters("broker-a", "broker-b"))
-		c, d := clientOf(t, b)
-		writer, _ := clientOf(t, b)
-		queues := topic(t, c, 1) // one on each broker
-		l, _ := logOf(t, c)      // on broker-a
-		appendAll(t, l, 0, 1)
-		tailed := make(chan string, 10)
-		ended := make(chan error, 1)
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			ended <- l.Follow(ctx, 0, 0, once(func(e rmq.Entry) { tailed <- string(e.Value) }))
-		}()
-		r := c.NewReader(rmq.ReaderConfig{Group: "g"})
-		r.Assign(map[rmq.Queue]int64{queues[0]: 0, queues[1]: 0})
-		s := c.NewSender(rmq.SenderConfig{})
-		send(t, s, "first")
-		if got, err := r.Poll(t.Context(), 10); err != nil || len(got) != 1 {
-			t.Fatalf("read %v, %v", got, err)
-		}
-		time.Sleep(time.Minute + time.Second) // all is parked, and the next look is a second away
-		<-tailed
-		old, other := addrOf(t, c, "broker-a"), addrOf(t, c, "broker-b")
-		before, otherBefore := d.at(old), d.at(other)
-		thaw, err := b.Elect("broker-a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		begun := time.Now()
-		send(t, s, "sent")
-		if q, err := writer.EnsureLogTopic(t.Context(), "log", "", false); err != nil {
-			t.Fatal(err)
-		} else if _, err := writer.Log(q).Append(t.Context(), rmq.Entry{Value: []byte("appended")}); err != nil {
-			t.Fatal(err)
-		}
-		if got := <-tailed; got != "appended" {
-			t.Errorf("tailed %q", got)
-		}
-		got, err := r.Poll(t.Context(), 10)
-		if err != nil || len(got) != 1 || string(got[0].Body) != "sent" {
-			t.Errorf("read %v, %v", got, err)
-		}
-		if took := time.Since(begun); took > 2*time.Second+100*time.Millisecond { // by the bubble's clock
-			t.Errorf("it took %s", took)
-		}
-		thaw() // the old one is back, and no master any more
-		time.Sleep(time.Minute)
-		if n := d.at(old) - before; n != 0 {
-			t.Errorf("%d connections to the old master", n)
-		}
-		if n := d.at(old + "0"); n > 4 {
-			t.Errorf("%d connections to the new master, want one for each purpose", n)
-		}
-		if n := d.at(other) - otherBefore; n != 0 {
-			t.Errorf("%d connections to the other broker, which has not moved", n)
-		}
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("tail ended with %v", err)
-		}
-	})
+func TestAMasterThatMovedIsNoticed(t *testing.T) {
+	for name, idle := range map[string]bool{"by who has a batch on its way": false, "by who only waits": true} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { masterMoves(t, idle) }) })
+	}
+}
+
+func masterMoves(t *testing.T, idle bool) {
+	b := rmqtest.Start(t, rmqtest.OverPipe(), rmqtest.Masters("broker-a", "broker-b"))
+	c, d := clientOf(t, b)
+	writer, _ := clientOf(t, b)
+	queues := topic(t, c, 1) // one on each broker
+	l, _ := logOf(t, c)      // on broker-a
+	appendAll(t, l, 0, 1)
+	tailed := make(chan string, 10)
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		ended <- l.Follow(ctx, 0, 0, once(func(e rmq.Entry) { tailed <- string(e.Value) }))
+	}()
+	r := c.NewReader(rmq.ReaderConfig{Group: "g"})
+	r.Assign(map[rmq.Queue]int64{queues[0]: 0, queues[1]: 0})
+	s := c.NewSender(rmq.SenderConfig{})
+	send(t, s, "first")
+	if got, err := r.Poll(t.Context(), 10); err != nil || len(got) != 1 {
+		t.Fatalf("read %v, %v", got, err)
+	}
+	time.Sleep(time.Minute + time.Second) // all is parked, and the next look is a second away
+	<-tailed
+	old, other := addrOf(t, c, "broker-a"), addrOf(t, c, "broker-b")
+	before, otherBefore := d.at(old), d.at(other)
+	thaw, err := b.Elect("broker-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if idle {
+		s = writer.NewSender(rmq.SenderConfig{})
+	}
+	send(t, s, "sent")
+	if q, err := writer.EnsureLogTopic(t.Context(), "log", "", false); err != nil {
+		t.Fatal(err)
+	} else if _, err := writer.Log(q).Append(t.Context(), rmq.Entry{Value: []byte("appended")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-tailed; got != "appended" {
+		t.Errorf("tailed %q", got)
+	}
+	got, err := r.Poll(t.Context(), 10)
+	if err != nil || len(got) != 1 || string(got[0].Body) != "sent" {
+		t.Errorf("read %v, %v", got, err)
+	}
+	if took := time.Since(begun); took > 2*time.Second+100*time.Millisecond { // by the bubble's clock
+		t.Errorf("it took %s", took)
+	}
+	thaw() // the old one is back, and no master any more
+	time.Sleep(time.Minute)
+	if n := d.at(old) - before; n != 0 {
+		t.Errorf("%d connections to the old master", n)
+	}
+	if n := d.at(old + "0"); n > 4 {
+		t.Errorf("%d connections to the new master, want one for each purpose", n)
+	}
+	if n := d.at(other) - otherBefore; n != 0 {
+		t.Errorf("%d connections to the other broker, which has not moved", n)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("tail ended with %v", err)
+	}
 }
 
 // It is watched only while somebody reads or sends, by one request for all topics, and a proxy is asked once.
@@ -198,5 +205,28 @@ func TestAProxyListsNoBrokers(t *testing.T) {
 		if diff := cmp.Diff([]string{"0", "1", "2"}, got); diff != "" {
 			t.Errorf("read (-want +got):\n%s", diff)
 		}
+	})
+}
+
+// A caller whose own time is over learns nothing of the broker, but the next call looks where it is.
+func TestATimeOutLooksTheRouteUp(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		l, _ := logOf(t, c)
+		appendAll(t, l, 0, 1)
+		thaw, err := b.Elect("broker-a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer thaw()
+		within, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Append(within, rmq.Entry{Value: []byte("1")}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("append to a master that hangs: %v", err)
+		}
+		begun := time.Now()
+		if _, err := l.Append(t.Context(), rmq.Entry{Value: []byte("2")}); err != nil {
+			t.Error(err)
+		}
+		wantTook(t, begun, 0)
 	})
 }
