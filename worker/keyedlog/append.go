@@ -123,8 +123,7 @@ func (t *Table) take() []*request {
 
 // send appends a batch until it is stored, nobody waits for it any more, or trying is of no use.
 func (t *Table) send(ctx context.Context, batch []*request) {
-	pause, longest := firstPause, longAppendPause
-	for ; ; pause = min(2*pause, longest) {
+	for pause := firstPause; ; pause *= 2 {
 		if batch = remaining(batch); len(batch) == 0 || ctx.Err() != nil {
 			return // who still waits sees t.stopped
 		}
@@ -140,9 +139,10 @@ func (t *Table) send(ctx context.Context, batch []*request) {
 		if ctx.Err() == nil {
 			t.complain("append", err, "Retrying to append")
 		}
-		longest = longAppendPause
 		if errors.Is(err, rmq.ErrUnconfirmed) { // the broker stores it each time
-			pause, longest = max(pause, longAppendPause), longUnconfirmedPause
+			pause = min(max(pause, longAppendPause), longUnconfirmedPause)
+		} else {
+			pause = min(pause, longAppendPause)
 		}
 		if errors.Is(err, rmq.ErrTopicNotFound) {
 			if err := t.reopen(ctx); err != nil && ctx.Err() == nil {

@@ -214,7 +214,7 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 	switch {
 	case c.ctx.Err() != nil || errors.Is(err, remoting.ErrPoolClosed):
 		return fmt.Errorf("%s: %w", r.op, ErrClosed)
-	case ctx.Err() != nil && !(r.cmd.Longer != nil && errors.Is(err, remoting.ErrConnection)): // what waits longer may outlive ctx
+	case ctx.Err() != nil && (r.cmd.Longer == nil || !errors.Is(err, remoting.ErrConnection)): // what waits longer outlives ctx
 		return fmt.Errorf("%s: %w", r.op, context.Cause(ctx))
 	case errors.Is(err, remoting.ErrNoAnswer):
 		return fmt.Errorf("%s: %s %w: no answer in %s", r.op, r.addr, ErrUnreachable, timeout)

@@ -230,3 +230,20 @@ func TestATimeOutLooksTheRouteUp(t *testing.T) {
 		wantTook(t, begun, 0)
 	})
 }
+
+// What one answer tells of a broker counts for all topics: none of them finds out by itself.
+func TestAMoveIsLearnedForAllTopics(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		l, _ := logOf(t, c)
+		appendAll(t, l, 0, 1)
+		thaw, err := b.Elect("broker-a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer thaw()
+		topic(t, c, 1)
+		begun := time.Now()
+		appendAll(t, l, 1, 2)
+		wantTook(t, begun, 0)
+	})
+}
