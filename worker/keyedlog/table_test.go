@@ -280,14 +280,14 @@ func TestAppendThatIsNotConfirmedIsRepeatedSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logtest.New()
 		a := newNode(t, log, nil).start()
-		log.LeaveUnconfirmed(6)
+		log.LeaveUnconfirmed(5)
 		a.mustPut("n/1", 1)
 		var pauses []time.Duration
 		entries := log.Entries()
 		for i := 1; i < len(entries); i++ {
 			pauses = append(pauses, entries[i].StoredAt.Sub(entries[i-1].StoredAt))
 		}
-		want := []time.Duration{1, 2, 4, 8, 10, 10}
+		want := []time.Duration{1, 2, 4, 8, 10}
 		for i := range want {
 			want[i] *= time.Second
 		}
