@@ -281,7 +281,9 @@ func TestAppendThatIsNotConfirmedIsRepeatedSlowly(t *testing.T) {
 		log := logtest.New()
 		a := newNode(t, log, nil).start()
 		log.LeaveUnconfirmed(5)
-		a.mustPut("n/1", 1)
+		if err := a.Append(t.Context(), keyedlog.Record{Key: "n/1", Value: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
 		var pauses []time.Duration
 		entries := log.Entries()
 		for i := 1; i < len(entries); i++ {
