@@ -34,7 +34,7 @@ func (p *parts) awaitRocketMQ(ctx context.Context) error {
 			return ctx.Err()
 		}
 		failing.Failed(began, err)
-		err = explained(err, p.cfg.NamesrvAddrs)
+		err = explained(proxied(err, p.cfg), p.cfg.NamesrvAddrs)
 		p.ready.set(err, func() []string {
 			t, _, _ := failing.Trouble()
 			return []string{"since " + stamp(t.Alike)}

@@ -249,7 +249,7 @@ func (p *parts) buildWork() error {
 
 // services lists the components in the order in which they start.
 func (p *parts) services() []service.Service {
-	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ, Run: p.watchCredentials}}
+	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ, Run: p.watchCredentials}, p.comparing()}
 	out = append(out, p.starting("reading the stores", p.storesTrouble))
 	out = append(out, p.stores.Services()...)
 	out = append(out, p.starting("joining the cluster", p.clusterTrouble), p.cluster.Service(), service.Service{Name: "internal topics", Run: p.tendTopics}, p.scheduler.Service())

@@ -71,7 +71,7 @@ func (c *Cluster) leave(ctx context.Context, e rmq.Entry, lease member.Lease) {
 	ctx, cancel := context.WithTimeout(ctx, max(lease.Left(c.now()), lastWord))
 	defer cancel()
 	for {
-		err := c.append(ctx, []rmq.Entry{e})
+		err := c.write(ctx, []rmq.Entry{e})
 		if err == nil {
 			return
 		}
@@ -83,17 +83,27 @@ func (c *Cluster) leave(ctx context.Context, e rmq.Entry, lease member.Lease) {
 	}
 }
 
-// append appends within the send time-out.
+// append appends within the send time-out: a newer heartbeat is worth more than the answer to an old one.
 func (c *Cluster) append(ctx context.Context, entries []rmq.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.SendTimeout)
 	defer cancel()
 	began := time.Now()
-	_, err := c.log.Append(ctx, entries...)
+	err := c.write(ctx, entries)
 	switch {
 	case err == nil:
 		c.appending.Worked()
 	case !errors.Is(err, context.Canceled):
 		c.appending.Failed(began, err)
+	}
+	return err
+}
+
+// write appends. What the broker stored and no slave confirmed is in the log as everybody reads it, and C4 is for the case that
+// it is lost.
+func (c *Cluster) write(ctx context.Context, entries []rmq.Entry) error {
+	_, err := c.log.Append(ctx, entries...)
+	if errors.Is(err, rmq.ErrUnconfirmed) {
+		return nil
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func wireWorker(t *testing.T, b *rmqtest.Broker, id string) *cluster.Cluster {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	stopping := func() (context.Context, context.CancelFunc) {
-		return context.WithTimeout(context.Background(), 5*time.Second)
+		return context.WithTimeout(context.Background(), 15*time.Second)
 	}
 	go func() { done <- service.Run(ctx, stopping, c.Service()) }()
 	t.Cleanup(func() {
@@ -123,6 +123,47 @@ func TestAnswersThatAreLostRepeatNothing(t *testing.T) {
 		}
 		b.Intercept(nil)
 	})
+}
+
+// A master that waits for a slave in vain has stored the record: it can be read, and leases go on by what was read back.
+func TestAClusterGoesOnWhoseSlaveIsGone(t *testing.T) {
+	for name, late := range map[string]time.Duration{"answers at once": 0, "answers within sendTimeout": time.Second, "answers later": 5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := rmqtest.Start(t, rmqtest.OverPipe())
+				one, two := wireWorker(t, b, "one"), wireWorker(t, b, "two")
+				eventually(t, two, "both have joined", joinedBy(2))
+				eventually(t, one, "both have joined", joinedBy(2))
+				b.Intercept(func(_ string, req *remoting.Command) (v rmqtest.Verdict) {
+					if req.Code == remoting.SendMessageV2 || req.Code == remoting.SendBatch {
+						v.Answer, v.Delay = remoting.FlushSlaveTimeout, late
+					}
+					return v
+				})
+				var grants []cluster.Grant
+				for i := range 60 {
+					time.Sleep(time.Second)
+					for _, c := range []*cluster.Cluster{one, two} {
+						if since, lapsed := c.Lapsed(); lapsed {
+							t.Fatalf("after %d s the lease is over, since %s", i, since)
+						}
+					}
+					if i == 30 {
+						var err error
+						if grants, err = one.Claim(t.Context(), []cluster.ClaimRequest{{Unit: cluster.Unit{Connector: "orders"}, Epoch: 1}}); err != nil || len(grants) != 1 {
+							t.Fatalf("claim: %v, %v", grants, err)
+						}
+					}
+				}
+				if err := one.Release(t.Context(), grants); err != nil {
+					t.Error(err)
+				}
+				if n := len(one.View().Members); n != 2 {
+					t.Errorf("%d members, want 2", n)
+				}
+			}) // and both leave in time
+		})
+	}
 }
 
 func TestLogThatLostItsTailShutsGates(t *testing.T) {

@@ -125,7 +125,7 @@ func (t *Table) take() []*request {
 func (t *Table) send(ctx context.Context, batch []*request) {
 	t.health.sending.Store(true)
 	defer t.health.sending.Store(false)
-	for pause := firstPause; ; pause = min(2*pause, longAppendPause) {
+	for pause := firstPause; ; pause *= 2 {
 		if batch = remaining(batch); len(batch) == 0 || ctx.Err() != nil {
 			return // who still waits sees t.stopped
 		}
@@ -143,6 +143,11 @@ func (t *Table) send(ctx context.Context, batch []*request) {
 		if ctx.Err() == nil {
 			t.health.appending.Failed(began, err)
 			t.complain("append", err, "Retrying to append")
+		}
+		if errors.Is(err, rmq.ErrUnconfirmed) { // the broker stores it each time
+			pause = min(max(pause, longAppendPause), longUnconfirmedPause)
+		} else {
+			pause = min(pause, longAppendPause)
 		}
 		if errors.Is(err, rmq.ErrTopicNotFound) {
 			if err := t.reopen(ctx); err != nil && ctx.Err() == nil {

@@ -40,7 +40,9 @@ const (
 	longPause  = 3 * time.Second
 	// longAppendPause is shorter: what is not stored when a worker dies is repeated.
 	longAppendPause = time.Second
-	quietPeriod     = time.Minute
+	// longUnconfirmedPause is for what the broker has stored already, and stores once more each time.
+	longUnconfirmedPause = 10 * time.Second
+	quietPeriod          = time.Minute
 )
 
 // Table is a fold over a topic with what keeps it going: reading, appending, re-publishing and telling of changes. It is

@@ -275,6 +275,33 @@ func TestAppendThatFailedButWasStoredIsRepeated(t *testing.T) {
 	})
 }
 
+// The broker stores it each time.
+func TestAppendThatIsNotConfirmedIsRepeatedSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, nil).start()
+		log.LeaveUnconfirmed(5)
+		if err := a.Append(t.Context(), keyedlog.Record{Key: "n/1", Value: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		var pauses []time.Duration
+		entries := log.Entries()
+		for i := 1; i < len(entries); i++ {
+			pauses = append(pauses, entries[i].StoredAt.Sub(entries[i-1].StoredAt))
+		}
+		want := []time.Duration{1, 2, 4, 8, 10}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if diff := cmp.Diff(want, pauses); diff != "" {
+			t.Errorf("repeated after (-want +got):\n%s", diff)
+		}
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestARecordThatIsTooLargeFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logtest.New()

@@ -1,6 +1,7 @@
 package rmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/member"
+	"github.com/rocketmq-connect/operator/worker/rmq/brokers"
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -62,14 +64,15 @@ type Config struct {
 
 // Client speaks to one RocketMQ cluster. It is safe for concurrent use.
 type Client struct {
-	cfg    Config
-	log    logr.Logger
-	pool   *remoting.Pool
-	names  nameServers
-	routes routeCache
-	logs   *logTopics
-	ids    member.IDs
-	users  atomic.Int64 // numbers the purposes of Senders and Readers
+	cfg     Config
+	log     logr.Logger
+	pool    *remoting.Pool
+	names   nameServers
+	routes  routeCache
+	masters brokers.Masters
+	logs    *logTopics
+	ids     encode.IDs
+	users   atomic.Int64 // numbers the purposes of Senders and Readers
 
 	ctx    context.Context // ends with Close, cause ErrClosed
 	cancel context.CancelCauseFunc
@@ -77,6 +80,7 @@ type Client struct {
 	mu        sync.Mutex
 	closers   map[interface{ Close() error }]struct{}
 	followers map[Queue]map[*follower]struct{}
+	watching  watching
 	group     service.Group
 }
 
@@ -119,7 +123,7 @@ func Open(cfg Config) (*Client, error) {
 		names:   nameServers{addrs: cfg.NameServers},
 		routes:  routeCache{topics: map[string]*routeEntry{}},
 		logs:    newLogTopics(cfg.LogBrokers),
-		ids:     member.NewIDs(),
+		ids:     encode.NewIDs(),
 		closers: map[interface{ Close() error }]struct{}{}, followers: map[Queue]map[*follower]struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -229,12 +233,52 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 	switch {
 	case c.ctx.Err() != nil || errors.Is(err, remoting.ErrPoolClosed):
 		return fmt.Errorf("%s: %w", r.op, ErrClosed)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && (r.cmd.Longer == nil || !errors.Is(err, remoting.ErrConnection)): // what waits longer outlives ctx
 		return fmt.Errorf("%s: waiting for %s: %w", r.op, place(r.broker, r.addr), context.Cause(ctx))
 	case errors.Is(err, remoting.ErrNoAnswer):
 		err = fmt.Errorf("no answer in %s", timeout)
 	}
 	return fmt.Errorf("%s: %w", r.op, &AwayError{Broker: r.broker, Addr: r.addr, Err: err})
+}
+
+// nameServers tries the one that answered last first.
+type nameServers struct {
+	addrs []string
+	mu    sync.Mutex
+	first int
+}
+
+// call asks one name server after the other until one answers. A name server that was restarted knows no topics for a
+// while, so a "no such topic" is believed only if none knows better.
+func (n *nameServers) call(ctx context.Context, c *Client, r request) (*remoting.Command, error) {
+	n.mu.Lock()
+	first := n.first
+	n.mu.Unlock()
+	var failed, missing error
+	for i := range n.addrs {
+		at := (first + i) % len(n.addrs)
+		attempt := r
+		attempt.addr = n.addrs[at]
+		resp, err := c.call(ctx, &attempt)
+		if err == nil {
+			n.mu.Lock()
+			n.first = at
+			n.mu.Unlock()
+			return resp, nil
+		}
+		if errors.Is(err, ErrClosed) || ctx.Err() != nil {
+			return nil, err
+		}
+		if errors.Is(err, ErrTopicNotFound) {
+			missing = err
+		} else {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if missing != nil {
+		return nil, missing
+	}
+	return nil, failed
 }
 
 var (
@@ -243,7 +287,8 @@ var (
 	errOnlySlave = errors.New("its master is not registered with the name server, only a slave is")
 )
 
-// onQueue calls the broker of a queue; a failure makes the next call look the broker up again.
+// onQueue calls the broker of a queue, where its master is by the newest answer of a name server; a failure, a time-out too,
+// makes the next call look the broker up again.
 func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Command, error) {
 	route, err := c.routes.get(ctx, c, q.Topic)
 	if err != nil {
@@ -258,70 +303,12 @@ func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Co
 		}
 		return nil, fmt.Errorf("%s: %w", r.op, &AwayError{Broker: q.Broker, Err: why})
 	}
-	r.addr, r.broker = addr, q.Broker
+	r.addr, r.broker = cmp.Or(c.masters.Addr(q.Broker), addr), q.Broker
 	resp, err := c.call(ctx, r)
-	if err != nil && (errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTopicNotFound)) {
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTopicNotFound) || errors.Is(err, context.DeadlineExceeded) {
 		c.routes.suspect(q.Topic)
 	}
 	return resp, err
-}
-
-// noTopic is the topic after which a broker would model one that it does not have: there is none, so it creates nothing.
-const noTopic = "__none__"
-
-// outgoing is an encoded batch of n messages.
-type outgoing struct {
-	members []byte
-	n       int
-	born    int64 // ms; 0: now
-	// wrote is told when the last byte had been written; nil: nobody is.
-	wrote func(time.Time)
-}
-
-// send stores a batch on one queue and returns its first offset. A batch of one goes as a single message. The request is
-// over, one way or the other, after SendTimeout or at ctx's end, and nothing of it lingers.
-func (c *Client) send(ctx context.Context, q Queue, purpose string, o outgoing) (first int64, err error) {
-	if o.born == 0 {
-		o.born = time.Now().UnixMilli()
-	}
-	r := request{op: "sending to " + q.Topic, purpose: purpose, timeout: c.cfg.SendTimeout}
-	r.cmd = remoting.Command{Code: remoting.SendBatch, Body: o.members, Reset: true}
-	properties, batch := "", "true"
-	if o.n == 1 {
-		body, wire, _, err := remoting.Member(o.members)
-		if err != nil {
-			return 0, err
-		}
-		r.cmd.Code, r.cmd.Body = remoting.SendMessageV2, body
-		properties, batch = string(wire), "false"
-	}
-	r.cmd.Fields = append(make([]remoting.Field, 0, 17), // three more when signed
-		remoting.Field{Name: "a", Value: c.cfg.ClientID},
-		remoting.Field{Name: "b", Value: c.onWire(q.Topic)},
-		remoting.Field{Name: "c", Value: noTopic},
-		remoting.Field{Name: "d", Value: "0"},
-		remoting.Field{Name: "e", Value: strconv.Itoa(q.ID)},
-		remoting.Field{Name: "f", Value: "0"},
-		remoting.Field{Name: "g", Value: strconv.FormatInt(o.born, 10)},
-		remoting.Field{Name: "h", Value: "0"},
-		remoting.Field{Name: "i", Value: properties},
-		remoting.Field{Name: "j", Value: "0"},
-		remoting.Field{Name: "k", Value: "false"},
-		remoting.Field{Name: "l", Value: "0"},
-		remoting.Field{Name: "m", Value: batch},
-		remoting.Field{Name: "n", Value: q.Broker},
-	)
-	resp, err := c.onQueue(ctx, q, &r)
-	if o.wrote != nil && !r.cmd.Written.IsZero() {
-		o.wrote(r.cmd.Written)
-	}
-	if err != nil {
-		return 0, err
-	}
-	if first, err = resp.Int("queueOffset"); err != nil {
-		return 0, fmt.Errorf("%s: %w", r.op, err)
-	}
-	return first, nil
 }
 
 // onWire puts the namespace before the name of a topic or group.

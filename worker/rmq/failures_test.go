@@ -205,63 +205,6 @@ func TestSenderOutlivesARestart(t *testing.T) {
 	})
 }
 
-// Invariant C2: an attempt is over SendTimeout after the gate was asked, however the broker stalls.
-func TestStalledBrokerHoldsABatchForSendTimeout(t *testing.T) {
-	cases := map[string]rmqtest.Verdict{
-		"it stores and does not answer": {Swallow: true},
-		"it does nothing at all":        {Hang: true},
-	}
-	for name, verdict := range cases {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, rmq.Config{SendTimeout: 2 * time.Second}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
-				queues := topic(t, c, 1)
-				var stalled atomic.Bool
-				stalled.Store(true)
-				b.Intercept(func(_ string, req *remoting.Command) (v rmqtest.Verdict) {
-					if stalled.Load() && req.Code == remoting.SendMessageV2 {
-						return verdict
-					}
-					return v
-				})
-				var mu sync.Mutex
-				var attempts []time.Duration
-				begun := time.Now()
-				s := c.NewSender(rmq.SenderConfig{OnBatch: func(_, _ int, took time.Duration, err error) {
-					mu.Lock()
-					defer mu.Unlock()
-					if attempts = append(attempts, took); len(attempts) == 3 {
-						stalled.Store(false)
-					}
-					if err != nil && !errors.Is(err, rmq.ErrUnreachable) {
-						t.Errorf("attempt failed with %v", err)
-					}
-				}})
-				if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Body: []byte("x")}, func(_ int64, err error) {
-					if err != nil {
-						t.Error(err)
-					}
-				}); err != nil {
-					t.Fatal(err)
-				}
-				if err := s.Flush(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff([]time.Duration{2 * time.Second, 2 * time.Second, 2 * time.Second, 0}, attempts); diff != "" {
-					t.Errorf("attempts took (-want +got):\n%s", diff)
-				}
-				wantTook(t, begun, 6*time.Second+(5+10+20)*time.Millisecond)
-				want := 1
-				if verdict.Swallow {
-					want = 4 // at least once
-				}
-				if got := contents(t, c, queues[0]); len(got) != want {
-					t.Errorf("stored %d times, want %d", len(got), want)
-				}
-			})
-		})
-	}
-}
-
 func TestGateThatHeldABatchUpIsAskedAgain(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {
 		topic(t, c, 1)

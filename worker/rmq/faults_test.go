@@ -167,7 +167,7 @@ func TestLogUnderFaults(t *testing.T) {
 				if late := fault.Delay > 0 && fault.Delay < time.Second; late && err != nil || !late && !rmq.IsTemporary(err) {
 					t.Errorf("append: %v", err)
 				}
-				if took := time.Since(begun); took > 2*time.Second { // exact in the bubble: SendTimeout
+				if took := time.Since(begun); took > 30*time.Second { // exact in the bubble: the broker answers other requests
 					t.Errorf("append took %s", took)
 				}
 				appendAll(t, l, 4, 6)

@@ -1,22 +1,22 @@
 package rmq
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/member"
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/room"
 )
 
-// How long a lane waits before it tries a batch again.
+// How long a lane waits before it tries a batch again, and one that the broker has stored and that it will store once more.
 const (
-	firstRetry = 5 * time.Millisecond
-	lastRetry  = time.Second
+	firstRetry       = 5 * time.Millisecond
+	lastRetry        = time.Second
+	firstUnconfirmed = time.Second
+	lastUnconfirmed  = 10 * time.Second
 )
 
 // waiting is a message on its way through a lane.
@@ -127,7 +127,7 @@ func (l *lane) add(m *Message, w waiting) bool {
 	if len(b.msgs) == 0 && !m.BornAt.IsZero() {
 		b.born = m.BornAt.UnixMilli()
 	}
-	b.wire, w.err = member.Append(b.wire, m.Properties, m.Body, &l.s.c.ids)
+	b.wire, w.err = encode.Member(b.wire, m.Properties, m.Body, &l.s.c.ids)
 	b.add(nil, w)
 	l.part.Put(w.size)
 	l.signal()
@@ -251,91 +251,88 @@ func (l *lane) finish(b *batch, first int64, err error) {
 	}
 }
 
-// deliver sends a batch until it is stored, or never will be.
-func (l *lane) deliver(b *batch) {
-	if b.good == 0 {
-		l.finish(b, 0, nil)
-		return
+// misplaced says whether the queue may be gone. A 4.9 broker answers for a queue that was taken away as it does for any
+// trouble (SystemError): then the route that is looked up every now and again tells.
+func (l *lane) misplaced(err error) bool {
+	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) {
+		return true
 	}
-	retry := backoff{first: firstRetry, last: lastRetry}
-	for begun, told := time.Now(), false; ; {
-		first, err := l.attempt(b)
-		switch {
-		case err == nil:
-			l.shunned.Store(0)
-			l.finish(b, first, nil)
-			return
-		case l.s.ctx.Err() != nil:
-			l.finish(b, 0, ErrClosed)
-			return
-		case errors.Is(err, ErrTooLarge) && b.good > 1:
-			l.oneByOne(b)
-			return
-		case l.misplaced(err):
-			if l.reroute(b, err) {
-				return
-			}
-		case !IsTemporary(err):
+	if b := (*BrokerError)(nil); errors.As(err, &b) && b.readOnly() {
+		return true
+	}
+	r := l.s.c.routes.known(l.q.Topic)
+	return IsTemporary(err) && r != nil && !slices.Contains(r.writable, l.q)
+}
+
+// reroute asks where the queue went that its broker does not know or lets nobody write to, or whose broker is not in the
+// route any more. It says true when the batch needs nothing more: its messages failed, because the topic is gone, or took
+// other lanes. Messages that are bound to a queue whose broker is away wait, unless they are movable: their order must
+// outlast that. Those of a queue that a broker which is there has given up move.
+func (l *lane) reroute(b *batch, why error) bool {
+	r, err := l.s.c.fetchRoute(l.s.ctx, l.q.Topic)
+	byBroker := errors.Is(why, ErrTopicNotFound) && !l.s.c.isNameServer(why)
+	if err != nil {
+		// Only a broker's word is final: a name server forgets the topics of brokers that restart.
+		if errors.Is(err, ErrTopicNotFound) && byBroker {
 			l.finish(b, 0, err)
-			return
+			return true
 		}
-		told = l.log(err, b, time.Since(begun), told)
-		l.failedWith(err)
-		l.shun()
-		if l.scatter(b); b.good == 0 {
-			l.finish(b, 0, nil)
-			return
+		return false
+	}
+	if r.away(l.q.Topic) == nil {
+		l.s.c.routes.put(l.q.Topic, r)
+	}
+	if slices.Contains(r.writable, l.q) || len(r.writable) == 0 {
+		return false
+	}
+	gone := byBroker || r.has(l.q.Broker)
+	if l.move(b, func(m *waiting) bool { return gone || m.movable || !m.bound }); b.good > 0 {
+		return false
+	}
+	l.finish(b, 0, nil)
+	return true
+}
+
+// isNameServer says whether an answer came from a name server.
+func (c *Client) isNameServer(err error) bool {
+	var b *BrokerError
+	return errors.As(err, &b) && slices.Contains(c.cfg.NameServers, b.Addr)
+}
+
+// scatter moves the messages that may go to any queue to lanes that work, if there are any.
+func (l *lane) scatter(b *batch) {
+	l.s.mu.Lock()
+	t := l.s.topics[l.q.Topic]
+	other := false
+	if t != nil {
+		for _, o := range t.lanes {
+			other = other || o != l && !o.fails()
 		}
-		if retry.wait(l.s.ctx) != nil {
-			l.finish(b, 0, ErrClosed)
-			return
-		}
+	}
+	l.s.mu.Unlock()
+	if other {
+		l.move(b, func(m *waiting) bool { return !m.bound })
 	}
 }
 
-// gateFresh is how old the gate's word may be: if it took longer, the lane was held up and asks again.
-const gateFresh = 20 * time.Millisecond
-
-// attempt asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was asked.
-func (l *lane) attempt(b *batch) (first int64, err error) {
-	var asked time.Time
-	for asked.IsZero() || time.Since(asked) > gateFresh {
-		asked = time.Now()
-		if err := l.s.cfg.Gate(l.s.ctx); err != nil {
-			return 0, fmt.Errorf("sending to %s: %w", l.q.Topic, err)
+// move hands messages to the lanes that they would take now; the batch keeps the others, and those that no lane takes.
+func (l *lane) move(b *batch, which func(*waiting) bool) {
+	kept := batch{msgs: b.msgs[:0]}
+	for i, from := 0, 0; i < len(b.msgs); i++ {
+		m := b.msgs[i]
+		member := b.wire[from:m.end]
+		from = m.end
+		if m.err == nil && which(&m) && l.handOver(member, m) {
+			continue
 		}
+		kept.add(member, m)
 	}
-	ctx, cancel := context.WithDeadline(l.s.ctx, asked.Add(l.s.c.cfg.SendTimeout))
-	defer cancel()
-	first, err = l.s.c.send(ctx, l.q, l.s.purpose, outgoing{members: b.wire, n: b.good, born: b.born, wrote: l.s.wrote})
-	if err != nil && l.s.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("sending to %s: broker %s %w: no answer in %s", l.q.Topic, l.q.Broker, ErrUnreachable, l.s.c.cfg.SendTimeout)
-	}
-	l.s.cfg.OnBatch(b.good, len(b.wire), time.Since(asked), err)
-	return first, err
+	clear(b.msgs[len(kept.msgs):])
+	b.wire, b.msgs, b.good = append(b.wire[:0], kept.wire...), kept.msgs, kept.good
 }
 
-// tellAfter is how long a batch is tried quietly: a busy broker is nothing to tell of.
-const tellAfter = 10 * time.Second
-
-// log tells of a batch that has to be tried again: once, when it takes long. It says whether it told.
-func (l *lane) log(err error, b *batch, trying time.Duration, told bool) bool {
-	log := l.s.c.log.V(1)
-	if !told && trying > tellAfter {
-		log, told = l.s.c.log, true
-	}
-	log.Info("Trying batch again", "topic", l.q.Topic, "queue", l.q.String(), "records", b.good, "for", trying.String(), "err", err.Error())
-	return told
-}
-
-// oneByOne sends each message of a refused batch by itself, so that only the one that is to blame fails.
-func (l *lane) oneByOne(b *batch) {
-	from := 0
-	for i := range b.msgs {
-		single := &batch{born: b.born}
-		member := b.wire[from:b.msgs[i].end]
-		from = b.msgs[i].end
-		single.add(member, b.msgs[i])
-		l.deliver(single)
-	}
+func (l *lane) handOver(member []byte, m waiting) bool {
+	m.moves = true
+	to, err := l.s.find(l.s.ctx, l.q.Topic, l.q, &m)
+	return err == nil && to != l && to.adopt(member, m, l.part)
 }

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/member"
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -60,9 +60,9 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 	for i := range entries {
 		properties := keys[:0]
 		if entries[i].Key != "" {
-			properties = append(properties, Property{Name: member.PropertyKeys, Value: entries[i].Key})
+			properties = append(properties, Property{Name: encode.Keys, Value: entries[i].Key})
 		}
-		if wire, err = member.Append(wire, properties, entries[i].Value, &l.c.ids); err != nil {
+		if wire, err = encode.Member(wire, properties, entries[i].Value, &l.c.ids); err != nil {
 			return 0, fmt.Errorf("appending to %s: entry %d (key %q): %w", l.q.Topic, i, entries[i].Key, err)
 		}
 	}
@@ -211,7 +211,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 		if m.Offset >= end {
 			return end, nil
 		}
-		key, _ := m.Property(member.PropertyKeys)
+		key, _ := m.Property(encode.Keys)
 		if err := fn(Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt}); err != nil {
 			return next, err
 		}
@@ -232,6 +232,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	defer l.unread.Worked() // from here on it is for the caller to tell
+	defer l.c.watched()()
 	for {
 		t.seen.Store(t.next)
 		err := t.step(ctx)

@@ -42,6 +42,7 @@ type Reader struct {
 	ctx     context.Context // ends with Close, cause ErrClosed
 	cancel  context.CancelCauseFunc
 	ready   chan struct{} // capacity 1: Poll should look again
+	unwatch func()
 
 	mu       sync.Mutex
 	fetches  []*fetch // sorted by queue
@@ -70,6 +71,7 @@ func (c *Client) NewReader(cfg ReaderConfig) *Reader {
 		purpose: "pull-" + strconv.FormatInt(c.users.Add(1), 10),
 	}
 	r.ctx, r.cancel = context.WithCancelCause(c.ctx)
+	r.unwatch = c.watched()
 	if !c.opened(r) {
 		r.closed = true
 		r.cancel(ErrClosed)
@@ -237,6 +239,7 @@ func (r *Reader) Close() error {
 	r.mu.Unlock()
 	r.c.pool.Drop(r.purpose)
 	r.tasks.Wait()
+	r.unwatch()
 	r.c.gone(r)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/brokers"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -21,49 +22,6 @@ const (
 	permWrite = 2
 	permRead  = 4
 )
-
-// masterID is the broker id of a master.
-const masterID = "0"
-
-// nameServers tries the one that answered last first.
-type nameServers struct {
-	addrs []string
-	mu    sync.Mutex
-	first int
-}
-
-// call asks one name server after the other until one answers. A name server that was restarted knows no topics for a
-// while, so a "no such topic" is believed only if none knows better.
-func (n *nameServers) call(ctx context.Context, c *Client, r request) (*remoting.Command, error) {
-	n.mu.Lock()
-	first := n.first
-	n.mu.Unlock()
-	var failed, missing error
-	for i := range n.addrs {
-		at := (first + i) % len(n.addrs)
-		attempt := r
-		attempt.addr = n.addrs[at]
-		resp, err := c.call(ctx, &attempt)
-		if err == nil {
-			n.mu.Lock()
-			n.first = at
-			n.mu.Unlock()
-			return resp, nil
-		}
-		if errors.Is(err, ErrClosed) || ctx.Err() != nil {
-			return nil, err
-		}
-		if errors.Is(err, ErrTopicNotFound) {
-			missing = err
-		} else {
-			failed = errors.Join(failed, err)
-		}
-	}
-	if missing != nil {
-		return nil, missing
-	}
-	return nil, failed
-}
 
 // route is what the name server knows of a topic. It is immutable.
 type route struct {
@@ -94,13 +52,7 @@ type routeBody struct {
 		WriteQueueNums int    `json:"writeQueueNums"`
 		Perm           int    `json:"perm"`
 	} `json:"queueDatas"`
-	BrokerDatas []brokerData `json:"brokerDatas"`
-}
-
-type brokerData struct {
-	Cluster     string            `json:"cluster"`
-	BrokerName  string            `json:"brokerName"`
-	BrokerAddrs map[string]string `json:"brokerAddrs"`
+	BrokerDatas []brokers.Data `json:"brokerDatas"`
 }
 
 // maxQueues is more than any broker has of one topic; it keeps a mad route from filling the memory.
@@ -113,7 +65,7 @@ func parseRoute(topic string, body []byte) (*route, error) {
 	}
 	r := &route{addrs: map[string]string{}, fetched: time.Now()}
 	for _, d := range b.BrokerDatas {
-		if addr := d.BrokerAddrs[masterID]; addr != "" {
+		if addr := d.Master(); addr != "" {
 			r.addrs[d.BrokerName] = addr
 		} else if len(d.BrokerAddrs) > 0 {
 			r.slaves = append(r.slaves, d.BrokerName)
@@ -147,6 +99,7 @@ func compareQueues(a, b Queue) int {
 
 // fetchRoute asks a name server.
 func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
+	question := c.masters.Ask()
 	resp, err := c.names.call(ctx, c, request{
 		op: "looking up topic " + topic,
 		cmd: remoting.Command{Code: remoting.RouteByTopic, Fields: []remoting.Field{
@@ -156,7 +109,11 @@ func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseRoute(topic, resp.Body)
+	r, err := parseRoute(topic, resp.Body)
+	if err == nil {
+		c.learn(question, r.addrs)
+	}
+	return r, err
 }
 
 // routeCache keeps routes. An old one is better than none, or than markers alone: brokers are dropped from the name server
@@ -310,24 +267,102 @@ func (c *Client) lookUp(ctx context.Context, topic string) (*route, error) {
 	return r, nil
 }
 
-// Brokers lists the masters, sorted by name.
+// Brokers lists the masters, sorted by name. A proxy does not: ErrNoListing.
 func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
-	resp, err := c.names.call(ctx, c, request{op: "listing brokers", cmd: remoting.Command{Code: remoting.ClusterInfo}})
+	const op = "listing brokers"
+	question := c.masters.Ask()
+	resp, err := c.names.call(ctx, c, request{op: op, cmd: remoting.Command{Code: remoting.ClusterInfo}})
+	if notSupported(err) {
+		return nil, fmt.Errorf("%s: %w: %w", op, ErrNoListing, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	var body struct {
-		BrokerAddrTable map[string]brokerData `json:"brokerAddrTable"`
+	out, err := brokers.ParseList(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	if err := remoting.UnmarshalBody(resp.Body, &body); err != nil {
-		return nil, fmt.Errorf("listing brokers: %w", err)
+	addrs := map[string]string{}
+	for _, b := range out {
+		addrs[b.Name] = b.Addr
 	}
-	var out []Broker
-	for name, b := range body.BrokerAddrTable {
-		if addr := b.BrokerAddrs[masterID]; addr != "" {
-			out = append(out, Broker{Cluster: b.Cluster, Name: name, Addr: addr})
+	c.learn(question, addrs)
+	return out, nil
+}
+
+// Settings are how the broker of a queue is configured, as far as it concerns its answers; false where it does not tell.
+func (c *Client) Settings(ctx context.Context, q Queue) (brokers.Settings, bool, error) {
+	resp, err := c.onQueue(ctx, q, &request{
+		op: "reading the configuration of broker " + q.Broker, cmd: remoting.Command{Code: remoting.BrokerConfig},
+	})
+	if untold(err) {
+		return brokers.Settings{}, false, nil
+	}
+	if err != nil {
+		return brokers.Settings{}, false, err
+	}
+	return brokers.ParseSettings(resp.Body), true, nil
+}
+
+// notSupported says whether the name servers that could be reached know no such request, and all could be reached.
+func notSupported(err error) bool {
+	var b *BrokerError
+	return errors.As(err, &b) && b.Code == remoting.CodeNotSupported && !errors.Is(err, ErrUnreachable)
+}
+
+// learn takes what a name server says of masters. Where one has moved, what is pending at its old address fails at once, and
+// is tried again at the new one, whatever route it was sent by: a broker that hangs would hold it until its time is over.
+func (c *Client) learn(question int64, addrs map[string]string) {
+	for _, move := range c.masters.Learn(question, addrs) {
+		c.log.Info("Dropping connections, for the master is at another address now", "broker", move.Broker, "from", move.From, "to", move.To)
+		c.pool.DropAddr(move.From, fmt.Sprintf("the master of broker %s is at %s now", move.Broker, move.To))
+	}
+}
+
+// watchEvery is how often a client that reads or sends looks where the masters are: parked pulls notice nothing by themselves.
+const watchEvery = 2 * time.Second
+
+// watch looks where the masters are until ctx ends, or a name server turns out not to tell.
+func (c *Client) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		// Not cut off by ctx: that would cost the connection, and others their requests on it.
+		if _, err := c.Brokers(c.ctx); errors.Is(err, ErrNoListing) {
+			c.mu.Lock()
+			c.watching.inVain = true
+			c.mu.Unlock()
+			return
 		}
 	}
-	slices.SortFunc(out, func(a, b Broker) int { return cmp.Compare(a.Name, b.Name) })
-	return out, nil
+}
+
+// watching counts who needs the masters watched. The client's mu guards it.
+type watching struct {
+	users  int
+	stop   context.CancelFunc
+	inVain bool // a name server told that it does not tell
+}
+
+// watched has the masters watched until the returned function is called.
+func (c *Client) watched() (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watching.users++; c.watching.users == 1 && !c.watching.inVain && c.ctx.Err() == nil {
+		ctx, stop := context.WithCancel(c.ctx)
+		c.watching.stop = stop
+		c.group.Go(func() { c.watch(ctx) })
+	}
+	return sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.watching.users--; c.watching.users == 0 && c.watching.stop != nil {
+			c.watching.stop()
+		}
+	})
 }

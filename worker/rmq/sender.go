@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/member"
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/room"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -25,7 +25,7 @@ const (
 type SenderConfig struct {
 	// Gate is asked before each attempt at a batch: it blocks while sending is not allowed (no lease), and returns an error
 	// when it never will be again; what is left then fails with that error. nil: always open. Once it lets a batch
-	// start, the batch is over within the client's SendTimeout.
+	// start, the attempt is over within the client's SendTimeout, unless it then says at once that as much time again is allowed.
 	Gate func(ctx context.Context) error
 	// MaxBatchRecords is 512 by default, MaxBatchBytes 1 MiB. A larger single message travels alone.
 	MaxBatchRecords int
@@ -44,7 +44,7 @@ func (cfg *SenderConfig) setDefaults() {
 	if cfg.MaxBatchBytes <= 0 {
 		cfg.MaxBatchBytes = defaultBatchBytes
 	}
-	cfg.MaxBatchBytes = min(cfg.MaxBatchBytes, member.MaxBody)
+	cfg.MaxBatchBytes = min(cfg.MaxBatchBytes, encode.MaxBody)
 	if cfg.MaxBufferedBytes <= 0 {
 		cfg.MaxBufferedBytes = defaultBufferedBytes
 	}
@@ -69,6 +69,7 @@ type Sender struct {
 	turn    atomic.Uint64
 	batches sync.Pool
 	written atomic.Int64 // when bytes were last written, since start; 0: never
+	unwatch func()
 
 	mu     sync.Mutex
 	topics map[string]*topicLanes
@@ -93,6 +94,7 @@ func (c *Client) NewSender(cfg SenderConfig) *Sender {
 	}
 	s.batches.New = func() any { return new(batch) }
 	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
+	s.unwatch = c.watched()
 	if !c.opened(s) {
 		s.cancel(ErrClosed)
 	}
@@ -135,7 +137,7 @@ func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, er
 	if m.Queue != (Queue{}) && s.lane(m.Queue).stalls() {
 		return fmt.Errorf("sending to %s: %w", m.Queue, ErrStalled)
 	}
-	size := member.Overhead + len(m.Body)
+	size := encode.Overhead + len(m.Body)
 	for i := range m.Properties {
 		size += len(m.Properties[i].Name) + len(m.Properties[i].Value) + 2
 	}
@@ -315,6 +317,7 @@ func (s *Sender) Close() error {
 	s.mu.Unlock()
 	s.c.pool.Drop(s.purpose)
 	s.group.Wait()
+	s.unwatch()
 	s.c.gone(s)
 	return nil
 }

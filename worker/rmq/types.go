@@ -11,7 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/member"
+	"github.com/rocketmq-connect/operator/worker/rmq/brokers"
+	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -25,10 +26,10 @@ type Queue struct {
 func (q Queue) String() string { return q.Topic + "/" + q.Broker + "/" + strconv.Itoa(q.ID) }
 
 // Broker is a master broker.
-type Broker struct{ Cluster, Name, Addr string }
+type Broker = brokers.Broker
 
-// Property is one user or system property of a message. Names and values must not hold the bytes 1 and 2.
-type Property = member.Property
+// Property is one user or system property of a message.
+type Property = encode.Property
 
 // Message is one message to send.
 type Message struct {
@@ -128,9 +129,9 @@ var (
 	// ErrTruncated means a log was asked for at an offset below its first, or beyond its end.
 	ErrTruncated = errors.New("log does not hold the offset")
 	// ErrTooLarge means a message is larger than the broker takes; its batch-mates are not affected.
-	ErrTooLarge = member.ErrTooLarge
+	ErrTooLarge = encode.ErrTooLarge
 	// ErrIllegal means a message holds what RocketMQ cannot store.
-	ErrIllegal = member.ErrIllegal
+	ErrIllegal = encode.ErrIllegal
 	// ErrAccessDenied means the broker refused the credentials or their rights.
 	ErrAccessDenied = errors.New("access denied by the broker")
 	// ErrUnreachable means no name server, or not the broker in question, could be reached.
@@ -138,6 +139,12 @@ var (
 	// ErrStalled means a queue takes no message at present: what was sent to it earlier has waited for a second. It is an
 	// ErrUnreachable.
 	ErrStalled = fmt.Errorf("%w: what was sent to the queue before still waits", ErrUnreachable)
+	// ErrNoListing means that the name server's address does not list brokers, as a RocketMQ 5 proxy does not: nothing can be
+	// created through it.
+	ErrNoListing = errors.New("this address does not list brokers: it answers like a RocketMQ 5 proxy, not like a name server")
+	// ErrUnconfirmed means that the broker stored what it was sent, and that its disk or its slaves have not confirmed it in
+	// time: it is there and can be read, but is not as safe as the broker is told to make it.
+	ErrUnconfirmed = errors.New("stored and not confirmed in time")
 	// ErrClosed means the Client, Sender or Reader was closed.
 	ErrClosed = errors.New("closed")
 	// ErrTopicAway means that a topic is there and that none of the brokers which are registered lets it be read or written:
@@ -147,8 +154,8 @@ var (
 	ErrTopicMoved = fmt.Errorf("%w where it was", ErrTopicNotFound)
 )
 
-// BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13) and ErrAccessDenied
-// (16, and what a 4.9 broker says instead) under errors.Is.
+// BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13), ErrUnconfirmed (10 to 12) and
+// ErrAccessDenied (16, and what a 4.9 broker says instead) under errors.Is.
 type BrokerError struct {
 	// Op is what was asked, for example "create topic orders"; Addr the broker or name server.
 	Op, Addr string
@@ -198,6 +205,8 @@ func (e *BrokerError) Is(target error) bool {
 		return target == ErrAccessDenied && !e.readOnly()
 	case remoting.TopicNotExist:
 		return target == ErrTopicNotFound
+	case remoting.FlushDiskTimeout, remoting.SlaveNotAvailable, remoting.FlushSlaveTimeout:
+		return target == ErrUnconfirmed
 	case remoting.SystemError:
 		return target == ErrAccessDenied && e.denied()
 	}

@@ -21,6 +21,7 @@ type Log struct {
 	broken      error // what Follow and Append give
 	failures    int   // appends that fail
 	storedAll   bool  // … but are stored all the same
+	unconfirmed int   // appends that are stored and not confirmed
 	batches     []int
 	tooLarge    int
 	keeps       time.Duration
@@ -54,6 +55,9 @@ func (l *Log) Break(err error) { l.change(func() { l.broken = err }) }
 func (l *Log) FailAppends(n int, stored bool) {
 	l.change(func() { l.failures, l.storedAll = n, stored })
 }
+
+// LeaveUnconfirmed has the next n appends stored and not confirmed.
+func (l *Log) LeaveUnconfirmed(n int) { l.change(func() { l.unconfirmed = n }) }
 
 // SetMaxSize makes larger values too large.
 func (l *Log) SetMaxSize(n int) { l.change(func() { l.tooLarge = n }) }
@@ -169,6 +173,10 @@ func (l *Log) Append(ctx context.Context, entries ...rmq.Entry) (int64, error) {
 	l.notify()
 	if failing {
 		return 0, fmt.Errorf("appending: %w", context.DeadlineExceeded)
+	}
+	if l.unconfirmed > 0 {
+		l.unconfirmed--
+		return 0, fmt.Errorf("appending: %w", rmq.ErrUnconfirmed)
 	}
 	return first, nil
 }

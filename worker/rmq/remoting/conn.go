@@ -77,20 +77,44 @@ func (c *conn) call(ctx context.Context, req *Command, head []byte) (*Command, [
 		c.giveUp(ctx, req, err)
 		return nil, head, err
 	}
-	select {
-	case resp := <-answer:
-		return resp, head, nil
-	case <-ctx.Done():
-		err := waitError(ctx)
-		c.giveUp(ctx, req, err)
-		return nil, head, err
-	case <-c.done:
+	resp, err := c.await(ctx, req, answer)
+	return resp, head, err
+}
+
+// await waits for the answer to a request that was written.
+func (c *conn) await(ctx context.Context, req *Command, answer <-chan *Command) (*Command, error) {
+	longer, more := ctx, true
+	if req.Longer != nil {
+		longer, more = req.Longer()
+	}
+	for more {
 		select {
 		case resp := <-answer:
-			return resp, head, nil
-		default:
-			return nil, head, c.failure()
+			return resp, nil
+		case <-c.done:
+			return answered(answer, c.failure())
+		case <-longer.Done():
+			ctx, more = longer, false
+			if req.Longer != nil && timedOut(longer) {
+				longer, more = req.Longer()
+			}
 		}
+	}
+	if resp, err := answered(answer, nil); resp != nil {
+		return resp, err
+	}
+	err := waitError(ctx)
+	c.giveUp(ctx, req, err)
+	return nil, err
+}
+
+// answered gives the answer if it is there, or else the error.
+func answered(answer <-chan *Command, err error) (*Command, error) {
+	select {
+	case resp := <-answer:
+		return resp, nil
+	default:
+		return nil, err
 	}
 }
 
@@ -109,7 +133,7 @@ func (c *conn) register(req *Command, answer chan *Command) error {
 // giveUp forgets a request. Bytes of it may lie in a buffer on the way: when they must not arrive later, or the peer is
 // stalled anyway, the connection is reset. Invariant C2: nothing is delivered after its lease by a lingering socket.
 func (c *conn) giveUp(ctx context.Context, req *Command, err error) {
-	if req.Reset || errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+	if req.Reset || timedOut(ctx) && !req.Spared {
 		c.fail(fmt.Errorf("%w: reset after a request without answer: %w", ErrConnection, err))
 		return
 	}
@@ -118,12 +142,16 @@ func (c *conn) giveUp(ctx context.Context, req *Command, err error) {
 	delete(c.pending, req.Opaque)
 }
 
+func timedOut(ctx context.Context) bool {
+	return errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+}
+
 // waitError is the context's cause, or ErrNoAnswer when its time ran out.
 func waitError(ctx context.Context) error {
-	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if timedOut(ctx) {
+		return ErrNoAnswer
 	}
-	return ErrNoAnswer
+	return context.Cause(ctx)
 }
 
 // write sends one frame. A frame that is cut off leaves the stream unusable, so any failure closes the connection.

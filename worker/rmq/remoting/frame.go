@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,8 +28,15 @@ type Command struct {
 	Fields []Field
 	Body   []byte
 	// Reset makes giving up a request before its answer close its connection, so that nothing of it is delivered later.
-	// A request that times out does so in any case. It is not sent.
+	// A request that times out does so in any case, unless it was Spared. It is not sent.
 	Reset bool
+	// Longer is called once the connection has taken a request, and again each time that the context which it gave has run
+	// out of time: for how long to wait for the answer, or false to give up. It may set Spared. nil: as long as the call's
+	// context. It is not sent.
+	Longer func() (context.Context, bool)
+	// Spared leaves the connection alone when a request that it has taken runs out of time: it is known to work, and what
+	// is late harms nobody. It is not sent.
+	Spared bool
 	// Written is set by a call: when the connection had taken the request's bytes, or as many as it will ever take. It is
 	// not sent.
 	Written time.Time

@@ -38,9 +38,10 @@ type slotKey struct{ addr, purpose string }
 
 // slot is a connection, or the attempt to make one.
 type slot struct {
-	ready chan struct{} // closed once conn or err is set
-	conn  *conn
-	err   error
+	cancel context.CancelCauseFunc // ends the attempt
+	ready  chan struct{}           // closed once conn or err is set
+	conn   *conn
+	err    error
 }
 
 // NewPool makes an empty pool. Each dial is given up after dialTimeout.
@@ -95,15 +96,19 @@ func (p *Pool) slot(key slotKey) (*slot, error) {
 	if s := p.slots[key]; s != nil && (s.conn == nil || !s.conn.closed()) {
 		return s, nil
 	}
-	s := &slot{ready: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(p.ctx)
+	s := &slot{ready: make(chan struct{}), cancel: cancel}
 	p.slots[key] = s
-	p.group.Go(func() { p.connect(key, s) })
+	p.group.Go(func() {
+		defer cancel(nil)
+		p.connect(ctx, key, s)
+	})
 	return s, nil
 }
 
 // connect dials and then reads until the connection ends.
-func (p *Pool) connect(key slotKey, s *slot) {
-	ctx, cancel := context.WithTimeout(p.ctx, p.dialTimeout)
+func (p *Pool) connect(ctx context.Context, key slotKey, s *slot) {
+	ctx, cancel := context.WithTimeout(ctx, p.dialTimeout)
 	nc, err := p.dial(ctx, "tcp", key.addr)
 	cancel()
 	p.mu.Lock()
@@ -139,6 +144,12 @@ func (p *Pool) Drop(purpose string) {
 	p.drop(func(k slotKey) bool { return k.purpose == purpose }, fmt.Errorf("%w: closed by its user", ErrConnection))
 }
 
+// DropAddr closes all connections to an address, and gives up those that are being made: what is pending fails at once with
+// why, which is an ErrConnection.
+func (p *Pool) DropAddr(addr, why string) {
+	p.drop(func(k slotKey) bool { return k.addr == addr }, fmt.Errorf("%w: %s", ErrConnection, why))
+}
+
 func (p *Pool) drop(which func(slotKey) bool, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,6 +158,7 @@ func (p *Pool) drop(which func(slotKey) bool, why error) {
 			continue
 		}
 		delete(p.slots, key)
+		s.cancel(why)
 		if s.conn != nil {
 			s.conn.fail(why)
 		}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
@@ -28,6 +30,9 @@ func WithCredentials(accessKey, secretKey string) Option {
 	return func(b *Broker) { b.accessKey, b.secretKey = accessKey, secretKey }
 }
 
+// BehindProxy has the name server's address answer as a RocketMQ 5 proxy does, which knows the topics' routes and lists no brokers.
+func BehindProxy() Option { return func(b *Broker) { b.proxy = true } }
+
 // Line4 has the masters answer as RocketMQ 4.9.7 does where it differs: no compaction, no topic configuration (351), 0 for a
 // group that never committed, the last record for a time past everything, and a code of no meaning for bad signatures.
 func Line4() Option { return func(b *Broker) { b.line4 = true } }
@@ -36,6 +41,8 @@ func Line4() Option { return func(b *Broker) { b.line4 = true } }
 type Verdict struct {
 	// Refuse is a code to answer with; the request is not carried out.
 	Refuse int
+	// Answer carries the request out and answers with this code, as a master does that stored what no slave confirms.
+	Answer int
 	// Swallow carries the request out and never answers.
 	Swallow bool
 	// Hang neither carries it out nor answers.
@@ -50,15 +57,17 @@ type Verdict struct {
 
 // Broker is a name server and its masters.
 type Broker struct {
-	pipes, line4         bool
+	pipes, line4, proxy  bool
 	names                []string
 	accessKey, secretKey string
 
 	namesrv *server
 	masters []*master
+	lists   atomic.Int64
 
 	mu        sync.Mutex
 	dropped   map[string]bool // masters of which the name server knows nothing
+	retired   []*server       // addresses at which masters are no more
 	intercept func(master string, req *remoting.Command) Verdict
 }
 
@@ -93,7 +102,7 @@ func New(opts ...Option) (*Broker, error) {
 	for i, name := range b.names {
 		m := newMaster(b, name)
 		if b.pipes {
-			m.server.addr = fmt.Sprintf("%s:%d", name, 10911+i)
+			m.server.Load().addr = fmt.Sprintf("%s:%d", name, 10911+i)
 		}
 		b.masters = append(b.masters, m)
 	}
@@ -132,9 +141,11 @@ func (b *Broker) Dial(_ context.Context, _, addr string) (net.Conn, error) {
 func (b *Broker) servers() []*server {
 	out := []*server{b.namesrv}
 	for _, m := range b.masters {
-		out = append(out, m.server)
+		out = append(out, m.server.Load())
 	}
-	return out
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append(out, b.retired...)
 }
 
 // Stop ends all of it, as if killed. The data stay.
@@ -177,8 +188,18 @@ func (b *Broker) RestartMaster(name string) error {
 	b.mu.Lock()
 	delete(b.dropped, name)
 	b.mu.Unlock()
-	return b.master(name).server.start(b.pipes)
+	return b.master(name).server.Load().start(b.pipes)
 }
+
+// Create makes a topic on every master, as an administrator does.
+func (b *Broker) Create(topic string, queues int) {
+	for _, m := range b.masters {
+		m.createTopic(&remoting.Command{Fields: []remoting.Field{{Name: "topic", Value: topic}, {Name: "readQueueNums", Value: strconv.Itoa(queues)}}})
+	}
+}
+
+// Lists is how often the name server was asked for the list of brokers.
+func (b *Broker) Lists() int64 { return b.lists.Load() }
 
 // Perm is the permission of a topic on a master: 4 to read, 2 to write, 6 both; false if it has no such topic.
 func (b *Broker) Perm(topic, master string) (perm int, ok bool) {
@@ -198,7 +219,7 @@ func (b *Broker) Forget(topic, master string) { b.master(master).forget(topic) }
 // Wipe has a master come back with nothing of what it held.
 func (b *Broker) Wipe(name string) error {
 	m := b.master(name)
-	m.server.stop()
+	m.server.Load().stop()
 	m.wipe()
 	return b.RestartMaster(name)
 }
@@ -208,7 +229,27 @@ func (b *Broker) StopNameServer() { b.namesrv.stop() }
 
 // Freeze stops one master from reading and writing, as SIGSTOP does: connections stay, and can be made. What was sent to it
 // meanwhile it reads once thaw is called.
-func (b *Broker) Freeze(name string) (thaw func()) { return b.master(name).server.freeze() }
+func (b *Broker) Freeze(name string) (thaw func()) { return b.master(name).server.Load().freeze() }
+
+// Elect freezes one master, and has another broker take its place: with the same name and data, at another address, which the
+// name server shows at once. After thaw the former master answers again, as one that is no master.
+func (b *Broker) Elect(name string) (thaw func(), err error) {
+	m := b.master(name)
+	old := m.server.Load()
+	thaw = old.freeze()
+	elected := m.newServer()
+	if b.pipes {
+		elected.addr = old.addr + "0"
+	}
+	if err := elected.start(b.pipes); err != nil {
+		return thaw, err
+	}
+	b.mu.Lock()
+	b.retired = append(b.retired, old)
+	b.mu.Unlock()
+	m.server.Store(elected)
+	return thaw, nil
+}
 
 // Intercept has fn judge every request to a master from now on; nil lets all pass. fn is called from several goroutines.
 func (b *Broker) Intercept(fn func(master string, req *remoting.Command) Verdict) {
@@ -246,6 +287,9 @@ func (b *Broker) nameServer(_ *peer, req *remoting.Command) *remoting.Command {
 	case remoting.RouteByTopic:
 		return b.route(req.Field("topic"))
 	case remoting.ClusterInfo:
+		if b.lists.Add(1); b.proxy {
+			return unsupported(req)
+		}
 		return b.clusterInfo()
 	case remoting.DeleteTopicNamesrv:
 		return &remoting.Command{}
@@ -278,7 +322,7 @@ func (b *Broker) route(topic string) *remoting.Command {
 func (b *Broker) clusterInfo() *remoting.Command {
 	var brokers, names []string
 	for _, m := range b.masters {
-		if m.server.running() {
+		if m.server.Load().running() {
 			brokers = append(brokers, fmt.Sprintf("%q:%s", m.name, m.data()))
 			names = append(names, fmt.Sprintf("%q", m.name))
 		}

@@ -16,7 +16,7 @@ import (
 type master struct {
 	b      *Broker
 	name   string
-	server *server
+	server atomic.Pointer[server] // where it answers; those before it do not any more
 	// orphaned says that while the master is down only its slave is registered.
 	orphaned atomic.Bool
 
@@ -56,21 +56,33 @@ func newMaster(b *Broker, name string) *master {
 		b: b, name: name, topics: map[string]*topic{}, stale: map[string]*topic{}, groups: map[string]json.RawMessage{},
 		commits: map[commitKey]int64{}, members: map[*peer]member{},
 	}
-	m.server = &server{handle: m.handle}
+	m.server.Store(m.newServer())
 	return m
+}
+
+// newServer makes a server that serves the master once it is the master's, and refuses what it is sent when it is no more.
+func (m *master) newServer() *server {
+	s := &server{}
+	s.handle = func(p *peer, req *remoting.Command) *remoting.Command {
+		if m.server.Load() != s {
+			return &remoting.Command{Code: remoting.ServiceNotAvailable, Remark: "service not available now: it is no master"}
+		}
+		return m.handle(p, req)
+	}
+	return s
 }
 
 func (m *master) kill(leaveSlave bool) {
 	m.orphaned.Store(leaveSlave)
-	m.server.stop()
+	m.server.Load().stop()
 }
 
 func (m *master) data() string {
 	id := 0
-	if m.orphaned.Load() && !m.server.running() {
+	if m.orphaned.Load() && !m.server.Load().running() {
 		id = 1
 	}
-	return fmt.Sprintf(`{"brokerAddrs":{%d:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`, id, m.server.addr, m.name)
+	return fmt.Sprintf(`{"brokerAddrs":{%d:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`, id, m.server.Load().addr, m.name)
 }
 
 // shape is a topic's number of queues and its permission.
@@ -125,6 +137,9 @@ func (m *master) handle(p *peer, req *remoting.Command) *remoting.Command {
 	resp := m.carryOut(p, req)
 	if v.Swallow || resp == nil {
 		return nil
+	}
+	if v.Answer != 0 && resp.Code == remoting.Success {
+		resp.Code = v.Answer
 	}
 	switch {
 	case v.Delay > 0:
@@ -277,7 +292,7 @@ func (m *master) heartbeat(p *peer, req *remoting.Command) *remoting.Command {
 	m.mu.Lock()
 	m.members[p] = who
 	m.mu.Unlock()
-	for _, o := range m.server.others(p) {
+	for _, o := range m.server.Load().others(p) {
 		p.later(func() {
 			o.write(&remoting.Command{Code: remoting.NotifyConsumerIDs, Flag: remoting.FlagOneWay})
 		})

@@ -1,5 +1,5 @@
-// Package member encodes messages as members of a RocketMQ batch.
-package member
+// Package encode makes messages into members of a batch, in wire form, with an id of their own.
+package encode
 
 import (
 	"encoding/hex"
@@ -16,31 +16,32 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
+// RocketMQ's own properties that are set here.
+const (
+	Keys   = "KEYS"
+	uniqID = "UNIQ_KEY"
+)
+
 // Property is one user or system property of a message. Names and values must not hold the bytes 1 and 2.
 type Property struct{ Name, Value string }
 
-// PropertyKeys is RocketMQ's own property for the keys of a message.
-const PropertyKeys = "KEYS"
+var (
+	// ErrTooLarge means a message is larger than the broker takes; its batch-mates are not affected.
+	ErrTooLarge = errors.New("message too large")
+	// ErrIllegal means a message holds what RocketMQ cannot store.
+	ErrIllegal = errors.New("message that RocketMQ cannot store")
+)
 
-const propertyUniqID = "UNIQ_KEY"
-
-// Overhead is about what a member takes besides its body and its sender's properties, in bytes.
+// Overhead is about what a member takes besides its body and its sender's properties.
 const Overhead = 64
 
 // MaxBody is the most that fits a frame which brokers read (16 MiB): they cut the connection on a larger one.
 const MaxBody = 16<<20 - 64<<10
 
-var (
-	// ErrTooLarge means a message is larger than the broker takes.
-	ErrTooLarge = errors.New("message too large")
-	// ErrIllegal means a message holds what RocketMQ cannot store.
-	ErrIllegal = errors.New("message that RocketMQ cannot store")
+var errEmptyBody = fmt.Errorf("%w: its body is empty", ErrIllegal)
 
-	errEmptyBody = fmt.Errorf("%w: its body is empty", ErrIllegal)
-)
-
-// Append appends one member of a batch. On an error nothing is appended.
-func Append(dst []byte, properties []Property, body []byte, ids *IDs) ([]byte, error) {
+// Member appends one member of a batch. On an error nothing is appended.
+func Member(dst []byte, properties []Property, body []byte, ids *IDs) ([]byte, error) {
 	start := len(dst)
 	if len(body) == 0 {
 		return dst, errEmptyBody
@@ -52,14 +53,14 @@ func Append(dst []byte, properties []Property, body []byte, ids *IDs) ([]byte, e
 	identified := false
 	for i := range properties {
 		p := &properties[i]
-		if err := checkProperty(p); err != nil {
+		if err := check(p); err != nil {
 			return dst[:start], err
 		}
-		identified = identified || p.Name == propertyUniqID
+		identified = identified || p.Name == uniqID
 		dst = remoting.AppendProperty(dst, p.Name, p.Value)
 	}
 	if !identified {
-		dst = append(dst, propertyUniqID...)
+		dst = append(dst, uniqID...)
 		dst = append(dst, remoting.NameEnd)
 		dst = ids.append(dst)
 		dst = append(dst, remoting.PropertyEnd)
@@ -70,7 +71,7 @@ func Append(dst []byte, properties []Property, body []byte, ids *IDs) ([]byte, e
 	return dst, nil
 }
 
-func checkProperty(p *Property) error {
+func check(p *Property) error {
 	if p.Name == "" {
 		return fmt.Errorf("%w: a property has no name", ErrIllegal)
 	}
@@ -94,7 +95,7 @@ type IDs struct {
 	counter *atomic.Uint32
 }
 
-// NewIDs makes a source of ids for one process.
+// NewIDs makes a source of ids that no other process has.
 func NewIDs() IDs {
 	var loader [4]byte
 	n := rand.Uint32()

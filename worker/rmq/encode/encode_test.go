@@ -1,4 +1,4 @@
-package member
+package encode
 
 import (
 	"encoding/binary"
