@@ -51,11 +51,11 @@ func (p *parts) comparing() service.Service {
 // slowAnswers says which answers of a broker come later than sendTimeout, "" if none do.
 func slowAnswers(sendTimeout time.Duration, s brokers.Settings) string {
 	switch {
-	case s.Role == "SYNC_MASTER" && sendTimeout <= max(s.SlaveTimeout, s.SyncFlushTimeout):
+	case s.AwaitsSlaves() && sendTimeout <= max(s.SlaveTimeout, s.SyncFlushTimeout):
 		return fmt.Sprintf("the broker is a SYNC_MASTER with slaveTimeout=%s and syncFlushTimeout=%s, and sendTimeout is %s: batches that wait for their answer "+
 			"hold their queue up meanwhile, and the cluster sends the next heartbeat without an answer to the one before; a sendTimeout above both avoids the "+
 			"latter, and needs a longer sessionTimeout", s.SlaveTimeout, s.SyncFlushTimeout, sendTimeout)
-	case s.Flush == "SYNC_FLUSH" && sendTimeout <= s.SyncFlushTimeout:
+	case s.AwaitsDisk() && sendTimeout <= s.SyncFlushTimeout:
 		return fmt.Sprintf("the broker flushes with flushDiskType=SYNC_FLUSH and syncFlushTimeout=%s, and sendTimeout is %s", s.SyncFlushTimeout, sendTimeout)
 	}
 	return ""

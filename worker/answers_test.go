@@ -20,6 +20,7 @@ func TestAnswersLaterThanSendTimeoutAreTold(t *testing.T) {
 	}{
 		"an asynchronous master answers at once":            {2 * time.Second, "brokerRole=ASYNC_MASTER\nflushDiskType=ASYNC_FLUSH\n", nil},
 		"a synchronous master waits for its slaves":         {2 * time.Second, "brokerRole=SYNC_MASTER\n", []string{"slaveTimeout=3s", "syncFlushTimeout=5s", "sendTimeout is 2s"}},
+		"one that waits for no slave answers at once":       {2 * time.Second, "brokerRole=SYNC_MASTER\ninSyncReplicas=1\n", nil},
 		"a sendTimeout above both is enough":                {6 * time.Second, "brokerRole=SYNC_MASTER\n", nil},
 		"a synchronous flush waits for the disk":            {2 * time.Second, "brokerRole=ASYNC_MASTER\nflushDiskType=SYNC_FLUSH\nsyncFlushTimeout=4000", []string{"syncFlushTimeout=4s", "sendTimeout is 2s"}},
 		"a broker that tells nothing of itself is believed": {2 * time.Second, "", nil},

@@ -52,7 +52,7 @@ func (r *rig) tool(args ...string) string {
 	return string(out)
 }
 
-// masterPID finds the process that listens where the name server shows the master of a broker name.
+// masterPID finds which of the two brokers of a controller is the master, by the port that the name server shows.
 func (r *rig) masterPID(broker string) int {
 	r.Helper()
 	brokers, err := r.c.Brokers(r.Context())
@@ -67,30 +67,37 @@ func (r *rig) masterPID(broker string) int {
 		if err != nil {
 			r.Fatal(err)
 		}
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			r.Fatal(err)
+		if port == "10911" || port == strconv.Itoa(portBase()+11) {
+			return r.pidOf("rocketmq-broker-a-1")
 		}
-		return r.pidOn(n)
+		return r.pidOf("rocketmq-broker-a-2")
 	}
 	r.Fatalf("no master of %s among %v", broker, brokers)
 	return 0
 }
 
-// pidOn finds the stack's process whose ports include one.
-func (r *rig) pidOn(port int) int {
+// portBase is the stack's --port-base.
+func portBase() int {
+	n, err := strconv.Atoi(os.Getenv("RMQ_PORT_BASE"))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (r *rig) pidOf(name string) int {
 	r.Helper()
 	status := r.tool("status", "--only", "rocketmq")
 	for line := range strings.Lines(status) {
 		fields := strings.Fields(line)
-		if len(fields) < 3 || !strings.Contains(line, strconv.Itoa(port)) {
+		if len(fields) < 3 || fields[0] != name {
 			continue
 		}
 		if pid, err := strconv.Atoi(fields[2]); err == nil {
 			return pid
 		}
 	}
-	r.Fatalf("no process on port %d:\n%s", port, status)
+	r.Fatalf("%s does not run:\n%s", name, status)
 	return 0
 }
 

@@ -50,24 +50,46 @@ func TestMastersMove(t *testing.T) {
 }
 
 func TestParseSettings(t *testing.T) {
+	defaults := func(change func(s *Settings)) Settings {
+		s := Settings{SyncFlushTimeout: 5 * time.Second, SlaveTimeout: 3 * time.Second}
+		change(&s)
+		return s
+	}
 	cases := map[string]struct {
-		config string
-		want   Settings
+		config       string
+		want         Settings
+		slaves, disk bool
 	}{
-		"a broker that tells nothing has the defaults": {"", Settings{"", "", 5 * time.Second, 3 * time.Second, 1}},
+		"a broker that tells nothing has the defaults": {want: defaults(func(*Settings) {})},
 		"what it tells counts": {
-			"brokerName=a\nbrokerRole=SYNC_MASTER\nflushDiskType=SYNC_FLUSH\nsyncFlushTimeout=7000\nslaveTimeout=1500\ninSyncReplicas=2\n",
-			Settings{"SYNC_MASTER", "SYNC_FLUSH", 7 * time.Second, 1500 * time.Millisecond, 2},
+			config: "brokerName=a\nbrokerRole=SYNC_MASTER\nflushDiskType=SYNC_FLUSH\nsyncFlushTimeout=7000\nslaveTimeout=1500\ninSyncReplicas=2\n",
+			want:   Settings{"SYNC_MASTER", "SYNC_FLUSH", 7 * time.Second, 1500 * time.Millisecond, 2, false}, slaves: true, disk: true,
+		},
+		"a 4.9 broker that is synchronous waits for a slave": {
+			config: "brokerRole=SYNC_MASTER", want: defaults(func(s *Settings) { s.Role = "SYNC_MASTER" }), slaves: true,
+		},
+		"a newer one for which one replica is enough does not": {
+			config: "brokerRole=SYNC_MASTER\ninSyncReplicas=1", want: defaults(func(s *Settings) { s.Role, s.InSyncReplicas = "SYNC_MASTER", 1 }),
+		},
+		"unless all that are in sync must have it": {
+			config: "brokerRole=SYNC_MASTER\ninSyncReplicas=1\nallAckInSyncStateSet=true",
+			want:   defaults(func(s *Settings) { s.Role, s.InSyncReplicas, s.AllInSync = "SYNC_MASTER", 1, true }), slaves: true,
 		},
 		"what makes no sense is as if it were not told": {
-			"syncFlushTimeout=soon\r\nslaveTimeout=-1\ninSyncReplicas=0\n=\nx", Settings{"", "", 5 * time.Second, 3 * time.Second, 1},
+			config: "syncFlushTimeout=soon\r\nslaveTimeout=-1\ninSyncReplicas=0\n=\nx", want: defaults(func(*Settings) {}),
 		},
-		"no time-out is longer than an hour": {"syncFlushTimeout=9223372036854775807", Settings{"", "", time.Hour, 3 * time.Second, 1}},
+		"no time-out is longer than an hour": {
+			config: "syncFlushTimeout=9223372036854775807", want: defaults(func(s *Settings) { s.SyncFlushTimeout = time.Hour }),
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, ParseSettings([]byte(tc.config))); diff != "" {
+			got := ParseSettings([]byte(tc.config))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("settings (-want +got):\n%s", diff)
+			}
+			if got.AwaitsSlaves() != tc.slaves || got.AwaitsDisk() != tc.disk {
+				t.Errorf("waits for slaves %v, for the disk %v", got.AwaitsSlaves(), got.AwaitsDisk())
 			}
 		})
 	}

@@ -12,9 +12,19 @@ type Settings struct {
 	Role, Flush string
 	// SyncFlushTimeout is for how long an answer waits for the disk at most, SlaveTimeout for how long it waits for slaves.
 	SyncFlushTimeout, SlaveTimeout time.Duration
-	// Acks is how many brokers, the master among them, must have a record before it is confirmed.
-	Acks int
+	// InSyncReplicas is how many brokers, the master among them, must have a record before it is confirmed, 0 where that was not
+	// told: brokers before 5.0 wait for one slave. AllInSync says that all must which were in sync lately.
+	InSyncReplicas int
+	AllInSync      bool
 }
+
+// AwaitsSlaves says whether answers wait for slaves.
+func (s Settings) AwaitsSlaves() bool {
+	return s.Role == "SYNC_MASTER" && (s.InSyncReplicas != 1 || s.AllInSync)
+}
+
+// AwaitsDisk says whether answers wait for the disk.
+func (s Settings) AwaitsDisk() bool { return s.Flush == "SYNC_FLUSH" }
 
 // What brokers wait for unless they are told otherwise.
 const (
@@ -24,7 +34,7 @@ const (
 
 // ParseSettings reads a broker's configuration, one key=value a line. What it does not say is as brokers have it by default.
 func ParseSettings(config []byte) Settings {
-	s := Settings{SyncFlushTimeout: defaultSyncFlushTimeout, SlaveTimeout: defaultSlaveTimeout, Acks: 1}
+	s := Settings{SyncFlushTimeout: defaultSyncFlushTimeout, SlaveTimeout: defaultSlaveTimeout}
 	for line := range strings.Lines(string(config)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch key {
@@ -38,8 +48,10 @@ func ParseSettings(config []byte) Settings {
 			s.SlaveTimeout = millis(value, s.SlaveTimeout)
 		case "inSyncReplicas":
 			if n, err := strconv.Atoi(value); err == nil && n > 0 {
-				s.Acks = n
+				s.InSyncReplicas = n
 			}
+		case "allAckInSyncStateSet":
+			s.AllInSync = value == "true"
 		}
 	}
 	return s
