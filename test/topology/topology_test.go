@@ -46,14 +46,17 @@ func eventually(t *testing.T, check func(ctx context.Context) error) {
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for last := error(nil); ; {
 		err := check(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil { // else it may only say that there was no time left
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("after %s: %v", patience, err)
+			t.Fatalf("after %s: %v", patience, last)
 		case <-tick.C:
 		}
 	}

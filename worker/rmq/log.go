@@ -222,8 +222,8 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 
 // Follow calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not to
 // hold the offset (ErrTruncated), or it is no longer one queue (ErrTopicShape) on this broker (ErrTopicMoved). Anything else, such as a
-// broker that restarts or moves, it outlives. After each reconnect to the broker, and after each answer but "found" and
-// "nothing new", it hands the last records on again as the log holds them by then, before any that follow: so fn can notice
+// broker that restarts or moves, it outlives. After each reconnect to the broker, after each answer but "found" and "nothing
+// new", and after a second or more without a record, it hands the last records on again as the log holds them by then, before any that follow: so fn can notice
 // that records which it was handed have been lost and their offsets given out again. Several, for a record that was appended
 // twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
 // fn earlier: a log that ends before known does not hold it.
@@ -247,7 +247,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrTopicMoved) || errors.Is(err, ErrClosed):
 			return fmt.Errorf("following %s: %w", l.q.Topic, err)
 		}
-		t.goBack()
+		t.goBack(goneOver)
 		t.struggling(err)
 		if err := t.wait.wait(ctx); err != nil {
 			return err
@@ -275,14 +275,15 @@ type following struct {
 
 const (
 	none = -1
-	// goneOver is how many records are handed on again.
-	goneOver = 64
+	// goneOver is how many records are handed on again after a reconnect, lookedOver after a pull that waited for long.
+	goneOver   = 64
+	lookedOver = 8
 )
 
 // goBack has the records that were handed on last read again.
-func (t *following) goBack() {
+func (t *following) goBack(records int64) {
 	if t.last != none {
-		t.next, t.conn, t.back, t.bare = max(t.first, t.last-goneOver+1), none, true, none
+		t.next, t.conn, t.back, t.bare = max(t.first, t.last-records+1), none, true, none
 	}
 }
 
@@ -293,7 +294,17 @@ func (t *following) elsewhere(p pulled) bool {
 		t.conn, t.back = p.conn, false
 		return false
 	}
-	t.goBack()
+	t.goBack(goneOver)
+	return true
+}
+
+// outwaited reports that a pull waited for long for what it found: the broker goes on holding it when the topic is made anew,
+// and answers once the new one has grown past it. It counts only if it begins with what was handed on before.
+func (t *following) outwaited(p pulled, since time.Time) bool {
+	if t.last == none || t.next < t.known || p.code != remoting.Success || time.Since(since) < tailLag {
+		return false
+	}
+	t.goBack(lookedOver)
 	return true
 }
 
@@ -306,6 +317,7 @@ func (t *following) step(ctx context.Context) error {
 	if err := t.shape(ctx); err != nil {
 		return err
 	}
+	begun := time.Now()
 	p, err := t.pull(ctx)
 	if errors.Is(err, ErrTopicNotFound) && errors.As(err, new(*BrokerError)) {
 		return fmt.Errorf("%w: its broker no longer has it: %w", ErrTopicShape, err)
@@ -313,7 +325,7 @@ func (t *following) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.elsewhere(p) {
+	if t.elsewhere(p) || t.outwaited(p, begun) {
 		return nil
 	}
 	switch p.code {

@@ -202,6 +202,40 @@ func TestFollowNoticesALostEndAsSoonAsTheBrokerIsBack(t *testing.T) {
 	})
 }
 
+// Invariant C4: the broker holds a pull over the deletion of its topic, and answers once the new one has grown past it.
+func TestFollowNoticesATopicThatWasMadeAnewAndHasGrownPastIt(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		l, _ := logOf(t, c)
+		appendAll(t, l, 0, 6)
+		errOther := errors.New("another record than before")
+		var got []string
+		ended := make(chan error, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() {
+			ended <- l.Follow(ctx, 0, 0, func(e rmq.Entry) error {
+				if e.Offset < int64(len(got)) && got[e.Offset] != string(e.Value) {
+					return errOther
+				}
+				got = append(got[:e.Offset], string(e.Value))
+				return nil
+			})
+		}()
+		time.Sleep(5 * time.Second)
+		b.Renew("log", "broker-a")
+		for i := range 10 {
+			appendAll(t, l, 100+i, 101+i)
+			time.Sleep(time.Second)
+		}
+		if err := <-ended; !errors.Is(err, errOther) {
+			t.Errorf("ended with %v after %q", err, got)
+		}
+		if diff := cmp.Diff([]string{"0", "1", "2", "3", "4", "5"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
 // A broker may have a record in its index and not find it in its store. It is not to be asked without a pause.
 func TestFollowDoesNotHammerABrokerThatDoesNotFindARecord(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,6 +109,35 @@ func TestSyncShowsWhatAnotherWorkerHasStored(t *testing.T) {
 			t.Fatal(cmp.Diff(want, got))
 		}
 	}
+}
+
+// Invariant C4: the new topic has grown past what the workers had read before their long polls see anything of it.
+func TestATopicThatWasMadeAnewUnnoticedGetsBackWhatWorkersHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker := rmqtest.Start(t, rmqtest.OverPipe())
+		one, two := onBroker(t, broker, "one"), onBroker(t, broker, "two")
+		kept, err := one.Configs().Put(t.Context(), store.Write{Name: "kept", Config: map[string]string{"k": "v"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		broker.Renew("config", "broker-a")
+		for i := range 5 {
+			if _, err := one.Configs().Put(t.Context(), store.Write{Name: fmt.Sprintf("c%d", i), Config: map[string]string{"k": "v"}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		for name, stores := range map[string]*store.Stores{"one": one, "two": two, "a newcomer": onBroker(t, broker, "three")} {
+			if n := len(stores.Configs().All()); n != 6 {
+				t.Errorf("%s holds %d configs, want 6", name, n)
+			}
+			if got, _ := stores.Configs().Get("kept"); !cmp.Equal(got, kept) {
+				t.Errorf("%s lost what was there before:\n%s", name, cmp.Diff(kept, got))
+			}
+		}
+	})
 }
 
 func TestConfigsOutliveTheRetentionOfOlderBrokers(t *testing.T) {

@@ -24,6 +24,7 @@ type queue struct {
 	min     int64
 	records []stored
 	changed chan struct{} // closed at the next append
+	renewed bool          // the topic was made anew while pulls were held
 }
 
 type stored struct {
@@ -166,6 +167,9 @@ func (m *master) pull(p *peer, req *remoting.Command) *remoting.Command {
 			select {
 			case <-changed:
 				resp, changed = m.tryPull(req)
+				if m.holdsOn(req, resp) {
+					resp = &remoting.Command{Code: remoting.PullNotFound}
+				}
 			case <-timer.C:
 				p.answer(req, resp)
 				return
@@ -176,6 +180,23 @@ func (m *master) pull(p *peer, req *remoting.Command) *remoting.Command {
 		p.answer(req, resp)
 	})
 	return nil
+}
+
+// holdsOn reports that a held pull goes on waiting for the offset, though a new one would be told that it is past the end.
+func (m *master) holdsOn(req, resp *remoting.Command) bool {
+	q, _, refusal := m.queue(req)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return refusal == nil && q.renewed && resp.Code == remoting.PullOffsetMoved
+}
+
+// renew empties a topic without telling whose pulls are held.
+func (m *master) renew(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, q := range m.topics[name].queues {
+		q.min, q.records, q.renewed = 0, nil, true
+	}
 }
 
 func (m *master) tryPull(req *remoting.Command) (resp *remoting.Command, changed <-chan struct{}) {
