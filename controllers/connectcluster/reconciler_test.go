@@ -36,18 +36,21 @@ func (a *fakeApplier) Token(context.Context, *v1alpha1.ConnectCluster) (string, 
 func (a *fakeApplier) Forget(types.NamespacedName) {}
 
 // fakeFeed has three workers.
-type fakeFeed struct{}
+type fakeFeed struct{ report restapi.Cluster }
 
-func (fakeFeed) Ensure(types.NamespacedName, feed.Target) {}
+func (*fakeFeed) Ensure(types.NamespacedName, feed.Target) {}
 
-func (fakeFeed) Drop(types.NamespacedName) {}
+func (*fakeFeed) Drop(types.NamespacedName) {}
 
-func (fakeFeed) Cluster(types.NamespacedName) feed.ClusterView {
-	return feed.ClusterView{Reachable: true, Cluster: &restapi.Cluster{Members: make([]restapi.Member, 3)}}
+func (f *fakeFeed) Cluster(types.NamespacedName) feed.ClusterView {
+	report := f.report
+	report.Members = make([]restapi.Member, 3)
+	return feed.ClusterView{Reachable: true, Cluster: &report}
 }
 
-// TestReadyIsOfWhatTheWorkersRun has a cache that still holds the StatefulSet as it was before this pass changed it.
-func TestReadyIsOfWhatTheWorkersRun(t *testing.T) {
+// running is a client of a cluster whose three workers are ready.
+func running(t *testing.T) (client.Client, *v1alpha1.ConnectCluster) {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -64,8 +67,14 @@ func TestReadyIsOfWhatTheWorkersRun(t *testing.T) {
 		Status: appsv1.StatefulSetStatus{Replicas: 3, ReadyReplicas: 3, UpdatedReplicas: 3},
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(cluster, set).WithStatusSubresource(cluster, set).Build()
+	return c, cluster
+}
+
+// TestReadyIsOfWhatTheWorkersRun has a cache that still holds the StatefulSet as it was before this pass changed it.
+func TestReadyIsOfWhatTheWorkersRun(t *testing.T) {
+	c, cluster := running(t)
 	applier := &fakeApplier{}
-	r := New(c, applier, fakeFeed{}, events.NewFakeRecorder(100), Options{Live: c})
+	r := New(c, applier, &fakeFeed{}, events.NewFakeRecorder(100), Options{Live: c})
 	for _, pass := range []struct {
 		changes bool
 		want    string
@@ -79,6 +88,34 @@ func TestReadyIsOfWhatTheWorkersRun(t *testing.T) {
 		}
 		if got := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionReady); got == nil || got.Reason != pass.want {
 			t.Errorf("a pass that changes the children: %t; Ready is %+v, want %s", pass.changes, got, pass.want)
+		}
+	}
+}
+
+func TestWhatWorkersSayOfStoresAndTopicsIsShown(t *testing.T) {
+	c, cluster := running(t)
+	reported := &fakeFeed{}
+	r := New(c, &fakeApplier{}, reported, events.NewFakeRecorder(100), Options{Live: c})
+	for _, tc := range []struct {
+		report    restapi.Cluster
+		wantReady string
+		wantWarn  bool
+	}{
+		{restapi.Cluster{Warnings: []string{"w"}}, v1alpha1.ReasonWorkersReady, true},
+		{restapi.Cluster{Warnings: []string{"w"}, StoresNotWritten: restapi.StoresNotWritten + "p"}, v1alpha1.ReasonStoresNotWritten, true},
+		{restapi.Cluster{}, v1alpha1.ReasonWorkersReady, false},
+	} {
+		reported.report = tc.report
+		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(cluster)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(cluster), cluster); err != nil {
+			t.Fatal(err)
+		}
+		ready := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionReady)
+		warned := meta.FindStatusCondition(cluster.Status.Conditions, v1alpha1.ConditionInternalTopicsHealthy) != nil
+		if ready == nil || ready.Reason != tc.wantReady || warned != tc.wantWarn {
+			t.Errorf("%+v: Ready is %+v, warned %t; want %s, %t", tc.report, ready, warned, tc.wantReady, tc.wantWarn)
 		}
 	}
 }
