@@ -1,33 +1,35 @@
 package simulation
 
 import (
-	"context"
-	"errors"
 	"strconv"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
-	"github.com/rocketmq-connect/operator/worker/task"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
 	"github.com/rocketmq-connect/operator/worker/task/track"
 )
 
 const (
 	partitions = 3 // of the other system that the source reads
 	// perSecond is how many records each partition gets.
-	perSecond  = 4
-	maxAhead   = 12 // records of a source on their way
-	maxBatch   = 8
-	lanePause  = 100 * time.Millisecond
-	flushTakes = 300 * time.Millisecond
+	perSecond = 4
+	maxAhead  = 12 // records of a source on their way in lanes that move
+	maxBatch  = 8
+	lanePause = 100 * time.Millisecond
+	// standsAfter is how long a batch is not confirmed before nothing more is polled for its lane.
+	standsAfter = time.Second
 )
 
 func partitionName(i int) record.SourcePartition {
 	return record.SourcePartition("p" + strconv.Itoa(i))
 }
 
-func queueName(i int) string { return "data/b/" + strconv.Itoa(i) }
+// bindingName is under which name the binding of a partition is stored, beside its position.
+func bindingName(i int) record.SourcePartition {
+	return "@queues/" + dataTopic + "/" + partitionName(i)
+}
 
 func number[T ~string](text T) int {
 	n, err := strconv.Atoi(string(text))
@@ -41,11 +43,22 @@ func place(n int) record.Position { return record.Position(strconv.Itoa(n)) }
 
 // source is an attempt of a source task: its partitions are polled, and each record goes to the lane of its queue.
 type source struct {
-	mine     []int
-	next     map[int]int // the record to poll next, from 1
-	tracker  *track.Tracker
+	mine    []int
+	next    map[int]int // the record to poll next, from 1
+	tracker *track.Tracker
+	streams [partitions]stream
+	lanes   []lane // by queue
+	shown   []rmq.Queue
+	look    time.Duration // when to look at the routes next
+}
+
+// stream is a partition on its way to its queue.
+type stream struct {
+	binding  queues.Binding
+	stored   record.Position // the form of the binding in which it is stored
+	looked   bool            // the routes were looked at since the binding was made or grew
+	queue    int
 	inFlight int
-	lanes    [dataQueues]lane
 }
 
 // lane is the ordered way to one queue: one batch is in flight, and sent again until the broker confirms it.
@@ -54,7 +67,11 @@ type lane struct {
 	busy    bool
 	until   time.Duration // true time until which the batch that was sent may last
 	retryAt time.Duration
+	moved   time.Duration // when a batch was confirmed last, or the first record came
 }
+
+// stands reports whether the lane waits for its broker.
+func (l *lane) stands(now time.Duration) bool { return len(l.waiting) > 0 && now-l.moved > standsAfter }
 
 type outgoing struct {
 	partition, n int
@@ -71,13 +88,40 @@ func (s *sim) openSource(a *attempt, stored record.Positions) {
 		if at, ok := stored[partitionName(i)]; ok {
 			a.source.next[i] = number(at) + 1
 		}
+		text, ok := stored[bindingName(i)]
+		if !ok {
+			continue
+		}
+		b, err := queues.ParseBinding(dataTopic, string(text))
+		if err != nil {
+			s.fail("source: %w", err)
+			return
+		}
+		s.bind(a.source, i, b)
+		a.stored[bindingName(i)] = text
 	}
 	a.running, a.nextSave = true, s.now+flushInterval
+}
+
+// bind has the records of a partition go by a binding from here on.
+func (s *sim) bind(src *source, i int, b queues.Binding) {
+	st := &src.streams[i]
+	st.binding, st.stored = b, record.Position(b.String())
+	st.queue = s.indexOf(b.Queue(i, never))
+	if !s.plant.routed {
+		s.flow.bound(s, i, b)
+	}
 }
 
 func (s *sim) runSource(p *proc, a *attempt, left time.Duration) {
 	src := a.source
 	if !a.draining {
+		if s.now >= src.look && !p.cut {
+			src.look, src.shown = s.now+recheckEvery, s.shown()
+			for i := range src.streams {
+				src.streams[i].looked = true
+			}
+		}
 		s.poll(src)
 	}
 	var until time.Duration
@@ -94,34 +138,101 @@ func (s *sim) runSource(p *proc, a *attempt, left time.Duration) {
 	if until > s.now {
 		s.hold(p, a.grant, until)
 	}
-	stored := s.save(p, a, src.tracker.Positions(), a.draining)
-	if a.draining && src.inFlight == 0 && stored && !a.dead {
+	stored := s.saveSource(p, a)
+	if a.draining && src.inFlight(func(*lane) bool { return true }) == 0 && stored && !a.dead {
 		s.end(p, a, nil)
 	}
 }
 
+func (src *source) inFlight(of func(*lane) bool) (n int) {
+	for q := range src.lanes {
+		if l := &src.lanes[q]; of(l) {
+			n += len(l.waiting)
+		}
+	}
+	return n
+}
+
 func (s *sim) poll(src *source) {
+	ahead := src.inFlight(func(l *lane) bool { return !l.stands(s.now) })
 	for _, i := range src.mine {
-		for k := 0; k < 4 && src.next[i] <= s.flow.produced && src.inFlight < maxAhead; k++ {
+		st := &src.streams[i]
+		s.rebind(src, i)
+		if st.binding.Len() == 0 {
+			continue // the name servers show no queue
+		}
+		for len(src.lanes) <= st.queue {
+			src.lanes = append(src.lanes, lane{})
+		}
+		l := &src.lanes[st.queue]
+		if l.stands(s.now) {
+			continue
+		}
+		for k := 0; k < 4 && src.next[i] <= s.flow.produced && ahead < maxAhead; k++ {
 			n := src.next[i]
-			l := &src.lanes[i%dataQueues]
+			if len(l.waiting) == 0 {
+				l.moved = s.now
+			}
 			l.waiting = append(l.waiting, outgoing{i, n, src.tracker.Add(partitionName(i), place(n))})
-			src.inFlight++
+			ahead++
+			st.inFlight++
 			src.next[i]++
+			s.flow.orders[i].polled = max(s.flow.orders[i].polled, n)
 		}
 	}
 }
 
+// rebind binds a partition when it is first used, and lets its binding grow while none of its records is on its way.
+func (s *sim) rebind(src *source, i int) {
+	st := &src.streams[i]
+	if !st.looked || len(src.shown) == 0 {
+		return
+	}
+	if s.plant.routed {
+		st.looked = false
+		s.bind(src, i, queues.Bind(queues.ByID, src.shown))
+		return
+	}
+	if st.inFlight > 0 {
+		return
+	}
+	st.looked = false
+	if st.binding.Len() == 0 {
+		s.bind(src, i, queues.Bind(queues.ByID, src.shown))
+	} else if b, grown := st.binding.Grown(src.shown); grown {
+		s.bind(src, i, b)
+	}
+}
+
+// saveSource stores bindings, then positions: no position is stored before the binding by which its records went.
+func (s *sim) saveSource(p *proc, a *attempt) (nothing bool) {
+	bindings := record.Positions{}
+	for _, i := range a.source.mine {
+		if st := a.source.streams[i]; st.binding.Len() > 0 && a.stored[bindingName(i)] != st.stored && !s.plant.routed {
+			bindings[bindingName(i)] = st.stored
+		}
+	}
+	if len(bindings) > 0 && !s.plant.late {
+		s.save(p, a, bindings, true)
+		return false
+	}
+	nothing = s.save(p, a, a.source.tracker.Positions(), a.draining)
+	if len(bindings) > 0 && !a.dead {
+		return s.save(p, a, bindings, a.draining) && nothing
+	}
+	return nothing
+}
+
 func (s *sim) sendBatch(p *proc, a *attempt, q int) {
 	src := a.source
-	l := &src.lanes[q]
-	batch := l.waiting[:min(len(l.waiting), maxBatch)]
+	batch := src.lanes[q].waiting[:min(len(src.lanes[q].waiting), maxBatch)]
 	var entries []rmq.Entry
 	for _, o := range batch {
 		entries = append(entries, rmq.Entry{Key: string(partitionName(o.partition)), Value: []byte(place(o.n))})
 	}
-	l.busy, l.until = true, s.now+simSendTimeout
+	src.lanes[q].busy, src.lanes[q].until = true, s.now+simSendTimeout
 	s.carry(p, s.data[q], entries, func(_ int64, err error) {
+		l := &src.lanes[q]
 		l.busy = false
 		if a.dead {
 			return
@@ -130,130 +241,11 @@ func (s *sim) sendBatch(p *proc, a *attempt, q int) {
 			l.retryAt = s.now + lanePause
 			return
 		}
-		l.waiting = l.waiting[len(batch):]
-		src.inFlight -= len(batch)
+		l.waiting, l.moved = l.waiting[len(batch):], s.now
 		for _, o := range batch {
+			src.streams[o.partition].inFlight--
 			s.flow.confirm(o.partition, o.n)
 			src.tracker.Settle(o.ticket)
 		}
-	})
-}
-
-// sink is an attempt of a sink task: its queues are read and put, and a flush makes what was put durable.
-type sink struct {
-	mine      []int
-	next      map[int]int64
-	marks     *track.Marks
-	put       []delivered // since the last flush
-	covered   bool        // by a lease, from a put to the flush that makes it durable
-	flushing  bool
-	nextFlush time.Duration
-}
-
-type delivered struct {
-	queue  int
-	offset int64
-	value  string
-}
-
-func newSink(task, tasks int) *sink {
-	return &sink{mine: allocate.Queues(dataQueues, task, tasks), next: map[int]int64{}, marks: track.NewMarks()}
-}
-
-// openSink begins at the stored offsets, and stores those of queues that have none.
-func (s *sim) openSink(p *proc, a *attempt, stored record.Positions) {
-	k := a.sink
-	fresh := record.Positions{}
-	for _, q := range k.mine {
-		name := record.SourcePartition(s.data[q].name)
-		at, known := stored[name]
-		if known {
-			k.next[q] = int64(number(at))
-		}
-		if !known || k.next[q] > int64(len(s.data[q].entries)) {
-			k.next[q] = 0
-			fresh[name] = place(0)
-		}
-	}
-	ready := func() { a.running, k.nextFlush = true, s.now+flushInterval }
-	if len(fresh) == 0 {
-		ready()
-		return
-	}
-	s.write(p, a, fresh, func(err error) {
-		if err != nil {
-			s.end(p, a, err)
-			return
-		}
-		ready()
-	})
-}
-
-func (s *sim) runSink(p *proc, a *attempt, left time.Duration) {
-	k := a.sink
-	if k.covered && left == 0 {
-		s.end(p, a, task.ErrLeaseOver)
-		return
-	}
-	if !k.flushing && left > s.leaseMargin() {
-		if !a.draining && s.reaches(p) {
-			s.pull(k)
-		}
-		if len(k.put) > 0 && (a.draining || s.now >= k.nextFlush) {
-			s.flush(p, a)
-		}
-	}
-	if k.covered {
-		s.hold(p, a.grant, s.now+min(left, simSlice))
-	}
-	stored := s.save(p, a, k.marks.Positions(), a.draining)
-	if a.draining && len(k.put) == 0 && !k.flushing && stored && !a.dead {
-		s.end(p, a, nil)
-	}
-}
-
-func (s *sim) pull(k *sink) {
-	for _, q := range k.mine {
-		t := s.data[q]
-		if k.next[q] > int64(len(t.entries)) {
-			k.next[q] = 0 // the queue lost what was asked for: it is read from its start
-		}
-		end := min(k.next[q]+maxBatch, int64(len(t.entries)))
-		if end == k.next[q] {
-			continue
-		}
-		for _, e := range t.entries[k.next[q]:end] {
-			k.put = append(k.put, delivered{q, e.Offset, e.Key + "/" + string(e.Value)})
-		}
-		k.covered, k.next[q] = true, end
-		k.marks.Put(record.SourcePartition(t.name), place(int(end)))
-	}
-}
-
-func (s *sim) flush(p *proc, a *attempt) {
-	k := a.sink
-	k.flushing, k.nextFlush = true, s.now+flushInterval
-	fails := s.rough && s.rng.IntN(50) == 0
-	s.at(s.random(flushTakes), func() {
-		s.run(p, func() {
-			left, owned := p.m.Open(s.time(p), a.grant)
-			switch {
-			case a.dead:
-			case !owned:
-				s.end(p, a, task.ErrLost)
-			case left == 0:
-				s.end(p, a, task.ErrLeaseOver)
-			case fails:
-				s.end(p, a, errors.Join(errors.New("flushing the sink"), context.DeadlineExceeded))
-			default:
-				for _, d := range k.put {
-					s.flow.deliver(s, d)
-				}
-				k.put, k.flushing, k.covered = nil, false, false
-				s.dropHold(p, a.grant)
-				k.marks.Flushed()
-				s.save(p, a, k.marks.Positions(), true)
-			}
-		})
 	})
 }

@@ -8,9 +8,12 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// topic is one queue of the broker.
+// topic is one queue of a broker.
 type topic struct {
 	name    string
+	broker  *broker
+	queue   rmq.Queue // of the data topic; else none
+	losses  int
 	entries []rmq.Entry
 	acked   []bool // by offset: the broker said that it has the entry
 	slow    time.Duration
@@ -19,15 +22,25 @@ type topic struct {
 	forgotten func(lost []rmq.Entry, acked []bool)
 }
 
-const dataQueues = 2
+// there reports whether the topic answers.
+func (t *topic) there() bool { return t.broker.answers() && (t.queue.Topic != "" || !t.broker.bare) }
 
 func (s *sim) newTopics() {
 	s.truth.init(s)
 	s.log = &topic{name: "cluster", stored: func(e rmq.Entry) { s.truth.observe(s, e) }, forgotten: func([]rmq.Entry, []bool) { s.truth.forget() }}
 	s.config, s.position, s.offset = s.newStore("config"), s.newStore("position"), s.newStore("offset")
-	for i := range dataQueues {
-		s.data = append(s.data, &topic{name: queueName(i), stored: func(rmq.Entry) {},
-			forgotten: func(lost []rmq.Entry, acked []bool) { s.flow.lost(i, lost, acked) }})
+	s.place(s.home)
+	s.quiet = true
+	s.grow(s.brokers[0])
+	s.grow(s.brokers[1])
+	s.quiet = false
+}
+
+// place puts the internal topics on a broker.
+func (s *sim) place(b *broker) {
+	s.home = b
+	for _, t := range []*topic{s.log, s.config, s.position, s.offset} {
+		t.broker = b
 	}
 }
 
@@ -53,11 +66,12 @@ func (s *sim) carry(p *proc, t *topic, entries []rmq.Entry, answer func(first in
 		}
 	}
 	s.at(simSendTimeout, func() { reply(0, errTimedOut) })
-	if p.cut || s.down && s.rng.IntN(2) == 0 {
+	b := t.broker
+	if p.cut || b.answers() && !t.there() || b.down && s.rng.IntN(2) == 0 {
 		s.at(s.latency, func() { reply(0, errUnreachable) })
 		return
 	}
-	delay, lost := s.latency+s.slow+t.slow, false
+	address, delay, lost := b.address, s.latency+b.slow+t.slow, false
 	if s.rough {
 		delay += s.random(30 * time.Millisecond)
 		switch s.rng.IntN(25) {
@@ -66,11 +80,11 @@ func (s *sim) carry(p *proc, t *topic, entries []rmq.Entry, answer func(first in
 		case 1:
 			lost = true
 		case 2:
-			s.at(delay+s.random(10*time.Second), func() { s.keep(t, entries, func(int64) {}) })
+			s.at(delay+s.random(10*time.Second), func() { s.arrive(t, address, entries, func(int64) {}) })
 		}
 	}
 	s.at(delay, func() {
-		s.keep(t, entries, func(first int64) {
+		s.arrive(t, address, entries, func(first int64) {
 			if lost || p.cut {
 				return
 			}
@@ -82,9 +96,20 @@ func (s *sim) carry(p *proc, t *topic, entries []rmq.Entry, answer func(first in
 	})
 }
 
-// keep puts entries into a topic, once the broker is up.
+// arrive keeps what was sent to a broker's address, unless another has taken over from it.
+func (s *sim) arrive(t *topic, address int, entries []rmq.Entry, stored func(first int64)) {
+	switch {
+	case t.broker.address != address:
+	case t.there():
+		s.keep(t, entries, stored)
+	default:
+		s.at(100*time.Millisecond, func() { s.arrive(t, address, entries, stored) })
+	}
+}
+
+// keep puts entries into a topic, once it answers.
 func (s *sim) keep(t *topic, entries []rmq.Entry, stored func(first int64)) {
-	if s.down {
+	if !t.there() {
 		s.at(100*time.Millisecond, func() { s.keep(t, entries, stored) })
 		return
 	}
@@ -95,7 +120,7 @@ func (s *sim) keep(t *topic, entries []rmq.Entry, stored func(first int64)) {
 		t.stored(e)
 	}
 	stored(first)
-	if slices.Contains(s.data, t) {
+	if t.queue.Topic != "" {
 		return // sinks look for themselves
 	}
 	for _, p := range s.procs {
@@ -116,7 +141,8 @@ func (s *sim) lose(t *topic, n int) {
 	s.tracef("%s loses its tail from %d on, of %d", t.name, kept, len(t.entries))
 	lost, acked := slices.Clone(t.entries[kept:]), slices.Clone(t.acked[kept:])
 	t.entries, t.acked = slices.Clone(t.entries[:kept]), slices.Clone(t.acked[:kept])
-	if t == s.log {
+	t.losses++
+	if t == s.log && kept > 0 {
 		s.losses = append(s.losses, s.now)
 	}
 	t.forgotten(lost, acked)
@@ -129,11 +155,11 @@ func (s *sim) lose(t *topic, n int) {
 
 // reconnect has p read again the last of what it read of the cluster log, as a rmq.Log's Follow does.
 func (s *sim) reconnect(p *proc) {
-	p.conn = s.conn
+	p.conn = p.log.broker.conn
 	switch {
 	case s.plant.blind || p.read == 0:
-	case p.read > len(s.log.entries):
-		s.tracef("%s starts over: log ends at %d and was read to %d", p.id, len(s.log.entries), p.read)
+	case p.read > len(p.log.entries):
+		s.tracef("%s starts over: log ends at %d and was read to %d", p.id, len(p.log.entries), p.read)
 		s.bootstrap(p)
 	default:
 		p.read = max(p.first, p.read-goneOver)
