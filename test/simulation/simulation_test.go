@@ -204,11 +204,11 @@ func (s *sim) unrest() string {
 			}
 		}
 	}
-	if missing := s.flow.missing(s); missing != "" {
-		return "P4: " + missing
-	}
 	if idle := s.idle(); idle != "" {
 		return "QUEUES: " + idle
+	}
+	if missing := s.flow.missing(s); missing != "" {
+		return "P4: " + missing
 	}
 	return s.flow.unsettled(s)
 }
