@@ -25,6 +25,10 @@ type flow struct {
 	passed map[string]bool // "partition/n": what stands there
 	orders [partitions]order
 	judges map[*topic]*judge
+	// configs has the config of each epoch, by "connector/epoch"; twins are the connectors of which one epoch has two: workers that
+	// hold what was lost, and one that knows nothing of it and takes a write, count on from different ends.
+	configs map[string]string
+	twins   map[string]bool
 	// won has the request that was answered first for each revision that it replaced.
 	won map[string]string
 }
@@ -190,7 +194,9 @@ type storeRecord struct {
 	Partition, Position, ID               string
 	Epoch, Generation, Attempt            int64
 	Replaces, Revision, Sequence, Absence int64
-	Republished                           bool
+	Republished, Deleted                  bool
+	Config                                map[string]string
+	Tasks                                 []map[string]string
 }
 
 func (s *sim) newFold(name string) replica.Fold {
@@ -252,6 +258,22 @@ func (j *judge) checkConfig(s *sim, e rmq.Entry, r storeRecord, verdict replica.
 		s.fail("C3: config@%d takes %s back to epoch %d from %d", e.Offset, r.Name, r.Epoch, j.epochs[e.Key])
 	}
 	j.epochs[e.Key] = r.Epoch
+	s.flow.noteConfig(r)
+}
+
+// noteConfig looks for two configs of one epoch.
+func (f *flow) noteConfig(r storeRecord) {
+	if r.Tasks != nil || r.Deleted {
+		return
+	}
+	if f.configs == nil {
+		f.configs, f.twins = map[string]string{}, map[string]bool{}
+	}
+	key, config := fmt.Sprint(r.Name, "/", r.Epoch), fmt.Sprint(r.Config)
+	if other, ok := f.configs[key]; ok && other != config {
+		f.twins[r.Name] = true
+	}
+	f.configs[key] = config
 }
 
 // checkProgress looks at a record of the position or offset topic.
