@@ -16,7 +16,6 @@ type broker struct {
 	slow    time.Duration
 	conn    int // another after each restart, for all who talk to it
 	address int // another once a replica has taken over: what is on its way to the old one is lost
-	bare    bool
 	queues  int // of the data topic
 }
 
@@ -152,8 +151,8 @@ func (s *sim) empty(b *broker, after time.Duration) {
 		s.move(b)
 		for _, t := range s.on(b) {
 			s.lose(t, len(t.entries))
+			t.missing = t.queue.Topic == ""
 		}
-		b.bare = b == s.home
 		s.setDown(b, false)
 	})
 }
@@ -168,27 +167,34 @@ func (s *sim) on(b *broker) []*topic {
 	return slices.DeleteFunc(s.topics(), func(t *topic) bool { return t.broker != b })
 }
 
-// ensure has p create the internal topics on their broker, once that one has said for longer than a session that they are
-// not there. Each time that it says so counts for a piece at most.
+// ensure has p create each internal topic on its broker, once that one has said for longer than a session that it is not
+// there. Each time that it says so counts for a piece at most.
 //
-// Invariant C2: by then no lease is left of what the topics held.
+// Invariant C2: by then no lease is left of what the log held.
 func (s *sim) ensure(p *proc) {
 	session := time.Duration(s.terms.TimeoutMS) * time.Millisecond
 	now := s.time(p).Boot
 	piece := min(now-p.asked, session/10)
 	p.asked = now
-	switch {
-	case s.plant.elsewhere && !s.reaches(p, p.log) && !p.cut:
-		if p.absent += piece; p.absent > session {
+	if s.plant.elsewhere && p.log == s.log && !p.cut && !p.log.there() {
+		if p.away += piece; p.away > session {
 			s.createElsewhere(p)
 		}
-	case p.cut || !s.home.answers() || !s.home.bare:
-		p.absent = 0
-	default:
-		if p.absent += piece; p.absent > session {
-			s.tracef("%s creates the internal topics on %s", p.id, s.home.name)
-			s.home.bare = false
-			s.anew++
+		return
+	}
+	for i, t := range s.internal {
+		switch {
+		case p.cut || !t.broker.answers() || !t.missing:
+			p.absent[i] = 0
+		case s.rough && s.rng.IntN(4) == 0: // nobody asked
+		default:
+			if p.absent[i] += piece; p.absent[i] > session {
+				s.tracef("%s creates the %s topic on %s", p.id, t.name, t.broker.name)
+				t.missing = false
+				if t == s.log {
+					s.anew++
+				}
+			}
 		}
 	}
 }
@@ -202,7 +208,7 @@ func (s *sim) createElsewhere(p *proc) {
 	if s.second == nil {
 		s.second = &topic{name: "cluster", broker: s.brokers[i], stored: func(rmq.Entry) {}, forgotten: func([]rmq.Entry, []bool) {}}
 	}
-	p.absent, p.log = 0, s.second
+	p.log = s.second
 	p.m.GiveUp(s.time(p))
 	s.bootstrap(p)
 }

@@ -146,7 +146,7 @@ func (s *sim) anyBroker() *broker {
 }
 
 func (s *sim) topics() []*topic {
-	return append([]*topic{s.log, s.config, s.position, s.offset}, s.data...)
+	return slices.Concat(s.internal, s.data)
 }
 
 // faultLoss takes the newest records of some topics away, at times while somebody cannot see it.

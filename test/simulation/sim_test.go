@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type sim struct {
 	log                      *topic  // the cluster log
 	second                   *topic  // one that must not be
 	config, position, offset *topic
+	internal                 []*topic // the log and the stores
 	data                     []*topic // the queues that sources write and sinks read
 	rough                    bool     // appends may be late, repeated, or lose their answers
 	latency                  time.Duration
@@ -82,8 +84,9 @@ type proc struct {
 	bootAtStart time.Duration
 	conn        int
 	log         *topic
-	absent      time.Duration // for how long its broker has said that the log is not there
-	asked       time.Duration // when it said so last, by p's clock
+	absent      [4]time.Duration // for how long their broker has said that internal topics are not there
+	asked       time.Duration    // when p asked last, by its clock
+	away        time.Duration    // for how long nobody has answered for the log
 	restarts    int
 	first       int              // where it began to read
 	ready       bool             // it has read the log for the first time
@@ -191,7 +194,7 @@ func (s *sim) start(id, store string) *proc {
 
 // bootstrap folds from the newest snapshot that somebody wrote on, or from the first entry, once the broker is up.
 func (s *sim) bootstrap(p *proc) {
-	if !p.log.there() {
+	if !p.log.there() || !p.ready && slices.ContainsFunc(s.internal, func(t *topic) bool { return !t.there() }) {
 		s.ensure(p)
 		s.at(100*time.Millisecond, func() {
 			if p.alive {

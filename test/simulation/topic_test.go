@@ -13,6 +13,7 @@ type topic struct {
 	name    string
 	broker  *broker
 	queue   rmq.Queue // of the data topic; else none
+	missing bool      // the broker was created anew, and nobody has created the topic there yet
 	losses  int
 	entries []rmq.Entry
 	acked   []bool // by offset: the broker said that it has the entry
@@ -23,12 +24,13 @@ type topic struct {
 }
 
 // there reports whether the topic answers.
-func (t *topic) there() bool { return t.broker.answers() && (t.queue.Topic != "" || !t.broker.bare) }
+func (t *topic) there() bool { return t.broker.answers() && !t.missing }
 
 func (s *sim) newTopics() {
 	s.truth.init(s)
 	s.log = &topic{name: "cluster", stored: func(e rmq.Entry) { s.truth.observe(s, e) }, forgotten: func([]rmq.Entry, []bool) { s.truth.forget() }}
 	s.config, s.position, s.offset = s.newStore("config"), s.newStore("position"), s.newStore("offset")
+	s.internal = []*topic{s.log, s.config, s.position, s.offset}
 	s.place(s.home)
 	s.quiet = true
 	s.grow(s.brokers[0])
@@ -39,7 +41,7 @@ func (s *sim) newTopics() {
 // place puts the internal topics on a broker.
 func (s *sim) place(b *broker) {
 	s.home = b
-	for _, t := range []*topic{s.log, s.config, s.position, s.offset} {
+	for _, t := range s.internal {
 		t.broker = b
 	}
 }
