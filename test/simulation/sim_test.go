@@ -49,6 +49,7 @@ type sim struct {
 	holes      int              // overlaps that a newcomer after such a loss caused
 	anew       int              // how often the internal topics were created anew
 	moves      int              // how often a partition's queue became another for a reason
+	parted     int              // how often the workers held older configs than the log in the end
 	ids        int
 	restarts   int
 
