@@ -19,10 +19,16 @@ type flow struct {
 	produced  int // records of each partition, from 1
 	confirmed [partitions]prefix
 	excused   map[string]bool // "partition/n": confirmed, and lost by the broker
-	durable   [dataQueues][]bool
+	durable   [][]bool        // by queue
 	// hidden is, per queue, up to where its offsets were given out before a loss: what stands there now may count as read.
-	hidden [dataQueues]int64
+	hidden []int64
+	passed map[string]bool // "partition/n": what stands there
+	orders [partitions]order
 	judges map[*topic]*judge
+	// configs has the config of each epoch, by "connector/epoch"; twins are the connectors of which one epoch has two: workers that
+	// hold what was lost, and one that knows nothing of it and takes a write, count on from different ends.
+	configs map[string]string
+	twins   map[string]bool
 	// won has the request that was answered first for each revision that it replaced.
 	won map[string]string
 }
@@ -48,13 +54,28 @@ func recordName(partition, n int) string { return fmt.Sprintf("%s/%d", partition
 // confirm notes that a sender was told that the broker has a record.
 func (f *flow) confirm(partition, n int) { f.confirmed[partition].add(n) }
 
+// grow makes place for a queue more.
+func (f *flow) grow() { f.durable, f.hidden = append(f.durable, nil), append(f.hidden, 0) }
+
+// stored notes a record that a data queue has.
+func (f *flow) stored(queue int, e rmq.Entry) {
+	if e.Offset >= f.hidden[queue] {
+		return
+	}
+	if f.passed == nil {
+		f.passed = map[string]bool{}
+	}
+	f.passed[e.Key+"/"+string(e.Value)] = true
+}
+
 // deliver notes that the sink made a record durable.
 func (f *flow) deliver(s *sim, d delivered) {
+	f.sighted(s, d)
 	t := s.data[d.queue]
 	if d.offset >= int64(len(t.entries)) {
 		return
 	}
-	if e := t.entries[d.offset]; e.Key+"/"+string(e.Value) != d.value {
+	if e := t.entries[d.offset]; e.Key != d.partition || string(e.Value) != d.value {
 		return
 	}
 	for int64(len(f.durable[d.queue])) <= d.offset {
@@ -96,7 +117,11 @@ func (f *flow) answered(s *sim, w storefold.Write) {
 }
 
 // checkStored looks at progress that every reader now takes.
-func (f *flow) checkStored(s *sim, t *topic, partition string, position int) {
+func (f *flow) checkStored(s *sim, t *topic, partition, text string) {
+	if strings.HasPrefix(partition, "@") {
+		return // a binding
+	}
+	position := number(text)
 	if t == s.position {
 		var i int
 		if _, err := fmt.Sscanf(partition, "p%d", &i); err != nil {
@@ -107,6 +132,7 @@ func (f *flow) checkStored(s *sim, t *topic, partition string, position int) {
 		if upTo := f.confirmed[i].upTo; position > upTo {
 			s.fail("P1: position %d of %s is stored while the broker has confirmed the records up to %d", position, partition, upTo)
 		}
+		f.checkPlaced(s, i)
 		return
 	}
 	for q, queue := range s.data {
@@ -168,7 +194,9 @@ type storeRecord struct {
 	Partition, Position, ID               string
 	Epoch, Generation, Attempt            int64
 	Replaces, Revision, Sequence, Absence int64
-	Republished                           bool
+	Republished, Deleted                  bool
+	Config                                map[string]string
+	Tasks                                 []map[string]string
 }
 
 func (s *sim) newFold(name string) replica.Fold {
@@ -230,6 +258,22 @@ func (j *judge) checkConfig(s *sim, e rmq.Entry, r storeRecord, verdict replica.
 		s.fail("C3: config@%d takes %s back to epoch %d from %d", e.Offset, r.Name, r.Epoch, j.epochs[e.Key])
 	}
 	j.epochs[e.Key] = r.Epoch
+	s.flow.noteConfig(r)
+}
+
+// noteConfig looks for two configs of one epoch.
+func (f *flow) noteConfig(r storeRecord) {
+	if r.Tasks != nil || r.Deleted {
+		return
+	}
+	if f.configs == nil {
+		f.configs, f.twins = map[string]string{}, map[string]bool{}
+	}
+	key, config := fmt.Sprint(r.Name, "/", r.Epoch), fmt.Sprint(r.Config)
+	if other, ok := f.configs[key]; ok && other != config {
+		f.twins[r.Name] = true
+	}
+	f.configs[key] = config
 }
 
 // checkProgress looks at a record of the position or offset topic.
@@ -257,7 +301,7 @@ func (j *judge) checkProgress(s *sim, t *topic, e rmq.Entry, r storeRecord, verd
 		if r.Position == "" {
 			return
 		}
-		s.flow.checkStored(s, t, r.Partition, number(r.Position))
+		s.flow.checkStored(s, t, r.Partition, r.Position)
 	}
 }
 

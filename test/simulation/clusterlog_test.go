@@ -159,7 +159,8 @@ func (s *sim) hold(p *proc, g member.Grant, until time.Duration) {
 		}
 		s.fail("C2: %s runs %s (generation %d) while %s runs generation %d until %v", p.id, g.Unit, g.Generation, h.p.id, h.grant.Generation, h.until)
 	}
-	if h.p != p || h.grant != g {
+	if s.delivering[g.Unit] != g {
+		s.delivering[g.Unit] = g
 		s.tracef("%s delivers for %s gen=%d epoch=%d", p.id, g.Unit, g.Generation, g.Epoch)
 	}
 	// Invariant C3: no task of an epoch delivers while one of another epoch does.

@@ -34,15 +34,6 @@ func (s *sim) thaw(p *proc) {
 	s.wake(p)
 }
 
-func (s *sim) setDown(down bool) {
-	s.tracef("log down=%t", down)
-	s.down = down
-	if down {
-		s.conn++
-	}
-	s.wakeAll()
-}
-
 func (s *sim) setCut(p *proc, cut bool) {
 	s.tracef("cut %s=%t", p.id, cut)
 	p.cut = cut
@@ -78,7 +69,8 @@ func (s *sim) fault() {
 		return
 	}
 	p := live[ids[s.rng.IntN(len(ids))]]
-	switch s.rng.IntN(16) {
+	b := s.anyBroker()
+	switch s.rng.IntN(22) {
 	case 0, 1:
 		s.crash(p)
 		s.startAgain(p, s.random(12*time.Second))
@@ -86,8 +78,10 @@ func (s *sim) fault() {
 		s.freeze(p)
 		s.at(s.random(12*time.Second), func() { s.thaw(p) })
 	case 4:
-		s.setDown(true)
-		s.at(s.random(10*time.Second), func() { s.setDown(false) })
+		s.setDown(b, true)
+		if s.rng.IntN(5) > 0 { // else for long
+			s.at(s.random(10*time.Second), func() { s.setDown(b, false) })
+		}
 	case 5:
 		s.setCut(p, true)
 		s.at(s.random(10*time.Second), func() { s.setCut(p, false) })
@@ -98,9 +92,9 @@ func (s *sim) fault() {
 		p.worker.leaving, p.worker.dirty = true, true
 		s.startAgain(p, s.random(12*time.Second))
 	case 9:
-		s.slow = s.random(3 * time.Second)
-		s.tracef("slow %v", s.slow)
-		s.at(s.random(8*time.Second), func() { s.slow = 0 })
+		b.slow = s.random(3 * time.Second)
+		s.tracef("slow %s %v", b.name, b.slow)
+		s.at(s.random(8*time.Second), func() { b.slow = 0 })
 	case 10:
 		p.wallStep += s.random(4*time.Second) - 2*time.Second
 		s.tracef("clock step %s %v", p.id, p.wallStep)
@@ -115,11 +109,44 @@ func (s *sim) fault() {
 		t.slow = s.random(3 * time.Second)
 		s.tracef("slow %s %v", t.name, t.slow)
 		s.at(s.random(8*time.Second), func() { t.slow = 0 })
+	default:
+		s.faultOf(b)
 	}
 }
 
+// faultOf does to a broker what people do to several.
+func (s *sim) faultOf(b *broker) {
+	switch s.rng.IntN(6) {
+	case 0:
+		s.roll(s.brokers, 500*time.Millisecond+s.random(4*time.Second))
+	case 1:
+		s.failover(b, s.random(4*time.Second), 60)
+	case 2:
+		s.hang(b)
+		s.at(s.random(10*time.Second), func() { b.hung = false })
+	case 3:
+		s.restartNameServers()
+	case 4:
+		if len(s.data) < maxQueues {
+			s.grow(s.brokers[s.rng.IntN(len(s.brokers))])
+		}
+	case 5:
+		if s.rng.IntN(2) == 0 {
+			s.empty(b, s.random(4*time.Second))
+		}
+	}
+}
+
+// anyBroker is as often as not the one of the internal topics.
+func (s *sim) anyBroker() *broker {
+	if s.rng.IntN(2) == 0 {
+		return s.home
+	}
+	return s.brokers[s.rng.IntN(len(s.brokers))]
+}
+
 func (s *sim) topics() []*topic {
-	return append([]*topic{s.log, s.config, s.position, s.offset}, s.data...)
+	return slices.Concat(s.internal, s.data)
 }
 
 // faultLoss takes the newest records of some topics away, at times while somebody cannot see it.
@@ -129,15 +156,16 @@ func (s *sim) faultLoss(p *proc) {
 		s.at(s.random(10*time.Second), func() { s.setCut(p, false) })
 		s.advance(s.random(time.Second))
 	}
-	s.setDown(true)
 	all := s.rng.IntN(4) == 0
 	chosen := max(0, s.rng.IntN(len(s.topics())+2)-2) // more often the cluster log than another
+	b := s.topics()[chosen].broker
+	s.setDown(b, true)
 	for i, t := range s.topics() {
-		if all || i == chosen {
+		if i == chosen || all && t.broker == b {
 			s.lose(t, 1+s.rng.IntN(max(1, min(60, len(t.entries)/2))))
 		}
 	}
-	s.at(s.random([]time.Duration{time.Second, 8 * time.Second}[s.rng.IntN(2)]), func() { s.setDown(false) })
+	s.at(s.random([]time.Duration{time.Second, 8 * time.Second}[s.rng.IntN(2)]), func() { s.setDown(b, false) })
 }
 
 // changeConfig asks a worker for another config of a connector, or two workers for two on the same revision.

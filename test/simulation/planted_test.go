@@ -23,6 +23,7 @@ type planted struct {
 func plantedBugs() map[string]planted {
 	const fold, member = "worker/cluster/fold/", "worker/cluster/member/"
 	const stores, replica, track = "worker/store/fold/", "worker/keyedlog/replica/", "worker/task/track/"
+	const queues = "worker/task/queues/"
 	return map[string]planted{
 		"a gate that is not checked": {member + "ownership.go",
 			"	return m.lease.Left(now), true", "	if BUG {\n		return 1 << 40, true\n	}\n	return m.lease.Left(now), true", "C2"},
@@ -46,6 +47,11 @@ func plantedBugs() map[string]planted {
 			"i >= int64(len(h.prints)) || h.prints[i].String() != r.Log", "!BUG && (i >= int64(len(h.prints)) || h.prints[i].String() != r.Log)", "C4"},
 		"a snapshot of another log that is believed": {fold + "snapshots.go",
 			"err == nil && s.confirmed(f, c.at)", "err == nil && (BUG || s.confirmed(f, c.at))", "C4"},
+		"a share that gives up the queues of a broker that is away": {queues + "seen.go",
+			"		default:\n			s.queues[q] = false", "		case BUG:\n			delete(s.queues, q)\n		default:\n			s.queues[q] = false", "QUEUES"},
+		"a queue that is given up and taken by nobody": {queues + "share.go", "	s.waiting[q]++", "	if !BUG {\n		s.waiting[q]++\n	}", "QUEUES"},
+		"a binding that is sorted anew as it grows": {queues + "binding.go",
+			"	return Binding{order: b.order, steps", "	if BUG && len(b.row) > 0 {\n		return Bind(b.order, slices.Concat(b.row, fresh)), true\n	}\n	return Binding{order: b.order, steps", "ORDER"},
 	}
 }
 

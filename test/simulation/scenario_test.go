@@ -17,6 +17,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
 var update = flag.Bool("update", false, "rewrite the traces of the scenarios")
@@ -77,6 +78,9 @@ func (s *sim) command(args []string) error {
 			rest = append(rest, a)
 		}
 	}
+	if done, err := s.commandToAll(args[0], rest, settings); done || err != nil {
+		return err
+	}
 	switch args[0] {
 	case "advance":
 		d, err := time.ParseDuration(rest[0])
@@ -84,10 +88,10 @@ func (s *sim) command(args []string) error {
 		return err
 	case "slow":
 		d, err := time.ParseDuration(rest[0])
-		s.slow = d
+		s.home.slow = d
 		return err
 	case "down":
-		s.setDown(rest[0] == "true")
+		s.setDown(s.home, rest[0] == "true")
 		return nil
 	case "log":
 		s.keep(s.log, entries("", []byte(strings.Join(rest, " "))), func(int64) {})
@@ -97,7 +101,7 @@ func (s *sim) command(args []string) error {
 		s.terms.RebalanceDelayMS = d.Milliseconds()
 		return err
 	case "start":
-		s.start(rest[0], settings["store"])
+		s.start(rest[0], settings["store"]).worker.auto = settings["auto"] != ""
 		return nil
 	}
 	p := s.newest(rest[0])
@@ -105,6 +109,60 @@ func (s *sim) command(args []string) error {
 		return fmt.Errorf("no worker %s", rest[0])
 	}
 	return s.commandTo(p, args[0], rest[1:], settings)
+}
+
+// commandToAll carries out what concerns connectors that run by themselves, brokers and name servers.
+func (s *sim) commandToAll(verb string, rest []string, settings map[string]string) (done bool, err error) {
+	var b *broker
+	if len(rest) > 0 {
+		b = s.broker(rest[0])
+	}
+	after, _ := time.ParseDuration(settings["after"])
+	switch verb {
+	case "connectors":
+		for _, name := range []string{sourceConnector, sinkConnector} {
+			s.ask(storefold.Write{Name: name, RequestID: s.id("request"), IfRevision: -1,
+				Config: map[string]string{"connector.class": "sim", "max.tasks": settings["tasks"]}})
+		}
+	case "run":
+		d, err := time.ParseDuration(rest[0])
+		s.slices(d)
+		return true, err
+	case "arrived":
+		s.showArrived()
+	case "name-servers":
+		s.restartNameServers()
+	case "roll":
+		s.roll([]*broker{b, s.broker(rest[1])}, after)
+	case "broker":
+		s.setDown(b, rest[1] == "down")
+	case "grow":
+		s.grow(b)
+	case "failover":
+		lose, err := strconv.Atoi(settings["lose"])
+		s.failover(b, after, lose)
+		return true, err
+	case "empty":
+		s.empty(b, after)
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+// showArrived prints how many records of each partition the source's system has, and the sink's got, in what order.
+func (s *sim) showArrived() {
+	for i := range partitions {
+		o := &s.flow.orders[i]
+		s.tracef("  %s by %s: %d of %d arrived, the last is %d", partitionName(i), o.binding.Queue(i, never), len(o.seen), s.flow.produced, o.last)
+	}
+	for _, p := range s.procs {
+		for _, u := range sortedRuns(p.worker.runs) {
+			if a := p.worker.runs[u]; p.alive && p.fatal == nil && a.sink != nil && a.sink.share != nil {
+				s.tracef("  %s of %s reads %v, away %v", u, p.id, a.sink.share.Mine(), a.sink.share.Away())
+			}
+		}
+	}
 }
 
 func (s *sim) commandTo(p *proc, verb string, rest []string, settings map[string]string) error {

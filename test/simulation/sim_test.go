@@ -1,7 +1,7 @@
-// Package simulation runs whole clusters on a simulated broker, in simulated time, from a seed: the same seed is the same
+// Package simulation runs whole clusters on simulated brokers, in simulated time, from a seed: the same seed is the same
 // run. What decides is the workers' own code: cluster/member, cluster/fold, schedule's Book and Plan, the stores' folds and
-// writers, keyedlog/replica, task/track. What is simulated is what lies between: time, processes, the network, the
-// broker, the other systems. After every step the invariants of docs/architecture.md are checked.
+// writers, keyedlog/replica, task/track, task/queues. What is simulated is what lies between: time, processes, the network, the
+// brokers and name servers, the other systems. After every step the invariants of docs/architecture.md are checked.
 package simulation
 
 import (
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,33 +19,39 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// sim is a cluster in true time: one broker, some processes, and a queue of what happens next.
+// sim is a cluster in true time: some brokers, some processes, and a queue of what happens next.
 type sim struct {
 	rng     *rand.Rand
 	now     time.Duration
 	queue   agenda
 	counter int
 
-	log                      *topic // the cluster log
+	brokers                  []*broker
+	home                     *broker // where the internal topics are
+	log                      *topic  // the cluster log
+	second                   *topic  // one that must not be
 	config, position, offset *topic
-	data                     []*topic // what sources write and sinks read
-	down                     bool
-	slow                     time.Duration // added to each append
-	rough                    bool          // appends may be late, repeated, or lose their answers
+	internal                 []*topic // the log and the stores
+	data                     []*topic // the queues that sources write and sinks read
+	rough                    bool     // appends may be late, repeated, or lose their answers
 	latency                  time.Duration
-	conn                     int // of the broker: another after each restart of it
 
-	procs    []*proc
-	trace    []string
-	quiet    bool // nothing is traced
-	truth    truth
-	flow     flow
-	holds    map[fold.Unit]hold
-	starts   map[string]int64 // locks taken on each store
-	losses   []time.Duration  // when the cluster log lost its tail
-	holes    int              // overlaps that a newcomer after such a loss caused
-	ids      int
-	restarts int
+	procs []*proc
+	trace []string
+	quiet bool // nothing is traced
+	truth truth
+	flow  flow
+	holds map[fold.Unit]hold
+	// delivering has the grants that were traced.
+	delivering map[fold.Unit]member.Grant
+	starts     map[string]int64 // locks taken on each store
+	losses     []time.Duration  // when the cluster log lost its tail
+	holes      int              // overlaps that a newcomer after such a loss caused
+	anew       int              // how often the internal topics were created anew
+	moves      int              // how often a partition's queue became another for a reason
+	parted     int              // how often the workers held older configs than the log in the end
+	ids        int
+	restarts   int
 
 	plant  plant
 	terms  fold.Terms
@@ -56,6 +63,10 @@ type sim struct {
 type plant struct {
 	misread bool // one worker now and then reads an entry of the cluster log differently
 	blind   bool // after a reconnect nobody looks whether the log is the one that was read
+	// elsewhere has workers that miss the log for a session make one on another broker.
+	elsewhere bool
+	routed    bool // a partition's queue is found among those that the name servers show just now
+	late      bool // a binding is stored after the positions
 }
 
 // proc is one process of a worker.
@@ -73,6 +84,10 @@ type proc struct {
 	inbox       []func()
 	bootAtStart time.Duration
 	conn        int
+	log         *topic
+	absent      [4]time.Duration // for how long their broker has said that internal topics are not there
+	asked       time.Duration    // when p asked last, by its clock
+	away        time.Duration    // for how long nobody has answered for the log
 	restarts    int
 	first       int              // where it began to read
 	ready       bool             // it has read the log for the first time
@@ -104,10 +119,11 @@ func (a *agenda) Pop() any {
 func newSim(seed uint64, p plant) *sim {
 	s := &sim{
 		rng: rand.New(rand.NewPCG(seed, 20)), latency: 10 * time.Millisecond, plant: p,
-		holds: map[fold.Unit]hold{}, starts: map[string]int64{},
+		holds: map[fold.Unit]hold{}, delivering: map[fold.Unit]member.Grant{}, starts: map[string]int64{},
 		terms: fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500,
 			Allocation: allocate.Params{Strategy: allocate.ConsistentHash, VirtualNodes: 16, MaxLoadFactor: 1.25}},
 	}
+	s.newBrokers()
 	s.newTopics()
 	return s
 }
@@ -165,7 +181,7 @@ func (s *sim) start(id, store string) *proc {
 		s.starts[store]++
 		cfg.Proof = &fold.Proof{Store: store, Boot: "boot", Device: 1, Inode: 2, Start: s.starts[store]}
 	}
-	p := &proc{id: id, store: store, m: member.New(cfg), alive: true, rate: 1}
+	p := &proc{id: id, store: store, m: member.New(cfg), alive: true, rate: 1, log: s.log}
 	if s.rough {
 		p.rate = 0.98 + 0.04*s.rng.Float64()
 		p.bootAtStart = s.random(time.Hour)
@@ -179,7 +195,8 @@ func (s *sim) start(id, store string) *proc {
 
 // bootstrap folds from the newest snapshot that somebody wrote on, or from the first entry, once the broker is up.
 func (s *sim) bootstrap(p *proc) {
-	if s.down {
+	if !p.log.there() || !p.ready && slices.ContainsFunc(s.internal, func(t *topic) bool { return !t.there() }) {
+		s.ensure(p)
 		s.at(100*time.Millisecond, func() {
 			if p.alive {
 				s.bootstrap(p)
@@ -191,14 +208,14 @@ func (s *sim) bootstrap(p *proc) {
 		s.load(p)
 	}
 	var found fold.Snapshots
-	for _, e := range s.log.entries[max(0, len(s.log.entries)-400):] {
+	for _, e := range p.log.entries[max(0, len(p.log.entries)-400):] {
 		found.Add(e)
 	}
 	f := found.Newest()
 	if f == nil {
 		f = fold.New()
 	}
-	p.read, p.conn, p.seen = int(max(0, f.Offset())), s.conn, map[int64][]byte{}
+	p.read, p.conn, p.seen = int(max(0, f.Offset())), p.log.broker.conn, map[int64][]byte{}
 	p.first = p.read
 	p.m.Restart(s.time(p), f)
 	if p.ready {
@@ -233,9 +250,6 @@ func (s *sim) run(p *proc, fn func()) {
 	}
 }
 
-// reaches reports whether p can talk to the broker.
-func (s *sim) reaches(p *proc) bool { return !p.cut && !s.down }
-
 // wake lets p read what is there, and send and schedule what is due.
 func (s *sim) wake(p *proc) {
 	if p.frozen && len(p.inbox) > 0 {
@@ -246,10 +260,11 @@ func (s *sim) wake(p *proc) {
 		if s.rough {
 			budget = 1 + s.rng.IntN(20) // what a worker has read lags behind, also after a pause
 		}
-		if s.reaches(p) && p.conn != s.conn {
+		s.ensure(p)
+		if s.reaches(p, p.log) && p.conn != p.log.broker.conn {
 			s.reconnect(p)
 		}
-		for ; s.reaches(p) && p.read < len(s.log.entries) && p.fatal == nil && s.failed == nil; budget-- {
+		for ; s.reaches(p, p.log) && p.read < len(p.log.entries) && p.fatal == nil && s.failed == nil; budget-- {
 			if budget == 0 {
 				s.at(s.random(100*time.Millisecond), func() { s.wake(p) })
 				break
@@ -265,7 +280,7 @@ func (s *sim) wake(p *proc) {
 }
 
 func (s *sim) step(p *proc) {
-	e := s.log.entries[p.read]
+	e := p.log.entries[p.read]
 	p.read++
 	p.seen[e.Offset] = e.Value
 	if s.plant.misread && s.rng.IntN(200) == 0 {
@@ -298,7 +313,7 @@ func (s *sim) send(p *proc) {
 	}
 	if ok {
 		s.truth.noteBasis(s, p, batch.Entries)
-		s.carry(p, s.log, batch.Entries, func(_ int64, err error) {
+		s.carry(p, p.log, batch.Entries, func(_ int64, err error) {
 			p.m.Appended(s.time(p), batch.ID, err)
 			s.wake(p)
 		})

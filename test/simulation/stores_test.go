@@ -83,7 +83,7 @@ func (s *sim) load(p *proc) {
 // follow lets p read what is there of the stores, as a rmq.Log's Tail does, and publish again what is due.
 func (s *sim) follow(p *proc) {
 	for _, sh := range p.worker.stores.shelves() {
-		if s.reaches(p) {
+		if s.reaches(p, sh.topic) {
 			s.read(p, sh)
 		}
 		if s.now-sh.looked >= sh.settle/2 {
@@ -147,10 +147,10 @@ func (s *sim) miss(sh *shelf, end int64) {
 
 // goneOver reports, after a reconnect, whether the topic still holds what was read of it last, as far as that is read again.
 func (s *sim) goneOver(p *proc, sh *shelf) bool {
-	if sh.conn == s.conn {
+	if sh.conn == sh.topic.broker.conn {
 		return true
 	}
-	sh.conn = s.conn
+	sh.conn = sh.topic.broker.conn
 	next := sh.replica.Next()
 	return !slices.ContainsFunc(sh.topic.entries[max(0, next-goneOver):next], func(e rmq.Entry) bool { return !sh.replica.Holds(e) })
 }

@@ -221,12 +221,12 @@ func (s *sim) leave(p *proc) {
 var errStopped = errors.New("stopped")
 
 func (s *sim) sendLeave(p *proc, value []byte) {
-	if !s.reaches(p) {
+	if !s.reaches(p, p.log) {
 		s.at(time.Second, func() { s.run(p, func() { s.sendLeave(p, value) }) })
 		return
 	}
 	s.at(s.latency, func() {
-		s.keep(s.log, entries("", value), func(int64) { p.fatal = errStopped })
+		s.keep(p.log, entries("", value), func(int64) { p.fatal = errStopped })
 	})
 }
 

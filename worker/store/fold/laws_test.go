@@ -224,6 +224,34 @@ func TestCompactionChangesNothing(t *testing.T) {
 }
 
 // A reader that goes back and reads again, from anywhere, holds the same.
+// A log that lost a fence shows to one reader what another one refused. What stays the same from attempt to attempt, as a
+// binding to queues does, is then the same position under another order.
+func TestReadersThatTookAndRefusedTheSamePositionConverge(t *testing.T) {
+	older := &positionValue{V: 1, Connector: "c", Partition: "@queues/t/p", Position: "id a/0-1", Task: 0, stamp: stamp{1, 3, 1}, Sequence: 1}
+	cases := map[string]stamp{"within an epoch": {1, 5, 1}, "of a later epoch": {2, 5, 1}}
+	for name, late := range cases {
+		t.Run(name, func(t *testing.T) {
+			newer := *older
+			newer.stamp, newer.Task, newer.Moves = late, 1, 1
+			fence := &fenceValue{V: 1, Connector: "c", Task: 1, stamp: stamp{late.Epoch, 7, 1}, ID: "f"}
+			for _, first := range []string{"who took it", "who refused it"} {
+				folds := map[string]replica.Fold{
+					"who took it":    apply(NewProgress(), []replica.Record{asRecord(older), asRecord(&newer), asRecord(fence)}),
+					"who refused it": apply(NewProgress(), []replica.Record{asRecord(older), asRecord(fence), asRecord(&newer)}),
+				}
+				value, ok := folds[first].Current(older.key())
+				if !ok {
+					t.Fatalf("%s has nothing to publish again", first)
+				}
+				for _, f := range folds {
+					apply(f, []replica.Record{{Key: older.key(), Value: value}})
+				}
+				wantState(t, 0, "after a publication by "+first, folds["who refused it"], folds["who took it"])
+			}
+		})
+	}
+}
+
 func TestReadingAgainChangesNothing(t *testing.T) {
 	for name, tc := range folds() {
 		t.Run(name, func(t *testing.T) {

@@ -62,6 +62,12 @@ func (v *positionValue) compare(o *positionValue) int {
 		cmp.Compare(v.Sequence, o.Sequence))
 }
 
+// same reports whether nothing tells two values of the same order apart. One that lift made may have the position of the
+// record that another reader took, and another task or epoch.
+func (v *positionValue) same(o *positionValue) bool {
+	return v.Position == o.Position && v.Absent == o.Absent && v.Task == o.Task && v.Since == o.Since
+}
+
 type pair struct {
 	Partition text `json:"partition"`
 	Position  text `json:"position"`
@@ -201,7 +207,7 @@ func (f *Progress) applyPosition(v *positionValue) replica.Verdict {
 	v = v.under(l.reset)
 	if held := l.values[v.Partition]; held != nil {
 		c := v.compare(held)
-		if c == 0 && v.Position == held.Position && v.Absent == held.Absent {
+		if c == 0 && v.same(held) {
 			return replica.Same
 		}
 		if c < 0 || c == 0 && !v.Republished {
