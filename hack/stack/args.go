@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rocketmq-connect/operator/hack/stack/internal/broker"
 	"github.com/rocketmq-connect/operator/hack/stack/internal/fetch"
 )
 
@@ -18,6 +19,8 @@ const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on thi
   go run -C hack/stack . COMMAND [FLAGS]
 
   up [--only PARTS] [--build-only]   start what does not run yet; PARTS: rocketmq,kafka,kubernetes (all)
+  start NAME...                      start single processes of RocketMQ and Kafka again, as they were
+  stop NAME... [--wipe]              end single processes cleanly; with --wipe remove their data
   down                               stop everything and remove its data, mounts, network devices and rules
   status                             what runs, where, and since when
   logs NAME [-f]                     the output of a process that status lists
@@ -28,6 +31,12 @@ const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on thi
   image [--out DIR]                  build the operator's and the worker's images as tars
   env                                print KUBECONFIG and the brokers' addresses as shell exports
 
+  --topology T    which processes RocketMQ has; the instance keeps it until "down":
+                    single      one name server, one broker (what a new instance has)
+                    masters     two name servers, two brokers
+                    replicated  one name server, a master and its slave; with --sync the master waits for the slave
+                    controller  two name servers, two replicas; the controller makes one of them the master
+                    proxy       one name server, one broker, a proxy
   --rocketmq V    the version of RocketMQ: 5.3.3 (the default) or 4.9.7
   --acl           RocketMQ checks signatures; env prints the keys
   --port-base N   another instance, on the ports from N on; the cluster itself exists once on a machine
@@ -48,8 +57,11 @@ type call struct {
 	args      []string
 	only      []string // never empty
 	base      int
+	topology  string // none: what the instance has
+	sync      bool
 	rocketmq  string // a version
 	acl       bool
+	wipe      bool
 	buildOnly bool
 	follow    bool
 	outDir    string
@@ -60,7 +72,7 @@ func (c call) wants(part string) bool { return slices.Contains(c.only, part) }
 // operands is how many arguments each command takes.
 var operands = map[string]struct{ least, most int }{
 	"up": {}, "down": {}, "status": {}, "build": {}, "assets": {}, "mirrormaker": {}, "env": {}, "image": {}, "help": {},
-	"logs": {1, 1}, "load-image": {1, 1 << 20},
+	"logs": {1, 1}, "load-image": {1, 1 << 20}, "start": {1, 1 << 20}, "stop": {1, 1 << 20},
 }
 
 // parse reads a command line; flags may stand before and after what they belong to.
@@ -70,6 +82,9 @@ func parse(args []string) (call, error) {
 	flags.SetOutput(io.Discard)
 	only := flags.String("only", "", "")
 	flags.IntVar(&c.base, "port-base", 0, "")
+	flags.StringVar(&c.topology, "topology", "", "")
+	flags.BoolVar(&c.sync, "sync", false, "")
+	flags.BoolVar(&c.wipe, "wipe", false, "")
 	flags.StringVar(&c.rocketmq, "rocketmq", fetch.RocketMQ5, "")
 	flags.BoolVar(&c.acl, "acl", false, "")
 	flags.BoolVar(&c.buildOnly, "build-only", false, "")
@@ -104,6 +119,9 @@ func parse(args []string) (call, error) {
 	}
 	if versions := []string{fetch.RocketMQ5, fetch.RocketMQ4}; !slices.Contains(versions, c.rocketmq) {
 		return call{}, fmt.Errorf("--rocketmq %s: the versions are %s", c.rocketmq, strings.Join(versions, " and "))
+	}
+	if c.topology != "" && !slices.Contains(broker.Topologies, c.topology) {
+		return call{}, fmt.Errorf("--topology %s: the topologies are %s", c.topology, strings.Join(broker.Topologies, ", "))
 	}
 	return c, nil
 }

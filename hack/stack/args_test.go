@@ -24,7 +24,7 @@ func TestParse(t *testing.T) {
 		"the older RocketMQ with access control": {args: "up --rocketmq 4.9.7 --acl", want: call{verb: "up", args: []string{}, only: parts, rocketmq: "4.9.7", acl: true}},
 		"an unknown version is named":            {args: "up --rocketmq 4.8.0", wantErr: "4.8.0: the versions are 5.3.3 and 4.9.7"},
 		"an unknown part is named":               {args: "up --only mysql", wantErr: `"mysql" is none of`},
-		"an unknown command is named":            {args: "start", wantErr: `unknown command "start"`},
+		"an unknown command is named":            {args: "restart", wantErr: `unknown command "restart"`},
 		"an unknown flag is named":               {args: "up --fast", wantErr: "-fast"},
 		"logs wants a name":                      {args: "logs", wantErr: "logs needs an argument"},
 		"a left-over argument is named":          {args: "down now", wantErr: `unexpected argument "now"`},

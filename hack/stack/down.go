@@ -29,8 +29,12 @@ func (s *stack) down(ctx context.Context) error {
 const brokerGrace = 2 * time.Second
 
 func (s *stack) stopBrokers(ctx context.Context) error {
+	b, err := s.brokers()
+	if err != nil {
+		return err
+	}
 	var g step.Group
-	for _, name := range s.brokers(call{}, false).Names() {
+	for _, name := range b.Names() {
 		g.Go(func() error {
 			if _, running := s.daemons.Running(name); running {
 				s.report.Say(name, "stopping")

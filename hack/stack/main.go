@@ -82,6 +82,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	switch c.verb {
 	case "up":
 		return s.up(ctx, c)
+	case "start":
+		return s.start(ctx, c.args)
+	case "stop":
+		return s.stop(ctx, c.args, c.wipe)
 	case "down":
 		return s.down(ctx)
 	case "status":
@@ -99,8 +103,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	case "image":
 		return s.image(ctx, c.outDir)
 	case "env":
-		_, err := fmt.Fprint(out, s.environment(c))
-		return err
+		return s.env(c)
 	}
 	return errors.New("unknown command " + c.verb)
 }

@@ -20,10 +20,14 @@ import (
 
 // status prints what there is of the wanted parts, and fails when some of it does not run.
 func (s *stack) status(c call) error {
+	b, err := s.brokers()
+	if err != nil {
+		return err
+	}
 	var stopped []string
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tPID\tSINCE\tLOG")
-	for _, name := range s.names(c) {
+	for _, name := range s.names(c, b) {
 		state, pid, since := "stopped", "-", "-"
 		if r, ok := s.daemons.Running(name); ok {
 			state, pid, since = "running", fmt.Sprint(r.PID), time.Since(r.Since).Round(time.Second).String()
@@ -38,15 +42,15 @@ func (s *stack) status(c call) error {
 	if len(stopped) > 0 {
 		return fmt.Errorf("not running: %s; \"up\" starts what is missing", strings.Join(stopped, ", "))
 	}
-	fmt.Fprintf(s.out, "\n%s", s.environment(c))
+	fmt.Fprintf(s.out, "\n%s", s.environment(c, b))
 	return nil
 }
 
 // names lists the processes of the wanted parts.
-func (s *stack) names(c call) []string {
+func (s *stack) names(c call, b broker.Set) []string {
 	var names []string
 	if c.wants(partRocketMQ) {
-		names = append(names, broker.NameServer, broker.RocketMQ)
+		names = append(names, b.RocketMQNames()...)
 	}
 	if c.wants(partKafka) {
 		names = append(names, broker.Kafka)
@@ -57,8 +61,18 @@ func (s *stack) names(c call) []string {
 	return names
 }
 
+// env prints what programs need.
+func (s *stack) env(c call) error {
+	b, err := s.brokers()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(s.out, s.environment(c, b))
+	return err
+}
+
 // environment is what programs on the host need to use the wanted parts, as lines for a shell.
-func (s *stack) environment(c call) string {
+func (s *stack) environment(c call, set broker.Set) string {
 	var b strings.Builder
 	if os.Getenv("HTTPS_PROXY")+os.Getenv("https_proxy") != "" {
 		fmt.Fprintf(&b, "export NO_PROXY=%s\n", quote(os.Getenv("NO_PROXY")))
@@ -69,7 +83,10 @@ func (s *stack) environment(c call) string {
 			quote(s.layout.Kubeconfig()), quote(bin), quote(bin))
 	}
 	if c.wants(partRocketMQ) {
-		fmt.Fprintf(&b, "export RMQ_NAMESRV=%s\n", layout.Address(layout.Loopback, s.ports.NameServer))
+		fmt.Fprintf(&b, "export RMQ_NAMESRV=%s\n", quote(strings.Join(set.NameServers(), ";")))
+		if set.Topology == broker.Proxy {
+			fmt.Fprintf(&b, "export RMQ_PROXY=%s\n", quote(layout.Address(layout.Loopback, s.ports.Proxy)))
+		}
 		if c.acl {
 			fmt.Fprintf(&b, "export RMQ_ACCESS_KEY=%s RMQ_SECRET_KEY=%s\n", broker.AccessKey, broker.SecretKey)
 		}
@@ -80,13 +97,17 @@ func (s *stack) environment(c call) string {
 	return b.String()
 }
 
-// quote makes a path one word of a shell.
+// quote makes a path or a list one word of a shell.
 func quote(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
 
 // logs prints a process's output, and with follow goes on until it is interrupted.
 func (s *stack) logs(ctx context.Context, name string, follow bool) error {
 	path := s.daemons.Log(name)
-	if own := s.brokers(call{}, false).OwnLog(name); own != "" {
+	b, err := s.brokers()
+	if err != nil {
+		return err
+	}
+	if own := b.OwnLog(name); own != "" {
 		path = own
 	}
 	f, err := os.Open(path)

@@ -24,23 +24,28 @@ func (s *stack) up(ctx context.Context, c call) error {
 		}
 	}
 	return s.locked(ctx, func(ctx context.Context) error {
-		pods := c.wants(partKubernetes) || k.Exists()
-		b := s.brokers(c, pods)
+		b, err := s.wanted(c)
+		if err != nil {
+			return err
+		}
 		portsOf := func(name string) []daemon.Port { return append(b.PortsOf(name), k.PortsOf(name)...) }
-		if err := s.daemons.CheckPorts(s.names(c), portsOf); err != nil {
+		if err := s.daemons.CheckPorts(s.names(c, b), portsOf); err != nil {
 			return err
 		}
 		if err := s.packages(ctx, c); err != nil {
 			return err
 		}
-		if pods {
+		if b.Pods {
 			if err := k.CreateBridge(ctx); err != nil {
 				return err
 			}
 		}
 		var work []func(context.Context) error
 		if c.wants(partRocketMQ) {
-			work = append(work, inOrder(s.rocketMQ(c), b.StartRocketMQ))
+			if err := broker.Record(s.layout, b.Options); err != nil {
+				return err
+			}
+			work = append(work, inOrder(s.rocketMQ(b.Options), b.StartRocketMQ))
 		}
 		if c.wants(partKafka) {
 			work = append(work, inOrder(s.fetch.Kafka, b.StartKafka))
@@ -59,7 +64,14 @@ func (s *stack) build(ctx context.Context, c call) error {
 	}
 	var work []func(context.Context) error
 	if c.wants(partRocketMQ) {
-		work = append(work, s.rocketMQ(c))
+		o, err := c.options(broker.Options{})
+		if err == nil {
+			err = o.Check()
+		}
+		if err != nil {
+			return err
+		}
+		work = append(work, s.rocketMQ(o))
 	}
 	if c.wants(partKafka) {
 		work = append(work, s.fetch.Kafka)
@@ -94,15 +106,13 @@ func (s *stack) mirrorMaker(ctx context.Context) error {
 	return err
 }
 
-func (s *stack) brokers(c call, pods bool) broker.Set {
-	return broker.Set{
-		Layout: s.layout, Ports: s.ports, Daemons: s.daemons, Report: s.report, Pods: pods, Version: c.rocketmq, ACL: c.acl,
+// rocketMQ fetches what the options need.
+func (s *stack) rocketMQ(o broker.Options) func(context.Context) error {
+	fetchVersion := func(ctx context.Context) error { return s.fetch.RocketMQ(ctx, o.Version) }
+	if o.Topology == broker.Proxy {
+		return inOrder(fetchVersion, s.fetch.Proxy)
 	}
-}
-
-// rocketMQ fetches the wanted version.
-func (s *stack) rocketMQ(c call) func(context.Context) error {
-	return func(ctx context.Context) error { return s.fetch.RocketMQ(ctx, c.rocketmq) }
+	return fetchVersion
 }
 
 func (s *stack) cluster() cluster.Cluster {

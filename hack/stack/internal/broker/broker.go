@@ -20,7 +20,7 @@ import (
 // The names of the processes.
 const (
 	NameServer = "rocketmq-namesrv"
-	RocketMQ   = "rocketmq-broker"
+	RocketMQ   = "rocketmq-broker" // the only broker; several are named after their folders
 	Kafka      = "kafka"
 )
 
@@ -36,11 +36,7 @@ type Set struct {
 	Ports   layout.Ports
 	Daemons daemon.Folder
 	Report  *step.Reporter
-	// Pods says that pods use the brokers too: they are then advertised on the bridge's address, which must be there.
-	Pods bool
-	// Version is RocketMQ's; ACL has it check signatures.
-	Version string
-	ACL     bool
+	Options
 }
 
 // advertised is the address that RocketMQ's clients get; the host reaches the bridge's address too.
@@ -60,48 +56,56 @@ func (s Set) nameServerHost() string {
 	return layout.Loopback
 }
 
-// StartRocketMQ starts the name server, then the broker, and returns when the broker is registered.
-func (s Set) StartRocketMQ(ctx context.Context) error {
-	home := s.Layout.State("rocketmq")
-	namesrv, broker := filepath.Join(home, "namesrv.conf"), filepath.Join(home, "broker.conf")
-	err := errors.Join(writeFile(namesrv, s.nameServerConf()), writeFile(broker, s.brokerConf(s.store(home))))
-	if err != nil {
+// home is the folder of all of RocketMQ's processes.
+func (s Set) home(elem ...string) string {
+	return s.Layout.State(append([]string{"rocketmq"}, elem...)...)
+}
+
+// StartRocketMQ starts the name servers, then what registers with them, and returns when all of it is ready.
+func (s Set) StartRocketMQ(ctx context.Context) error { return s.startNodes(ctx, s.nodes()) }
+
+func (s Set) startNodes(ctx context.Context, nodes []node) error {
+	for wave := range lastWave + 1 {
+		var work []func(context.Context) error
+		for _, n := range nodes {
+			if n.wave == wave {
+				work = append(work, func(ctx context.Context) error { return s.startNode(ctx, n) })
+			}
+		}
+		if err := step.All(ctx, work...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Set) startNode(ctx context.Context, n node) error {
+	home, conf := s.home(n.folder), s.home(n.folder+n.extension)
+	if err := writeFile(conf, s.conf(n)); err != nil {
 		return err
 	}
-	files := map[string][]string{NameServer: {namesrv}, RocketMQ: {broker}}
-	for _, f := range s.homeFiles() {
-		path := filepath.Join(home, filepath.FromSlash(f.path))
+	files := []string{conf}
+	for _, f := range s.homeFiles(n) {
+		path := s.home(filepath.FromSlash(f.path))
 		if err := writeFile(path, f.content); err != nil {
 			return err
 		}
-		files[f.reader] = append(files[f.reader], path)
+		files = append(files, path)
 	}
-	booted := func(name string) func(context.Context) error {
-		return func(context.Context) error { return contains(s.Daemons.Log(name), "boot success") }
-	}
-	err = s.start(ctx, jvm{
-		name: NameServer, libs: []string{fetch.RocketMQ(s.Version)}, home: filepath.Join(home, "namesrv"), heap: "-Xms128m -Xmx256m", flags: rocketmqFlags,
-		main: "org.apache.rocketmq.namesrv.NamesrvStartup", args: []string{"-c", namesrv}, files: files[NameServer], ready: booted(NameServer),
-	})
-	if err != nil {
-		return err
+	libs := []string{fetch.RocketMQ(s.Version)}
+	if n.program == proxyProgram {
+		libs = append(libs, fetch.Proxy)
 	}
 	return s.start(ctx, jvm{
-		name: RocketMQ, libs: []string{fetch.RocketMQ(s.Version)}, home: filepath.Join(home, "broker"), heap: "-Xms512m -Xmx1g", flags: rocketmqFlags,
-		main: "org.apache.rocketmq.broker.BrokerStartup", args: []string{"-c", broker}, files: files[RocketMQ],
-		ready: func(ctx context.Context) error {
-			if err := booted(RocketMQ)(ctx); err != nil {
-				return err
-			}
-			return registered(ctx, layout.Address(layout.Loopback, s.Ports.NameServer), brokerName)
-		},
+		name: n.name, libs: libs, home: home, heap: n.memory.heap, flags: rocketmqFlags(n.memory.direct),
+		main: n.main, args: []string{n.confFlag, conf}, files: files, ready: func(ctx context.Context) error { return s.ready(ctx, n) },
 	})
 }
 
 // StartKafka formats the log folder the first time, starts Kafka, and returns when it takes connections.
 func (s Set) StartKafka(ctx context.Context) error {
 	home := s.Layout.State("kafka")
-	conf, data := filepath.Join(home, "server.properties"), filepath.Join(home, "data")
+	conf, data := filepath.Join(home, "server.properties"), s.kafkaData()
 	if err := writeFile(conf, s.kafkaConf(data)); err != nil {
 		return err
 	}
@@ -117,6 +121,8 @@ func (s Set) StartKafka(ctx context.Context) error {
 	})
 }
 
+func (s Set) kafkaData() string { return s.Layout.State("kafka", "data") }
+
 func (s Set) formatKafka(ctx context.Context, home, conf string) error {
 	id, err := kafkaClusterID()
 	if err != nil {
@@ -126,32 +132,47 @@ func (s Set) formatKafka(ctx context.Context, home, conf string) error {
 		"kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", id, "-c", conf}}.Run(ctx)
 }
 
+// RocketMQNames lists the processes of RocketMQ.
+func (s Set) RocketMQNames() []string {
+	var names []string
+	for _, n := range s.nodes() {
+		names = append(names, n.name)
+	}
+	return names
+}
+
 // Names lists the processes.
-func (s Set) Names() []string { return []string{RocketMQ, NameServer, Kafka} }
+func (s Set) Names() []string { return append(s.RocketMQNames(), Kafka) }
 
 // PortsOf lists the ports that a process takes.
 func (s Set) PortsOf(name string) []daemon.Port {
 	at := func(host string, port int) daemon.Port { return daemon.Port{Part: name, Host: host, Port: port} }
-	switch name {
-	case NameServer:
-		return []daemon.Port{at(s.nameServerHost(), s.Ports.NameServer)}
-	case RocketMQ:
-		return []daemon.Port{at(s.advertised(), s.Ports.Broker), at(s.advertised(), s.Ports.Broker-2), at("", s.Ports.Broker+1)}
-	case Kafka:
+	if name == Kafka {
 		ports := []daemon.Port{at(layout.Loopback, s.Ports.Kafka), at(layout.Loopback, s.Ports.KafkaController)}
 		if s.Pods {
 			ports = append(ports, at(layout.BridgeIP, s.Ports.KafkaPods))
 		}
 		return ports
 	}
-	return nil
+	n, known := s.node(name)
+	switch {
+	case !known:
+		return nil
+	case n.program == brokerProgram:
+		return []daemon.Port{at(s.advertised(), n.port), at(s.advertised(), n.port-2), at("", replicationPort(n))}
+	case n.program == proxyProgram:
+		return []daemon.Port{at("", n.port), at("", s.Ports.ProxyGRPC)}
+	case s.hasController(n):
+		return []daemon.Port{at(s.nameServerHost(), n.port), at("", s.Ports.Controller)}
+	}
+	return []daemon.Port{at(s.nameServerHost(), n.port)}
 }
 
 // OwnLog is the file that a process writes its log to by itself, if it has one already; RocketMQ's processes have.
 func (s Set) OwnLog(name string) string {
-	folder := map[string]string{NameServer: "namesrv", RocketMQ: "broker"}[name]
-	path := s.Layout.State("rocketmq", folder, "logs", "rocketmqlogs", folder+".log")
-	if _, err := os.Stat(path); folder == "" || err != nil {
+	n, known := s.node(name)
+	path := s.home(n.folder, "logs", "rocketmqlogs", n.short+".log")
+	if _, err := os.Stat(path); !known || err != nil {
 		return ""
 	}
 	return path

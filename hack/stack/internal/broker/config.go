@@ -12,12 +12,14 @@ import (
 
 // rocketmqFlags open what the broker's direct buffers need on JDK 17, and let it write to a disk that is nearly full: by
 // default it refuses at 90 %.
-var rocketmqFlags = []string{
-	"-XX:MaxDirectMemorySize=1g",
-	"--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
-	"--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED",
-	"--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED", "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
-	"-Drocketmq.broker.diskSpaceWarningLevelRatio=0.98", "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.97",
+func rocketmqFlags(direct string) []string {
+	return []string{
+		"-XX:MaxDirectMemorySize=" + direct,
+		"--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+		"--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED",
+		"--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED", "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
+		"-Drocketmq.broker.diskSpaceWarningLevelRatio=0.98", "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.97",
+	}
 }
 
 // kafkaLogging has warnings and Kafka's own start and stop written to its output.
@@ -26,41 +28,70 @@ var kafkaLogging = []string{
 	"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
 }
 
-// brokerName is the one broker's.
-const brokerName = "broker-a"
-
 func properties(lines ...string) string { return strings.Join(lines, "\n") + "\n" }
 
-func (s Set) nameServerConf() string {
-	return properties(fmt.Sprintf("listenPort=%d", s.Ports.NameServer), "bindAddress="+s.nameServerHost())
-}
-
-// store keeps the versions' data apart: neither reads all that the other writes.
-func (s Set) store(home string) string {
-	if s.Version == fetch.RocketMQ5 {
-		return home + "/store"
+// conf is the configuration of a process.
+func (s Set) conf(n node) string {
+	switch n.program {
+	case namesrvProgram:
+		return s.nameServerConf(n)
+	case proxyProgram:
+		return s.proxyConf(n)
 	}
-	return home + "/store-" + s.Version
+	return s.brokerConf(n)
 }
 
-func (s Set) brokerConf(store string) string {
-	lines := []string{
-		"brokerClusterName=DefaultCluster",
-		"brokerName=" + brokerName,
-		"brokerId=0",
-		"brokerIP1=" + s.advertised(),
-		"bindAddress=" + s.advertised(),
-		fmt.Sprintf("listenPort=%d", s.Ports.Broker),
-		"namesrvAddr=" + layout.Address(layout.Loopback, s.Ports.NameServer),
-		"storePathRootDir=" + store,
-		"storePathCommitLog=" + store + "/commitlog",
+func (s Set) nameServerConf(n node) string {
+	lines := []string{fmt.Sprintf("listenPort=%d", n.port), "bindAddress=" + s.nameServerHost()}
+	if s.hasController(n) {
+		lines = append(lines,
+			"enableControllerInNamesrv=true",
+			"controllerDLegerGroup=controller",
+			"controllerDLegerPeers=n0-"+layout.Address(layout.Loopback, s.Ports.Controller),
+			"controllerDLegerSelfId=n0",
+			"controllerStorePath="+s.store(n),
+		)
+	}
+	return properties(lines...)
+}
+
+// hasController says whether a process is the name server that the controller runs in: the first.
+func (s Set) hasController(n node) bool { return s.Topology == Controller && n.name == NameServer }
+
+// store is the folder of a process's data. The versions' data are kept apart: neither reads all that the other writes.
+func (s Set) store(n node) string {
+	path := s.home("store")
+	if s.Topology != Single || n.name != RocketMQ {
+		path = s.home(n.folder, "store")
+	}
+	if s.Version == fetch.RocketMQ5 {
+		return path
+	}
+	return path + "-" + s.Version
+}
+
+func (s Set) brokerConf(n node) string {
+	store := s.store(n)
+	lines := []string{"brokerClusterName=DefaultCluster", "brokerName=" + n.brokerOf}
+	if id, given := map[string]int{asyncMaster: 0, syncMaster: 0, slave: 1}[n.role]; given {
+		lines = append(lines, fmt.Sprintf("brokerId=%d", id))
+	}
+	lines = append(lines,
+		"brokerIP1="+s.advertised(),
+		"bindAddress="+s.advertised(),
+		fmt.Sprintf("listenPort=%d", n.port),
+		"namesrvAddr="+strings.Join(s.NameServers(), ";"),
+		"storePathRootDir="+store,
+		"storePathCommitLog="+store+"/commitlog",
 		"autoCreateTopicEnable=true",
 		"autoCreateSubscriptionGroup=true",
 		"flushDiskType=ASYNC_FLUSH",
-		"brokerRole=ASYNC_MASTER",
-		"mappedFileSizeCommitLog=134217728",
-		"diskMaxUsedSpaceRatio=95",
+	)
+	if n.role != "" {
+		lines = append(lines, "brokerRole="+n.role)
 	}
+	lines = append(lines, fmt.Sprintf("mappedFileSizeCommitLog=%d", n.memory.fileSize), "diskMaxUsedSpaceRatio=95")
+	lines = append(lines, s.replication(n)...)
 	switch {
 	case s.ACL && s.Version == fetch.RocketMQ4:
 		lines = append(lines, "aclEnable=true")
@@ -68,6 +99,35 @@ func (s Set) brokerConf(store string) string {
 		lines = append(lines, authentication()...)
 	}
 	return properties(lines...)
+}
+
+// replication are the settings of brokers that have replicas. Replicas find each other at brokerIP2, which is an address of
+// the machine's network unless it is given.
+func (s Set) replication(n node) []string {
+	lines := []string{"brokerIP2=" + layout.Loopback, fmt.Sprintf("haListenPort=%d", replicationPort(n))}
+	switch {
+	case s.Topology == Controller:
+		return append(lines, "enableControllerMode=true", "controllerAddr="+layout.Address(layout.Loopback, s.Ports.Controller))
+	case s.Topology != Replicated:
+		return nil
+	case n.role == syncMaster && s.Version == fetch.RocketMQ5: // waits for no slave while one replica, itself, is enough
+		return append(lines, "inSyncReplicas=2")
+	}
+	return lines
+}
+
+// proxyConf has the proxy serve both protocols on the loopback address, and give out that address in routes.
+func (s Set) proxyConf(n node) string {
+	return fmt.Sprintf(`{
+  "rocketMQClusterName": "DefaultCluster",
+  "proxyClusterName": "DefaultCluster",
+  "proxyMode": "CLUSTER",
+  "namesrvAddr": %q,
+  "localServeAddr": %q,
+  "remotingListenPort": %d,
+  "grpcServerPort": %d
+}
+`, strings.Join(s.NameServers(), ";"), layout.Loopback, n.port, s.Ports.ProxyGRPC)
 }
 
 // The one user that RocketMQ knows when it checks signatures.
@@ -92,19 +152,17 @@ func authentication() []string {
 }
 
 // homeFile is a file that a process looks for below its ROCKETMQ_HOME; path is relative to the folder of all.
-type homeFile struct{ reader, path, content string }
+type homeFile struct{ path, content string }
 
 // homeFiles are what only the 4.x line needs: it does not start without a logging configuration.
-func (s Set) homeFiles() []homeFile {
+func (s Set) homeFiles(n node) []homeFile {
 	if s.Version != fetch.RocketMQ4 {
 		return nil
 	}
-	files := []homeFile{
-		{reader: NameServer, path: "namesrv/conf/logback_namesrv.xml", content: logback("namesrv")},
-		{reader: RocketMQ, path: "broker/conf/logback_broker.xml", content: logback("broker")},
-	}
-	if s.ACL {
-		files = append(files, homeFile{reader: RocketMQ, path: "broker/conf/plain_acl.yml", content: plainACL()})
+	conf := n.folder + "/conf/"
+	files := []homeFile{{path: conf + "logback_" + n.short + ".xml", content: logback(n.short)}}
+	if s.ACL && n.program == brokerProgram {
+		files = append(files, homeFile{path: conf + "plain_acl.yml", content: plainACL()})
 	}
 	return files
 }

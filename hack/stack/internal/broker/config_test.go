@@ -1,39 +1,50 @@
 package broker
 
 import (
+	"cmp"
+	"strings"
 	"testing"
 
 	"github.com/rocketmq-connect/operator/hack/stack/internal/fetch"
 	"github.com/rocketmq-connect/operator/hack/stack/internal/golden"
-	"github.com/rocketmq-connect/operator/hack/stack/internal/layout"
 )
 
 func TestConfigurations(t *testing.T) {
 	cases := map[string]struct {
-		base    int
-		pods    bool
-		version string
-		acl     bool
+		base int
+		Options
 	}{
-		"host":          {version: fetch.RocketMQ5},
-		"pods":          {version: fetch.RocketMQ5, pods: true},
-		"pods-at-20000": {version: fetch.RocketMQ5, base: 20000, pods: true},
-		"host-acl":      {version: fetch.RocketMQ5, acl: true},
-		"host-4.9":      {version: fetch.RocketMQ4},
-		"host-4.9-acl":  {version: fetch.RocketMQ4, acl: true},
+		"host":            {Options: Options{Version: fetch.RocketMQ5}},
+		"pods":            {Options: Options{Version: fetch.RocketMQ5, Pods: true}},
+		"pods-at-20000":   {base: 20000, Options: Options{Version: fetch.RocketMQ5, Pods: true}},
+		"host-acl":        {Options: Options{Version: fetch.RocketMQ5, ACL: true}},
+		"host-4.9":        {Options: Options{Version: fetch.RocketMQ4}},
+		"host-4.9-acl":    {Options: Options{Version: fetch.RocketMQ4, ACL: true}},
+		"masters":         {Options: Options{Topology: Masters, Version: fetch.RocketMQ5}},
+		"masters-4.9-acl": {Options: Options{Topology: Masters, Version: fetch.RocketMQ4, ACL: true}},
+		"replicated":      {Options: Options{Topology: Replicated, Version: fetch.RocketMQ5}},
+		"replicated-sync": {Options: Options{Topology: Replicated, Version: fetch.RocketMQ5, Sync: true}},
+		"replicated-4.9":  {Options: Options{Topology: Replicated, Version: fetch.RocketMQ4, Sync: true}},
+		"controller":      {base: 20000, Options: Options{Topology: Controller, Version: fetch.RocketMQ5}},
+		"controller-acl":  {base: 20000, Options: Options{Topology: Controller, Version: fetch.RocketMQ5, ACL: true}},
+		"proxy":           {base: 20000, Options: Options{Topology: Proxy, Version: fetch.RocketMQ5}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			ports, err := layout.NewPorts(tc.base)
-			if err != nil {
-				t.Fatal(err)
+			s := testSet(t, tc.base, cmp.Or(tc.Topology, Single))
+			s.Sync, s.Version, s.ACL, s.Pods = tc.Sync, tc.Version, tc.ACL, tc.Pods
+			// Paths count from the folder of all.
+			assert := func(file, content string) {
+				golden.Assert(t, name+"/"+file, strings.ReplaceAll(content, s.home(), ""))
 			}
-			s := Set{Ports: ports, Pods: tc.pods, Version: tc.version, ACL: tc.acl}
-			golden.Assert(t, name+"/namesrv.conf", s.nameServerConf())
-			golden.Assert(t, name+"/broker.conf", s.brokerConf(s.store("")))
-			golden.Assert(t, name+"/server.properties", s.kafkaConf("/data"))
-			for _, f := range s.homeFiles() {
-				golden.Assert(t, name+"/"+f.path, f.content)
+			for _, n := range s.nodes() {
+				assert(n.folder+n.extension, s.conf(n))
+				for _, f := range s.homeFiles(n) {
+					assert(f.path, f.content)
+				}
+			}
+			if tc.Topology == "" {
+				assert("server.properties", s.kafkaConf("/data"))
 			}
 		})
 	}

@@ -167,11 +167,15 @@ func TestInodesOf(t *testing.T) {
 	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:2694 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 777 1 0000000000000000 100 0 0 10 0
    1: 0100007F:2695 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 778 1 0000000000000000 100 0 0 10 0
+   2: 0100007F:2695 0100007F:9000 01 00000000:00000000 00:00000000 00000000     0        0 779 1 0000000000000000 100 0 0 10 0
 `
-	if got := inodesOf(table, 9876); len(got) != 1 || got[0] != "777" {
+	if got := inodesOf(table, 9876, ""); len(got) != 1 || got[0] != "777" {
 		t.Errorf("sockets at 9876 are %v, want 777", got)
 	}
-	if got := inodesOf(table, 1); len(got) != 0 {
+	if got := inodesOf(table, 9877, established); len(got) != 1 || got[0] != "779" {
+		t.Errorf("connections at 9877 are %v, want 779", got)
+	}
+	if got := inodesOf(table, 1, ""); len(got) != 0 {
 		t.Errorf("sockets at 1 are %v", got)
 	}
 }

@@ -41,12 +41,28 @@ func CheckPorts(ports []Port) error {
 	return errors.Join(errs...)
 }
 
+// tables are the kernel's lists of TCP sockets.
+var tables = []string{"/proc/net/tcp", "/proc/net/tcp6"}
+
+// established is the state of a connection in the tables.
+const established = "01"
+
+// Connected says whether a process that listens on the port has a connection.
+func Connected(port int) bool {
+	for _, table := range tables {
+		if b, err := os.ReadFile(table); err == nil && len(inodesOf(string(b), port, established)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // holder names the processes that have a socket on a local port.
 func holder(port int) string {
 	inodes := map[string]bool{}
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+	for _, table := range tables {
 		if b, err := os.ReadFile(table); err == nil {
-			for _, inode := range inodesOf(string(b), port) {
+			for _, inode := range inodesOf(string(b), port, "") {
 				inodes["socket:["+inode+"]"] = true
 			}
 		}
@@ -63,12 +79,13 @@ func holder(port int) string {
 	return "a process of another user or container"
 }
 
-// inodesOf lists the sockets of a table in the form of /proc/net/tcp that use a local port. Ports are hexadecimal there.
-func inodesOf(table string, port int) []string {
+// inodesOf lists the sockets of a table in the form of /proc/net/tcp that use a local port, and are in a state if one is
+// given. Ports are hexadecimal there.
+func inodesOf(table string, port int, state string) []string {
 	var inodes []string
 	for line := range strings.Lines(table) {
 		fields := strings.Fields(line)
-		if len(fields) < 10 {
+		if len(fields) < 10 || state != "" && fields[3] != state {
 			continue
 		}
 		_, hexPort, _ := strings.Cut(fields[1], ":")

@@ -9,11 +9,12 @@ import (
 	"strings"
 )
 
-// The folders of Kafka's jars below lib/, and the versions in them.
+// The folders of jars below lib/, and the versions in them.
 const (
 	Kafka        = "kafka-" + kafkaVersion
 	KafkaLogging = "slf4j-simple-" + slf4jVersion
 	MirrorMaker  = "kafka-mirrormaker-" + kafkaVersion
+	Proxy        = "rocketmq-proxy-" + RocketMQ5
 	kafkaVersion = "3.9.1"
 	slf4jVersion = "1.7.36"
 )
@@ -36,6 +37,15 @@ func (f Fetcher) RocketMQ(ctx context.Context, version string) error {
 	})
 }
 
+// Proxy fetches what RocketMQ's proxy needs besides the jars of the broker, which are there.
+func (f Fetcher) Proxy(ctx context.Context) error {
+	beside, err := os.ReadDir(f.Layout.Lib(RocketMQ(RocketMQ5)))
+	if err != nil {
+		return fmt.Errorf("listing the jars of the broker: %w", err)
+	}
+	return f.jars(ctx, Proxy, []string{"org.apache.rocketmq:rocketmq-proxy:" + RocketMQ5}, beside...)
+}
+
 // Kafka fetches the Kafka server, and the backend without which it logs nothing.
 func (f Fetcher) Kafka(ctx context.Context) error {
 	if err := f.jars(ctx, KafkaLogging, []string{"org.slf4j:slf4j-simple:" + slf4jVersion}); err != nil {
@@ -56,8 +66,8 @@ func (f Fetcher) MirrorMaker(ctx context.Context) (string, error) {
 	return f.Layout.Lib(MirrorMaker) + "/*:" + f.Layout.Lib(KafkaLogging) + "/*", err
 }
 
-// jars gets the artifacts and all that they need to run from Maven Central into lib/NAME.
-func (f Fetcher) jars(ctx context.Context, name string, artifacts []string) error {
+// jars gets the artifacts and all that they need to run from Maven Central into lib/NAME, without what there is beside it.
+func (f Fetcher) jars(ctx context.Context, name string, artifacts []string, beside ...os.DirEntry) error {
 	dir := f.Layout.Lib(name)
 	return f.ensure(ctx, product{
 		name: name, inputs: artifacts, files: []string{dir},
@@ -75,6 +85,11 @@ func (f Fetcher) jars(ctx context.Context, name string, artifacts []string) erro
 				"-DoutputDirectory="+partial, "-DincludeScope=runtime").Run(ctx)
 			if err != nil {
 				return err
+			}
+			for _, jar := range beside {
+				if err := os.RemoveAll(filepath.Join(partial, jar.Name())); err != nil {
+					return err
+				}
 			}
 			if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 				return err

@@ -12,7 +12,7 @@ func TestPortsDoNotOverlap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		owner := map[int]string{p.Broker - 2: "Broker-2", p.Broker + 1: "Broker+1"}
+		owner := map[int]string{p.Broker - 2: "Broker-2", p.Broker + 1: "Broker+1", p.Broker2 - 2: "Broker2-2", p.Broker2 + 1: "Broker2+1"}
 		v := reflect.ValueOf(p)
 		for i := range v.NumField() {
 			name, port := v.Type().Field(i).Name, int(v.Field(i).Int())

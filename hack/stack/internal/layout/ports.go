@@ -28,7 +28,10 @@ const (
 
 // Ports are the TCP ports of one instance.
 type Ports struct {
-	NameServer, Broker                int // the broker also takes Broker-2 and Broker+1
+	NameServer, NameServer2           int
+	Controller                        int
+	Proxy, ProxyGRPC                  int
+	Broker, Broker2                   int // a broker also takes its port - 2 and its port + 1
 	Kafka, KafkaController, KafkaPods int
 	Etcd, EtcdPeer, APIServer         int
 	Kubelet, KubeletHealth            int
@@ -40,7 +43,7 @@ type Ports struct {
 func NewPorts(base int) (Ports, error) {
 	if base == 0 {
 		return Ports{
-			NameServer: 9876, Broker: 10911,
+			NameServer: 9876, NameServer2: 9877, Controller: 9878, Proxy: 8080, ProxyGRPC: 8081, Broker: 10911, Broker2: 10921,
 			Kafka: 9092, KafkaController: 9093, KafkaPods: 9094,
 			Etcd: 2379, EtcdPeer: 2380, APIServer: 6443,
 			Kubelet: 10250, KubeletHealth: 10248,
@@ -52,7 +55,8 @@ func NewPorts(base int) (Ports, error) {
 		return Ports{}, fmt.Errorf("--port-base %d: it must be 0 (the usual ports) or from %d to %d", base, lowest, highest)
 	}
 	return Ports{
-		NameServer: base, Broker: base + 11,
+		NameServer: base, NameServer2: base + 1, Controller: base + 2, Proxy: base + 3, ProxyGRPC: base + 4,
+		Broker: base + 11, Broker2: base + 16,
 		Kafka: base + 20, KafkaController: base + 21, KafkaPods: base + 22,
 		Etcd: base + 30, EtcdPeer: base + 31, APIServer: base + 40,
 		Kubelet: base + 41, KubeletHealth: base + 42,
