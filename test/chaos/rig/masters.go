@@ -4,23 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/chaos/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
-// What chaos asks of brokers and no worker does.
-const (
-	updateBrokerConfig = 25
-	readAndWrite       = "6"
-)
-
-var (
-	errNoMaster = errors.New("it has no master")
-	errAnswer   = errors.New("the broker refused")
-)
+var errNoMaster = errors.New("it has no master")
 
 // clusterInfo is what a name server says of brokers; the key 0 is the master.
 type clusterInfo struct {
@@ -29,25 +19,9 @@ type clusterInfo struct {
 	} `json:"brokerAddrTable"`
 }
 
-// call asks one server once, on a connection of its own: what broke the one before does not matter.
-func call(ctx context.Context, addr string, cmd remoting.Command) (*remoting.Command, error) {
-	pool := remoting.NewPool(remoting.TCP(time.Second), time.Second, remoting.Credentials{})
-	defer pool.Close()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	answer, err := pool.Call(ctx, addr, "chaos", &cmd)
-	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", addr, err)
-	}
-	if answer.Code != remoting.Success {
-		return nil, fmt.Errorf("%w: asking %s: code %d, %s", errAnswer, addr, answer.Code, answer.Remark)
-	}
-	return answer, nil
-}
-
 // Master is the process that the first name server shows as the master of a broker name.
 func (s *Stack) Master(ctx context.Context, name string) (Broker, error) {
-	answer, err := call(ctx, s.Names()[0], remoting.Command{Code: remoting.ClusterInfo})
+	answer, err := ask(ctx, s.Names()[0], remoting.Command{Code: remoting.ClusterInfo})
 	if err != nil {
 		return Broker{}, err
 	}
@@ -98,7 +72,7 @@ func (s *Stack) Elected(ctx context.Context, b Broker) error {
 func (s *Stack) Listed(ctx context.Context, b Broker) error {
 	return wait.Until(ctx, 200*time.Millisecond, func(ctx context.Context) error {
 		for _, name := range s.Names() {
-			answer, err := call(ctx, name, remoting.Command{Code: remoting.ClusterInfo})
+			answer, err := ask(ctx, name, remoting.Command{Code: remoting.ClusterInfo})
 			if err != nil {
 				return err
 			}
@@ -121,27 +95,4 @@ func (s *Stack) listedIn(body []byte, b Broker) bool {
 		}
 	}
 	return false
-}
-
-// Configure sets one key of a broker that runs.
-func (s *Stack) Configure(ctx context.Context, b Broker, key, value string) error {
-	_, err := call(ctx, s.AddressOf(b), remoting.Command{Code: updateBrokerConfig, Body: []byte(key + "=" + value + "\n")})
-	if err != nil {
-		return fmt.Errorf("setting %s: %w", key, err)
-	}
-	return nil
-}
-
-// CreateTopic makes a topic on one broker alone, as whoever brings an empty one back has to.
-func (s *Stack) CreateTopic(ctx context.Context, b Broker, topic string, queues int) error {
-	n := strconv.Itoa(queues)
-	_, err := call(ctx, s.AddressOf(b), remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
-		{Name: "topic", Value: topic}, {Name: "defaultTopic", Value: "TBW102"}, {Name: "readQueueNums", Value: n},
-		{Name: "writeQueueNums", Value: n}, {Name: "perm", Value: readAndWrite}, {Name: "topicFilterType", Value: "SINGLE_TAG"},
-		{Name: "topicSysFlag", Value: "0"}, {Name: "order", Value: "false"},
-	}})
-	if err != nil {
-		return fmt.Errorf("creating topic %s: %w", topic, err)
-	}
-	return nil
 }

@@ -47,3 +47,19 @@ func TestThePIDIsReadFromTheTableOfTheStack(t *testing.T) {
 		}
 	}
 }
+
+func TestTheControllerTellsHowManyItMayElect(t *testing.T) {
+	cases := map[string]struct {
+		body string
+		want int
+	}{
+		"both":                      {`{"replicasInfoTable":{"broker-a":{"inSyncReplicas":[{"brokerId":1},{"brokerId":2}],"notInSyncReplicas":[]}}}`, 2},
+		"one":                       {`{"replicasInfoTable":{"broker-a":{"inSyncReplicas":[{"brokerId":1}],"notInSyncReplicas":[{"brokerId":2}]}}}`, 1},
+		"it does not know the name": {`{"replicasInfoTable":{}}`, 0},
+	}
+	for name, tc := range cases {
+		if got, err := inSync([]byte(tc.body), "broker-a"); got != tc.want || err != nil {
+			t.Errorf("%s: got %d, %v, want %d", name, got, err, tc.want)
+		}
+	}
+}
