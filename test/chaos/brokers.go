@@ -123,9 +123,12 @@ func rollNameServers(ctx context.Context, s *strike) error {
 	return nil
 }
 
+// longestHang is how long a broker hangs at most.
+const longestHang = 8 * time.Second
+
 // freezeBroker has a master hang: it is connected, and does not answer. What it was sent meanwhile it carries out later.
 func freezeBroker(ctx context.Context, s *strike) error {
-	b, d := s.broker(), s.seconds(2, 8)
+	b, d := s.broker(), s.seconds(2, longestHang.Seconds())
 	s.say("SIGSTOP to %s for %s", b.Process, d)
 	m := s.from(brokerFrozen)
 	wake, err := s.brokers.Freeze(ctx, b.Process)

@@ -83,6 +83,9 @@ type fault struct {
 // heldUp is how often a batch is tried while the answers to it do not come, until its lease ends.
 const heldUp = int(leaseTime/sendTimeout) + 1
 
+// hung is the same for the time that a broker hangs at most: the leases go on if it is not the one of the cluster log.
+const hung = int(longestHang/sendTimeout) + 1
+
 // faults returns every kind that comes once in each block of rounds on one broker.
 func faults() []fault {
 	return []fault{
@@ -116,11 +119,11 @@ func faultsOn(topology string) []fault {
 	switch topology {
 	case rig.Masters:
 		return append(all, fault{name: brokerKilled, do: killBroker, resent: 1}, fault{name: brokerRestored, do: restoreBroker, resent: 1},
-			fault{name: namesRolled, do: rollNameServers}, fault{name: brokerFrozen, do: freezeBroker, resent: heldUp},
+			fault{name: namesRolled, do: rollNameServers}, fault{name: brokerFrozen, do: freezeBroker, resent: hung},
 			fault{name: brokerLost, do: loseBroker, resent: 1}, fault{name: brokerRecreated, do: recreateBroker, resent: 1},
 			fault{name: brokerReadOnly, do: closeBroker, resent: 1}, fault{name: brokerFull, do: fillBroker, resent: 1})
 	case rig.Replicated:
-		return append(all, fault{name: brokerKilled, do: killMaster, resent: 1}, fault{name: brokerFrozen, do: freezeBroker, resent: heldUp},
+		return append(all, fault{name: brokerKilled, do: killMaster, resent: 1}, fault{name: brokerFrozen, do: freezeBroker, resent: hung},
 			fault{name: replicaLost, do: loseReplica, resent: heldUp})
 	}
 	return append(all, fault{name: namesRolled, do: rollNameServers}, fault{name: replicaLost, do: loseReplica, resent: heldUp},
