@@ -133,3 +133,14 @@ func Queues(n, task, tasks int) []int {
 	}
 	return out
 }
+
+// BrokerQueues returns the indexes, out of the n sorted queues that a topic has on one broker, that the given one of the
+// sink tasks reads. rank is the broker's place among those of the topics. Each broker's queues are dealt by themselves, as
+// Queues does, each broker's from another task on: so a broker that leaves or comes back moves no other one's queues.
+func BrokerQueues(n, rank, task, tasks int) []int {
+	if n <= 0 || task < 0 || task >= tasks {
+		return nil
+	}
+	first := rank % tasks * (n % tasks) % tasks
+	return Queues(n, (task-first+tasks)%tasks, tasks)
+}

@@ -33,8 +33,12 @@ func benchSend(b *testing.B, c *rmq.Client, n int) {
 			b.Error(err)
 		}
 	}
+	queues, err := c.Route(b.Context(), "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
 	for i := range n {
-		m.Queue = i
+		m.Queue = queues[i%len(queues)]
 		if err := s.Send(b.Context(), m, done); err != nil {
 			b.Fatal(err)
 		}

@@ -108,7 +108,7 @@ func TestSenderKeepsOrderUnderFaults(t *testing.T) {
 				for i := range 200 {
 					body := fmt.Sprint(i)
 					want[queues[i%2]] = append(want[queues[i%2]], body)
-					if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: i, Body: []byte(body)}, func(_ int64, err error) {
+					if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: queues[i%2], Body: []byte(body)}, func(_ int64, err error) {
 						mu.Lock()
 						defer mu.Unlock()
 						if answers[body]++; err != nil {

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/member"
+	"github.com/rocketmq-connect/operator/worker/rmq/room"
 )
 
 // How long a lane waits before it tries a batch again.
@@ -18,12 +21,14 @@ const (
 
 // waiting is a message on its way through a lane.
 type waiting struct {
-	done   func(offset int64, err error)
-	size   int // what it takes of the sender's room
-	choice int // see Sender.choice
-	end    int // of its member in the batch
-	err    error
-	wave   *wave
+	done    func(offset int64, err error)
+	size    int  // what it takes of the sender's room
+	bound   bool // to the lane's queue
+	movable bool // see Message
+	moves   bool // it leaves its lane
+	end     int  // of its member in the batch
+	err     error
+	wave    *wave
 }
 
 // batch is encoded messages of one queue. Those with an error have no bytes.
@@ -50,11 +55,55 @@ type lane struct {
 	// shunned is until when, since the sender's start, messages that may go anywhere go elsewhere.
 	shunned atomic.Int64
 	wake    chan struct{}
+	part    *room.Part
+	// begun is when the batch in hand was first tried, since the sender's start; 0: there is none.
+	begun atomic.Int64
 
 	mu      sync.Mutex
 	pending []*batch // the last may still grow
 	usual   int      // bytes of the batch before
 	closed  bool
+	still   bool  // it takes nothing until all that waits is stored
+	err     error // why the batch in hand was not stored when it was tried last
+}
+
+// stalledAfter is how long a batch may be under way before its lane takes no more: a broker is away, hangs, or waits for
+// its slaves.
+const stalledAfter = time.Second
+
+// stalls says whether the lane takes nothing at present. What waits in it then takes nobody's room.
+func (l *lane) stalls() bool {
+	begun := l.begun.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.still {
+		if begun == 0 || time.Since(l.s.start)-time.Duration(begun) < stalledAfter {
+			return false
+		}
+		l.still = true
+	}
+	l.part.Lend()
+	return true
+}
+
+// Stalled is a queue that takes nothing at present.
+type Stalled struct {
+	Queue Queue
+	Since time.Time
+	// Err is what the newest try failed with; nil before the first has ended, and while the gate is shut.
+	Err error
+}
+
+func (l *lane) stalled() Stalled {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stalled{Queue: l.q, Since: l.s.start.Add(time.Duration(l.begun.Load())), Err: l.err}
+}
+
+func (l *lane) failedWith(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
 }
 
 // shunTime is how long a lane is left alone after it failed.
@@ -78,19 +127,22 @@ func (l *lane) add(m *Message, w waiting) bool {
 	if len(b.msgs) == 0 && !m.BornAt.IsZero() {
 		b.born = m.BornAt.UnixMilli()
 	}
-	b.wire, w.err = encodeMember(b.wire, m.Properties, m.Body, &l.s.c.ids)
+	b.wire, w.err = member.Append(b.wire, m.Properties, m.Body, &l.s.c.ids)
 	b.add(nil, w)
+	l.part.Put(w.size)
 	l.signal()
 	return true
 }
 
 // adopt takes over a message from another lane.
-func (l *lane) adopt(member []byte, w waiting) bool {
+func (l *lane) adopt(member []byte, w waiting, from *room.Part) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return false
 	}
+	w.moves = false
+	from.Move(l.part, w.size)
 	l.last(len(member)).add(member, w)
 	l.signal()
 	return true
@@ -130,7 +182,9 @@ func (l *lane) run() {
 				return
 			}
 		}
+		l.begun.Store(max(1, int64(time.Since(l.s.start))))
 		l.deliver(b)
+		l.begun.Store(0)
 		l.recycle(b)
 	}
 }
@@ -140,6 +194,7 @@ func (l *lane) take() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.pending) == 0 {
+		l.still, l.err = false, nil
 		return nil
 	}
 	b := l.pending[0]
@@ -176,24 +231,24 @@ func (l *lane) recycle(b *batch) {
 // finish answers all messages of a batch, in order: those without an error of their own are at first, first+1, …, or
 // failed with err.
 func (l *lane) finish(b *batch, first int64, err error) {
+	size := 0
 	for i := range b.msgs {
 		m := &b.msgs[i]
+		size += m.size
 		switch {
 		case m.err != nil:
-			l.answer(m, 0, m.err)
+			m.done(0, m.err)
 		case err != nil:
-			l.answer(m, 0, err)
+			m.done(0, err)
 		default:
-			l.answer(m, first, nil)
+			m.done(first, nil)
 			first++
 		}
 	}
-}
-
-func (l *lane) answer(m *waiting, offset int64, err error) {
-	m.done(offset, err)
-	l.s.room.Release(int64(m.size))
-	m.wave.leave()
+	l.part.Give(size)
+	for i := range b.msgs {
+		b.msgs[i].wave.leave()
+	}
 }
 
 // deliver sends a batch until it is stored, or never will be.
@@ -225,6 +280,7 @@ func (l *lane) deliver(b *batch) {
 			return
 		}
 		told = l.log(err, b, time.Since(begun), told)
+		l.failedWith(err)
 		l.shun()
 		if l.scatter(b); b.good == 0 {
 			l.finish(b, 0, nil)
@@ -282,81 +338,4 @@ func (l *lane) oneByOne(b *batch) {
 		single.add(member, b.msgs[i])
 		l.deliver(single)
 	}
-}
-
-// misplaced says whether the queue may be gone. A 4.9 broker answers for a queue that was taken away as it does for any
-// trouble (SystemError): then the route that is looked up every now and again tells.
-func (l *lane) misplaced(err error) bool {
-	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) {
-		return true
-	}
-	r := l.s.c.routes.known(l.q.Topic)
-	return IsTemporary(err) && r != nil && !slices.Contains(r.writable, l.q)
-}
-
-// reroute asks where the queue went that its broker does not know, or whose broker is not in the route any more. It says
-// true when the batch needs nothing more: its messages failed, because the topic is gone, or took other lanes. While the
-// route has the queue, though its master is away and only a slave is registered, messages bound to it wait: their order
-// must outlast that.
-func (l *lane) reroute(b *batch, why error) bool {
-	r, err := l.s.c.fetchRoute(l.s.ctx, l.q.Topic)
-	if err != nil {
-		// Only a broker's word is final: a name server forgets the topics of brokers that restart.
-		if errors.Is(err, ErrTopicNotFound) && errors.Is(why, ErrTopicNotFound) {
-			l.finish(b, 0, err)
-			return true
-		}
-		return false
-	}
-	l.s.c.routes.put(l.q.Topic, r)
-	for _, q := range r.writable {
-		if q == l.q {
-			return false
-		}
-	}
-	if len(r.writable) == 0 {
-		return false
-	}
-	if l.move(b, func(*waiting) bool { return true }); b.good > 0 {
-		return false
-	}
-	l.finish(b, 0, nil)
-	return true
-}
-
-// scatter moves the messages that may go to any queue to lanes that work, if there are any.
-func (l *lane) scatter(b *batch) {
-	l.s.mu.Lock()
-	t := l.s.topics[l.q.Topic]
-	other := false
-	if t != nil {
-		for _, o := range t.lanes {
-			other = other || o != l && !o.fails()
-		}
-	}
-	l.s.mu.Unlock()
-	if other {
-		l.move(b, func(m *waiting) bool { return m.choice == anywhere })
-	}
-}
-
-// move hands messages to the lanes that they would take now; the batch keeps the others, and those that no lane takes.
-func (l *lane) move(b *batch, which func(*waiting) bool) {
-	kept := batch{msgs: b.msgs[:0]}
-	for i, from := 0, 0; i < len(b.msgs); i++ {
-		m := b.msgs[i]
-		member := b.wire[from:m.end]
-		from = m.end
-		if m.err == nil && which(&m) && l.handOver(member, m) {
-			continue
-		}
-		kept.add(member, m)
-	}
-	clear(b.msgs[len(kept.msgs):])
-	b.wire, b.msgs, b.good = append(b.wire[:0], kept.wire...), kept.msgs, kept.good
-}
-
-func (l *lane) handOver(member []byte, m waiting) bool {
-	to, err := l.s.lane(l.s.ctx, l.q.Topic, &m)
-	return err == nil && to != l && to.adopt(member, m)
 }

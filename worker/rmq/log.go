@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/member"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -52,9 +53,9 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 	for i := range entries {
 		properties := keys[:0]
 		if entries[i].Key != "" {
-			properties = append(properties, Property{Name: propertyKeys, Value: entries[i].Key})
+			properties = append(properties, Property{Name: member.PropertyKeys, Value: entries[i].Key})
 		}
-		if wire, err = encodeMember(wire, properties, entries[i].Value, &l.c.ids); err != nil {
+		if wire, err = member.Append(wire, properties, entries[i].Value, &l.c.ids); err != nil {
 			return 0, fmt.Errorf("appending to %s: entry %d (key %q): %w", l.q.Topic, i, entries[i].Key, err)
 		}
 	}
@@ -203,7 +204,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 		if m.Offset >= end {
 			return end, nil
 		}
-		key, _ := m.Property(propertyKeys)
+		key, _ := m.Property(member.PropertyKeys)
 		if err := fn(Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt}); err != nil {
 			return next, err
 		}

@@ -72,7 +72,7 @@ func TestALogIsMarkedOnTheOtherMasters(t *testing.T) {
 		l, q := logOf(t, c)
 		wantPerms(t, b, 6, 0)
 		s := c.NewSender(rmq.SenderConfig{})
-		for _, queue := range []int{0, 1, rmq.QueueAny, rmq.QueueAny} {
+		for _, queue := range []rmq.Queue{q, q, {}, {}} {
 			if err := s.Send(t.Context(), rmq.Message{Topic: "log", Queue: queue, Body: []byte("x")}, func(_ int64, err error) {
 				if err != nil {
 					t.Error(err)

@@ -315,7 +315,7 @@ func TestMessagesMoveWhenTheirQueueGoes(t *testing.T) {
 		s := c.NewSender(rmq.SenderConfig{Gate: func(context.Context) error { <-open; return nil }})
 		answers := map[int]error{}
 		for i := range 20 {
-			if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: i, Body: fmt.Append(nil, i)}, func(_ int64, err error) { answers[i] = err }); err != nil {
+			if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: queues[i%2], Body: fmt.Append(nil, i)}, func(_ int64, err error) { answers[i] = err }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -71,6 +71,7 @@ type route struct {
 	writable []Queue           // sorted by (broker, id)
 	brokers  []string          // that have the topic, also where it is neither
 	addrs    map[string]string // of the masters, by broker name
+	targets  *Targets
 	fetched  time.Time
 }
 
@@ -126,6 +127,7 @@ func parseRoute(topic string, body []byte) (*route, error) {
 	}
 	slices.SortFunc(r.queues, compareQueues)
 	slices.SortFunc(r.writable, compareQueues)
+	r.targets = &Targets{Queues: r.writable, Brokers: r.brokers}
 	return r, nil
 }
 
@@ -171,31 +173,49 @@ type routeEntry struct {
 // get gives the route of a topic. It waits for a lookup only when there is no route yet or the last use failed, and falls
 // back on the route it has.
 func (rc *routeCache) get(ctx context.Context, c *Client, topic string) (*route, error) {
+	known, e, fetching, err := rc.look(c, topic)
+	if err != nil || fetching == nil {
+		return known, err
+	}
+	return rc.await(ctx, e, fetching)
+}
+
+// latest is get, but waits only when there is no route yet.
+func (rc *routeCache) latest(ctx context.Context, c *Client, topic string) (*route, error) {
+	known, e, fetching, err := rc.look(c, topic)
+	if err != nil || known != nil {
+		return known, err
+	}
+	return rc.await(ctx, e, fetching)
+}
+
+// look gives the route that is known, and has it looked up when it is old or in doubt. fetching is not nil when the route
+// is not to be used before that has ended.
+func (rc *routeCache) look(c *Client, topic string) (known *route, e *routeEntry, fetching chan struct{}, err error) {
 	rc.mu.Lock()
-	e := rc.topics[topic]
-	if e == nil {
+	defer rc.mu.Unlock()
+	if e = rc.topics[topic]; e == nil {
 		e = &routeEntry{}
 		rc.topics[topic] = e
 	}
-	known := e.route
+	known = e.route
 	if known != nil && !e.suspect && time.Since(known.fetched) < routeTTL {
-		rc.mu.Unlock()
-		return known, nil
+		return known, e, nil, nil
 	}
 	if e.fetching == nil {
 		done := make(chan struct{})
 		if !c.background(func(ctx context.Context) { rc.fetch(ctx, c, topic, e); close(done) }) {
-			rc.mu.Unlock()
-			return nil, ErrClosed
+			return nil, e, nil, ErrClosed
 		}
 		e.fetching = done
 	}
-	wait := known == nil || e.suspect
-	fetching := e.fetching
-	rc.mu.Unlock()
-	if !wait {
-		return known, nil
+	if known == nil || e.suspect {
+		fetching = e.fetching
 	}
+	return known, e, fetching, nil
+}
+
+func (rc *routeCache) await(ctx context.Context, e *routeEntry, fetching chan struct{}) (*route, error) {
 	select {
 	case <-fetching:
 	case <-ctx.Done():

@@ -3,13 +3,15 @@ package rmq
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
+	"github.com/rocketmq-connect/operator/worker/rmq/member"
+	"github.com/rocketmq-connect/operator/worker/rmq/room"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -28,7 +30,8 @@ type SenderConfig struct {
 	// MaxBatchRecords is 512 by default, MaxBatchBytes 1 MiB. A larger single message travels alone.
 	MaxBatchRecords int
 	MaxBatchBytes   int
-	// MaxBufferedBytes is how much may wait for its answer before Send blocks; default 32 MiB.
+	// MaxBufferedBytes is how much may wait for its answer before Send blocks; default 32 MiB. As much again may wait for
+	// queues that take nothing at present.
 	MaxBufferedBytes int
 	// OnBatch is told of every attempt, from several goroutines. nil: nobody is.
 	OnBatch func(records, bytes int, took time.Duration, err error)
@@ -41,7 +44,7 @@ func (cfg *SenderConfig) setDefaults() {
 	if cfg.MaxBatchBytes <= 0 {
 		cfg.MaxBatchBytes = defaultBatchBytes
 	}
-	cfg.MaxBatchBytes = min(cfg.MaxBatchBytes, maxBody)
+	cfg.MaxBatchBytes = min(cfg.MaxBatchBytes, member.MaxBody)
 	if cfg.MaxBufferedBytes <= 0 {
 		cfg.MaxBufferedBytes = defaultBufferedBytes
 	}
@@ -62,7 +65,7 @@ type Sender struct {
 	ctx     context.Context // ends with Close, cause ErrClosed
 	cancel  context.CancelCauseFunc
 	start   time.Time
-	room    *semaphore.Weighted
+	room    *room.Room
 	turn    atomic.Uint64
 	batches sync.Pool
 	written atomic.Int64 // when bytes were last written, since start; 0: never
@@ -85,7 +88,7 @@ func (c *Client) NewSender(cfg SenderConfig) *Sender {
 	cfg.setDefaults()
 	s := &Sender{
 		c: c, cfg: cfg, start: time.Now(), purpose: "send-" + strconv.FormatInt(c.users.Add(1), 10),
-		room:   semaphore.NewWeighted(int64(cfg.MaxBufferedBytes)),
+		room:   room.New(cfg.MaxBufferedBytes),
 		topics: map[string]*topicLanes{}, lanes: map[Queue]*lane{}, wave: newWave(nil),
 	}
 	s.batches.New = func() any { return new(batch) }
@@ -96,55 +99,100 @@ func (c *Client) NewSender(cfg SenderConfig) *Sender {
 	return s
 }
 
+// Targets is where a topic can be written to, as a name server showed it. It does not change; another look gives another.
+type Targets struct {
+	// Queues are those that can be written to, sorted by (broker, id).
+	Queues []Queue
+	// Brokers have the topic, also those that let nobody write to it.
+	Brokers []string
+}
+
+// Gone says that a broker which is shown has given the queue up. A queue whose broker is away is not gone.
+func (t *Targets) Gone(q Queue) bool {
+	return slices.Contains(t.Brokers, q.Broker) && !slices.Contains(t.Queues, q)
+}
+
+// Targets gives what was looked up last, half a minute ago at most while a name server answers. It waits only the first
+// time.
+func (c *Client) Targets(ctx context.Context, topic string) (*Targets, error) {
+	r, err := c.routes.latest(ctx, c, topic)
+	if err != nil {
+		return nil, err
+	}
+	return r.targets, nil
+}
+
 // Send queues m and returns; it blocks while MaxBufferedBytes wait for their answers. m's slices may be reused at once.
+// A queue that takes nothing at present is ErrStalled, and m was not queued: other queues go on meanwhile.
 // If Send returns nil, done is called exactly once, in the order of the messages of one queue, from a goroutine that must
 // not be held up: with the stored offset; or with an error that trying again would not cure (ErrTooLarge,
 // ErrIllegal, ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are tried again for ever. A
 // message that failed with ErrClosed, or was tried again, may have been stored nevertheless, even twice.
 func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
-	size := memberOverhead + len(m.Body)
+	if m.Queue != (Queue{}) && s.lane(m.Queue).stalls() {
+		return fmt.Errorf("sending to %s: %w", m.Queue, ErrStalled)
+	}
+	size := member.Overhead + len(m.Body)
 	for i := range m.Properties {
 		size += len(m.Properties[i].Name) + len(m.Properties[i].Value) + 2
 	}
 	size = min(size, s.cfg.MaxBufferedBytes)
-	if err := s.room.Acquire(ctx, int64(size)); err != nil {
-		return fmt.Errorf("sending to %s: %w", m.Topic, context.Cause(ctx))
+	if err := s.take(ctx, size); err != nil {
+		return fmt.Errorf("sending to %s: %w", m.Topic, err)
 	}
-	r := waiting{done: done, size: size, choice: s.choice(&m)}
+	r := waiting{done: done, size: size, bound: m.Queue != Queue{}, movable: m.Movable}
 	if err := s.queue(ctx, &m, &r); err != nil {
 		if r.wave != nil {
 			r.wave.leave()
 		}
-		s.room.Release(int64(size))
+		s.room.Give(size)
 		return fmt.Errorf("sending to %s: %w", m.Topic, err)
 	}
 	return nil
 }
 
-// anywhere is the choice of a message that may go to any queue; any other choice is taken modulo the number of queues.
-const anywhere = -1
-
-func (s *Sender) choice(m *Message) int {
-	switch {
-	case m.Queue >= 0:
-		return m.Queue
-	case m.Key != nil:
-		return keyChoice(m.Key)
+// take waits for room. What waits for queues that take nothing at present does not count against the others' room.
+func (s *Sender) take(ctx context.Context, size int) error {
+	for !s.room.TryTake(size) {
+		limited, cancel := context.WithTimeout(ctx, stalledAfter/4)
+		err := s.room.Take(limited, size)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for _, l := range s.all() {
+			l.stalls()
+		}
 	}
-	return anywhere
+	return nil
 }
 
-// keyChoice is FNV-1a, so that all workers agree.
-func keyChoice(key []byte) int {
-	h := uint64(14695981039346656037)
-	for _, b := range key {
-		h = (h ^ uint64(b)) * 1099511628211
+func (s *Sender) all() []*lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.lanes))
+}
+
+// Stalled lists the queues that take nothing at present, with messages waiting, sorted; rest says that messages wait for
+// others, too.
+func (s *Sender) Stalled() (stalled []Stalled, rest bool) {
+	for _, l := range s.all() {
+		switch {
+		case l.stalls():
+			stalled = append(stalled, l.stalled())
+		case l.part.Held() > 0:
+			rest = true
+		}
 	}
-	return int(h >> 1)
+	slices.SortFunc(stalled, func(a, b Stalled) int { return compareQueues(a.Queue, b.Queue) })
+	return stalled, rest
 }
 
 func (s *Sender) queue(ctx context.Context, m *Message, r *waiting) error {
-	l, err := s.lane(ctx, m.Topic, r)
+	l, err := s.find(ctx, m.Topic, m.Queue, r)
 	if err != nil {
 		return err
 	}
@@ -154,19 +202,29 @@ func (s *Sender) queue(ctx context.Context, m *Message, r *waiting) error {
 	return nil
 }
 
-// lane finds the lane that a message takes, and has the message join the wave.
-func (s *Sender) lane(ctx context.Context, topic string, m *waiting) (*lane, error) {
-	r, err := s.c.routes.get(ctx, s.c, topic)
-	if err != nil {
-		return nil, err
-	}
-	if len(r.writable) == 0 {
-		return nil, fmt.Errorf("no writable queue: %w", ErrTopicNotFound)
+// find gives the lane that a message takes, and has the message join the wave. A message that is bound to no queue, or to
+// one that the topic no longer has, takes one that it has.
+func (s *Sender) find(ctx context.Context, topic string, q Queue, m *waiting) (*lane, error) {
+	r, err := (*route)(nil), error(nil)
+	if !m.bound || m.moves {
+		if r, err = s.c.routes.get(ctx, s.c, topic); err != nil {
+			return nil, err
+		}
+		if len(r.writable) == 0 {
+			return nil, fmt.Errorf("no writable queue: %w", ErrTopicNotFound)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
 		return nil, ErrClosed
+	}
+	if m.wave == nil {
+		m.wave = s.wave
+		m.wave.open.Add(1)
+	}
+	if r == nil {
+		return s.laneOf(q), nil
 	}
 	t := s.topics[topic]
 	if t == nil || t.route != r {
@@ -176,12 +234,8 @@ func (s *Sender) lane(ctx context.Context, topic string, m *waiting) (*lane, err
 		}
 		s.topics[topic] = t
 	}
-	if m.wave == nil {
-		m.wave = s.wave
-		m.wave.open.Add(1)
-	}
-	if m.choice != anywhere {
-		return t.lanes[m.choice%len(t.lanes)], nil
+	if m.moves && m.bound {
+		return t.lanes[q.ID%len(t.lanes)], nil // together, in their order
 	}
 	return s.inTurn(t.lanes), nil
 }
@@ -197,11 +251,18 @@ func (s *Sender) inTurn(lanes []*lane) *lane {
 	return lanes[first%uint64(len(lanes))]
 }
 
+// lane gives the queue's lane.
+func (s *Sender) lane(q Queue) *lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.laneOf(q)
+}
+
 // laneOf gives the queue's lane, and starts it if it is new. s.mu is held.
 func (s *Sender) laneOf(q Queue) *lane {
 	l := s.lanes[q]
 	if l == nil {
-		l = &lane{s: s, q: q, wake: make(chan struct{}, 1)}
+		l = &lane{s: s, q: q, wake: make(chan struct{}, 1), part: s.room.Part()}
 		s.lanes[q] = l
 		s.group.Go(l.run)
 	}

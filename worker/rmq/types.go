@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/member"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -26,18 +27,17 @@ func (q Queue) String() string { return q.Topic + "/" + q.Broker + "/" + strconv
 type Broker struct{ Cluster, Name, Addr string }
 
 // Property is one user or system property of a message. Names and values must not hold the bytes 1 and 2.
-type Property struct{ Name, Value string }
-
-// QueueAny lets the sender choose: by the hash of Key when there is one, else in turn, skipping brokers that fail.
-const QueueAny = -1
+type Property = member.Property
 
 // Message is one message to send.
 type Message struct {
 	Topic string
-	// Queue is an index over the topic's queues sorted by (broker, id), taken modulo their number, or QueueAny.
-	Queue int
-	// Key only chooses the queue when Queue is QueueAny. What is stored are Properties and Body.
-	Key        []byte
+	// Queue is the queue of Topic that takes the message; while its broker is away the message waits. The zero value lets the
+	// sender choose, in turn, skipping brokers that fail.
+	Queue Queue
+	// Movable lets another queue take the message when the broker of its own is no longer shown by the name server: the order
+	// of the queue is given up. A queue that a broker which is there has given up loses its messages to others in any case.
+	Movable    bool
 	Properties []Property
 	Body       []byte
 	// BornAt is the zero time for "now".
@@ -127,13 +127,16 @@ var (
 	// ErrTruncated means a log was asked for at an offset below its first, or beyond its end.
 	ErrTruncated = errors.New("log does not hold the offset")
 	// ErrTooLarge means a message is larger than the broker takes; its batch-mates are not affected.
-	ErrTooLarge = errors.New("message too large")
+	ErrTooLarge = member.ErrTooLarge
 	// ErrIllegal means a message holds what RocketMQ cannot store.
-	ErrIllegal = errors.New("message that RocketMQ cannot store")
+	ErrIllegal = member.ErrIllegal
 	// ErrAccessDenied means the broker refused the credentials or their rights.
 	ErrAccessDenied = errors.New("access denied by the broker")
 	// ErrUnreachable means no name server, or not the broker in question, could be reached.
 	ErrUnreachable = errors.New("unreachable")
+	// ErrStalled means a queue takes no message at present: what was sent to it earlier has waited for a second. It is an
+	// ErrUnreachable.
+	ErrStalled = fmt.Errorf("%w: what was sent to the queue before still waits", ErrUnreachable)
 	// ErrClosed means the Client, Sender or Reader was closed.
 	ErrClosed = errors.New("closed")
 	// ErrTopicAway means that a topic is there and that none of the brokers which are registered lets it be read or written:
@@ -161,7 +164,7 @@ func (e *BrokerError) Is(target error) bool {
 	case remoting.MessageIllegal:
 		return target == ErrTooLarge
 	case remoting.NoPermission:
-		return target == ErrAccessDenied
+		return target == ErrAccessDenied && !e.readOnly()
 	case remoting.TopicNotExist:
 		return target == ErrTopicNotFound
 	case remoting.SystemError:
@@ -172,6 +175,11 @@ func (e *BrokerError) Is(target error) bool {
 
 // denied says whether a 4.9 broker refused the credentials or their rights: it has no code of its own for that.
 func (e *BrokerError) denied() bool { return aclRefusal(e.Code, e.Remark) }
+
+// readOnly says whether the broker lets nothing be written, whoever asks.
+func (e *BrokerError) readOnly() bool {
+	return e.Code == remoting.NoPermission && strings.Contains(e.Remark, "sending message is forbidden")
+}
 
 func aclRefusal(code int, remark string) bool {
 	return code == remoting.SystemError && strings.Contains(remark, ".AclException:")
@@ -186,6 +194,9 @@ func IsTemporary(err error) bool {
 	var b *BrokerError
 	if !errors.As(err, &b) || b.denied() {
 		return false
+	}
+	if b.readOnly() {
+		return true
 	}
 	switch b.Code {
 	case remoting.SystemError, remoting.SystemBusy, remoting.FlushDiskTimeout, remoting.SlaveNotAvailable,

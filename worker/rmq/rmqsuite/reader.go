@@ -18,7 +18,7 @@ func (e *env) fill(queues []rmq.Queue, n int) {
 	defer s.Close()
 	for i := range n {
 		for q := range queues {
-			e.ok(s.Send(e.ctx, rmq.Message{Topic: queues[0].Topic, Queue: q, Body: fmt.Append(nil, i)}, func(_ int64, err error) {
+			e.ok(s.Send(e.ctx, rmq.Message{Topic: queues[0].Topic, Queue: queues[q], Body: fmt.Append(nil, i)}, func(_ int64, err error) {
 				if err != nil {
 					e.Errorf("sending: %v", err)
 				}

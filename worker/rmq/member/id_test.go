@@ -1,4 +1,4 @@
-package rmq
+package member
 
 import (
 	"encoding/binary"
@@ -11,7 +11,7 @@ import (
 // TestIDsTellWhenTheyWereMade reads the time back as RocketMQ's tools do: as milliseconds since the start of the month.
 func TestIDsTellWhenTheyWereMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ids := newIDSource()
+		ids := NewIDs()
 		time.Sleep(90 * time.Minute)
 		seen := map[string]bool{}
 		for range 1000 {
@@ -34,7 +34,7 @@ func TestIDsTellWhenTheyWereMade(t *testing.T) {
 }
 
 func BenchmarkID(b *testing.B) {
-	ids, out := newIDSource(), make([]byte, 0, 64)
+	ids, out := NewIDs(), make([]byte, 0, 64)
 	b.ReportAllocs()
 	for b.Loop() {
 		out = ids.append(out[:0])
