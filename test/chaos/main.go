@@ -51,7 +51,7 @@ func main() {
 	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
 	flag.DurationVar(&o.soak, "soak", 0, "no faults: watch what grows for so long")
 	flag.StringVar(&o.topology, "topology", rig.Single, "what RocketMQ is made of: single, masters, replicated, controller")
-	flag.StringVar(&o.only, "only", "", "rounds of this fault only")
+	flag.StringVar(&o.only, "only", "", "rounds of this fault only, or of several in turn: NAME;NAME")
 	flag.StringVar(&o.out, "out", "", "a file to which each round's result is added, as a line of JSON")
 	flag.BoolVar(&o.merge, "merge", false, "run nothing: print the report of the results in the files that are named")
 	flag.Parse()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/audit"
@@ -47,9 +48,9 @@ type outcome struct {
 
 // play carries the rounds out and prints what they showed.
 func (s *scene) play(ctx context.Context) error {
-	only, ok := named(s.topology, s.only)
-	if s.only != "" && !ok {
-		return fmt.Errorf("there is no fault %q on %s", s.only, s.topology)
+	chosen, err := s.chosen()
+	if err != nil {
+		return err
 	}
 	results, err := newResults(s.out)
 	if err != nil {
@@ -60,9 +61,9 @@ func (s *scene) play(ctx context.Context) error {
 	machine := s.machine(ctx)
 	s.flows.Mark() // how fast it began is no round's peak
 	for n := s.from; n < s.from+s.rounds && ctx.Err() == nil; n++ {
-		f := only
-		if s.only == "" {
-			f = pick(s.topology, s.seed, n)
+		f := pick(s.topology, s.seed, n)
+		if len(chosen) > 0 {
+			f = chosen[(n-s.from)%len(chosen)]
 		}
 		out, err := s.round(ctx, n, f)
 		if err != nil {
@@ -78,6 +79,21 @@ func (s *scene) play(ctx context.Context) error {
 	}
 	fmt.Println()
 	return errors.Join(report(os.Stdout, done, machine.String()), context.Cause(ctx))
+}
+
+// chosen are the faults that take turns instead of those of the seed.
+func (s *scene) chosen() ([]fault, error) {
+	var out []fault
+	for name := range strings.SplitSeq(s.only, ";") {
+		f, ok := named(s.topology, name)
+		if !ok && name != "" {
+			return nil, fmt.Errorf("there is no fault %q on %s", name, s.topology)
+		}
+		if ok {
+			out = append(out, f)
+		}
+	}
+	return out, nil
 }
 
 // round does one fault to the cluster, waits until it is whole and the flow has caught up, and checks.
@@ -215,14 +231,17 @@ func (s *scene) tell(out outcome) {
 		s.say("round %d: VIOLATION: %s", out.Round, v)
 	}
 	if len(out.Violations) > 0 {
-		s.say("round %d: repeat it by: make chaos%s SEED=%d FROM=%d ROUNDS=1", out.Round, s.topologyArg(), s.seed, out.Round)
+		s.say("round %d: repeat it by: make chaos%s SEED=%d FROM=%d ROUNDS=1", out.Round, s.makeArgs(out.Fault), s.seed, out.Round)
 	}
 }
 
-// topologyArg is what make is told to run on the same topology.
-func (s *scene) topologyArg() string {
-	if s.topology == rig.Single {
-		return ""
+// makeArgs are what make is given besides for a round of the same kind on the same topology.
+func (s *scene) makeArgs(fault string) (args string) {
+	if s.topology != rig.Single {
+		args = " TOPOLOGY=" + s.topology
 	}
-	return " TOPOLOGY=" + s.topology
+	if s.only != "" {
+		args += fmt.Sprintf(" CHAOS_FLAGS='-only %q'", fault)
+	}
+	return args
 }
