@@ -59,6 +59,9 @@ const afterLoss = sessionTimeout + time.Second
 // afterFailover is the same after an election: the broker that was elected has to be found, too.
 const afterFailover = sessionTimeout + 3*time.Second
 
+// afterRecreation is the same when the topics have to be made again: a broker is believed that they are gone after a session.
+const afterRecreation = 2*sessionTimeout + 3*time.Second
+
 // targets are how long a task may run nowhere; kinds without one are only reported.
 var targets = map[string]time.Duration{
 	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond, moved: 500 * time.Millisecond,
@@ -66,7 +69,7 @@ var targets = map[string]time.Duration{
 	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
 	brokerRestored: afterLoss,
 	brokersRolled:  3 * time.Second, namesRolled: 3 * time.Second, brokerFrozen: 3 * time.Second, replicaLost: 3 * time.Second,
-	brokerReadOnly: 3 * time.Second, brokerFull: 3 * time.Second, brokerLost: afterFailover, brokerRecreated: afterFailover,
+	brokerReadOnly: 3 * time.Second, brokerFull: 3 * time.Second, brokerLost: afterFailover, brokerRecreated: afterRecreation,
 	failoverKill: 2 * time.Second, failoverFreeze: 3 * time.Second, tailLostKill: afterFailover, tailLostFreeze: afterFailover,
 }
 
