@@ -33,9 +33,29 @@ type Connector struct {
 
 // JudgeConnector says what the conditions are to say. Messages are not redacted.
 func JudgeConnector(o Connector) Verdict {
-	return Judge(o, Verdict{Ready: true, Reason: v1alpha1.ReasonRunning, Message: tasksMessage(o, "run")},
+	return Judge(o, Verdict{Ready: true, Reason: v1alpha1.ReasonRunning, Message: tasksMessage(o, "run") + warnings(o)},
 		beingDeleted, clusterMissing, rejected, clusterUnreachable, callFailed, putOff, notReported,
 		connectorFailed, tasksFailed, waitingForTasks, idleOnPurpose)
+}
+
+// warnings is what the tasks that run have to tell, of the first that has something.
+func warnings(o Connector) string {
+	if o.Workers == nil {
+		return ""
+	}
+	n, first := 0, restapi.TaskStatus{}
+	for _, t := range o.Workers.Tasks {
+		if t.Warning == "" {
+			continue
+		}
+		if n++; n == 1 {
+			first = t
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d with a warning; task %d on %s: %s", n, first.ID, first.Worker, first.Warning)
 }
 
 func beingDeleted(o Connector) (Verdict, bool) {

@@ -36,6 +36,7 @@ func WorkerKeys() []string {
 	return []string{
 		nameKey, ClassKey, OldClassKey, MaxTasksKey, OldTasksKey, "topic.rename.format", "consume.from.where", "task.group.id",
 		"errors.tolerance", "errors.retry.timeout", "errors.retry.delay.max.ms", "errors.deadletterqueue.topic.name",
+		"on.broker.loss", "queue.order",
 	}
 }
 

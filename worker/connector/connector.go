@@ -96,6 +96,14 @@ type Committer interface {
 	Commit(ctx context.Context, upTo record.Positions) error
 }
 
+// Pauser is implemented by sources that can leave single partitions alone while they read the others. While the records of
+// a partition cannot be sent, because the broker of their queue is away, a source without it is not polled at all.
+type Pauser interface {
+	// Pause names all partitions of which Poll is to return nothing until the next call; nil is none. It is called between
+	// Polls. The context of a Poll of a Pauser may end at any time and Poll be called again: nothing is lost by that.
+	Pause(partitions []record.SourcePartition)
+}
+
 // Progressed is implemented by sources that read past records without returning them (filtered, skipped), so that what
 // they skipped is not read again after every start. Poll of such a source may return no records before its context ends.
 type Progressed interface {

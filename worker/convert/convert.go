@@ -41,9 +41,9 @@ const (
 // ErrUnmappable matches what no retry will map: properties that are too large, or connect- properties that were damaged.
 var ErrUnmappable = errors.New("record cannot be mapped")
 
-// ToMessage maps a source record. The message shares the record's value. Its error matches ErrUnmappable.
+// ToMessage maps a source record, but for its queue. The message shares the record's value. Its error matches ErrUnmappable.
 func ToMessage(r *record.Record) (rmq.Message, error) {
-	m := rmq.Message{Topic: r.Topic, Queue: r.Queue, Key: r.Key, Body: r.Value}
+	m := rmq.Message{Topic: r.Topic, Body: r.Value}
 	var scratch [512]byte // with the next line: two allocations for the usual record
 	var pieces [16]piece
 	b := builder{values: scratch[:0], pieces: pieces[:0]}

@@ -2,7 +2,10 @@
 // from. It has no behaviour beyond copying and comparing.
 package record
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Header is one named value of a record. Names may repeat and the order is kept; a nil Value is a null, an empty one is
 // an empty value.
@@ -14,6 +17,13 @@ type Header struct {
 // SourcePartition names one ordered stream of a source or a sink (a Kafka partition, a table, a file, a RocketMQ queue)
 // in the connector's own form, for example "orders/3". It is unique within a connector and stable over restarts.
 type SourcePartition string
+
+// InternalPrefix begins the names of entries that the worker itself stores beside the positions of a source. Connectors and
+// users never see them.
+const InternalPrefix = "@"
+
+// Internal says that the worker itself stores the entry.
+func (p SourcePartition) Internal() bool { return strings.HasPrefix(string(p), InternalPrefix) }
 
 // Position is how far a SourcePartition was read, in the connector's own form, for example "1042": a task that is opened
 // with it goes on with the record after the last one it names. The zero value means "nothing read yet".
@@ -36,8 +46,8 @@ func (p Positions) Clone() Positions {
 type Record struct {
 	// Topic is the RocketMQ topic: the target of a source record, the origin of a sink record.
 	Topic string
-	// Queue is an index over the topic's queues sorted by (broker, queue id). A source sets it to ask for queue
-	// Queue mod len(queues), or leaves QueueAny; a sink reads the index that the record came from.
+	// Queue is an index over all queues that were ever seen of the topic. A source sets it to ask for queue
+	// Queue mod len(queues), or leaves QueueAny; a sink reads the index that the record came from, by (broker, queue id).
 	Queue int
 	// Key is nil when the record has none. Value is nil for a null (a tombstone).
 	Key, Value []byte

@@ -83,7 +83,7 @@ func (s *Server) unitStatus(c store.Connector, task int, view cluster.View, name
 	if !ok || st.Generation != owner.Generation || st.Epoch != owner.Epoch {
 		return out
 	}
-	out.State, out.Error, out.Restarts = st.State, st.Error, st.Restarts
+	out.State, out.Error, out.Warning, out.Restarts = st.State, st.Error, st.Warning, st.Restarts
 	if !st.NextRestart.IsZero() {
 		next := st.NextRestart
 		out.NextRestart = &next

@@ -112,6 +112,9 @@ func (t *Targets) Gone(q Queue) bool {
 	return slices.Contains(t.Brokers, q.Broker) && !slices.Contains(t.Queues, q)
 }
 
+// Shows says whether a broker with the topic is shown.
+func (t *Targets) Shows(broker string) bool { return slices.Contains(t.Brokers, broker) }
+
 // Targets gives what was looked up last, half a minute ago at most while a name server answers. It waits only the first
 // time.
 func (c *Client) Targets(ctx context.Context, topic string) (*Targets, error) {

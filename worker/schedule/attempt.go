@@ -173,6 +173,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 		Scrub:   j.scrub,
 		Waiting: func(err error) { s.waiting(j, err) },
 		Opened:  func() { s.opened(j) },
+		Warn:    func(text string) { s.warned(j, text) },
 	}
 	switch c := found.(type) {
 	case connector.SourceConnector:
@@ -206,6 +207,20 @@ func (s *Scheduler) opened(j job) {
 	s.mu.Lock()
 	j.held.opened, j.held.problem, j.held.retry.next = true, "", time.Time{}
 	s.mu.Unlock()
+	s.nudge()
+}
+
+// warned notes what users should know of an attempt that goes on.
+func (s *Scheduler) warned(j job, text string) {
+	s.mu.Lock()
+	j.held.warning = text
+	s.mu.Unlock()
+	log := s.cfg.Log.WithValues("connector", j.unit.Connector, "task", j.unit.Task, "generation", j.grant.Generation)
+	if text == "" {
+		log.Info("Going on as usual")
+	} else {
+		log.Info("Going on with a warning", "warning", text)
+	}
 	s.nudge()
 }
 

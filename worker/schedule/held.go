@@ -29,6 +29,7 @@ type held struct {
 	// finished says that the source has no more records.
 	finished bool
 	problem  string // why it failed, without secrets
+	warning  string // what users should know while it runs, without secrets
 	retry    retry
 	granted  int64
 	given    int64
@@ -101,13 +102,13 @@ func (h *held) take(g cluster.Grant, w want) {
 // begin notes a start.
 func (h *held) begin(now time.Time) {
 	h.attempt++
-	h.phase, h.opened, h.started = Running, false, now
+	h.phase, h.opened, h.started, h.warning = Running, false, now, ""
 }
 
 // end notes how an attempt ended.
 func (h *held) end(err error, scrub func(string) string, now time.Time, random float64) {
 	killed := h.phase == Stopping && errors.Is(err, context.Canceled)
-	h.phase, h.opened = Idle, false
+	h.phase, h.opened, h.warning = Idle, false, ""
 	h.stop, h.kill = nil, nil
 	switch {
 	case err == nil, killed:

@@ -28,7 +28,7 @@ func (s *Scheduler) report() {
 			continue
 		}
 		st := store.Status{Connector: u.Connector, Task: u.Task, State: state, Worker: s.cfg.WorkerID,
-			Generation: h.grant.Generation, Epoch: h.grant.Epoch, Error: h.problem,
+			Generation: h.grant.Generation, Epoch: h.grant.Epoch, Error: h.problem, Warning: h.warning,
 			Restarts: h.retry.restarts, NextRestart: h.retry.next}
 		if st != h.lastStatus {
 			h.lastStatus = st

@@ -30,8 +30,9 @@ func produceTo(t *testing.T, c *rmq.Client, queue int, bodies ...string) {
 	t.Helper()
 	s := c.NewSender(rmq.SenderConfig{})
 	defer s.Close()
+	to := []rmq.Queue{{Topic: "orders", Broker: "broker-a"}, {Topic: "orders", Broker: "broker-b"}}[queue]
 	for _, body := range bodies {
-		if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: queue, Body: []byte(body)}, func(_ int64, err error) {
+		if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: to, Body: []byte(body)}, func(_ int64, err error) {
 			if err != nil {
 				t.Errorf("producing %s: %v", body, err)
 			}

@@ -57,7 +57,7 @@ func unstorable(err error) bool {
 
 func (d *deadLetters) send(ctx context.Context, m *rmq.Received, properties []rmq.Property) error {
 	answer := make(chan error, 1)
-	msg := rmq.Message{Topic: d.topic, Queue: rmq.QueueAny, Properties: properties, Body: m.Body, BornAt: m.BornAt}
+	msg := rmq.Message{Topic: d.topic, Properties: properties, Body: m.Body, BornAt: m.BornAt}
 	if err := d.sender.Send(ctx, msg, func(_ int64, err error) { answer <- err }); err != nil {
 		return fmt.Errorf("sending: %w", err)
 	}

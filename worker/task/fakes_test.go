@@ -36,6 +36,7 @@ type fakeClient struct {
 	readers []*fakeReader
 	written time.Time // when a message was last stored
 	open    int       // senders and readers that were not closed
+	targets map[string]*rmq.Targets
 	// stuck is what reading fails with at the record stuckAt of each queue; nil: nothing does.
 	stuck   error
 	stuckAt int64
@@ -86,6 +87,22 @@ func (c *fakeClient) EnsureTopic(ctx context.Context, topic string, queues int) 
 	}
 	c.mu.Unlock()
 	return c.Route(ctx, topic)
+}
+
+func (c *fakeClient) Targets(ctx context.Context, topic string) (*rmq.Targets, error) {
+	queues, err := c.Route(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.targets == nil {
+		c.targets = map[string]*rmq.Targets{}
+	}
+	if t := c.targets[topic]; t == nil || len(t.Queues) != len(queues) {
+		c.targets[topic] = &rmq.Targets{Queues: queues, Brokers: []string{"b"}}
+	}
+	return c.targets[topic], nil
 }
 
 func (c *fakeClient) EnsureGroup(context.Context, string) error { return nil }
@@ -187,6 +204,8 @@ func (s *fakeSender) Flush(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+func (s *fakeSender) Stalled() ([]rmq.Stalled, bool) { return nil, false }
 
 func (s *fakeSender) LastWrite() time.Time {
 	s.client.mu.Lock()
@@ -336,10 +355,15 @@ func (m *memory) Write(ctx context.Context, changed record.Positions) error {
 	if m.check != nil {
 		m.check(changed)
 	}
-	m.writes = append(m.writes, changed.Clone())
+	if positions := own(changed); len(positions) > 0 {
+		m.writes = append(m.writes, positions)
+	}
 	maps.Copy(m.values, changed)
 	return nil
 }
+
+// positions are those of the connector.
+func (m *memory) positions() record.Positions { return own(m.read()) }
 
 func (m *memory) read() record.Positions {
 	m.mu.Lock()
@@ -432,6 +456,8 @@ type harness struct {
 	// waits is why the connector could not be opened; opened says that it could at last.
 	waits  []error
 	opened bool
+	// warnings are what users were told while a task ran.
+	warnings []string
 }
 
 func newHarness(t *testing.T) *harness {
@@ -452,6 +478,7 @@ func newHarness(t *testing.T) *harness {
 func (h *harness) attempt(cfg connector.Config) Attempt {
 	return Attempt{ID: h.id, Config: cfg, Gate: h.gate, Writer: h.store, Stored: h.store.read,
 		Waiting: func(err error) { h.waits = append(h.waits, err) }, Opened: func() { h.opened = true },
+		Warn:  func(text string) { h.warnings = append(h.warnings, text) },
 		Scrub: func(s string) string { return s }}
 }
 

@@ -76,7 +76,7 @@ type queueFacts struct {
 }
 
 func (s *sinkRun) facts(q rmq.Queue) queueFacts {
-	return queueFacts{queue: q, topic: s.set.renamed(q.Topic), index: s.share.index[q], partition: partition(q)}
+	return queueFacts{queue: q, topic: s.set.renamed(q.Topic), index: s.share.Index(q), partition: partition(q)}
 }
 
 // put hands the records over, once more after failures for as long as errors.retry.timeout allows, and without those that

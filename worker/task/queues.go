@@ -11,76 +11,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// settleChecks is after how many further looks at the routes a task takes a queue that another task had: that one lets go
-// of it at its own next look. Taking it too early would repeat records, never lose any.
-const settleChecks = 2
-
 // missingChecks is how often in a row a topic must be missing before a running task fails because of it: a name server that
 // was started anew knows no topic until its brokers' next report, which may take 30 s.
 const missingChecks = 5
-
-// share is one task's part of the queues of its connector's topics, as a value: routes in, changes out.
-type share struct {
-	task, tasks int
-	// index is each known queue's place among its topic's queues.
-	index map[rmq.Queue]int
-	mine  map[rmq.Queue]bool
-	// waiting counts looks since a queue that another task had became this task's.
-	waiting map[rmq.Queue]int
-	started bool
-}
-
-func newShare(task, tasks int) *share {
-	return &share{task: task, tasks: max(tasks, 1), index: map[rmq.Queue]int{}, mine: map[rmq.Queue]bool{}, waiting: map[rmq.Queue]int{}}
-}
-
-// step takes the queues of all topics, sorted by (topic, broker, id), and returns what this task starts to read and what it
-// stops to read.
-func (s *share) step(queues []rmq.Queue) (add, drop []rmq.Queue) {
-	want := map[rmq.Queue]bool{}
-	for _, i := range allocate.Queues(len(queues), s.task, s.tasks) {
-		want[queues[i]] = true
-	}
-	for _, q := range queues {
-		switch {
-		case !want[q] || s.mine[q]:
-			delete(s.waiting, q)
-		case s.takes(q):
-			delete(s.waiting, q)
-			s.mine[q] = true
-			add = append(add, q)
-		}
-	}
-	for q := range s.mine {
-		if !want[q] {
-			delete(s.mine, q)
-			drop = append(drop, q)
-		}
-	}
-	clear(s.index)
-	seen := map[string]int{}
-	for _, q := range queues {
-		s.index[q] = seen[q.Topic]
-		seen[q.Topic]++
-	}
-	s.started = true
-	return add, drop
-}
-
-// takes says whether a queue that has become this task's is read from now on.
-func (s *share) takes(q rmq.Queue) bool {
-	if _, known := s.index[q]; !known || !s.started {
-		return true
-	}
-	s.waiting[q]++
-	return s.waiting[q] > settleChecks
-}
 
 // partition is the stored name of a queue.
 func partition(q rmq.Queue) record.SourcePartition { return record.SourcePartition(q.String()) }
@@ -182,13 +120,21 @@ func (r *Runner) ensureTopic(ctx context.Context, topic string, queues int) erro
 	})
 }
 
+// known are the queues of the config's topics that have a stored offset, of whatever task.
+func (s *sinkRun) known() (out []rmq.Queue) {
+	for p := range s.a.Stored() {
+		if q, ok := parsePartition(p); ok && slices.Contains(s.set.topics, q.Topic) {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
 // allRead says whether each topic has a queue with a stored offset.
 func (s *sinkRun) allRead() bool {
 	read := map[string]bool{}
-	for p := range s.a.Stored() {
-		if q, ok := parsePartition(p); ok {
-			read[q.Topic] = true
-		}
+	for _, q := range s.known() {
+		read[q.Topic] = true
 	}
 	return !slices.ContainsFunc(s.set.topics, func(topic string) bool { return !read[topic] })
 }
@@ -331,14 +277,4 @@ func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, low, high int64, 
 		return high, nil
 	}
 	return low, nil
-}
-
-// sortedQueues lists the keys of a set in order.
-func sortedQueues(set map[rmq.Queue]bool) []rmq.Queue {
-	return slices.SortedFunc(maps.Keys(set), func(a, b rmq.Queue) int {
-		if a.String() < b.String() {
-			return -1
-		}
-		return 1
-	})
 }

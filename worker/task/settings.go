@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
 // The settings of a connector that the worker itself obeys.
@@ -19,9 +20,14 @@ const (
 	keyRename       = "topic.rename.format"
 	keyFromWhere    = "consume.from.where"
 	keyGroup        = "task.group.id"
+	keyOnLoss       = "on.broker.loss"
+	keyOrder        = "queue.order"
 
 	fromFirst = "CONSUME_FROM_FIRST_OFFSET"
 	fromLast  = "CONSUME_FROM_LAST_OFFSET"
+
+	onLossWait = "wait"
+	onLossMove = "move"
 
 	topicPlaceholder = "${topic}"
 )
@@ -36,6 +42,10 @@ type settings struct {
 	topics                   []string
 	// group is the consumer group whose offsets a sink starts from when it has none of its own; empty for none.
 	group string
+	// move gives up the order of a source's records rather than wait for a broker that is away.
+	move bool
+	// order is how the queues of a source's topics are put in a row; empty for what is stored.
+	order queues.Order
 }
 
 // mirrorOf is the consumer group that shows a sink's offsets in RocketMQ's own tools. Nothing is started from it unless the
@@ -69,6 +79,20 @@ func parseSettings(cfg connector.Config) (settings, error) {
 		set.fromLast = true
 	default:
 		errs = append(errs, fmt.Errorf("%s must be %s or %s, not %q", keyFromWhere, fromFirst, fromLast, v))
+	}
+	switch v := cfg[keyOnLoss]; strings.ToLower(v) {
+	case "", onLossWait:
+	case onLossMove:
+		set.move = true
+	default:
+		errs = append(errs, fmt.Errorf("%s must be %s or %s, not %q", keyOnLoss, onLossWait, onLossMove, v))
+	}
+	if v := cfg[keyOrder]; v != "" {
+		order, err := queues.ParseOrder(strings.ToLower(v))
+		if err != nil {
+			err = fmt.Errorf("%s: %w", keyOrder, err)
+		}
+		set.order, errs = order, append(errs, err)
 	}
 	if v := cfg[keyRename]; v != "" {
 		set.rename = v

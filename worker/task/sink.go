@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
 	"github.com/rocketmq-connect/operator/worker/task/track"
 )
 
@@ -34,7 +36,8 @@ type sinkRun struct {
 	sink   connector.Sink
 	reader Reader
 	dead   *deadLetters
-	share  *share
+	share  *queues.Share
+	told   string // the warning that was given last
 	// group mirrors the offsets for RocketMQ's own tools.
 	group string
 	saver *saver
@@ -70,7 +73,7 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 		return err
 	}
 	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSink),
-		life: newLifetime(soft, hard), share: newShare(a.ID.Task, a.ID.Tasks), trails: map[rmq.Queue]rmq.Trail{}, marks: track.NewMarks()}
+		life: newLifetime(soft, hard), trails: map[rmq.Queue]rmq.Trail{}, marks: track.NewMarks()}
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.PutMargin); err != nil {
 		return s.life.outcome(err)
@@ -121,11 +124,13 @@ func (s *sinkRun) run() error {
 // begin finds the queues and where to start, and opens the sink.
 func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	ctx := s.life.reading
-	queues, err := s.firstRoutes(ctx)
+	shown, err := s.firstRoutes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mine, _ := s.share.step(queues)
+	s.share = queues.NewShare(s.a.ID.Task, s.a.ID.Tasks, s.known()...)
+	mine, _ := s.share.Step(shown)
+	s.warn()
 	from, err := s.starting(ctx, mine, s.set.fromLast)
 	if err != nil {
 		return nil, err
@@ -136,7 +141,7 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	s.saver = newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.mirror
 	env := s.env(s.a, s.set, s.log, s.count)
-	env.QueueCount = func(ctx context.Context, topic string) (int, error) { return s.queueCount(ctx, s.set.origin(topic)) }
+	env.QueueCount = func(_ context.Context, topic string) (int, error) { return s.share.Count(s.set.origin(topic)), nil }
 	err = open(ctx, s.a, func() error { return s.sink.Open(ctx, env, s.a.Config) }, s.closeSink)
 	if err != nil {
 		return nil, fmt.Errorf("opening the sink: %w", err)
@@ -290,8 +295,9 @@ func (s *sinkRun) mirror(ctx context.Context, stored record.Positions) {
 }
 
 // reassign follows a change of the topics' queues.
-func (s *sinkRun) reassign(queues []rmq.Queue) error {
-	add, drop := s.share.step(queues)
+func (s *sinkRun) reassign(shown []rmq.Queue) error {
+	add, drop := s.share.Step(shown)
+	s.warn()
 	if len(add)+len(drop) == 0 {
 		return nil
 	}
@@ -304,12 +310,24 @@ func (s *sinkRun) reassign(queues []rmq.Queue) error {
 	if err != nil {
 		return s.life.unlessEnding(err)
 	}
-	assignment := make(map[rmq.Queue]int64, len(s.share.mine))
-	for _, q := range sortedQueues(s.share.mine) {
+	assignment := make(map[rmq.Queue]int64)
+	for _, q := range s.share.Mine() {
 		assignment[q] = from[q] // queues that stay go on where they are
 	}
 	s.reader.Assign(assignment)
 	return nil
+}
+
+// warn tells whose queues cannot be read just now.
+func (s *sinkRun) warn() {
+	text := ""
+	if away := s.share.Away(); len(away) > 0 {
+		text = fmt.Sprintf("queues of broker %s are read on once it is registered with the name server again", strings.Join(away, ", "))
+	}
+	if text != s.told {
+		s.told = text
+		s.a.Warn(text)
+	}
 }
 
 // gap counts records that the topic's retention took before they were read, and queues that lost their end; the reader has

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -32,10 +33,15 @@ type sourceRun struct {
 	sender Sender
 	saver  *saver
 	topics map[string]bool // target topics that exist
+	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at present.
+	bindings *bindings
+	parked   parked
+	told     string // the warning that was given last
 
 	mu      sync.Mutex
 	tracker *track.Tracker
 	commits record.Positions // stored, and not yet told to a Committer
+	entries record.Positions // of bindings
 }
 
 // RunSource runs one attempt of a source task until soft ends, hard ends, the source ends (connector.ErrEndOfSource), or
@@ -47,8 +53,8 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 		return err
 	}
 	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSource),
-		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: track.New(), commits: record.Positions{}}
-	s.saver = newSaver(a.Writer, r.cfg.FlushInterval, s.log, s.count)
+		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: track.New(), commits: record.Positions{}, entries: record.Positions{}}
+	s.saver = newSaver(boundWriter{a.Writer}, r.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.stored
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.SendTimeout); err != nil {
@@ -67,8 +73,14 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 }
 
 func (s *sourceRun) run() error {
+	stored := s.a.Stored()
+	s.bindings, s.parked = newBindings(s.client, s.set, stored, s.log), parked{}
+	// Stored before the first position: it tells a later attempt that the connector began with it.
+	if order := record.Position(s.bindings.order); stored[orderEntry] != order {
+		s.entries[orderEntry] = order
+	}
 	err := open(s.life.reading, s.a, func() error {
-		return s.source.Open(s.life.reading, s.env(s.a, s.set, s.log, s.count), s.a.Config, s.a.Stored())
+		return s.source.Open(s.life.reading, s.env(s.a, s.set, s.log, s.count), s.a.Config, own(stored))
 	}, s.close)
 	if err != nil {
 		return s.life.unlessEnding(fmt.Errorf("opening the source: %w", err))
@@ -77,7 +89,7 @@ func (s *sourceRun) run() error {
 	saving, stopSaving := context.WithCancel(s.life.alive)
 	group.Go(func() { s.saver.run(saving, s.life.lose) })
 	err = s.pump()
-	drained := s.sender.Flush(s.life.alive)
+	drained := s.drain()
 	stopSaving()
 	group.Wait()
 	if drained == nil || s.life.alive.Err() == nil {
@@ -93,11 +105,10 @@ func (s *sourceRun) run() error {
 // pump reads and sends until reading ends. Its error is what ended it; nil for a soft stop.
 func (s *sourceRun) pump() error {
 	for s.life.reading.Err() == nil {
-		var batch []record.Record
-		err := service.Guard(func() (err error) {
-			batch, err = s.source.Poll(s.life.reading)
+		if err := s.unpark(); err != nil {
 			return err
-		})
+		}
+		batch, err := s.poll()
 		if sendErr := s.deliver(batch); sendErr != nil {
 			return sendErr
 		}
@@ -143,26 +154,37 @@ func (s *sourceRun) deliver(batch []record.Record) error {
 		if s.life.reading.Err() != nil {
 			return nil
 		}
-		s.send(rec)
+		s.mu.Lock()
+		k := s.tracker.Add(rec.Partition, rec.Position)
+		s.mu.Unlock()
+		if err := s.sendOrPark(pending{*rec, k}); err != nil {
+			return s.life.unlessEnding(err)
+		}
 	}
 	return nil
 }
 
-func (s *sourceRun) send(rec *record.Record) {
-	s.mu.Lock()
-	k := s.tracker.Add(rec.Partition, rec.Position)
-	s.mu.Unlock()
+// send hands a record to its lane. It fails with rmq.ErrStalled when the queue takes nothing at present.
+func (s *sourceRun) send(p pending) error {
+	rec, k := &p.rec, p.ticket
 	where := place{rec.Partition, rec.Position}
 	msg, err := convert.ToMessage(rec)
 	if err != nil {
 		s.poison(k, where, stageConvert, err)
-		return
+		return nil
+	}
+	if err := s.address(rec, &msg); err != nil {
+		return err
 	}
 	size := len(msg.Body)
 	err = s.sender.Send(s.life.work, msg, func(_ int64, err error) { s.sent(k, where, size, err) })
+	if errors.Is(err, rmq.ErrStalled) {
+		return err
+	}
 	if err != nil && s.life.work.Err() == nil {
 		s.sent(k, where, size, err)
 	}
+	return nil
 }
 
 // sent takes the broker's answer for one record; it runs in the lane's goroutine.
@@ -218,10 +240,13 @@ func (s *sourceRun) ensureTarget(topic string) error {
 	return nil
 }
 
+// storable are the positions that may be stored, and which queues their partitions' records take.
 func (s *sourceRun) storable() record.Positions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tracker.Positions()
+	out := s.tracker.Positions()
+	maps.Copy(out, s.entries)
+	return out
 }
 
 func (s *sourceRun) stored(_ context.Context, positions record.Positions) {
@@ -231,7 +256,9 @@ func (s *sourceRun) stored(_ context.Context, positions record.Positions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p, pos := range positions {
-		s.commits[p] = pos
+		if !p.Internal() {
+			s.commits[p] = pos
+		}
 	}
 }
 

@@ -28,7 +28,10 @@ func (h *harness) checkP1(t *testing.T) {
 		for _, body := range h.client.sentBodies() {
 			have[body] = true
 		}
-		for p, pos := range changed {
+		for p, pos := range own(changed) {
+			if _, ok := h.store.values[bindingEntry("numbers", p)]; !ok {
+				t.Errorf("position %s of %s was stored before it was stored which queues its records take", pos, p)
+			}
 			n, _ := strconv.Atoi(string(pos))
 			for i := 1; i <= n; i++ {
 				if !have[fmt.Sprintf("%s/%d", p, i)] {
@@ -130,7 +133,7 @@ func wantAllStored(t *testing.T, h *harness, src *counting) {
 	if len(seen) != 0 {
 		t.Errorf("sent behind a gap, or more than once: %v", seen)
 	}
-	if diff := cmp.Diff(want, h.store.read()); diff != "" {
+	if diff := cmp.Diff(want, h.store.positions()); diff != "" {
 		t.Errorf("stored positions (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(want, src.committed); diff != "" {
@@ -150,7 +153,7 @@ func TestSourceGoesOnFromStoredPositions(t *testing.T) {
 			}
 			h.id.Attempt++
 		}
-		src.committed = h.store.read()
+		src.committed = h.store.positions()
 		wantAllStored(t, h, src)
 		want := []string{"task-start c/0 generation=7 epoch=3 attempt=1", "task-stop c/0 generation=7 epoch=3 attempt=1"}
 		if diff := cmp.Diff(want, h.audits[:2]); diff != "" {

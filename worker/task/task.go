@@ -61,6 +61,8 @@ type Writer interface {
 type Sender interface {
 	Send(ctx context.Context, m rmq.Message, done func(offset int64, err error)) error
 	Flush(ctx context.Context) error
+	// Stalled lists the queues that take nothing at present; rest says that messages wait for others, too.
+	Stalled() (stalled []rmq.Stalled, rest bool)
 	// LastWrite is when bytes of a batch last left this process, zero before the first; also after Close.
 	LastWrite() time.Time
 	Close() error
@@ -78,6 +80,8 @@ type Reader interface {
 type Client interface {
 	Route(ctx context.Context, topic string) ([]rmq.Queue, error)
 	EnsureTopic(ctx context.Context, topic string, queues int) ([]rmq.Queue, error)
+	// Targets is where a topic can be written to; it does not wait for a name server but the first time.
+	Targets(ctx context.Context, topic string) (*rmq.Targets, error)
 	EnsureGroup(ctx context.Context, group string) error
 	Offsets(ctx context.Context, q rmq.Queue) (min, max int64, err error)
 	Committed(ctx context.Context, group string, q rmq.Queue) (offset int64, ok bool, err error)
@@ -86,6 +90,26 @@ type Client interface {
 	// NewReader's trail gives marks of what was read of a queue before it is assigned; onGap is told of records that were
 	// gone before they could be read.
 	NewReader(group string, maxBuffered int, trail func(rmq.Queue) rmq.Trail, onGap func(q rmq.Queue, from, to int64)) Reader
+}
+
+// FromClient gives tasks their view of a RocketMQ client.
+func FromClient(c *rmq.Client) Client { return client{c} }
+
+type client struct{ *rmq.Client }
+
+// EnsureTopic makes the topic with that many queues on every master if it does not exist.
+func (c client) EnsureTopic(ctx context.Context, topic string, queues int) ([]rmq.Queue, error) {
+	return c.Client.EnsureTopic(ctx, topic, rmq.TopicSpec{Queues: queues})
+}
+
+// NewSender returns a sender that asks gate before each batch.
+func (c client) NewSender(gate func(context.Context) error, maxBuffered int, onBatch BatchFunc) Sender {
+	return c.Client.NewSender(rmq.SenderConfig{Gate: gate, MaxBufferedBytes: maxBuffered, OnBatch: onBatch})
+}
+
+// NewReader returns a reader that has nothing assigned.
+func (c client) NewReader(group string, maxBuffered int, trail func(rmq.Queue) rmq.Trail, onGap func(q rmq.Queue, from, to int64)) Reader {
+	return c.Client.NewReader(rmq.ReaderConfig{Group: group, MaxBufferedBytes: maxBuffered, Trail: trail, OnGap: onGap})
 }
 
 // BatchFunc is told of each batch that was sent.
@@ -160,6 +184,8 @@ type Attempt struct {
 	// Waiting is told each time why the connector cannot be opened yet; Opened is called once it is open. Never nil.
 	Waiting func(err error)
 	Opened  func()
+	// Warn is told what users should know of a task that runs, without secrets; empty once there is nothing. Never nil.
+	Warn func(text string)
 }
 
 // scrubbed is the error for the log, without secrets.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,6 +47,7 @@ type Source struct {
 	fresh  arrivals
 
 	next     map[watch.Partition]kgo.EpochOffset // what to read next of each of the task's partitions
+	paused   map[watch.Partition]bool
 	progress record.Positions
 	untold   bool // Open made progress: the first Poll does not wait
 	skips    skips
@@ -56,6 +58,7 @@ type Source struct {
 var (
 	_ connector.Source     = (*Source)(nil)
 	_ connector.Progressed = (*Source)(nil)
+	_ connector.Pauser     = (*Source)(nil)
 )
 
 var errClosed = errors.New("the source was closed")
@@ -148,7 +151,9 @@ func (s *Source) step(ctx context.Context) ([]record.Record, error) {
 func (s *Source) rest(ctx context.Context) error {
 	from := make(map[watch.Partition]int64, len(s.next))
 	for p, next := range s.next {
-		from[p] = next.Offset
+		if !s.paused[p] {
+			from[p] = next.Offset
+		}
 	}
 	for p, offset := range s.hub.Wait(ctx, from) {
 		if offset > from[p] { // there are no records for users in between
@@ -169,6 +174,7 @@ func (s *Source) wakeUp() error {
 		return err
 	}
 	s.idle = 0
+	s.client.PauseFetchPartitions(byTopic(s.paused))
 	s.consume(s.next)
 	return nil
 }
@@ -228,6 +234,33 @@ func (s *Source) failed() error {
 		return context.Cause(s.broken)
 	}
 	return nil
+}
+
+// Pause has Poll leave partitions alone: the client drops what it has fetched of them, and fetches it again later.
+func (s *Source) Pause(partitions []record.SourcePartition) {
+	paused := make(map[watch.Partition]bool, len(partitions))
+	for p := range s.next {
+		if slices.Contains(partitions, partitionName(p.Topic, p.Number)) {
+			paused[p] = true
+		}
+	}
+	if maps.Equal(paused, s.paused) {
+		return
+	}
+	if s.client != nil {
+		s.client.ResumeFetchPartitions(byTopic(s.paused))
+		s.client.PauseFetchPartitions(byTopic(paused))
+	}
+	s.paused = paused
+}
+
+// byTopic is partitions as the client takes them.
+func byTopic(partitions map[watch.Partition]bool) map[string][]int32 {
+	out := make(map[string][]int32)
+	for p := range partitions {
+		out[p.Topic] = append(out[p.Topic], p.Number)
+	}
+	return out
 }
 
 // Progressed returns how far partitions were read whose last records were skipped, and where partitions start that have

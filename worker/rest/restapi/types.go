@@ -81,6 +81,8 @@ type TaskStatus struct {
 	Worker     string `json:"worker,omitempty"`
 	Generation int64  `json:"generation,omitempty"`
 	Error      string `json:"error,omitempty"`
+	// Warning is what there is to know of a task that runs: records that wait for a broker, for example.
+	Warning string `json:"warning,omitempty"`
 	// Restarts counts the automatic restarts of this owner; NextRestart is when the next one is due, nil when none is.
 	Restarts    int        `json:"restarts,omitempty"`
 	NextRestart *time.Time `json:"nextRestart,omitempty"`

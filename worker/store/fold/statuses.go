@@ -21,6 +21,7 @@ type Status struct {
 	// Generation, Epoch and Attempt are the owner's: what an older one says is ignored.
 	Generation, Epoch, Attempt int64
 	Error                      string // "" if there is none; holds no secret values
+	Warning                    string // what users should know of a task that runs; "" if there is nothing
 	Restarts                   int
 	NextRestart, At            time.Time // zero: none
 }
@@ -35,6 +36,7 @@ type statusValue struct {
 	stamp
 	Sequence    int64     `json:"sequence"`
 	Error       string    `json:"error,omitempty"`
+	Warning     string    `json:"warning,omitempty"`
 	Restarts    int       `json:"restarts,omitempty"`
 	NextRestart time.Time `json:"nextRestart,omitzero"`
 	At          time.Time `json:"at,omitzero"`
@@ -52,7 +54,7 @@ func (v *statusValue) compare(o *statusValue) int {
 func (v *statusValue) status() Status {
 	return Status{
 		Connector: v.Connector, Task: v.Task, State: v.State, Worker: v.Worker, Generation: v.Generation, Epoch: v.Epoch,
-		Attempt: v.Attempt, Error: v.Error, Restarts: v.Restarts, NextRestart: v.NextRestart, At: v.At,
+		Attempt: v.Attempt, Error: v.Error, Warning: v.Warning, Restarts: v.Restarts, NextRestart: v.NextRestart, At: v.At,
 	}
 }
 
@@ -126,7 +128,7 @@ func (f *Statuses) Put(st Status) (replica.Record, error) {
 	v := &statusValue{
 		V: Version, Connector: strings.ToValidUTF8(st.Connector, "\uFFFD"), Task: st.Task, State: st.State, Worker: st.Worker,
 		stamp: st.stamp(), Sequence: 1,
-		Error: strings.ToValidUTF8(st.Error, "\uFFFD"), Restarts: st.Restarts,
+		Error: strings.ToValidUTF8(st.Error, "\uFFFD"), Warning: strings.ToValidUTF8(st.Warning, "\uFFFD"), Restarts: st.Restarts,
 		NextRestart: st.NextRestart.UTC().Truncate(time.Millisecond), At: st.At.UTC().Truncate(time.Millisecond),
 	}
 	if !v.valid() {

@@ -81,7 +81,8 @@ func (b Binding) Queue(choice int, gone func(rmq.Queue) bool) rmq.Queue {
 	if len(b.row) == 0 {
 		return rmq.Queue{}
 	}
-	q := b.row[choice%len(b.row)]
+	i := choice % len(b.row)
+	q := b.row[i]
 	if !gone(q) {
 		return q
 	}
@@ -89,7 +90,7 @@ func (b Binding) Queue(choice int, gone func(rmq.Queue) bool) rmq.Queue {
 	if len(left) == 0 {
 		return rmq.Queue{}
 	}
-	return left[choice%len(left)]
+	return left[i%len(left)]
 }
 
 // Len is the number of queues in the row.

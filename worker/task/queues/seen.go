@@ -63,18 +63,6 @@ func (s *Seen) All() []rmq.Queue {
 	return out
 }
 
-// Away lists the brokers of the topics that are not shown, sorted.
-func (s *Seen) Away() []string {
-	var out []string
-	for q, shown := range s.queues {
-		if !shown {
-			out = append(out, q.Broker)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
 func byBroker(a, b rmq.Queue) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Broker, b.Broker), cmp.Compare(a.ID, b.ID))
 }

@@ -96,6 +96,16 @@ func (s *Share) Mine() []rmq.Queue { return slices.SortedFunc(maps.Keys(s.mine),
 // Index is a queue's place among all known ones of its topic, sorted by (broker, id): a broker that is away shifts nothing.
 func (s *Share) Index(q rmq.Queue) int { return s.index[q] }
 
+// Count is how many queues of a topic are known.
+func (s *Share) Count(topic string) (n int) {
+	for q := range s.seen.queues {
+		if q.Topic == topic {
+			n++
+		}
+	}
+	return n
+}
+
 // Away lists the brokers of this task's queues that no name server shows, sorted.
 func (s *Share) Away() []string {
 	var out []string

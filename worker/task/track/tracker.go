@@ -16,6 +16,8 @@ type Tracker struct {
 type stream struct {
 	base    uint64 // the number of entries[0]
 	entries []entry
+	// open counts those that are not settled.
+	open int
 	// upTo is the position of the last record of the settled prefix; moved says that there is one.
 	upTo  record.Position
 	moved bool
@@ -44,6 +46,7 @@ func (t *Tracker) Add(p record.SourcePartition, pos record.Position) Ticket {
 	}
 	s.entries = append(s.entries, entry{pos: pos})
 	t.inFlight++
+	s.open++
 	return Ticket{stream: s, seq: s.base + uint64(len(s.entries)) - 1}
 }
 
@@ -56,6 +59,7 @@ func (t *Tracker) Settle(k Ticket) {
 	}
 	s.entries[k.seq-s.base].settled = true
 	t.inFlight--
+	s.open--
 	n := 0
 	// Invariant P1: only the contiguous prefix of settled records moves the position.
 	for n < len(s.entries) && s.entries[n].settled {
@@ -67,6 +71,14 @@ func (t *Tracker) Settle(k Ticket) {
 	s.upTo, s.moved = s.entries[n-1].pos, true
 	clear(s.entries[:n])
 	s.entries, s.base = s.entries[n:], s.base+uint64(n)
+}
+
+// Open is how many records of a partition are not settled.
+func (t *Tracker) Open(p record.SourcePartition) int {
+	if s := t.streams[p]; s != nil {
+		return s.open
+	}
+	return 0
 }
 
 // Positions returns, for each partition that moved at all, the position that may be stored.

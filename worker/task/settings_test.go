@@ -7,65 +7,10 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
-	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-func queuesOf(broker string, n int) (out []rmq.Queue) {
-	for i := range n {
-		out = append(out, rmq.Queue{Topic: "t", Broker: broker, ID: i})
-	}
-	return out
-}
-
-func TestShareCoversEachQueueOnce(t *testing.T) {
-	for tasks := 1; tasks < 6; tasks++ {
-		queues, owners := queuesOf("a", 7), map[rmq.Queue]int{}
-		for i := range tasks {
-			add, drop := newShare(i, tasks).step(queues)
-			for _, q := range add {
-				owners[q]++
-			}
-			if len(drop) != 0 {
-				t.Errorf("the first look dropped %v", drop)
-			}
-		}
-		for _, q := range queues {
-			if owners[q] != 1 {
-				t.Errorf("%d tasks: %d of them read %s", tasks, owners[q], q)
-			}
-		}
-	}
-}
-
-func TestShareTakesMovedQueuesLater(t *testing.T) {
-	old := queuesOf("b", 4)
-	now := append(queuesOf("a", 4), old...) // a broker that sorts first: shares of task 1 shift
-	first, second := newShare(0, 2), newShare(1, 2)
-	first.step(old)
-	second.step(old)
-
-	add, drop := first.step(now)
-	if diff := cmp.Diff(queuesOf("a", 4), add); diff != "" {
-		t.Errorf("new queues are taken at once (-want +got):\n%s", diff)
-	}
-	if len(drop) != 2 {
-		t.Errorf("dropped %v, want the two queues of broker b", drop)
-	}
-	for look := range settleChecks {
-		if add, _ := second.step(now); len(add) != 0 {
-			t.Errorf("look %d: %v was taken before its old task let go of it", look, add)
-		}
-	}
-	if add, _ := second.step(now); len(add) != 2 {
-		t.Errorf("took %v, want the two queues that moved", add)
-	}
-	if got := second.index[rmq.Queue{Topic: "t", Broker: "b", ID: 0}]; got != 4 {
-		t.Errorf("index %d of the first queue of broker b, want 4", got)
-	}
-}
-
 func TestWhatTheWorkerObeysIsNotCalledUnknown(t *testing.T) {
-	for _, key := range []string{keyTolerance, keyRetryTimeout, keyRetryDelay, keyDeadLetter, keyRename, keyFromWhere, keyGroup} {
+	for _, key := range []string{keyTolerance, keyRetryTimeout, keyRetryDelay, keyDeadLetter, keyRename, keyFromWhere, keyGroup, keyOnLoss, keyOrder} {
 		if !config.Reserved(key) {
 			t.Errorf("%s is none of the worker's keys", key)
 		}
@@ -90,6 +35,8 @@ func TestSettings(t *testing.T) {
 		"an unknown tolerance is refused":      {cfg: connector.Config{"errors.tolerance": "some"}, wantErr: true},
 		"an unknown start is refused":          {cfg: connector.Config{"consume.from.where": "MIDDLE"}, wantErr: true},
 		"a retry time must be a duration":      {cfg: connector.Config{"errors.retry.timeout": "soon"}, wantErr: true},
+		"what is lost with a broker is known":  {cfg: connector.Config{"on.broker.loss": "panic"}, wantErr: true},
+		"an unknown order is refused":          {cfg: connector.Config{"queue.order": "random"}, wantErr: true},
 		"a dead letter topic must be legal":    {cfg: connector.Config{"errors.deadletterqueue.topic.name": "a.b"}, wantErr: true},
 	}
 	for name, tc := range cases {

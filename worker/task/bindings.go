@@ -1,0 +1,168 @@
+package task
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-logr/logr"
+
+	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
+)
+
+// orderEntry is where the order of a connector's queues is stored, beside its positions.
+const orderEntry = record.SourcePartition(record.InternalPrefix + "queues")
+
+// bindingEntry is where it is stored which queues of a topic take the records of a source partition.
+func bindingEntry(topic string, p record.SourcePartition) record.SourcePartition {
+	return record.SourcePartition(string(orderEntry) + "/" + topic + "/" + string(p))
+}
+
+// own leaves out what the worker itself stores.
+func own(stored record.Positions) record.Positions {
+	out := record.Positions{}
+	for p, pos := range stored {
+		if !p.Internal() {
+			out[p] = pos
+		}
+	}
+	return out
+}
+
+// orderOf is the order for a connector: what its config asks for, else what is stored, else the order of ids, unless the
+// connector began with an older version, which stored positions alone.
+func orderOf(stored record.Positions, asked queues.Order) queues.Order {
+	if asked != "" {
+		return asked
+	}
+	if order, err := queues.ParseOrder(string(stored[orderEntry])); err == nil {
+		return order
+	}
+	if len(own(stored)) > 0 {
+		return queues.ByBroker
+	}
+	return queues.ByID
+}
+
+// bindings are the queues that the records of a task's partitions take. They are the loop's alone, but for what is to be
+// stored.
+type bindings struct {
+	client Client
+	log    logr.Logger
+	order  queues.Order
+	move   bool // see settings
+	stored record.Positions
+	bound  map[bindKey]*bound
+}
+
+type bindKey struct {
+	partition record.SourcePartition
+	topic     string
+}
+
+// bound is the queues of one topic for one partition.
+type bound struct {
+	binding queues.Binding
+	// row is the queue for each place, by the newest look at the topic.
+	row    []rmq.Queue
+	looked *rmq.Targets
+	// grows says that the topic has queues besides, which the partition gets once no record of it is on its way.
+	grows bool
+}
+
+func newBindings(client Client, set settings, stored record.Positions, log logr.Logger) *bindings {
+	return &bindings{client: client, log: log, order: orderOf(stored, set.order), move: set.move, stored: stored, bound: map[bindKey]*bound{}}
+}
+
+// find gives the queues for a partition's records of a topic. idle says that no record of the partition is on its way. entry
+// is what is to be stored of it, if that has changed.
+func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic string, idle bool) (out *bound, entry record.Position, err error) {
+	targets, err := b.client.Targets(ctx, topic)
+	if err != nil {
+		return nil, "", fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
+	}
+	out, before := b.bound[bindKey{p, topic}], ""
+	switch {
+	case out == nil:
+		before, idle = string(b.stored[bindingEntry(topic, p)]), true
+		out = &bound{binding: b.restored(topic, before, targets)}
+		b.bound[bindKey{p, topic}] = out
+	case out.looked == targets && !(out.grows && idle):
+		return out, "", nil
+	default:
+		before = out.binding.String()
+	}
+	grown, more := out.binding.Grown(targets.Queues)
+	if out.grows = more && !idle; !out.grows {
+		out.binding = grown
+	}
+	out.row, out.looked = b.row(out.binding, targets), targets
+	if text := out.binding.String(); text != before {
+		entry = record.Position(text)
+	}
+	return out, entry, nil
+}
+
+// restored is a binding as it was stored, in the connector's order.
+func (b *bindings) restored(topic, text string, targets *rmq.Targets) queues.Binding {
+	if text == "" {
+		return queues.Bind(b.order, targets.Queues)
+	}
+	binding, err := queues.ParseBinding(topic, text)
+	if err != nil {
+		b.log.Error(err, "Choosing queues anew, for the stored ones cannot be read", "topic", topic)
+		return queues.Bind(b.order, targets.Queues)
+	}
+	if binding.Order() != b.order {
+		return binding.Reordered(b.order, targets.Queues)
+	}
+	return binding
+}
+
+// row is the queue for each place of a binding. What a broker that is there gave up is left out, and with on.broker.loss=move
+// what lies on a broker that is not shown.
+func (b *bindings) row(binding queues.Binding, targets *rmq.Targets) []rmq.Queue {
+	gone := func(q rmq.Queue) bool { return targets.Gone(q) || b.move && !targets.Shows(q.Broker) }
+	row := make([]rmq.Queue, binding.Len())
+	for i := range row {
+		row[i] = binding.Queue(i, gone)
+	}
+	return row
+}
+
+// queue is the one for a record, and whether it matters which.
+func (b *bound) queue(r *record.Record) (q rmq.Queue, bound bool) {
+	choice := r.Queue
+	switch {
+	case choice >= 0:
+	case r.Key != nil:
+		choice = queues.KeyChoice(r.Key)
+	default:
+		return rmq.Queue{}, false
+	}
+	if len(b.row) == 0 {
+		return rmq.Queue{}, true
+	}
+	return b.row[choice%len(b.row)], true
+}
+
+// boundWriter stores positions. Which queues a partition's records take is stored before its first position: a later attempt
+// that knew the position alone would send what comes next elsewhere, ahead of what waits.
+type boundWriter struct{ Writer }
+
+// Write stores bindings, then positions.
+func (w boundWriter) Write(ctx context.Context, changed record.Positions) error {
+	bindings := record.Positions{}
+	for p, pos := range changed {
+		if p.Internal() {
+			bindings[p] = pos
+		}
+	}
+	if len(bindings) > 0 {
+		if err := w.Writer.Write(ctx, bindings); err != nil || len(bindings) == len(changed) {
+			return err
+		}
+	}
+	return w.Writer.Write(ctx, own(changed))
+}
