@@ -84,7 +84,7 @@ func TestStrayRecordsOnInternalTopicsAreIgnoredAndCounted(t *testing.T) {
 	stray := func() {
 		for topic, entries := range strays(first.Topics) {
 			// Not compacting, as on brokers that know no compaction: those that do refuse records without a key.
-			q, err := client.EnsureLogTopic(t.Context(), topic, "", false)
+			q, err := client.EnsureLogTopic(t.Context(), topic, rmq.LogPlace{})
 			if err != nil {
 				t.Fatal(err)
 			}

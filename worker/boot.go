@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
@@ -23,56 +22,23 @@ const (
 // errRenewed ends a worker whose credentials were renewed: whoever started it starts it again, with the new ones.
 var errRenewed = errors.New("the credentials in credentialsDir have changed: start the worker again to use them")
 
-// readiness is why the worker is not ready, if it is not.
-type readiness struct {
-	mu  sync.Mutex
-	why error
-}
-
-func (r *readiness) set(why error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.why = why
-}
-
-func (r *readiness) err() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.why
-}
-
-// readyErr returns nil while the worker is a live member with its stores read.
-func (p *parts) readyErr() error {
-	if err := p.ready.err(); err != nil {
-		return err
-	}
-	if !p.cluster.View().Joined {
-		return errors.New("the session in the cluster is over; joining again")
-	}
-	return nil
-}
-
-// leasedErr returns nil while RocketMQ brings this worker's heartbeats back.
-func (p *parts) leasedErr() error {
-	since, lapsed := p.cluster.Lapsed()
-	if !lapsed {
-		return nil
-	}
-	return fmt.Errorf("RocketMQ has not brought back a heartbeat sent after %s: no task delivers anything until the broker of topic %s answers again",
-		since.UTC().Format(time.RFC3339), p.cfg.Topics.Cluster)
-}
-
 // awaitRocketMQ returns once the internal topics are there. Whatever is in the way (no name server, no broker, refused
 // credentials, a topic of the wrong shape) can be mended while the worker waits, so it is asked again until ctx ends.
 func (p *parts) awaitRocketMQ(ctx context.Context) error {
 	wait := firstRetry
+	var failing rmq.Failing
 	for {
+		began := time.Now()
 		err := p.ensureTopics(ctx)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
+		failing.Failed(began, err)
 		err = explained(err, p.cfg.NamesrvAddrs)
-		p.ready.set(err)
+		p.ready.set(err, func() []string {
+			t, _, _ := failing.Trouble()
+			return []string{"since " + stamp(t.Alike)}
+		})
 		p.opts.Log.Info("Waiting for RocketMQ", "nameServers", strings.Join(p.cfg.NamesrvAddrs, ";"), "reason", err.Error(), "retryIn", wait.String())
 		select {
 		case <-ctx.Done():
@@ -109,19 +75,6 @@ func (p *parts) renewed() bool {
 	return err == nil && creds != p.creds
 }
 
-func (p *parts) ensureTopics(ctx context.Context) error {
-	t, broker := p.cfg.Topics, p.cfg.ClusterTopicBroker
-	for _, topic := range []struct {
-		name    string
-		compact bool
-	}{{t.Cluster, false}, {t.Config, true}, {t.Position, true}, {t.Offset, true}, {t.Status, true}} {
-		if _, err := p.client.EnsureLogTopic(ctx, topic.name, broker, topic.compact); err != nil {
-			return fmt.Errorf("preparing topic %s: %w", topic.name, err)
-		}
-	}
-	return nil
-}
-
 // explained says what to do about an error of RocketMQ.
 func explained(err error, nameServers []string) error {
 	switch {
@@ -130,8 +83,8 @@ func explained(err error, nameServers []string) error {
 	case errors.Is(err, rmq.ErrTopicShape):
 		return fmt.Errorf("an internal topic must have exactly one queue on one broker: mend or remove it, or name another in the configuration: %w", err)
 	case errors.Is(err, rmq.ErrTopicAway):
-		return fmt.Errorf("the broker that holds an internal topic is away, and the worker waits for it: if it is lost for good, delete the topic on all "+
-			"brokers, or name in clusterTopicBroker (spec.internalTopics.broker) the broker on which the internal topics are to be made anew: %w", err)
+		return fmt.Errorf("the broker that holds an internal topic is away, and the worker waits for it: if it is lost for good, "+
+			"name in clusterTopicBroker (spec.internalTopics.broker) the broker on which the internal topics are to be made anew: %w", err)
 	case errors.Is(err, rmq.ErrUnreachable):
 		return fmt.Errorf("RocketMQ cannot be reached, name servers %s: check namesrvAddr and that name server and broker run: %w", strings.Join(nameServers, ";"), err)
 	}

@@ -128,6 +128,7 @@ type parts struct {
 	scheduler *schedule.Scheduler
 	server    *rest.Server
 	ready     readiness
+	topics    *topicNotes
 }
 
 // build makes everything and does no IO beyond reading the files that the configuration names.
@@ -136,11 +137,16 @@ func build(cfg config.Worker, opts Options) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{cfg: cfg, opts: opts, creds: creds}
-	p.ready.set(errors.New("starting"))
+	p := &parts{cfg: cfg, opts: opts, creds: creds, topics: newTopicNotes(cfg)}
+	p.ready.set(errors.New("starting"), nil)
+	known, err := p.topics.load()
+	if err != nil {
+		opts.Log.Error(err, "Going on without knowing where the internal topics were")
+	}
 	p.client, err = rmq.Open(rmq.Config{
 		NameServers: cfg.NamesrvAddrs, AccessKey: creds.AccessKey, SecretKey: creds.SecretKey, SecurityToken: creds.SecurityToken,
 		Namespace: cfg.Namespace, ClientID: clientID(cfg), SendTimeout: cfg.SendTimeout, Log: opts.Log.WithName("rmq"),
+		LogGone: cfg.SessionTimeout, LogBrokers: known,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up RocketMQ access: %w", err)
@@ -182,7 +188,7 @@ func (p *parts) buildState() error {
 		ClusterID: cfg.ClusterID, Broker: cfg.ClusterTopicBroker, Dir: filepath.Join(cfg.StoreDir, "config"),
 		Topics:   store.Topics{Config: cfg.Topics.Config, Position: cfg.Topics.Position, Offset: cfg.Topics.Offset, Status: cfg.Topics.Status},
 		IsOldest: p.isOldest, Claimed: p.claimed, Log: log.WithName("store"), Registerer: p.opts.Registerer,
-	}, store.RocketMQ(p.client))
+	}, store.RocketMQ(p.client, cfg.Topics.Cluster))
 	if err != nil {
 		return fmt.Errorf("setting up the stores: %w", err)
 	}
@@ -190,7 +196,7 @@ func (p *parts) buildState() error {
 }
 
 func (p *parts) openClusterLog(ctx context.Context) (cluster.Log, error) {
-	q, err := p.client.EnsureLogTopic(ctx, p.cfg.Topics.Cluster, p.cfg.ClusterTopicBroker, false)
+	q, err := p.client.EnsureLogTopic(ctx, p.cfg.Topics.Cluster, rmq.LogPlace{Broker: p.cfg.ClusterTopicBroker})
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +238,8 @@ func (p *parts) buildWork() error {
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
-		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Leased: p.leasedErr, Local: p.local,
+		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr,
+		Warnings: p.warnings, Local: p.local,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up REST: %w", err)
@@ -243,22 +250,22 @@ func (p *parts) buildWork() error {
 // services lists the components in the order in which they start.
 func (p *parts) services() []service.Service {
 	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ, Run: p.watchCredentials}}
-	out = append(out, p.starting("reading the stores"))
+	out = append(out, p.starting("reading the stores", p.storesTrouble))
 	out = append(out, p.stores.Services()...)
-	out = append(out, p.starting("joining the cluster"), p.cluster.Service(), p.scheduler.Service())
+	out = append(out, p.starting("joining the cluster", p.clusterTrouble), p.cluster.Service(), service.Service{Name: "internal topics", Run: p.tendTopics}, p.scheduler.Service())
 	return append(out, service.Service{Name: "boot", Start: p.booted, Stop: p.stopping})
 }
 
-// starting notes what the services after it are at.
-func (p *parts) starting(what string) service.Service {
+// starting notes what the services after it are at; trouble says what they meet.
+func (p *parts) starting(what string, trouble func() []string) service.Service {
 	return service.Service{Name: what, Start: func(context.Context) error {
-		p.ready.set(errors.New(what))
+		p.ready.set(errors.New(what), trouble)
 		return nil
 	}}
 }
 
 func (p *parts) booted(context.Context) error {
-	p.ready.set(nil)
+	p.ready.set(nil, nil)
 	p.opts.Log.Info("Serving", "worker", p.cfg.WorkerID, "address", p.cfg.AdvertisedAddress)
 	if _, err := fmt.Fprintf(p.opts.Out, "The worker [%s] boot success.\n", p.cfg.WorkerID); err != nil {
 		return fmt.Errorf("writing the boot line: %w", err)
@@ -267,7 +274,7 @@ func (p *parts) booted(context.Context) error {
 }
 
 func (p *parts) stopping(context.Context) error {
-	p.ready.set(errors.New("stopping: tasks are being handed over"))
+	p.ready.set(errors.New("stopping: tasks are being handed over"), nil)
 	p.opts.Log.Info("Stopping a worker", "worker", p.cfg.WorkerID, "drainTimeout", p.cfg.DrainTimeout.String())
 	return nil
 }

@@ -10,6 +10,9 @@ const (
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True when nothing will get better until a person changes something.
 	ConditionStalled = "Stalled"
+	// ConditionInternalTopicsHealthy is False, and only there then, while a ConnectCluster's workers can work with their
+	// internal topics but warn of them. Ready does not depend on it.
+	ConditionInternalTopicsHealthy = "InternalTopicsHealthy"
 )
 
 // Reasons of a Connector's Ready condition.
@@ -42,6 +45,9 @@ const (
 	ReasonRollingUpdate = "RollingUpdate"
 	// ReasonPodsNotReady means that worker pods exist but are not ready; their events and logs say why.
 	ReasonPodsNotReady = "PodsNotReady"
+	// ReasonStoresNotWritten means that records flow but positions, offsets, configs or statuses are stored nowhere for longer
+	// than a session; the message says which topic, which broker, and since when.
+	ReasonStoresNotWritten = "StoresNotWritten"
 	// ReasonSecretNotFound means that pods wait for the Secret of spec.rocketmq.credentialsSecretRef, which does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
@@ -75,6 +81,12 @@ const (
 	// ReasonNameConflict means that an older ConnectCluster has the same clusterId, or that a child object's name is
 	// taken by an object that something else made.
 	ReasonNameConflict = "NameConflict"
+)
+
+// Reasons of the InternalTopicsHealthy condition.
+const (
+	// ReasonTopicWarnings means that the workers warn of internal topics: what happens to a broker next may cost data.
+	ReasonTopicWarnings = "TopicWarnings"
 )
 
 // Reasons of events.

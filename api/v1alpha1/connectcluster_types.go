@@ -331,7 +331,7 @@ type ConnectClusterStatus struct {
 	// tasksReady is the number of running tasks and of all tasks, such as "7/8".
 	// +optional
 	TasksReady string `json:"tasksReady,omitempty"`
-	// conditions are Ready and, at most one of them, Reconciling or Stalled.
+	// conditions are Ready and, at most one of them, Reconciling or Stalled; InternalTopicsHealthy while the workers warn of their topics.
 	// +optional
 	// +patchMergeKey=type
 	// +patchStrategy=merge

@@ -266,6 +266,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
 	st.Endpoint = render.APIAddress(s.object)
 	status.FillCluster(st, s.seen)
 	status.JudgeCluster(s.seen).Set(&st.Conditions, s.object.Generation)
+	status.SetTopics(&st.Conditions, s.seen, s.object.Generation)
 	if !equality.Semantic.DeepEqual(s.before.Status, *st) {
 		if err := r.client.Status().Patch(ctx, s.object, client.MergeFrom(s.before)); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("writing the cluster's status: %w", err)

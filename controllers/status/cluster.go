@@ -8,6 +8,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
@@ -40,7 +42,7 @@ type Cluster struct {
 // JudgeCluster says what the conditions are to say.
 func JudgeCluster(o Cluster) Verdict {
 	ready := Verdict{Ready: true, Reason: v1alpha1.ReasonWorkersReady, Message: fmt.Sprintf("%d of %d workers are ready and have joined", o.Want, o.Want)}
-	return Judge(o, ready, nameTaken, cannotRender, cannotApply, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, podsNotReady, noView, membersDiffer)
+	return Judge(o, ready, nameTaken, cannotRender, cannotApply, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, storesNotWritten, podsNotReady, noView, membersDiffer)
 }
 
 func nameTaken(o Cluster) (Verdict, bool) {
@@ -93,6 +95,34 @@ func rolling(o Cluster) (Verdict, bool) {
 		!onDelete && s.Status.UpdatedReplicas < o.Want
 }
 
+// storesNotWritten is known from the workers' report, or, once all of them are unready and no report is read, from one of them.
+func storesNotWritten(o Cluster) (Verdict, bool) {
+	message := ""
+	if o.View != nil {
+		message = o.View.StoresNotWritten
+	}
+	for _, said := range o.Unready {
+		if _, found, ok := strings.Cut(said, restapi.StoresNotWritten); ok {
+			message = restapi.StoresNotWritten + found
+		}
+	}
+	return Verdict{Reason: v1alpha1.ReasonStoresNotWritten, Message: message, Phase: Reconciling}, message != ""
+}
+
+// SetTopics writes the condition InternalTopicsHealthy. Without a report it stays as it is.
+func SetTopics(conditions *[]metav1.Condition, o Cluster, generation int64) {
+	switch {
+	case o.View == nil:
+	case len(o.View.Warnings) == 0:
+		meta.RemoveStatusCondition(conditions, v1alpha1.ConditionInternalTopicsHealthy)
+	default:
+		meta.SetStatusCondition(conditions, metav1.Condition{
+			Type: v1alpha1.ConditionInternalTopicsHealthy, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonTopicWarnings,
+			Message: Shorten(strings.Join(o.View.Warnings, "; "), v1alpha1.MaxConditionMessage), ObservedGeneration: generation,
+		})
+	}
+}
+
 func podsNotReady(o Cluster) (Verdict, bool) {
 	ready := o.StatefulSet.Status.ReadyReplicas
 	message := fmt.Sprintf("%d of %d worker pods are ready", ready, o.Want)
@@ -115,12 +145,15 @@ func membersDiffer(o Cluster) (Verdict, bool) {
 	return Verdict{Reason: v1alpha1.ReasonMissingMembers, Message: message, Phase: Reconciling}, joined != o.Want
 }
 
+// maxUnready is how much of what an unready worker says is shown: which broker says what, and since when, comes late in it.
+const maxUnready = 600
+
 // troubles says what keeps the first unready pods from being ready, in Kubernetes' own words and the workers' last ones.
 func troubles(o Cluster) string {
 	const most = 3
 	var out []string
 	for _, p := range slices.SortedFunc(slices.Values(o.Pods), func(a, b corev1.Pod) int { return cmp.Compare(a.Name, b.Name) }) {
-		t := cmp.Or(trouble(p), Shorten(o.Unready[p.Name], v1alpha1.MaxFailureMessage))
+		t := cmp.Or(trouble(p), Shorten(o.Unready[p.Name], maxUnready))
 		if t != "" && len(out) < most {
 			out = append(out, p.Name+": "+t)
 		}

@@ -1,11 +1,13 @@
 package status_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -119,6 +121,29 @@ func TestJudgeCluster(t *testing.T) {
 			},
 			want: conditions{"False/PodsNotReady", "Reconciling/PodsNotReady", "0 of 3 worker pods are ready; w0: not ready: RocketMQ cannot be reached"},
 		},
+		"a worker that is not ready may say a lot": {
+			see: func(o *status.Cluster) {
+				o.StatefulSet = statefulSet(3, 3, 3, 0)
+				o.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "w0"}}}
+				o.Unready = map[string]string{"w0": "not ready: " + strings.Repeat("x", 500) + " code 14"}
+			},
+			want: conditions{"False/PodsNotReady", "Reconciling/PodsNotReady", "0 of 3 worker pods are ready; w0: not ready: " + strings.Repeat("x", 500) + " code 14"},
+		},
+		"the stores take nothing": {
+			see:  func(o *status.Cluster) { o.View.StoresNotWritten = "stores not written: topic p: broker b" },
+			want: conditions{"False/StoresNotWritten", "Reconciling/StoresNotWritten", "stores not written: topic p: broker b"},
+		},
+		"the stores take nothing, and no worker is ready any more for that": {
+			see: func(o *status.Cluster) {
+				o.StatefulSet, o.View = statefulSet(3, 3, 3, 0), nil
+				o.Unready = map[string]string{"w0": "not ready: stores not written: topic p: broker b"}
+			},
+			want: conditions{"False/StoresNotWritten", "Reconciling/StoresNotWritten", "stores not written: topic p: broker b"},
+		},
+		"warnings alone": {
+			see:  func(o *status.Cluster) { o.View.Warnings = []string{"topic c compacts"} },
+			want: conditions{"True/WorkersReady", "", "3 of 3 workers are ready and have joined"},
+		},
 		"a pod finds no node": {
 			see: func(o *status.Cluster) {
 				o.StatefulSet = statefulSet(3, 3, 3, 2)
@@ -150,6 +175,30 @@ func TestJudgeCluster(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestWarningsOfTopicsAreACondition(t *testing.T) {
+	var got []metav1.Condition
+	steps := []struct {
+		view *restapi.Cluster
+		want string // of the condition; empty: it is not there
+	}{
+		{&restapi.Cluster{}, ""},
+		{&restapi.Cluster{Warnings: []string{"topic c compacts", "topic p lies elsewhere"}}, "False/TopicWarnings: topic c compacts; topic p lies elsewhere"},
+		{nil, "False/TopicWarnings: topic c compacts; topic p lies elsewhere"},
+		{&restapi.Cluster{Warnings: []string{"topic p lies elsewhere"}}, "False/TopicWarnings: topic p lies elsewhere"},
+		{&restapi.Cluster{}, ""},
+	}
+	for i, step := range steps {
+		status.SetTopics(&got, status.Cluster{View: step.view}, 7)
+		text := ""
+		if c := meta.FindStatusCondition(got, v1alpha1.ConditionInternalTopicsHealthy); c != nil {
+			text = string(c.Status) + "/" + c.Reason + ": " + c.Message
+		}
+		if text != step.want {
+			t.Errorf("step %d: %q, want %q", i, text, step.want)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ func constantSections(root string) (map[string]string, error) {
 		"Reasons of a ConnectCluster's Ready":      "cluster-ready",
 		"Reasons of the Reconciling condition":     "reconciling",
 		"Reasons of the Stalled condition":         "stalled",
+		"Reasons of the InternalTopicsHealthy":     "topics-healthy",
 		"Reasons of events":                        "events",
 	}
 	parts := map[string]string{}

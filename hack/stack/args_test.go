@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/rocketmq-connect/operator/hack/stack/internal/broker"
 )
 
 func TestParse(t *testing.T) {
@@ -22,6 +24,10 @@ func TestParse(t *testing.T) {
 		"images are many":                        {args: "load-image a.tar b.tar", want: call{verb: "load-image", args: []string{"a.tar", "b.tar"}, only: parts}},
 		"the output folder is chosen":            {args: "image --out /x", want: call{verb: "image", args: []string{}, only: parts, outDir: "/x"}},
 		"the older RocketMQ with access control": {args: "up --rocketmq 4.9.7 --acl", want: call{verb: "up", args: []string{}, only: parts, rocketmq: "4.9.7", acl: true}},
+		"a topology with its option":             {args: "up --topology replicated --sync", want: call{verb: "up", args: []string{}, only: parts, topology: "replicated", sync: true}},
+		"single processes are wiped":             {args: "stop rocketmq-broker-a kafka --wipe", want: call{verb: "stop", args: []string{"rocketmq-broker-a", "kafka"}, only: parts, wipe: true}},
+		"an unknown topology is named":           {args: "up --topology cluster", wantErr: "cluster: the topologies are single, masters, replicated, controller, proxy"},
+		"start wants a name":                     {args: "start", wantErr: "start needs an argument"},
 		"an unknown version is named":            {args: "up --rocketmq 4.8.0", wantErr: "4.8.0: the versions are 5.3.3 and 4.9.7"},
 		"an unknown part is named":               {args: "up --only mysql", wantErr: `"mysql" is none of`},
 		"an unknown command is named":            {args: "restart", wantErr: `unknown command "restart"`},
@@ -61,5 +67,23 @@ func TestParse(t *testing.T) {
 func TestQuoteSurvivesAShell(t *testing.T) {
 	if got, want := quote("/it's here"), `'/it'\''s here'`; got != want {
 		t.Errorf("quote gives %s, want %s", got, want)
+	}
+}
+
+func TestEveryCommandCanBeCalled(t *testing.T) {
+	s, _ := testStack(t, broker.Options{})
+	commands := s.commands(t.Context(), call{})
+	for verb := range operands {
+		if commands[verb] == nil && verb != "help" {
+			t.Errorf("%s is taken and does nothing", verb)
+		}
+		if !strings.Contains(usage, "\n  "+verb+" ") && verb != "help" {
+			t.Errorf("the help does not list %s", verb)
+		}
+	}
+	for _, topology := range broker.Topologies {
+		if !strings.Contains(usage, " "+topology+" ") {
+			t.Errorf("the help does not list the topology %s", topology)
+		}
 	}
 }

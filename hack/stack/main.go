@@ -79,33 +79,25 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	switch c.verb {
-	case "up":
-		return s.up(ctx, c)
-	case "start":
-		return s.start(ctx, c.args)
-	case "stop":
-		return s.stop(ctx, c.args, c.wipe)
-	case "down":
-		return s.down(ctx)
-	case "status":
-		return s.status(c)
-	case "logs":
-		return s.logs(ctx, c.args[0], c.follow)
-	case "load-image":
-		return s.loadImages(ctx, c.args)
-	case "build":
-		return s.build(ctx, c)
-	case "assets":
-		return s.assets(ctx)
-	case "mirrormaker":
-		return s.mirrorMaker(ctx)
-	case "image":
-		return s.image(ctx, c.outDir)
-	case "env":
-		return s.env(c)
+	return s.commands(ctx, c)[c.verb]()
+}
+
+// commands are what there is to call, besides the help.
+func (s *stack) commands(ctx context.Context, c call) map[string]func() error {
+	return map[string]func() error{
+		"up":          func() error { return s.up(ctx, c) },
+		"start":       func() error { return s.start(ctx, c.args) },
+		"stop":        func() error { return s.stop(ctx, c.args, c.wipe) },
+		"down":        func() error { return s.down(ctx) },
+		"status":      func() error { return s.status(c) },
+		"logs":        func() error { return s.logs(ctx, c.args[0], c.follow) },
+		"load-image":  func() error { return s.loadImages(ctx, c.args) },
+		"build":       func() error { return s.build(ctx, c) },
+		"assets":      func() error { return s.assets(ctx) },
+		"mirrormaker": func() error { return s.mirrorMaker(ctx) },
+		"image":       func() error { return s.image(ctx, c.outDir) },
+		"env":         func() error { return s.env(c) },
 	}
-	return errors.New("unknown command " + c.verb)
 }
 
 // prepareEnvironment sets what every program that the stack starts needs: Debian keeps containerd's and iptables' programs

@@ -31,7 +31,7 @@ func (s *stack) wanted(c call) (broker.Set, error) {
 	}
 	o, err := c.options(have)
 	o.Pods = c.wants(partKubernetes) || s.cluster().Exists()
-	if err == nil && c.wants(partRocketMQ) {
+	if err == nil {
 		err = o.Check()
 	}
 	return s.brokersOf(o), err

@@ -29,7 +29,7 @@ func (s *stack) up(ctx context.Context, c call) error {
 			return err
 		}
 		portsOf := func(name string) []daemon.Port { return append(b.PortsOf(name), k.PortsOf(name)...) }
-		if err := s.daemons.CheckPorts(s.names(c, b), portsOf); err != nil {
+		if err := s.daemons.CheckPorts(ctx, s.names(c, b), portsOf); err != nil {
 			return err
 		}
 		if err := s.packages(ctx, c); err != nil {

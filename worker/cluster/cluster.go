@@ -12,6 +12,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -34,7 +35,7 @@ type Cluster struct {
 	view    atomic.Pointer[View]
 	kick    chan struct{} // wakes the loop to send what was asked for
 
-	// Set by Start, before anything else runs.
+	// Set by Start, before anything else runs; the log anew under mu when its topic was deleted.
 	store *storeLock
 	log   Log
 	from  int64 // where the log begins when the fold is empty
@@ -48,6 +49,8 @@ type Cluster struct {
 	silent     []int64    // those who were silent in that view
 	watchers   map[chan struct{}]struct{}
 	deliveries map[*delivery]struct{}
+
+	opening, appending rmq.Failing // opening and reading the log from its start; appending to it
 }
 
 // New checks cfg. open opens the log once Start runs, and again until it succeeds.
@@ -178,6 +181,22 @@ func (c *Cluster) Lapsed() (since time.Time, lapsed bool) {
 		since = time.Unix(0, int64(sent.Wall))
 	}
 	return since, true
+}
+
+// Trouble says what keeps this worker from writing or reading the cluster log, if anything does.
+func (c *Cluster) Trouble() (rmq.Trouble, bool) {
+	for _, f := range []*rmq.Failing{&c.opening, &c.appending} {
+		if t, _, ok := f.Trouble(); ok {
+			return t, true
+		}
+	}
+	c.mu.Lock()
+	log, ok := c.log.(interface{ Unread() (rmq.Trouble, bool) })
+	c.mu.Unlock()
+	if !ok {
+		return rmq.Trouble{}, false
+	}
+	return log.Unread()
 }
 
 // leaseTimes is the age of the lease and what is left of it.

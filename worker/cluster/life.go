@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -20,10 +21,12 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 			err = errors.Join(err, c.store.close())
 		}
 	}()
-	if c.log, err = c.openLog(ctx); err != nil {
+	log, err := c.openLog(ctx)
+	if err != nil {
 		return err
 	}
 	c.mu.Lock()
+	c.log = log
 	c.machine = c.newMachine(c.store.proof)
 	c.mu.Unlock()
 	if err := c.restart(ctx); err != nil {
@@ -48,25 +51,34 @@ func (c *Cluster) run(ctx context.Context) error {
 // stop ends the session. Nothing may run under its grants any more: everything becomes free at once.
 func (c *Cluster) stop(ctx context.Context) error {
 	c.mu.Lock()
+	lease := c.machine.Lease()
 	leave, ok, err := c.machine.Leave()
 	c.publish()
 	c.mu.Unlock()
 	if ok && err == nil {
 		c.cfg.Log.Info("Leaving the cluster", "worker", c.cfg.WorkerID)
-		err = c.leave(ctx, leave)
+		c.leave(ctx, leave, lease)
 	}
 	return errors.Join(err, c.store.close())
 }
 
-// leave repeats the record until it is stored; a repeated one does nothing.
-func (c *Cluster) leave(ctx context.Context, e rmq.Entry) error {
+// lastWord is how long a worker whose lease is over tries to leave.
+const lastWord = time.Second
+
+// leave repeats the record until it is stored; a repeated one does nothing. It goes on for as long as the lease runs: after
+// that the others expire the session without it.
+func (c *Cluster) leave(ctx context.Context, e rmq.Entry, lease member.Lease) {
+	ctx, cancel := context.WithTimeout(ctx, max(lease.Left(c.now()), lastWord))
+	defer cancel()
 	for {
 		err := c.append(ctx, []rmq.Entry{e})
 		if err == nil {
-			return nil
+			return
 		}
-		if wait(ctx, c.cfg.HeartbeatInterval) != nil {
-			return fmt.Errorf("leaving the cluster (the other workers take over after %v): %w", c.cfg.SessionTimeout, err)
+		if lease.Left(c.now()) == 0 || wait(ctx, c.cfg.HeartbeatInterval) != nil {
+			c.cfg.Log.Info("Going without having left, for the cluster log takes no record: the other workers take over once the session has expired",
+				"sessionTimeout", c.cfg.SessionTimeout.String(), "error", err.Error())
+			return
 		}
 	}
 }
@@ -75,7 +87,14 @@ func (c *Cluster) leave(ctx context.Context, e rmq.Entry) error {
 func (c *Cluster) append(ctx context.Context, entries []rmq.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.SendTimeout)
 	defer cancel()
+	began := time.Now()
 	_, err := c.log.Append(ctx, entries...)
+	switch {
+	case err == nil:
+		c.appending.Worked()
+	case !errors.Is(err, context.Canceled):
+		c.appending.Failed(began, err)
+	}
 	return err
 }
 
@@ -90,11 +109,25 @@ const (
 // openLog opens the log, and tries again for as long as that may help.
 func (c *Cluster) openLog(ctx context.Context) (Log, error) {
 	var log Log
-	err := c.retry(ctx, "opening the cluster log", func() (err error) {
+	err := c.retry(ctx, "opening the cluster log", c.noted(func() (err error) {
 		log, err = c.open(ctx)
 		return err
-	})
+	}))
 	return log, err
+}
+
+// noted is fn whose failures Trouble tells.
+func (c *Cluster) noted(fn func() error) func() error {
+	return func() error {
+		began := time.Now()
+		err := fn()
+		if err != nil {
+			c.opening.Failed(began, err)
+		} else {
+			c.opening.Worked()
+		}
+		return err
+	}
 }
 
 // retry calls fn until it succeeds, ctx ends, or the error is one that only a person can cure. What recurs is logged once.
@@ -140,10 +173,10 @@ func wait(ctx context.Context, d time.Duration) error {
 func (c *Cluster) restart(ctx context.Context) error {
 	var f *fold.Fold
 	left := silence{patience: c.cfg.SessionTimeout}
-	err := c.retry(ctx, "reading the cluster log", func() (err error) {
+	err := c.retry(ctx, "reading the cluster log", c.noted(func() (err error) {
 		f, c.from, err = bootstrap(ctx, c.log, func(a ancients) bool { return left.over(c.now().Boot, a) })
 		return err
-	})
+	}))
 	if err != nil {
 		return err
 	}

@@ -122,3 +122,47 @@ func TestDeliveriesEndBeforeTheLogIsReadAnew(t *testing.T) {
 		})
 	}
 }
+
+func TestAWorkerThatStopsWithoutALeaseTriesToLeaveOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		a := startWorker(t, l, "a", "")
+		l.setDown(true)
+		time.Sleep(10 * time.Second)
+		if _, lapsed := a.Lapsed(); !lapsed {
+			t.Error("the lease runs without a log")
+		}
+		if got, ok := a.Trouble(); !ok || !errors.Is(got.Err, context.DeadlineExceeded) {
+			t.Errorf("trouble %+v %t, want what the log answers", got, ok)
+		}
+		began := time.Now()
+		if err := a.stopClean(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > lastWord {
+			t.Errorf("left after %v, want %v at most", took, lastWord)
+		}
+	})
+}
+
+func TestTroubleOfTheLogIsOverWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		a := startWorker(t, l, "a", "")
+		for range 2 {
+			if got, ok := a.Trouble(); ok {
+				t.Errorf("trouble %+v while all is well", got)
+			}
+			full := &rmq.BrokerError{Op: "sending", Addr: "10.0.0.1:10911", Broker: "broker-a", Code: 14, Remark: "disk full"}
+			l.setRefuse(full)
+			since := time.Now()
+			time.Sleep(10 * time.Second)
+			got, ok := a.Trouble()
+			if !ok || !errors.Is(got.Err, full) || got.Since.Sub(since) > a.cfg.HeartbeatInterval {
+				t.Errorf("trouble %+v %t, want %v since %v", got, ok, full, since)
+			}
+			l.setRefuse(nil)
+			time.Sleep(10 * time.Second)
+		}
+	})
+}

@@ -63,7 +63,9 @@ func (c *Cluster) startOver(ctx context.Context, why error) error {
 		if err != nil {
 			return err
 		}
+		c.mu.Lock()
 		c.log = log
+		c.mu.Unlock()
 	}
 	return c.restart(ctx)
 }

@@ -27,7 +27,7 @@ func wireWorker(t *testing.T, b *rmqtest.Broker, id string) *cluster.Cluster {
 	base := time.Now()
 	cfg := cluster.Config{WorkerID: id, Clock: func() (time.Duration, time.Duration) { return time.Since(base), time.Since(base) }}
 	c, err := cluster.New(cfg, func(ctx context.Context) (cluster.Log, error) {
-		q, err := client.EnsureLogTopic(ctx, logTopic, "", false)
+		q, err := client.EnsureLogTopic(ctx, logTopic, rmq.LogPlace{})
 		if err != nil {
 			return nil, err
 		}
@@ -184,12 +184,9 @@ func grow(t *testing.T, b *rmqtest.Broker, n int) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	q, err := client.EnsureLogTopic(t.Context(), logTopic, "", false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := client.Log(rmq.Queue{Topic: logTopic, Broker: "broker-a"})
 	for range n {
-		if _, err := client.Log(q).Append(t.Context(), rmq.Entry{Value: []byte("{}")}); err != nil {
+		if _, err := log.Append(t.Context(), rmq.Entry{Value: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -57,7 +57,7 @@ func keyDocs() map[string]string {
 		"positionStoreTopic":      "Topic of sources' positions.",
 		"offsetStoreTopic":        "Topic of sinks' offsets.",
 		"statusStoreTopic":        "Topic of statuses.",
-		"clusterTopicBroker":      "Name of the broker that holds the five internal topics. Empty: the first by name. A worker waits, not ready, while one of them lies elsewhere.",
+		"clusterTopicBroker":      "Name of the broker that holds the five internal topics. A worker waits, not ready, while one of them lies elsewhere. Empty: they stay where they are; the first is made on the first broker by name, the others beside it.",
 		"logLevel":                "`debug`, `info`, `warn` or `error`.",
 		"logFormat":               "`json` or `console`. The log goes to standard error.",
 	}

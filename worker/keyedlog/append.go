@@ -123,12 +123,16 @@ func (t *Table) take() []*request {
 
 // send appends a batch until it is stored, nobody waits for it any more, or trying is of no use.
 func (t *Table) send(ctx context.Context, batch []*request) {
+	t.health.sending.Store(true)
+	defer t.health.sending.Store(false)
 	for pause := firstPause; ; pause = min(2*pause, longAppendPause) {
 		if batch = remaining(batch); len(batch) == 0 || ctx.Err() != nil {
 			return // who still waits sees t.stopped
 		}
+		began := time.Now()
 		first, err := t.store(ctx, batch)
 		if err == nil {
+			t.health.appending.Worked()
 			t.await(time.Now(), first, batch)
 			return
 		}
@@ -137,6 +141,7 @@ func (t *Table) send(ctx context.Context, batch []*request) {
 			return
 		}
 		if ctx.Err() == nil {
+			t.health.appending.Failed(began, err)
 			t.complain("append", err, "Retrying to append")
 		}
 		if errors.Is(err, rmq.ErrTopicNotFound) {

@@ -25,8 +25,7 @@ type Log interface {
 	Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) error) error
 }
 
-// Retainer is a Log whose records age out; one that is no Retainer keeps them for ever, as *rmq.Log says of a compacted
-// topic.
+// Retainer is a Log whose records age out; one that is no Retainer keeps them for ever.
 type Retainer interface {
 	// Retention is how long records stay at least; 0 is for ever.
 	Retention(ctx context.Context) (time.Duration, error)

@@ -12,7 +12,7 @@ const (
 	maxRenewPause = time.Hour
 )
 
-// renewLoop keeps the values of a topic that is not compacted from aging out.
+// renewLoop keeps the values of a topic from aging out.
 func (t *Table) renewLoop(ctx context.Context) {
 	for {
 		pause, err := t.renew(ctx)
@@ -39,8 +39,8 @@ func (t *Table) renew(ctx context.Context) (next time.Duration, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("asking for the topic's retention: %w", err)
 	}
-	if keeps <= 0 {
-		return maxRenewPause, nil
+	if keeps <= 0 { // for as long as the topic is this one: it may be made anew as one whose records age out
+		return quietPeriod, nil
 	}
 	first, _, err := log.Bounds(ctx)
 	if err != nil {

@@ -67,6 +67,24 @@ func TestACompactedTopicIsLeftAlone(t *testing.T) {
 	})
 }
 
+// A compacting topic that was deleted is made anew as one whose records age out.
+func TestATopicThatIsNotCompactingAnyMoreIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		a := newNode(t, log, nil).start()
+		a.mustPut("n/1", 1)
+		elapse(10 * time.Minute)
+		log.SetRetention(time.Hour)
+		elapse(50 * time.Minute)
+		if n := len(log.Entries()); n < 2 {
+			t.Errorf("%d records, want the value published again before it ages out", n)
+		}
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestWhatAgedOutUnnoticedComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logtest.New()

@@ -58,6 +58,7 @@ type Table struct {
 	queue    []*request
 	watchers map[chan struct{}]struct{}
 	quiet    map[string]time.Time // when a kind of trouble may be logged again
+	health   health
 }
 
 // New makes a Table; nothing is read before its Service starts.
@@ -86,16 +87,6 @@ func New(opts Options) (*Table, error) {
 // Service reads the topic to its end on Start, waiting for a broker that is away, and follows it in Run.
 func (t *Table) Service() service.Service {
 	return service.Service{Name: t.opts.Name, Start: t.start, Run: t.run}
-}
-
-// Load reads the tables' topics side by side, before their Services start one after the other: brokers give few records at
-// once, so most of the time goes to asking. Whatever fails here, Start tries again.
-func Load(ctx context.Context, tables ...*Table) {
-	var group service.Group
-	defer group.Wait()
-	for _, t := range tables {
-		group.Go(func() { _ = t.load(ctx) })
-	}
 }
 
 // View calls fn while the fold does not change. fn must not call the Table.
@@ -133,77 +124,6 @@ func (t *Table) Watch() (changed <-chan struct{}, stop func()) {
 	}
 }
 
-func (t *Table) start(ctx context.Context) error {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
-		err := t.load(ctx)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil || permanent(err) {
-			return err
-		}
-		t.complain("load", err, "Waiting for the topic")
-		if !sleep(ctx, pause) {
-			return fmt.Errorf("waiting for the topic: %w: %w", ctx.Err(), err)
-		}
-	}
-	if t.opts.Recover == nil {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	keys, reach := t.opts.Recover(t.replica.Next())
-	t.replica.Recovered(time.Now(), keys, reach)
-	if len(keys) > 0 {
-		t.opts.Log.Info("Restoring values that the topic has lost from local files", "keys", len(keys))
-		t.tell()
-	}
-	return nil
-}
-
-// load reads on from where an earlier attempt stopped.
-func (t *Table) load(ctx context.Context) error {
-	if t.current() == nil {
-		if err := t.reopen(ctx); err != nil {
-			return err
-		}
-	}
-	first, end, err := t.current().Bounds(ctx)
-	if err != nil {
-		return fmt.Errorf("asking for the topic's bounds: %w", err)
-	}
-	from := t.Next()
-	if from < first || from > end {
-		from = first
-	}
-	next, err := t.current().Read(ctx, from, t.apply)
-	if err != nil {
-		return fmt.Errorf("reading the topic from offset %d: %w", from, err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.replica.Advance(next)
-	t.advanced()
-	return nil
-}
-
-func (t *Table) current() Log {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.log
-}
-
-func (t *Table) reopen(ctx context.Context) error {
-	log, err := t.opts.Open(ctx)
-	if err != nil {
-		return fmt.Errorf("opening the topic: %w", err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log = log
-	return nil
-}
-
 func (t *Table) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var group service.Group
@@ -223,7 +143,7 @@ func (t *Table) run(ctx context.Context) error {
 // follow tails the log until ctx ends or the topic is of no use.
 func (t *Table) follow(ctx context.Context) error {
 	for pause := firstPause; ; {
-		before := t.Next()
+		before, began := t.Next(), time.Now()
 		err := t.current().Follow(ctx, t.from(), before, t.again)
 		if ctx.Err() != nil {
 			return nil
@@ -243,7 +163,10 @@ func (t *Table) follow(ctx context.Context) error {
 			return fmt.Errorf("following the topic: %w", err)
 		}
 		if err != nil {
+			t.health.tailing.Failed(began, err)
 			t.complain("tail", err, "Retrying to follow the topic")
+		} else {
+			t.health.tailing.Worked()
 		}
 		sleep(ctx, pause)
 		pause = min(2*pause, longPause)

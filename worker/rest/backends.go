@@ -58,8 +58,8 @@ type LocalTask struct {
 	Stopping bool
 }
 
-// Backends are the parts of the worker that the server speaks for. All but CheckSettings, Local and Reload are
-// required.
+// Backends are the parts of the worker that the server speaks for. All but CheckSettings, Stored, Warnings,
+// Local and Reload are required.
 type Backends struct {
 	Configs            Configs
 	Positions, Offsets Progress
@@ -75,6 +75,11 @@ type Backends struct {
 	// Leased returns nil while what this worker knows of the cluster is up to date; else why not. Routes answer with what
 	// was known last; the readiness probe fails, and watch streams end, so that their callers go to a worker that knows more.
 	Leased func() error
+	// Stored returns nil while the stores take records, or have failed to for a short time only; else which do not and why:
+	// the readiness probe fails. nil: nothing is known of it.
+	Stored func() error
+	// Warnings says what is wrong with the internal topics though the worker can work with them; nil: nothing.
+	Warnings func() []string
 	// Local lists what runs on this worker; nil: nothing.
 	Local func() []LocalTask
 	// Reload reads the plugin folders again; nil: this worker has built-in connectors only, and says so.
@@ -108,4 +113,18 @@ func (s *Server) sync(r *http.Request) error {
 func within(r *http.Request) (*http.Request, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout)
 	return r.WithContext(ctx), cancel
+}
+
+func (b Backends) stored() error {
+	if b.Stored == nil {
+		return nil
+	}
+	return b.Stored()
+}
+
+func (b Backends) warnings() []string {
+	if b.Warnings == nil {
+		return nil
+	}
+	return b.Warnings()
 }

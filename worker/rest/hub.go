@@ -21,6 +21,8 @@ const (
 	settle        = 50 * time.Millisecond
 	restFactor    = 9
 	longestSettle = 500 * time.Millisecond
+	// healthInterval is how often the health of the stores and topics is looked at.
+	healthInterval = time.Second
 )
 
 // hub turns the changes of stores and view into numbered events. Numbers begin at a random place for each process, so
@@ -54,7 +56,7 @@ func (h *hub) run(ctx context.Context) {
 	defer stopStatuses()
 	members, stopMembers := b.Members.Watch()
 	defer stopMembers()
-	// Readiness has no channel of its own: it is looked at until it is reached.
+	// Readiness has no channel of its own: it is looked at until it is reached. Nor has the health of the stores.
 	poll := time.NewTicker(settle)
 	defer poll.Stop()
 	for {
@@ -66,8 +68,10 @@ func (h *hub) run(ctx context.Context) {
 		case <-members:
 		case <-poll.C:
 			if h.isReady() {
-				poll.Stop()
-				continue
+				poll.Reset(healthInterval)
+				if !h.healthChanged() {
+					continue
+				}
 			}
 		}
 		begun := time.Now()
@@ -86,6 +90,17 @@ func (h *hub) isReady() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ready
+}
+
+// healthChanged reports whether the stores or the internal topics are in another state than the newest event says.
+func (h *hub) healthChanged() bool {
+	unstored, warnings := "", h.server.backends.warnings()
+	if err := h.server.backends.stored(); err != nil {
+		unstored = err.Error()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return unstored != h.cluster.StoresNotWritten || !slices.Equal(warnings, h.cluster.Warnings)
 }
 
 // refresh reads the state and makes an event of each difference.

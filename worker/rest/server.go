@@ -226,11 +226,15 @@ func (s *Server) strict(mux *http.ServeMux) http.Handler {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if err := cmp.Or(s.backends.Ready(), s.backends.Leased()); err != nil {
+	if err := cmp.Or(s.backends.Ready(), s.backends.Leased(), s.backends.stored()); err != nil {
 		text(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
 		return
 	}
-	text(w, http.StatusOK, "ok")
+	lines := []string{"ok"}
+	for _, warning := range s.backends.warnings() {
+		lines = append(lines, "warning: "+warning)
+	}
+	text(w, http.StatusOK, strings.Join(lines, "\n"))
 }
 
 func text(w http.ResponseWriter, status int, line string) {

@@ -127,6 +127,10 @@ func (s *Server) clusterView(view cluster.View) restapi.Cluster {
 			Worker: m.Worker, Session: m.Session, Address: m.Address, Version: m.Version, Eligible: m.Eligible, Tasks: tasks[m.Session],
 		})
 	}
+	if err := s.backends.stored(); err != nil {
+		out.StoresNotWritten = err.Error()
+	}
+	out.Warnings = s.backends.warnings()
 	slices.SortFunc(out.Members, func(a, b restapi.Member) int { return strings.Compare(a.Worker, b.Worker) })
 	return out
 }

@@ -22,6 +22,7 @@ import (
 const (
 	defaultSendTimeout = 2 * time.Second
 	defaultCallTimeout = 3 * time.Second
+	defaultLogGone     = 5 * time.Second
 )
 
 // What the connections are for: each purpose has its own, so that a long poll or a large batch delays nothing else.
@@ -49,6 +50,12 @@ type Config struct {
 	SendTimeout time.Duration
 	// CallTimeout bounds every other request; default 3 s.
 	CallTimeout time.Duration
+	// LogGone is for how long the master of a log topic must say that it has none before the topic is made there again;
+	// default 5 s.
+	LogGone time.Duration
+	// LogBrokers are the brokers on which log topics were when they were last seen, by topic: they are made nowhere else while
+	// that broker is away. Client.LogBrokers gives them.
+	LogBrokers map[string]string
 	// Dial opens connections; nil: TCP with SO_LINGER 0 and, on Linux, TCP_USER_TIMEOUT = SendTimeout.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -60,6 +67,7 @@ type Client struct {
 	pool   *remoting.Pool
 	names  nameServers
 	routes routeCache
+	logs   *logTopics
 	ids    member.IDs
 	users  atomic.Int64 // numbers the purposes of Senders and Readers
 
@@ -69,7 +77,6 @@ type Client struct {
 	mu        sync.Mutex
 	closers   map[interface{ Close() error }]struct{}
 	followers map[Queue]map[*follower]struct{}
-	unmarked  map[string]struct{} // brokers that took no marker
 	group     service.Group
 }
 
@@ -92,6 +99,9 @@ func Open(cfg Config) (*Client, error) {
 	if cfg.CallTimeout <= 0 {
 		cfg.CallTimeout = defaultCallTimeout
 	}
+	if cfg.LogGone <= 0 {
+		cfg.LogGone = defaultLogGone
+	}
 	if cfg.ClientID == "" {
 		cfg.ClientID = "connect"
 	}
@@ -108,9 +118,9 @@ func Open(cfg Config) (*Client, error) {
 		pool:    remoting.NewPool(dial, cfg.CallTimeout, sign),
 		names:   nameServers{addrs: cfg.NameServers},
 		routes:  routeCache{topics: map[string]*routeEntry{}},
+		logs:    newLogTopics(cfg.LogBrokers),
 		ids:     member.NewIDs(),
 		closers: map[interface{ Close() error }]struct{}{}, followers: map[Queue]map[*follower]struct{}{},
-		unmarked: map[string]struct{}{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c, nil
@@ -175,6 +185,7 @@ func (c *Client) background(fn func(ctx context.Context)) bool {
 type request struct {
 	op            string
 	addr, purpose string
+	broker        string // the name of the broker, where a queue's is asked
 	timeout       time.Duration
 	cmd           remoting.Command
 	// accept are answers besides success that are no errors.
@@ -203,7 +214,15 @@ func (c *Client) call(ctx context.Context, r *request) (*remoting.Command, error
 	if slices.Contains(r.accept, resp.Code) && !aclRefusal(resp.Code, resp.Remark) {
 		return resp, nil
 	}
-	return nil, &BrokerError{Op: r.op, Addr: r.addr, Code: resp.Code, Remark: strings.TrimSpace(resp.Remark)}
+	return nil, &BrokerError{Op: r.op, Addr: r.addr, Broker: r.broker, Code: resp.Code, Remark: c.remark(resp.Remark)}
+}
+
+// remark is a broker's remark without the access key: a 4.9 broker puts it into what it says of a bad signature.
+func (c *Client) remark(s string) string {
+	if c.cfg.AccessKey != "" {
+		s = strings.ReplaceAll(s, c.cfg.AccessKey, "***")
+	}
+	return strings.TrimSpace(s)
 }
 
 func (c *Client) callError(ctx context.Context, r *request, timeout time.Duration, err error) error {
@@ -211,15 +230,18 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 	case c.ctx.Err() != nil || errors.Is(err, remoting.ErrPoolClosed):
 		return fmt.Errorf("%s: %w", r.op, ErrClosed)
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s: %w", r.op, context.Cause(ctx))
+		return fmt.Errorf("%s: waiting for %s: %w", r.op, place(r.broker, r.addr), context.Cause(ctx))
 	case errors.Is(err, remoting.ErrNoAnswer):
-		return fmt.Errorf("%s: %s %w: no answer in %s", r.op, r.addr, ErrUnreachable, timeout)
+		err = fmt.Errorf("no answer in %s", timeout)
 	}
-	return fmt.Errorf("%s: %s %w: %w", r.op, r.addr, ErrUnreachable, err)
+	return fmt.Errorf("%s: %w", r.op, &AwayError{Broker: r.broker, Addr: r.addr, Err: err})
 }
 
-// errNoMaster means that a queue's broker is not in the route of its topic.
-var errNoMaster = errors.New("its master is not registered with the name server")
+var (
+	// errNoMaster means that a queue's broker is not in the route of its topic, errOnlySlave that it is there without its master.
+	errNoMaster  = errors.New("its master is not registered with the name server")
+	errOnlySlave = errors.New("its master is not registered with the name server, only a slave is")
+)
 
 // onQueue calls the broker of a queue; a failure makes the next call look the broker up again.
 func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Command, error) {
@@ -230,9 +252,13 @@ func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Co
 	addr, ok := route.addrs[q.Broker]
 	if !ok {
 		c.routes.suspect(q.Topic)
-		return nil, fmt.Errorf("%s: broker %s of topic %s %w: %w", r.op, q.Broker, q.Topic, ErrUnreachable, errNoMaster)
+		why := errNoMaster
+		if slices.Contains(route.slaves, q.Broker) {
+			why = errOnlySlave
+		}
+		return nil, fmt.Errorf("%s: %w", r.op, &AwayError{Broker: q.Broker, Err: why})
 	}
-	r.addr = addr
+	r.addr, r.broker = addr, q.Broker
 	resp, err := c.call(ctx, r)
 	if err != nil && (errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTopicNotFound)) {
 		c.routes.suspect(q.Topic)

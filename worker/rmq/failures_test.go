@@ -47,7 +47,7 @@ func topic(t *testing.T, c *rmq.Client, n int) []rmq.Queue {
 
 func logOf(t *testing.T, c *rmq.Client) (*rmq.Log, rmq.Queue) {
 	t.Helper()
-	q, err := c.EnsureLogTopic(t.Context(), "log", "", false)
+	q, err := c.EnsureLogTopic(t.Context(), "log", rmq.LogPlace{})
 	if err != nil {
 		t.Fatal(err)
 	}

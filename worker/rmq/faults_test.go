@@ -70,7 +70,8 @@ func TestLine4(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
-				q, err := c.EnsureLogTopic(t.Context(), "compact", "", true)
+				makeCompacting(t, b, c, "compact", 6)
+				q, err := c.EnsureLogTopic(t.Context(), "compact", rmq.LogPlace{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -272,7 +273,7 @@ func TestFrozenBrokerCarriesOutLate(t *testing.T) {
 func TestFrozenBrokerHoldsTheOtherUpByNothing(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 		onBroker := func(topic, broker string) *rmq.Log {
-			q, err := c.EnsureLogTopic(t.Context(), topic, broker, false)
+			q, err := c.EnsureLogTopic(t.Context(), topic, rmq.LogPlace{Broker: broker})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,12 +16,19 @@ const readAtOnce = 256
 
 // Log is a totally ordered log: a topic of one queue on one broker, read from its master. It is safe for concurrent use.
 type Log struct {
-	c *Client
-	q Queue
+	c      *Client
+	q      Queue
+	unread Failing
 }
 
 // Log uses a queue as a log. EnsureLogTopic gives the queue.
 func (c *Client) Log(q Queue) *Log { return &Log{c: c, q: q} }
+
+// Unread says what keeps Follow from reading on, if anything does.
+func (l *Log) Unread() (Trouble, bool) {
+	t, _, ok := l.unread.Trouble()
+	return t, ok
+}
 
 // shape verifies that the route still is this one queue.
 func (l *Log) shape(ctx context.Context) error {
@@ -33,7 +40,7 @@ func (l *Log) shape(ctx context.Context) error {
 		return err
 	}
 	if r.queues[0] != l.q {
-		return fmt.Errorf("%w: topic %s is now %s and was %s", ErrTopicShape, l.q.Topic, r.queues[0], l.q)
+		return fmt.Errorf("%w: topic %s is now %s and was %s", ErrTopicMoved, l.q.Topic, r.queues[0], l.q)
 	}
 	return nil
 }
@@ -214,7 +221,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 }
 
 // Follow calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not to
-// hold the offset (ErrTruncated), or it is no longer one queue on one broker (ErrTopicShape). Anything else, such as a
+// hold the offset (ErrTruncated), or it is no longer one queue (ErrTopicShape) on this broker (ErrTopicMoved). Anything else, such as a
 // broker that restarts or moves, it outlives. After each reconnect to the broker, and after each answer but "found" and
 // "nothing new", it hands the last records on again as the log holds them by then, before any that follow: so fn can notice
 // that records which it was handed have been lost and their offsets given out again. Several, for a record that was appended
@@ -224,6 +231,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff{first: 20 * time.Millisecond, last: longestUnread}}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
+	defer l.unread.Worked() // from here on it is for the caller to tell
 	for {
 		t.seen.Store(t.next)
 		err := t.step(ctx)
@@ -235,7 +243,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 		case err == nil:
 			t.recovered()
 			continue
-		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrClosed):
+		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrTopicMoved) || errors.Is(err, ErrClosed):
 			return fmt.Errorf("following %s: %w", l.q.Topic, err)
 		}
 		t.goBack()
@@ -341,11 +349,12 @@ func (t *following) pull(ctx context.Context) (pulled, error) {
 	defer stop(nil)
 	t.poll.Store(&poll{begun: time.Now(), stop: stop})
 	defer t.poll.Store(nil)
-	hold := t.next >= t.known || t.next == t.bare
+	hold := (t.next >= t.known || t.next == t.bare) && t.down == "" // after trouble an answer shows that it is over
 	return intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.next, max: readAtOnce, hold: hold, purpose: forFollow}))
 }
 
 func (t *following) struggling(err error) {
+	t.unread.Failed(time.Now(), err)
 	if kind := trouble(err); kind != t.down {
 		t.down = kind
 		t.c.log.Info("Trying again to read log", "topic", t.q.Topic, "offset", t.next, "err", err.Error())
@@ -356,6 +365,7 @@ func (t *following) recovered() {
 	t.wait.reset()
 	if t.down != "" {
 		t.down = ""
+		t.unread.Worked()
 		t.c.log.Info("Reading log again", "topic", t.q.Topic, "offset", t.next)
 	}
 }

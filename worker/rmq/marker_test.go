@@ -27,10 +27,10 @@ func twoMasters(t *testing.T, test func(t *testing.T, b *rmqtest.Broker, c *rmq.
 		rmqtest.Masters("broker-a", "broker-b"))
 }
 
-// another opens one more client.
-func another(t *testing.T, b *rmqtest.Broker) *rmq.Client {
+// another opens one more client, which knows where logs were.
+func another(t *testing.T, b *rmqtest.Broker, logs map[string]string) *rmq.Client {
 	t.Helper()
-	c, err := rmq.Open(rmq.Config{NameServers: []string{b.NameServer()}, Dial: b.Dial})
+	c, err := rmq.Open(rmq.Config{NameServers: []string{b.NameServer()}, Dial: b.Dial, LogBrokers: logs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,9 +42,9 @@ func another(t *testing.T, b *rmqtest.Broker) *rmq.Client {
 	return c
 }
 
-func compactLog(t *testing.T, c *rmq.Client, broker string) rmq.Queue {
+func markedLog(t *testing.T, c *rmq.Client, broker string) rmq.Queue {
 	t.Helper()
-	q, err := c.EnsureLogTopic(t.Context(), "log", broker, true)
+	q, err := c.EnsureLogTopic(t.Context(), "log", rmq.LogPlace{Broker: broker})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,15 +100,15 @@ func TestALogIsMarkedOnTheOtherMasters(t *testing.T) {
 func TestALogWhoseBrokerIsAwayIsNotMadeAgain(t *testing.T) {
 	cases := map[string]func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) *rmq.Client{
 		"by a client that has used it": func(_ *testing.T, _ *rmqtest.Broker, c *rmq.Client) *rmq.Client { return c },
-		"by one that starts":           func(t *testing.T, b *rmqtest.Broker, _ *rmq.Client) *rmq.Client { return another(t, b) },
+		"by one that starts":           func(t *testing.T, b *rmqtest.Broker, _ *rmq.Client) *rmq.Client { return another(t, b, nil) },
 	}
 	for name, clientOf := range cases {
 		t.Run(name, func(t *testing.T) {
 			twoMasters(t, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ *atomic.Int32) {
-				made := compactLog(t, c, "")
+				made := markedLog(t, c, "")
 				b.DropMaster("broker-a")
 				c = clientOf(t, b, c)
-				_, err := c.EnsureLogTopic(t.Context(), "log", "", true)
+				_, err := c.EnsureLogTopic(t.Context(), "log", rmq.LogPlace{})
 				if !errors.Is(err, rmq.ErrTopicAway) || !rmq.IsTemporary(err) || !strings.Contains(err.Error(), "topic log") {
 					t.Errorf("as a log: %v, want a temporary error that tells that the topic's broker is away", err)
 				}
@@ -119,7 +119,7 @@ func TestALogWhoseBrokerIsAwayIsNotMadeAgain(t *testing.T) {
 				if err := b.RestartMaster("broker-a"); err != nil {
 					t.Fatal(err)
 				}
-				if found := compactLog(t, c, ""); found != made {
+				if found := markedLog(t, c, ""); found != made {
 					t.Errorf("found %v, made was %v", found, made)
 				}
 			})
@@ -129,22 +129,19 @@ func TestALogWhoseBrokerIsAwayIsNotMadeAgain(t *testing.T) {
 
 func TestALogIsMadeAnewWhereItIsWanted(t *testing.T) {
 	twoMasters(t, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ *atomic.Int32) {
-		compactLog(t, c, "")
+		markedLog(t, c, "")
 		b.DropMaster("broker-a") // for good
-		c = another(t, b)
-		q := compactLog(t, c, "broker-b")
+		c = another(t, b, nil)
+		q := markedLog(t, c, "broker-b")
 		if q.Broker != "broker-b" {
 			t.Fatalf("it lies on %s", q.Broker)
 		}
 		wantPerms(t, b, 6, 6)
 		l := c.Log(q)
-		if keeps, err := l.Retention(t.Context()); err != nil || keeps != 0 {
-			t.Errorf("it keeps its records for %v, %v; want for ever, as the marker said", keeps, err)
-		}
 		if offset, err := l.Append(t.Context(), rmq.Entry{Key: "k", Value: []byte("x")}); err != nil || offset != 0 {
 			t.Errorf("appended at %d, %v", offset, err)
 		}
-		if again := compactLog(t, another(t, b), ""); again != q {
+		if again := markedLog(t, another(t, b, nil), ""); again != q {
 			t.Errorf("another client finds %v, want %v", again, q)
 		}
 	})
@@ -153,13 +150,13 @@ func TestALogIsMadeAnewWhereItIsWanted(t *testing.T) {
 // What is deleted on its broker, or gone with that broker's disk, is made anew by those who know where it was.
 func TestALogThatItsBrokerHasLostIsMadeAnewThere(t *testing.T) {
 	twoMasters(t, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ *atomic.Int32) {
-		made := compactLog(t, c, "")
+		made := markedLog(t, c, "")
 		deleteTopic(t, c, b, "log", "broker-a")
-		if _, err := another(t, b).EnsureLogTopic(t.Context(), "log", "", true); !errors.Is(err, rmq.ErrTopicAway) {
+		if _, err := another(t, b, nil).EnsureLogTopic(t.Context(), "log", rmq.LogPlace{}); !errors.Is(err, rmq.ErrTopicAway) {
 			t.Errorf("for a client that knows nothing: %v, want %v", err, rmq.ErrTopicAway)
 		}
 		wantPerms(t, b, absent, 0)
-		if again := compactLog(t, c, ""); again != made {
+		if again := markedLog(t, c, ""); again != made {
 			t.Errorf("made at %v, was at %v", again, made)
 		}
 		wantPerms(t, b, 6, 0)
@@ -169,12 +166,12 @@ func TestALogThatItsBrokerHasLostIsMadeAnewThere(t *testing.T) {
 func TestABrokerThatIsAddedIsMarkedByTheNextClient(t *testing.T) {
 	twoMasters(t, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ *atomic.Int32) {
 		b.DropMaster("broker-b")
-		compactLog(t, c, "")
+		markedLog(t, c, "")
 		if err := b.RestartMaster("broker-b"); err != nil {
 			t.Fatal(err)
 		}
 		wantPerms(t, b, 6, absent)
-		compactLog(t, another(t, b), "")
+		markedLog(t, another(t, b, nil), "")
 		wantPerms(t, b, 6, 0)
 	})
 }
@@ -198,17 +195,17 @@ func TestAMarkerThatFailsHoldsNothingUp(t *testing.T) {
 					}
 					return v
 				})
-				compactLog(t, c, "")
-				if _, err := c.EnsureLogTopic(t.Context(), "other", "", false); err != nil {
+				markedLog(t, c, "")
+				if _, err := c.EnsureLogTopic(t.Context(), "other", rmq.LogPlace{}); err != nil {
 					t.Fatal(err)
 				}
 				b.Intercept(nil)
-				compactLog(t, c, "")
+				markedLog(t, c, "")
 				wantPerms(t, b, 6, tc.wantB)
 				if n := told.Load(); n != tc.wantTold {
 					t.Errorf("trouble was told %d times, want %d", n, tc.wantTold)
 				}
-				compactLog(t, another(t, b), "")
+				markedLog(t, another(t, b, nil), "")
 				wantPerms(t, b, 6, 0)
 			})
 		})

@@ -72,6 +72,7 @@ type route struct {
 	brokers  []string          // that have the topic, also where it is neither
 	addrs    map[string]string // of the masters, by broker name
 	targets  *Targets
+	slaves   []string // brokers of which only slaves are registered
 	fetched  time.Time
 }
 
@@ -80,7 +81,7 @@ func (r *route) away(topic string) error {
 	if len(r.brokers) == 0 || len(r.queues)+len(r.writable) > 0 {
 		return nil
 	}
-	return fmt.Errorf("looking up topic %s: %w, on %s", topic, ErrTopicAway, strings.Join(r.brokers, ", "))
+	return fmt.Errorf("looking up topic %s: %w: only markers of it are, on %s", topic, ErrTopicAway, strings.Join(r.brokers, ", "))
 }
 
 // has reports whether a broker has the topic, or a marker of it. A topic without a route is nowhere.
@@ -114,6 +115,8 @@ func parseRoute(topic string, body []byte) (*route, error) {
 	for _, d := range b.BrokerDatas {
 		if addr := d.BrokerAddrs[masterID]; addr != "" {
 			r.addrs[d.BrokerName] = addr
+		} else if len(d.BrokerAddrs) > 0 {
+			r.slaves = append(r.slaves, d.BrokerName)
 		}
 	}
 	for _, d := range b.QueueDatas {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/member"
@@ -140,8 +141,10 @@ var (
 	// ErrClosed means the Client, Sender or Reader was closed.
 	ErrClosed = errors.New("closed")
 	// ErrTopicAway means that a topic is there and that none of the brokers which are registered lets it be read or written:
-	// of a log only markers are to be seen, and not the broker that holds it. It is an ErrUnreachable.
-	ErrTopicAway = fmt.Errorf("%w: the broker that holds the topic is not registered with the name server, only markers of it are", ErrUnreachable)
+	// of a log at most markers are to be seen, and not the broker that holds it. It is an ErrUnreachable.
+	ErrTopicAway = fmt.Errorf("%w: the broker that holds the topic is not registered with the name server", ErrUnreachable)
+	// ErrTopicMoved means that a log is on another broker than before. It is an ErrTopicNotFound.
+	ErrTopicMoved = fmt.Errorf("%w where it was", ErrTopicNotFound)
 )
 
 // BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13) and ErrAccessDenied
@@ -149,13 +152,41 @@ var (
 type BrokerError struct {
 	// Op is what was asked, for example "create topic orders"; Addr the broker or name server.
 	Op, Addr string
-	Code     int
-	Remark   string
+	// Broker is the broker's name, where a queue's broker was asked.
+	Broker string
+	Code   int
+	Remark string
 }
 
-// Error gives the request, the address, and the answer.
+// Error gives the request, the broker, and the answer.
 func (e *BrokerError) Error() string {
-	return fmt.Sprintf("%s on %s: code %d: %s", e.Op, e.Addr, e.Code, e.Remark)
+	return fmt.Sprintf("%s on %s: code %d: %s", e.Op, place(e.Broker, e.Addr), e.Code, e.Remark)
+}
+
+// AwayError is an ErrUnreachable that tells which broker, or name server, could not be reached.
+type AwayError struct {
+	// Broker is the broker's name, empty where only its address is known; Addr is empty where that is not known.
+	Broker, Addr string
+	Err          error
+}
+
+// Error gives the broker and why it cannot be reached.
+func (e *AwayError) Error() string {
+	return fmt.Sprintf("%s %v: %v", place(e.Broker, e.Addr), ErrUnreachable, e.Err)
+}
+
+// Unwrap gives ErrUnreachable and the cause.
+func (e *AwayError) Unwrap() []error { return []error{ErrUnreachable, e.Err} }
+
+// place names a broker, or whoever is at the address.
+func place(broker, addr string) string {
+	switch {
+	case broker == "":
+		return addr
+	case addr == "":
+		return "broker " + broker
+	}
+	return "broker " + broker + " at " + addr
 }
 
 // Is matches the sentinel of the code.
@@ -204,4 +235,54 @@ func IsTemporary(err error) bool {
 		return true
 	}
 	return false
+}
+
+// Trouble is something that is tried again and again in vain.
+type Trouble struct {
+	// Since is when it began to fail, Alike when it began to fail in the way of Err, the newest failure.
+	Since, Alike time.Time
+	Err          error
+}
+
+// Failing notes what became of something that is tried again and again. The zero value is ready; it is safe for concurrent use.
+type Failing struct {
+	mu      sync.Mutex
+	trouble Trouble
+	newest  time.Time
+}
+
+// Failed notes a try that began at a time and failed.
+func (f *Failing) Failed(at time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch t := &f.trouble; {
+	case t.Err == nil:
+		t.Since, t.Alike = at, at
+	case !alike(t.Err, err):
+		t.Alike = at
+	}
+	f.trouble.Err, f.newest = err, at
+}
+
+// Worked notes a try that succeeded, or that nobody tries any more.
+func (f *Failing) Worked() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trouble, f.newest = Trouble{}, time.Time{}
+}
+
+// Trouble is what goes wrong, and when the newest try began; not ok if the newest one succeeded.
+func (f *Failing) Trouble() (t Trouble, newest time.Time, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.trouble, f.newest, f.trouble.Err != nil
+}
+
+// alike reports that two failures are one to who waits for their end: their texts may tell other figures.
+func alike(a, b error) bool {
+	var x, y *BrokerError
+	if errors.As(a, &x) && errors.As(b, &y) {
+		return x.Addr == y.Addr && x.Code == y.Code
+	}
+	return trouble(a) == trouble(b)
 }

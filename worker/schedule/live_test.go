@@ -116,7 +116,7 @@ func (l *liveCluster) start(id string) *liveNode {
 	members, err := cluster.New(cluster.Config{WorkerID: id, Log: logr.Discard(), Allocation: allocate.Params{Strategy: "Averagely"},
 		Clock: func() (time.Duration, time.Duration) { return l.elapsed(), l.elapsed() }},
 		func(ctx context.Context) (cluster.Log, error) {
-			q, err := client.EnsureLogTopic(ctx, "cluster", "", false)
+			q, err := client.EnsureLogTopic(ctx, "cluster", rmq.LogPlace{})
 			if err != nil {
 				return nil, err
 			}
@@ -124,7 +124,7 @@ func (l *liveCluster) start(id string) *liveNode {
 		})
 	must(err)
 	stores, err := store.Open(store.Options{ClusterID: "live", Log: logr.Discard(),
-		Topics: store.Topics{Config: "config", Position: "position", Offset: "offset", Status: "status"}}, store.RocketMQ(client))
+		Topics: store.Topics{Config: "config", Position: "position", Offset: "offset", Status: "status"}}, store.RocketMQ(client, "cluster"))
 	must(err)
 	runner, err := task.New(task.Config{Worker: id, ClusterID: "live", Now: l.elapsed, Log: logr.Discard(), Audit: l.auditLog()}, task.FromClient(client))
 	must(err)

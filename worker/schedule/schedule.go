@@ -60,6 +60,8 @@ type Cluster interface {
 	Watch() (changed <-chan struct{}, stop func())
 	Claim(ctx context.Context, reqs []cluster.ClaimRequest) ([]cluster.Grant, error)
 	Release(ctx context.Context, grants []cluster.Grant) error
+	// Lapsed reports whether the lease is over: nothing may be delivered then.
+	Lapsed() (since time.Time, lapsed bool)
 }
 
 // Configs is what the Scheduler needs of *store.Configs.

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -472,4 +473,39 @@ func TestStopEndsWhatDoesNotDrain(t *testing.T) {
 			t.Errorf("still owned: %v", w.owners)
 		}
 	})
+}
+
+// Nothing runs once the lease is over, so nothing is drained, and what cannot be stored or released is not waited for.
+func TestStopWithoutALeaseEndsAtOnce(t *testing.T) {
+	cases := map[string]struct{ before, after time.Duration }{ // when the log goes away, seen from the stop
+		"the lease is over already":       {before: time.Second},
+		"the lease ends during the drain": {after: time.Second},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w1 := w.join("w1")
+				w1.sched.cfg.DrainTimeout = time.Hour
+				w.put("c", store.Running, 3)
+				w.drains[unit(1)] = time.Hour
+				after(time.Second)
+				gone := time.AfterFunc(tc.after, func() { w.change(func() { w.away = true }) })
+				defer gone.Stop()
+				after(tc.before)
+				ctx, cancel := context.WithTimeout(t.Context(), tc.after+2*time.Second)
+				defer cancel()
+				w1.stop()
+				<-w1.ended
+				if err := w1.sched.Service().Stop(ctx); err != nil {
+					t.Error(err)
+				}
+				if err := ctx.Err(); err != nil {
+					t.Errorf("stopping ends with its context: %v", err)
+				}
+				wantRunning(t, w)
+				w1.expire()
+			})
+		})
+	}
 }

@@ -2,17 +2,30 @@ package schedule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // lastStatuses bounds the wait for the statuses that are left at the end.
 const lastStatuses = 2 * time.Second
 
+// leaseCheck is how often a stop looks whether the lease still runs.
+const leaseCheck = 100 * time.Millisecond
+
 // stop drains everything, releases it, and waits for what it started. Whatever has not stopped when ctx ends stays owned:
-// the session's end frees it, once this process is gone.
+// the session's end frees it, once this process is gone. Once the lease is over nothing is drained or waited for: the gates
+// have cut all deliveries (C2), and what the log and the stores do not take now is repeated elsewhere.
 func (s *Scheduler) stop(ctx context.Context) error {
+	leased, cancel := context.WithCancelCause(ctx)
+	var watch service.Group
+	defer watch.Wait()
+	defer cancel(nil)
+	watch.Go(func() { s.watchLease(leased, cancel) })
 	s.mu.Lock()
 	for _, h := range s.book.held {
 		if h.phase == Running {
@@ -20,20 +33,53 @@ func (s *Scheduler) stop(ctx context.Context) error {
 		}
 	}
 	s.mu.Unlock()
-	left := s.waitIdle(ctx)
-	err := s.releaseAll(ctx)
+	left := s.waitIdle(leased)
+	if lapsed(leased) {
+		s.cfg.Log.Info("Ending what runs without draining, for the lease is over", "units", strings.Join(left, ", "))
+		s.killAll()
+		left = s.waitIdle(ctx)
+	}
+	err := s.releaseAll(leased)
 	s.mu.Lock()
 	s.report()
 	s.mu.Unlock()
-	last, cancel := context.WithTimeout(ctx, lastStatuses)
-	defer cancel()
+	last, done := context.WithTimeout(leased, lastStatuses)
+	defer done()
 	s.status.flush(last)
 	s.endBase()
 	if len(left) > 0 {
 		return fmt.Errorf("these did not stop in time and stay owned until the process ends: %s", strings.Join(left, ", "))
 	}
 	s.units.Wait()
+	if lapsed(leased) {
+		return nil // the session expires, which frees what could not be released
+	}
 	return err
+}
+
+// watchLease ends a context once the lease is over.
+func (s *Scheduler) watchLease(ctx context.Context, end context.CancelCauseFunc) {
+	for ctx.Err() == nil {
+		if _, over := s.deps.Cluster.Lapsed(); over {
+			end(cluster.ErrLeaseOver)
+			return
+		}
+		pause(ctx, leaseCheck)
+	}
+}
+
+// lapsed reports that the context has ended with the lease.
+func lapsed(ctx context.Context) bool { return errors.Is(context.Cause(ctx), cluster.ErrLeaseOver) }
+
+func (s *Scheduler) killAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.book.held {
+		if h.phase != Idle {
+			s.book.Stopping(h.unit)
+			h.kill()
+		}
+	}
 }
 
 // waitIdle returns the units that still run when ctx ends.

@@ -54,6 +54,7 @@ type world struct {
 	// forgotten are the connectors whose figures were dropped.
 	forgotten []string
 	timeout   time.Duration // of sessions
+	away      bool          // the log and the stores take nothing, and leases are over
 }
 
 type member struct {
@@ -131,8 +132,28 @@ func (m *member) Claim(_ context.Context, reqs []cluster.ClaimRequest) (grants [
 	return grants, nil
 }
 
-func (m *member) Release(_ context.Context, grants []cluster.Grant) error {
+func (m *member) Lapsed() (since time.Time, lapsed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Time{}, m.away
+}
+
+// takes waits for ctx while nothing is taken.
+func (w *world) takes(ctx context.Context) error {
+	w.mu.Lock()
+	away := w.away
+	w.mu.Unlock()
+	if away {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+func (m *member) Release(ctx context.Context, grants []cluster.Grant) error {
 	time.Sleep(5 * time.Millisecond)
+	if err := m.takes(ctx); err != nil {
+		return err
+	}
 	m.change(func() {
 		for _, g := range grants {
 			if o := m.owners[g.Unit]; o.Session == m.session && o.Generation == g.Generation {
@@ -221,7 +242,10 @@ func (p fakeProgress) Fence(_ context.Context, f store.Fence) (task.Writer, func
 
 type fakeStatuses struct{ *world }
 
-func (s fakeStatuses) Put(_ context.Context, statuses ...store.Status) (err error) {
+func (s fakeStatuses) Put(ctx context.Context, statuses ...store.Status) (err error) {
+	if err := s.takes(ctx); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range statuses {

@@ -26,7 +26,7 @@ func onBroker(t *testing.T, broker *rmqtest.Broker, id string) *store.Stores {
 	stores, err := store.Open(store.Options{
 		ClusterID: "c1", Topics: store.Topics{Config: "config", Position: "position", Offset: "offset", Status: "status"},
 		Dir: t.TempDir(), Log: testr.New(t),
-	}, store.RocketMQ(client))
+	}, store.RocketMQ(client, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,15 +113,22 @@ func TestSyncShowsWhatAnotherWorkerHasStored(t *testing.T) {
 func TestConfigsOutliveTheRetentionOfOlderBrokers(t *testing.T) {
 	cases := map[string]struct {
 		options []rmqtest.Option
+		compact bool
 		want    int64 // records in the topic after a third of the broker's 6 h
 	}{
-		"a broker that compacts keeps the record":          {want: 1},
-		"to a broker that does not, it is published again": {options: []rmqtest.Option{rmqtest.Line4()}, want: 2},
+		"a topic that an earlier version made compacting keeps the record": {compact: true, want: 1},
+		"to one that does not, it is published again":                      {want: 2},
+		"also on brokers before 5.0":                                       {options: []rmqtest.Option{rmqtest.Line4()}, want: 2},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				broker := rmqtest.Start(t, append(tc.options, rmqtest.OverPipe())...)
+				if tc.compact {
+					if err := rmqtest.CreateCompacting(t.Context(), broker.Dial, "broker-a:10911", "config", 6); err != nil {
+						t.Fatal(err)
+					}
+				}
 				stores := onBroker(t, broker, "one")
 				want, err := stores.Configs().Put(t.Context(), store.Write{Name: "c", Config: map[string]string{"k": "v"}})
 				if err != nil {

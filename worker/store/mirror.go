@@ -18,7 +18,12 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
-const fileLogPeriod = time.Minute
+const (
+	fileLogPeriod = time.Minute
+	// lastFlush is how long the last write of the files may take. It has a time of its own: what was stopped before may have
+	// used up all that there was.
+	lastFlush = 2 * time.Second
+)
 
 // mirror keeps the stores' local files, and restores a topic that was lost from them. A disk that is full or slow holds
 // nothing else up: the topics are what counts.
@@ -101,7 +106,13 @@ func (m *mirror) restore(s *sheet, doc *document) []string {
 
 // service writes what has changed at an interval and at the end.
 func (m *mirror) service() service.Service {
-	return service.Service{Name: "store-files", Run: m.run, Stop: m.flush}
+	return service.Service{Name: "store-files", Run: m.run, Stop: m.stop}
+}
+
+func (m *mirror) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+	defer cancel()
+	return m.flush(ctx)
 }
 
 func (m *mirror) run(ctx context.Context) error {
@@ -119,12 +130,15 @@ func (m *mirror) run(ctx context.Context) error {
 	}
 }
 
+// errHung is for the user: what the files lack comes from the topics.
+var errHung = errors.New("local files are not up to date: the local disk does not answer")
+
 // flush writes what has changed. It gives up waiting, not writing, when ctx ends: a hung disk cannot be interrupted.
 func (m *mirror) flush(ctx context.Context) error {
 	select {
 	case m.busy <- struct{}{}:
 	case <-ctx.Done():
-		return errors.New("local files are not up to date: the disk does not answer")
+		return errHung
 	}
 	done := make(chan struct{})
 	m.group.Go(func() {
@@ -137,7 +151,7 @@ func (m *mirror) flush(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return errors.New("local files are not up to date: the disk does not answer")
+		return errHung
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package store holds what the workers share beyond membership: connector configs, source positions, sink offsets and
-// statuses. Each is a fold over one ordered, compacted topic (keyedlog), so every worker holds the same values, and a
+// statuses. Each is a fold over one ordered topic (keyedlog), so every worker holds the same values, and a
 // copy in local files restores a topic that was lost.
 package store
 
@@ -32,19 +32,22 @@ var (
 
 // Client opens the topics. RocketMQ makes one of a *rmq.Client.
 type Client interface {
-	// OpenLog makes sure that the topic exists with exactly one queue on one broker ("" is the first by name), compacted
-	// where the broker knows that, and gives its log.
+	// OpenLog makes sure that the topic exists with exactly one queue on one broker ("" is any), and gives its log.
 	OpenLog(ctx context.Context, topic, broker string) (keyedlog.Log, error)
 }
 
-// RocketMQ is the Client of a real cluster.
-func RocketMQ(c *rmq.Client) Client { return rocketMQ{c} }
+// RocketMQ is the Client of a real cluster. Topics that are not there are made on the broker of the topic beside; "" is on
+// the first by name.
+func RocketMQ(c *rmq.Client, beside string) Client { return rocketMQ{client: c, beside: beside} }
 
-type rocketMQ struct{ client *rmq.Client }
+type rocketMQ struct {
+	client *rmq.Client
+	beside string
+}
 
-// OpenLog looks for the topic first and creates it with compaction if there is none.
+// OpenLog looks for the topic first and creates it if there is none.
 func (r rocketMQ) OpenLog(ctx context.Context, topic, broker string) (keyedlog.Log, error) {
-	q, err := r.client.EnsureLogTopic(ctx, topic, broker, true)
+	q, err := r.client.EnsureLogTopic(ctx, topic, rmq.LogPlace{Broker: broker, Beside: r.beside})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +62,7 @@ type Options struct {
 	// ClusterID is written into the local files: files of another cluster are never restored.
 	ClusterID string
 	Topics    Topics
-	// Broker names the broker of the topics; "" takes the first by name.
+	// Broker names the broker of the topics; "" takes any.
 	Broker string
 	// Dir is <storePathRootDir>/config. It is made with mode 0700. "" keeps no files.
 	Dir string
@@ -82,6 +85,7 @@ type Stores struct {
 	configs            *Configs
 	positions, offsets *Progress
 	statuses           *Statuses
+	tables             []namedTable
 	services           []service.Service
 }
 
@@ -136,6 +140,7 @@ type builder struct {
 	client  Client
 	metrics *keyedlog.Metrics
 	mirror  *mirror
+	tables  []namedTable
 }
 
 // build makes the tables. Progress is re-published before configs, so that after a loss of all topics no task starts
@@ -172,6 +177,7 @@ func (b *builder) build(s *Stores) error {
 	for _, t := range tables {
 		s.services = append(s.services, t.Service())
 	}
+	s.tables = b.tables
 	if b.opts.Dir != "" {
 		s.services = append(s.services, b.mirror.service())
 	}
@@ -207,6 +213,7 @@ func (b *builder) table(o tableOptions) (*keyedlog.Table, error) {
 		s.table, s.topic, s.target = table, o.topic, o.fold
 	}
 	b.mirror.sheets = append(b.mirror.sheets, o.sheets...)
+	b.tables = append(b.tables, namedTable{table: table, name: o.name, topic: o.topic})
 	return table, err
 }
 

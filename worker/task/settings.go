@@ -65,27 +65,10 @@ func CheckSettings(cfg map[string]string) error {
 
 func parseSettings(cfg connector.Config) (settings, error) {
 	set := settings{group: cfg[keyGroup], rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: connector.SinkTopics(cfg)}
-	errs := []error{oneTopicKey(cfg)}
-	switch v := cfg[keyTolerance]; strings.ToLower(v) {
-	case "", "none":
-	case "all":
-		set.tolerateAll = true
-	default:
-		errs = append(errs, fmt.Errorf("%s must be none or all, not %q", keyTolerance, v))
-	}
-	switch v := cfg[keyFromWhere]; strings.ToUpper(v) {
-	case "", fromFirst:
-	case fromLast:
-		set.fromLast = true
-	default:
-		errs = append(errs, fmt.Errorf("%s must be %s or %s, not %q", keyFromWhere, fromFirst, fromLast, v))
-	}
-	switch v := cfg[keyOnLoss]; strings.ToLower(v) {
-	case "", onLossWait:
-	case onLossMove:
-		set.move = true
-	default:
-		errs = append(errs, fmt.Errorf("%s must be %s or %s, not %q", keyOnLoss, onLossWait, onLossMove, v))
+	errs := []error{oneTopicKey(cfg),
+		either(cfg, keyTolerance, "none", "all", &set.tolerateAll),
+		either(cfg, keyFromWhere, fromFirst, fromLast, &set.fromLast),
+		either(cfg, keyOnLoss, onLossWait, onLossMove, &set.move),
 	}
 	if v := cfg[keyOrder]; v != "" {
 		order, err := queues.ParseOrder(strings.ToLower(v))
@@ -113,6 +96,18 @@ func parseSettings(cfg connector.Config) (settings, error) {
 		errs = append(errs, fmt.Errorf("%s: %q is no legal RocketMQ topic: use letters, digits, -, _, %%, |", keyDeadLetter, set.deadLetter))
 	}
 	return set, errors.Join(errs...)
+}
+
+// either reads a setting that has two values, in any case; the first is the default.
+func either(cfg connector.Config, key, first, second string, isSecond *bool) error {
+	switch v := cfg[key]; {
+	case v == "", strings.EqualFold(v, first):
+	case strings.EqualFold(v, second):
+		*isSecond = true
+	default:
+		return fmt.Errorf("%s must be %s or %s, not %q", key, first, second, v)
+	}
+	return nil
 }
 
 func duration(key, value string, into *time.Duration) error {

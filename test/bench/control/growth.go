@@ -58,7 +58,7 @@ func grown(ctx context.Context, c *rmq.Client, cluster string, from []int64) ([]
 }
 
 func open(ctx context.Context, c *rmq.Client, topic string) (*rmq.Log, error) {
-	q, err := c.EnsureLogTopic(ctx, topic, "", false)
+	q, err := c.EnsureLogTopic(ctx, topic, rmq.LogPlace{})
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", topic, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,6 +39,7 @@ func RunSource(t *testing.T, c connector.SourceConnector, setup func(t *testing.
 		"tasks share the partitions":                              sourceShares,
 		"poll ends with its context and the source goes on":       sourcePollEnds,
 		"records stay as they were handed over":                   sourceKeepsBytes,
+		"a partition that is paused is left alone, and no other":  sourcePauses,
 		"a system that is away is reported as not connected":      sourceUnreachable,
 		"an open whose context has ended fails and can be closed": sourceOpenEnded,
 	}
@@ -259,6 +261,37 @@ func sourceKeepsBytes(t *testing.T, c connector.SourceConnector, s SourceSystem)
 			t.Fatalf("a record read %q when it was handed over and %q later", was[i], had[i].Value)
 		}
 	}
+}
+
+// sourcePauses is for a source that is a Pauser.
+func sourcePauses(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	tk := openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	defer tk.close(t)
+	pauser, ok := tk.source.(connector.Pauser)
+	if !ok || s.Partitions < 2 {
+		t.Skip("the source cannot leave partitions alone, or has only one")
+	}
+	cut := func(n int) { // ends Polls at any time, until n records came
+		ctx := waiting(t)
+		for len(tk.records) < n && ctx.Err() == nil {
+			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			if err := tk.poll(short); err != nil {
+				t.Fatalf("polling: %v", err)
+			}
+			cancel()
+		}
+	}
+	s.produceAll(t, 0, 10)
+	cut(10 * s.Partitions)
+	pauser.Pause([]record.SourcePartition{s.Name(0)})
+	s.produceAll(t, 10, 20)
+	cut(10*s.Partitions + 10*(s.Partitions-1))
+	if n := len(tk.values()[s.Name(0)]); n != 10 {
+		t.Errorf("%d records of the partition that is paused, want the 10 from before", n)
+	}
+	pauser.Pause(nil)
+	cut(20 * s.Partitions)
+	s.wantValues(t, tk, 0, 20)
 }
 
 func sourceUnreachable(t *testing.T, c connector.SourceConnector, s SourceSystem) {

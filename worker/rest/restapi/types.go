@@ -102,7 +102,14 @@ type Cluster struct {
 	Worker  string   `json:"worker"`
 	Joined  bool     `json:"joined"`
 	Members []Member `json:"members"`
+	// StoresNotWritten says which stores take nothing for longer than a session, and why; empty while they do.
+	StoresNotWritten string `json:"storesNotWritten,omitempty"`
+	// Warnings says what is wrong with the internal topics though the workers can work with them.
+	Warnings []string `json:"warnings,omitempty"`
 }
+
+// StoresNotWritten is what Cluster.StoresNotWritten begins with, and what an unready worker says then after "not ready: ".
+const StoresNotWritten = "stores not written: "
 
 // Member is a live worker.
 type Member struct {

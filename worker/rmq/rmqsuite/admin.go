@@ -34,10 +34,10 @@ func topicKeepsItsShape(e *env) {
 	}
 }
 
-func compactTopic(e *env) {
-	first, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), "", true)
+func logTopic(e *env) {
+	first, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{})
 	e.ok(err)
-	again, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), first.Broker, true)
+	again, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{Broker: first.Broker})
 	e.ok(err)
 	if first != again {
 		e.Errorf("found %v, created %v", again, first)
@@ -70,15 +70,15 @@ func topicNotFound(e *env) {
 
 func logTopicShape(e *env) {
 	e.topic(2)
-	if _, err := e.client.EnsureLogTopic(e.ctx, e.name("topic"), "", false); !errors.Is(err, rmq.ErrTopicShape) {
+	if _, err := e.client.EnsureLogTopic(e.ctx, e.name("topic"), rmq.LogPlace{}); !errors.Is(err, rmq.ErrTopicShape) {
 		e.Errorf("two queues: %v", err)
 	}
-	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), "", false)
+	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{})
 	e.ok(err)
 	if q.ID != 0 {
 		e.Errorf("queue %v", q)
 	}
-	if _, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), "elsewhere", false); !errors.Is(err, rmq.ErrTopicShape) {
+	if _, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{Broker: "elsewhere"}); !errors.Is(err, rmq.ErrTopicShape) {
 		e.Errorf("on another broker: %v", err)
 	}
 }
@@ -101,7 +101,7 @@ func noMembers(e *env) {
 
 func offsetsByTime(e *env) {
 	l := e.log()
-	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), "", false)
+	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{})
 	e.ok(err)
 	e.wantOffsets(q, 0, 0)
 	_, err = l.Append(e.ctx, rmq.Entry{Value: []byte("a")})

@@ -28,7 +28,7 @@ type env struct {
 func Run(t *testing.T, newClient func(t *testing.T) *rmq.Client) {
 	cases := map[string]func(*env){
 		"a topic is created once and keeps its shape":        topicKeepsItsShape,
-		"a compact topic is created and found again":         compactTopic,
+		"a log topic is created and found again":             logTopic,
 		"a topic that is not there is not found":             topicNotFound,
 		"a log topic has exactly one queue":                  logTopicShape,
 		"a group is created once":                            groupIsCreated,
@@ -91,7 +91,7 @@ func (e *env) topic(n int) []rmq.Queue {
 // log makes a log.
 func (e *env) log() *rmq.Log {
 	e.Helper()
-	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), "", false)
+	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{})
 	e.ok(err)
 	return e.client.Log(q)
 }

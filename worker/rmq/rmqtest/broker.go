@@ -192,6 +192,17 @@ func (b *Broker) isDropped(master string) bool {
 	return b.dropped[master]
 }
 
+// Forget has a master lose a topic that the name server goes on showing there.
+func (b *Broker) Forget(topic, master string) { b.master(master).forget(topic) }
+
+// Wipe has a master come back with nothing of what it held.
+func (b *Broker) Wipe(name string) error {
+	m := b.master(name)
+	m.server.stop()
+	m.wipe()
+	return b.RestartMaster(name)
+}
+
 // StopNameServer kills the name server alone; Restart brings it back.
 func (b *Broker) StopNameServer() { b.namesrv.stop() }
 
@@ -250,7 +261,7 @@ func unsupported(req *remoting.Command) *remoting.Command {
 func (b *Broker) route(topic string) *remoting.Command {
 	var queues, brokers []string
 	for _, m := range b.masters {
-		n, perm, ok := m.shape(topic)
+		n, perm, ok := m.shown(topic)
 		if !ok || b.isDropped(m.name) {
 			continue
 		}

@@ -22,6 +22,7 @@ type master struct {
 
 	mu      sync.Mutex
 	topics  map[string]*topic
+	stale   map[string]*topic // lost, and shown by the name server all the same
 	groups  map[string]json.RawMessage
 	commits map[commitKey]int64
 	members map[*peer]member
@@ -52,7 +53,7 @@ type member struct {
 
 func newMaster(b *Broker, name string) *master {
 	m := &master{
-		b: b, name: name, topics: map[string]*topic{}, groups: map[string]json.RawMessage{},
+		b: b, name: name, topics: map[string]*topic{}, stale: map[string]*topic{}, groups: map[string]json.RawMessage{},
 		commits: map[commitKey]int64{}, members: map[*peer]member{},
 	}
 	m.server = &server{handle: m.handle}
@@ -81,6 +82,39 @@ func (m *master) shape(name string) (queues, perm int, ok bool) {
 		return 0, 0, false
 	}
 	return len(t.queues), t.perm, true
+}
+
+// shown is the shape that the name server tells.
+func (m *master) shown(name string) (queues, perm int, ok bool) {
+	m.mu.Lock()
+	t := m.stale[name]
+	m.mu.Unlock()
+	if t != nil {
+		return len(t.queues), t.perm, true
+	}
+	return m.shape(name)
+}
+
+// forget loses a topic; the name server does not learn of it.
+func (m *master) forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.topics[name]
+	for _, q := range t.queues {
+		q.wake()
+	}
+	m.stale[name] = t
+	delete(m.topics, name)
+}
+
+// wipe loses everything.
+func (m *master) wipe() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.topics)
+	clear(m.stale)
+	clear(m.groups)
+	clear(m.commits)
 }
 
 func (m *master) handle(p *peer, req *remoting.Command) *remoting.Command {
@@ -163,6 +197,7 @@ func (m *master) createTopic(req *remoting.Command) *remoting.Command {
 	} else if compact {
 		return &remoting.Command{Code: remoting.SystemError, Remark: "attempt to update an unchangeable attribute. key: cleanup.policy"}
 	}
+	delete(m.stale, name)
 	t.perm = perm
 	for id := len(t.queues); id < n; id++ {
 		t.queues = append(t.queues, &queue{changed: make(chan struct{})})
@@ -197,6 +232,7 @@ func (m *master) deleteTopic(req *remoting.Command) *remoting.Command {
 		}
 	}
 	delete(m.topics, req.Field("topic"))
+	delete(m.stale, req.Field("topic"))
 	return &remoting.Command{}
 }
 

@@ -66,14 +66,30 @@ func (f Folder) Running(name string) (Record, bool) {
 
 // CheckPorts fails if a port that one of the processes needs is taken, except by the process itself. Ports of addresses that
 // do not exist yet pass.
-func (f Folder) CheckPorts(names []string, portsOf func(name string) []Port) error {
+func (f Folder) CheckPorts(ctx context.Context, names []string, portsOf func(name string) []Port) error {
 	var wanted []Port
 	for _, name := range names {
 		if _, running := f.Running(name); !running {
+			if err := f.awaitEnd(ctx, name); err != nil {
+				return err
+			}
 			wanted = append(wanted, portsOf(name)...)
 		}
 	}
 	return CheckPorts(wanted)
+}
+
+// endLimit is how long the kernel may take to clear away a killed process.
+const endLimit = 20 * time.Second
+
+// awaitEnd waits for the threads of a process that was killed: they hold its ports and locks until the last has ended.
+func (f Folder) awaitEnd(ctx context.Context, name string) error {
+	r, _ := f.Running(name) // the record is filled although the process does not run
+	inner, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	return step.Until(inner, func(context.Context) (bool, error) {
+		return !ending(r.PID, r.identity), fmt.Errorf("%s (pid %d) was killed, and still has threads", name, r.PID)
+	})
 }
 
 // Outcome is what Start did.
@@ -215,6 +231,9 @@ func end(ctx context.Context, r Record) error {
 // meanwhile, or takes too long, shows the end of its log.
 func (f Folder) Up(ctx context.Context, s Spec, report *step.Reporter) error {
 	if _, running := f.Running(s.Name); !running {
+		if err := f.awaitEnd(ctx, s.Name); err != nil {
+			return err
+		}
 		if err := CheckPorts(s.Ports); err != nil {
 			return err
 		}

@@ -3,12 +3,15 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,6 +148,74 @@ func TestATakenPortNamesItsHolder(t *testing.T) {
 	l.Close()
 	if err := CheckPorts([]Port{{Part: "kafka", Host: "127.0.0.1", Port: port}}); err != nil {
 		t.Errorf("a free port: %v", err)
+	}
+}
+
+// A process of this test's own program whose first thread ends while another still listens, as a killed JVM's do.
+const lastThread = "STACK_TEST_LAST_THREAD"
+
+func init() {
+	if os.Getenv(lastThread) != "" {
+		runtime.LockOSThread() // main stays on the first thread
+	}
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(lastThread) == "" {
+		os.Exit(m.Run())
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		os.Exit(1)
+	}
+	go func() {
+		fmt.Println(l.Addr().(*net.TCPAddr).Port)
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the test closes it
+		os.Exit(0)
+	}()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+}
+
+func TestPortsOfAKilledProcessAreFreeWhenItsLastThreadHasEnded(t *testing.T) {
+	f := testFolder(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), lastThread+"=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	id, err := identify(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var port int
+	if _, err := fmt.Fscan(out, &port); err != nil {
+		t.Fatal(err)
+	}
+	gone := func(context.Context) (bool, error) {
+		return ending(cmd.Process.Pid, id), errors.New("its first thread runs")
+	}
+	if err := step.Until(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(f.Records, 0o755), writeRecord(f.record("p"), Record{Name: "p", PID: cmd.Process.Pid, identity: id})); err != nil {
+		t.Fatal(err)
+	}
+	if _, running := f.Running("p"); running {
+		t.Error("it counts as running")
+	}
+	time.AfterFunc(300*time.Millisecond, func() { in.Close() })
+	ports := func(string) []Port { return []Port{{Part: "p", Host: "127.0.0.1", Port: port}} }
+	if err := f.CheckPorts(t.Context(), []string{"p"}, ports); err != nil {
+		t.Errorf("CheckPorts fails with %v while the last thread ends", err)
 	}
 }
 

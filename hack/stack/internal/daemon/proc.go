@@ -40,6 +40,21 @@ func identify(pid int) (identity, error) {
 	return identity{Boot: strings.TrimSpace(string(boot)), Start: start}, nil
 }
 
+// ending says whether a process is gone but for threads that outlive its first one.
+func ending(pid int, id identity) bool {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return false
+	}
+	state, start, err := parseStat(stat)
+	if err != nil || state != 'Z' || start != id.Start {
+		return false
+	}
+	threads, err := os.ReadDir(filepath.Join(dir, "task"))
+	return err == nil && len(threads) > 1
+}
+
 // parseStat finds the state (field 3) and the start time (field 22) of /proc/PID/stat. The program's name, field 2, may
 // hold spaces and brackets itself.
 func parseStat(stat []byte) (state byte, start uint64, err error) {

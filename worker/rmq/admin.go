@@ -5,12 +5,165 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
+
+// maxTopicName is the brokers' limit.
+const maxTopicName = 127
+
+var topicName = regexp.MustCompile(`^[%|a-zA-Z0-9_-]+$`)
+
+// How long a topic that was just created is looked for.
+const (
+	shownWithin = 10 * time.Second
+	shownPause  = 50 * time.Millisecond
+)
+
+// TopicSpec is the shape of a topic to create.
+type TopicSpec struct {
+	// Queues is how many each broker gets; at least 1.
+	Queues int
+	// Broker is the only one that gets the topic; "": all masters do.
+	Broker string
+
+	marker bool // it can be neither read nor written
+}
+
+// EnsureTopic returns the queues of a topic and creates it first if no broker serves it. A topic that is there stays as
+// it is, whatever spec says. It returns once the name server shows the topic.
+func (c *Client) EnsureTopic(ctx context.Context, topic string, spec TopicSpec) ([]Queue, error) {
+	queues, err := c.Route(ctx, topic)
+	if err == nil || !errors.Is(err, ErrTopicNotFound) {
+		return queues, err
+	}
+	brokers, err := c.targets(ctx, topic, spec.Broker)
+	if err != nil {
+		return nil, err
+	}
+	return c.create(ctx, topic, spec, brokers)
+}
+
+// create makes the topic on the brokers, and returns its queues once the name server shows them.
+func (c *Client) create(ctx context.Context, topic string, spec TopicSpec, brokers []Broker) ([]Queue, error) {
+	if len(topic) > maxTopicName || !topicName.MatchString(topic) {
+		return nil, fmt.Errorf("creating topic %q: want at most %d letters, digits, and the characters %%|_-", topic, maxTopicName)
+	}
+	if spec.Queues < 1 {
+		return nil, fmt.Errorf("creating topic %s: want at least 1 queue, not %d", topic, spec.Queues)
+	}
+	c.log.V(1).Info("Creating topic", "topic", topic, "queues", spec.Queues, "brokers", len(brokers))
+	var failed error
+	for _, b := range brokers {
+		if err := c.createTopic(ctx, b, topic, spec); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil { // it may have failed because somebody else was faster
+		if queues, err := c.Route(ctx, topic); err == nil && len(queues) >= spec.Queues*len(brokers) {
+			return queues, nil
+		}
+		return nil, failed
+	}
+	return c.shown(ctx, topic, spec.Queues*len(brokers))
+}
+
+// targets are the brokers to create a topic on.
+func (c *Client) targets(ctx context.Context, topic, broker string) ([]Broker, error) {
+	brokers, err := c.Brokers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("creating topic %s: %w", topic, err)
+	}
+	if len(brokers) == 0 {
+		return nil, fmt.Errorf("creating topic %s: no master broker is registered with the name server: %w", topic, ErrUnreachable)
+	}
+	if broker == "" {
+		return brokers, nil
+	}
+	names := make([]string, len(brokers))
+	for i, b := range brokers {
+		if b.Name == broker {
+			return brokers[i : i+1], nil
+		}
+		names[i] = b.Name
+	}
+	return nil, fmt.Errorf("creating topic %s: broker %q %w: the name server knows %q", topic, broker, ErrUnreachable, names)
+}
+
+func (c *Client) createTopic(ctx context.Context, b Broker, topic string, spec TopicSpec) error {
+	n, perm := strconv.Itoa(spec.Queues), permRead|permWrite
+	if spec.marker {
+		perm = 0
+	}
+	fields := []remoting.Field{
+		{Name: "topic", Value: c.onWire(topic)},
+		{Name: "defaultTopic", Value: "TBW102"},
+		{Name: "readQueueNums", Value: n},
+		{Name: "writeQueueNums", Value: n},
+		{Name: "perm", Value: strconv.Itoa(perm)},
+		{Name: "topicFilterType", Value: "SINGLE_TAG"},
+		{Name: "topicSysFlag", Value: "0"},
+		{Name: "order", Value: "false"},
+		{Name: "bname", Value: b.Name},
+	}
+	_, err := c.call(ctx, &request{
+		op: "creating topic " + topic, addr: b.Addr, cmd: remoting.Command{Code: remoting.CreateTopic, Fields: fields},
+	})
+	return err
+}
+
+// shown waits until the name server shows at least n queues of the topic.
+func (c *Client) shown(ctx context.Context, topic string, n int) ([]Queue, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, shownWithin,
+		fmt.Errorf("creating topic %s: the name server does not show %d queues after %s: %w", topic, n, shownWithin, ErrTopicNotFound))
+	defer cancel()
+	for {
+		queues, err := c.Route(ctx, topic)
+		if err == nil && len(queues) >= n {
+			return queues, nil
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrTopicNotFound) && !IsTemporary(err) {
+			return nil, err
+		}
+		if err := pause(ctx, shownPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// topicConfig asks for a topic's configuration on a broker.
+func (c *Client) topicConfig(q Queue) *request {
+	return &request{op: "reading the configuration of topic " + q.Topic, cmd: remoting.Command{
+		Code: remoting.TopicConfig, Fields: []remoting.Field{{Name: "topic", Value: c.onWire(q.Topic)}, {Name: "bname", Value: q.Broker}},
+	}}
+}
+
+// compaction reads the answer to topicConfig.
+func compaction(resp *remoting.Command, err error) (bool, error) {
+	if err != nil {
+		if untold(err) {
+			err = nil
+		}
+		return false, err
+	}
+	var config struct {
+		Attributes map[string]string `json:"attributes"`
+	}
+	if err := remoting.UnmarshalBody(resp.Body, &config); err != nil {
+		return false, fmt.Errorf("reading the configuration of a topic: %w", err)
+	}
+	return config.Attributes["cleanup.policy"] == "COMPACTION", nil
+}
+
+// untold says whether a broker knows no such request, as those before 5.0, or keeps the answer from us.
+func untold(err error) bool {
+	var b *BrokerError
+	return errors.Is(err, ErrAccessDenied) || errors.As(err, &b) && b.Code == remoting.CodeNotSupported
+}
 
 // groupConfig is a consumer group as brokers keep it, with their defaults.
 type groupConfig struct {
