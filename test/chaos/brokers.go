@@ -63,7 +63,7 @@ func (s *strike) killFor(ctx context.Context, kind, process string, away time.Du
 // rollBrokers restarts all brokers as an upgrade does: each once the one before is registered again.
 func rollBrokers(ctx context.Context, s *strike) error {
 	s.say("Each broker gets SIGTERM and is started again, one after the other")
-	if err := s.brokers.Whole(ctx); err != nil {
+	if err := s.level(ctx); err != nil {
 		return err
 	}
 	exposed := s.flows.Expose()
@@ -101,7 +101,7 @@ func (s *strike) restart(ctx context.Context, b rig.Broker) error {
 	if err := s.brokers.Start(ctx, b.Process); err != nil {
 		return err
 	}
-	err = errors.Join(s.brokers.Whole(ctx), s.brokers.Registered(ctx, s.topics()...))
+	err = errors.Join(s.level(ctx), s.brokers.Registered(ctx, s.topics()...))
 	if m.Origin == 0 {
 		m.Origin = cluster.Now()
 	}
@@ -115,7 +115,7 @@ func rollNameServers(ctx context.Context, s *strike) error {
 		if err := errors.Join(s.brokers.Stop(ctx, n.Process), s.brokers.Start(ctx, n.Process)); err != nil {
 			return err
 		}
-		if err := errors.Join(s.brokers.Whole(ctx), s.brokers.Registered(ctx, s.topics()...)); err != nil {
+		if err := errors.Join(s.level(ctx), s.brokers.Registered(ctx, s.topics()...)); err != nil {
 			return err
 		}
 		m.Origin = cluster.Now()

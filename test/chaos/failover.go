@@ -13,7 +13,7 @@ import (
 
 // replicas are the master, and who may follow it, once both are there and level.
 func (s *strike) replicas(ctx context.Context) (master, replica rig.Broker, err error) {
-	if err := s.brokers.Whole(ctx); err != nil {
+	if err := s.level(ctx); err != nil {
 		return master, replica, err
 	}
 	if master, err = s.brokers.Master(ctx, s.brokers.MasterNames()[0]); err != nil {
@@ -55,14 +55,14 @@ func loseReplica(ctx context.Context, s *strike) error {
 		}
 		err = errors.Join(wait.Pause(ctx, d), wake())
 		m.Origin = cluster.Now()
-		return errors.Join(err, s.brokers.Whole(ctx))
+		return errors.Join(err, s.level(ctx))
 	}
 	if err = errors.Join(err, wait.Pause(ctx, d)); err != nil {
 		return err
 	}
 	err = s.brokers.Start(ctx, replica.Process)
 	m.Origin = cluster.Now()
-	return errors.Join(err, s.brokers.Whole(ctx))
+	return errors.Join(err, s.level(ctx))
 }
 
 // failover has the controller elect the replica, because the master was killed, or hangs.
@@ -140,7 +140,7 @@ func (s *strike) elect(ctx context.Context, m *mark, e election) error {
 	if err = errors.Join(err, e.back()); err != nil {
 		return err
 	}
-	err = s.brokers.Whole(ctx)
+	err = s.level(ctx)
 	s.gone = e.exposed.End()
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 	"github.com/rocketmq-connect/operator/test/chaos/traffic"
 	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
@@ -76,6 +77,11 @@ func (s *strike) topics() []string {
 		out = append(out, p.Topic)
 	}
 	return out
+}
+
+// level waits until the brokers are whole, and replicas know all topics of this run.
+func (s *strike) level(ctx context.Context) error {
+	return s.brokers.Whole(ctx, append(s.topics(), process.InternalTopics(s.cluster)...)...)
 }
 
 // seconds is a random time.

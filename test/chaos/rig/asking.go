@@ -124,8 +124,9 @@ func inSync(body []byte, name string) (int, error) {
 }
 
 // Whole waits until all brokers are listed by all name servers and each name has a master; with a controller, until it may
-// elect any replica.
-func (s *Stack) Whole(ctx context.Context) error {
+// elect any replica; and until replicas know the topics, for which they ask their master every 10 s: one that is elected
+// before that does not have a topic that was just made.
+func (s *Stack) Whole(ctx context.Context, topics ...string) error {
 	for _, b := range s.Brokers {
 		if err := s.Listed(ctx, b); err != nil {
 			return err
@@ -140,8 +141,23 @@ func (s *Stack) Whole(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		return s.replicasKnow(ctx, topics)
 	})
+}
+
+func (s *Stack) replicasKnow(ctx context.Context, topics []string) error {
+	for _, b := range s.Brokers {
+		if _, err := s.ReplicaOf(b); err != nil {
+			continue // it has none
+		}
+		for _, topic := range topics {
+			_, err := ask(ctx, s.AddressOf(b), remoting.Command{Code: remoting.TopicConfig, Fields: []remoting.Field{{Name: "topic", Value: topic}}})
+			if err != nil {
+				return fmt.Errorf("looking for topic %s on %s: %w", topic, b.Process, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Stack) electable(ctx context.Context, name string) error {
