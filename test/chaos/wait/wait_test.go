@@ -52,3 +52,22 @@ func TestAPauseEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestTheComplaintOfAnAttemptThatWasCutShortIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		first := true
+		err := Until(ctx, time.Second, func(ctx context.Context) error {
+			if first {
+				first = false
+				return errNot
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if !errors.Is(err, errNot) {
+			t.Errorf("got %v, want the complaint of before", err)
+		}
+	})
+}
