@@ -78,8 +78,8 @@ simulate: ## Simulate SEEDS=20000 whole clusters from seed SEED_FROM=0 on: crash
 	SIM_SEEDS=$(SEEDS) SIM_FROM=$(SEED_FROM) go test -count=1 -timeout 24h -v -run '^TestSimulation$$' ./test/simulation
 model: ## Search a model of join, heartbeat, expire, claim and release with spin, as it is and with rules taken out
 	hack/model.sh -v
-chaos: ## Break workers, networks, stores and brokers while records flow: ROUNDS=19 SEED=1 FROM=0 (the first round) OUT=file (results, for -merge)
-	go run ./test/chaos -rounds $(or $(ROUNDS),19) -seed $(or $(SEED),1) -from $(or $(FROM),0) $(if $(OUT),-out $(OUT)) $(CHAOS_FLAGS)
+chaos: ## Break workers, networks, stores and brokers while records flow: ROUNDS=19 SEED=1 FROM=0 (the first round) OUT=file (results, for -merge) TOPOLOGY=single (or masters, replicated, controller)
+	go run ./test/chaos -topology $(or $(TOPOLOGY),single) -rounds $(or $(ROUNDS),19) -seed $(or $(SEED),1) -from $(or $(FROM),0) $(if $(OUT),-out $(OUT)) $(CHAOS_FLAGS)
 soak: ## Let records flow for FOR=1h, and show what grows: memory, goroutines, descriptors, internal topics, lapsed leases
 	go run ./test/chaos -soak $(or $(FOR),1h) $(CHAOS_FLAGS)
 .PHONY: simulate model chaos soak

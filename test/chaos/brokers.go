@@ -1,197 +1,212 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/test/chaos/rig"
+	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/worker/cluster"
 )
 
-// The brokers' processes, as the stack names them.
-const (
-	nameServer = "rocketmq-namesrv"
-	rocketMQ   = "rocketmq-broker"
-	kafka      = "kafka"
-)
-
-var errProcess = errors.New("the stack does not say which process it is")
-
-// brokers is an instance of the local stack that belongs to this run alone.
-type brokers struct {
-	binary string
-	base   int
-}
-
-// The ports of an instance, from its base.
-func (b *brokers) nameServerPort() int { return b.base }
-func (b *brokers) rocketMQPort() int   { return b.base + 11 }
-func (b *brokers) kafkaPort() int      { return b.base + 20 }
-
-func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
-
-// newBrokers builds the stack's program, which is run often.
-func newBrokers(ctx context.Context, root, dir string, base int) (*brokers, error) {
-	b := &brokers{binary: filepath.Join(dir, "stack"), base: base}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", b.binary, ".")
-	cmd.Dir = filepath.Join(root, "hack", "stack")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building the stack: %w\n%s", err, out)
+// broker is any broker process; where there is one only, nothing is drawn.
+func (s *strike) broker() rig.Broker {
+	all := s.brokers.Brokers
+	if len(all) == 1 {
+		return all[0]
 	}
-	return b, nil
+	return all[s.rng.IntN(len(all))]
 }
 
-func (b *brokers) stack(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, b.binary, append(args, "--port-base", strconv.Itoa(b.base))...)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("running stack %s: %w\n%s", args[0], err, errOut.String())
+// nameServer is any of them.
+func (s *strike) nameServer() rig.Server {
+	all := s.brokers.NameServers
+	if len(all) == 1 {
+		return all[0]
 	}
-	return out.String(), nil
+	return all[s.rng.IntN(len(all))]
 }
 
-// up starts what does not run, and returns once all of it takes requests. A port that a connection, or a killed process of
-// which the kernel still has something to clear away, holds for a moment is tried again.
-func (b *brokers) up(ctx context.Context) error {
-	for begun := time.Now(); ; {
-		_, err := b.stack(ctx, "up", "--only", "rocketmq,kafka")
-		if err == nil || time.Since(begun) > 20*time.Second {
+func killBroker(ctx context.Context, s *strike) error {
+	away := s.seconds(0, 10)
+	return s.killFor(ctx, brokerKilled, s.broker().Process, away)
+}
+
+func killNameServer(ctx context.Context, s *strike) error {
+	away := s.seconds(0, 10)
+	return s.killFor(ctx, namesKilled, s.nameServer().Process, away)
+}
+
+func killKafka(ctx context.Context, s *strike) error {
+	return s.killFor(ctx, kafkaKilled, rig.Kafka, s.seconds(0, 10))
+}
+
+// killFor kills a process of the stack and starts it again later.
+func (s *strike) killFor(ctx context.Context, kind, process string, away time.Duration) error {
+	s.say("SIGKILL to %s, started %s later", process, away)
+	m := s.from(kind)
+	if err := s.brokers.Kill(ctx, process); err != nil {
+		return err
+	}
+	err := errors.Join(wait.Pause(ctx, away), s.brokers.Start(ctx, process))
+	if err == nil {
+		err = s.brokers.Registered(ctx, s.topics()...)
+	}
+	m.Origin = cluster.Now()
+	return err
+}
+
+// rollBrokers restarts all brokers as an upgrade does: each once the one before is registered again.
+func rollBrokers(ctx context.Context, s *strike) error {
+	s.say("Each broker gets SIGTERM and is started again, one after the other")
+	if err := s.level(ctx); err != nil {
+		return err
+	}
+	exposed := s.flows.Expose()
+	for _, b := range s.brokers.Brokers {
+		if err := s.restart(ctx, b); err != nil {
 			return err
 		}
-		if err := pause(ctx, time.Second); err != nil {
-			return err
-		}
 	}
+	if s.brokers.Name == rig.Controller { // a master that stops may have confirmed what its replica has not
+		s.gone = exposed.End()
+	}
+	return nil
 }
 
-// registered waits until the name server knows the topic, which it learns from the broker's next report: up to 30 s after it
-// was started anew.
-func (b *brokers) registered(ctx context.Context, topic string) error {
-	return until(ctx, 500*time.Millisecond, func(ctx context.Context) error {
-		client, err := rmq.Open(rmq.Config{NameServers: []string{address(b.nameServerPort())}}) // a new one keeps no routes
+// restart ends one broker cleanly and starts it again. Where a replica takes over, tasks count from its election.
+func (s *strike) restart(ctx context.Context, b rig.Broker) error {
+	master, err := s.brokers.Master(ctx, b.Name)
+	if err != nil {
+		return err
+	}
+	m := s.from(brokersRolled)
+	if err := s.brokers.Stop(ctx, b.Process); err != nil {
+		return err
+	}
+	if s.brokers.Name == rig.Controller && master.Process == b.Process {
+		replica, err := s.brokers.ReplicaOf(b)
+		if err == nil {
+			err = s.brokers.Elected(ctx, replica)
+		}
 		if err != nil {
-			return fmt.Errorf("asking the name server: %w", err)
+			return err
 		}
-		defer client.Close()
-		_, err = client.Route(ctx, topic)
-		return err
-	})
-}
-
-func (b *brokers) down(ctx context.Context) error {
-	_, err := b.stack(ctx, "down")
-	return err
-}
-
-// kill ends one process by SIGKILL and waits for its end.
-func (b *brokers) kill(ctx context.Context, name string) error {
-	pid, err := b.pid(ctx, name)
-	if err != nil {
+		m.Origin = cluster.Now()
+	}
+	if err := s.brokers.Start(ctx, b.Process); err != nil {
 		return err
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("killing %s: %w", name, err)
-	}
-	return until(ctx, 20*time.Millisecond, func(context.Context) error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return nil
-		}
-		return fmt.Errorf("killing %s: process %d is still there", name, pid)
-	})
-}
-
-// pid finds a process in the table NAME STATE PID … of the stack.
-func (b *brokers) pid(ctx context.Context, name string) (int, error) {
-	out, err := b.stack(ctx, "status", "--only", "rocketmq,kafka")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == name && f[1] == "running" {
-			if pid, err := strconv.Atoi(f[2]); err == nil {
-				return pid, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("%w: %s in\n%s", errProcess, name, out)
-}
-
-// snapshot copies the store of a broker that runs. The process is stopped meanwhile, so that all files are of one moment:
-// the copy is what a kill at that moment leaves behind.
-func (b *brokers) snapshot(ctx context.Context, store, to string) error {
-	pid, err := b.pid(ctx, rocketMQ)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("stopping the broker: %w", err)
-	}
-	out, err := exec.CommandContext(ctx, "cp", "-a", "--sparse=always", store, to).CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("copying the store: %w\n%s", err, out)
-	}
-	if failed := syscall.Kill(pid, syscall.SIGCONT); failed != nil {
-		err = errors.Join(err, fmt.Errorf("waking the broker: %w", failed))
+	err = errors.Join(s.level(ctx), s.brokers.Registered(ctx, s.topics()...))
+	if m.Origin == 0 {
+		m.Origin = cluster.Now()
 	}
 	return err
 }
 
-// store is the folder in which the broker that runs keeps everything, by its configuration.
-func (b *brokers) store(ctx context.Context) (string, error) {
-	args, err := b.commandLine(ctx, rocketMQ)
-	if err != nil {
-		return "", err
-	}
-	i := slices.Index(args, "-c") + 1
-	if i == 0 || i == len(args) {
-		return "", fmt.Errorf("%w: no configuration in %q", errProcess, args)
-	}
-	conf, err := os.ReadFile(args[i])
-	if err != nil {
-		return "", fmt.Errorf("reading the broker's configuration: %w", err)
-	}
-	for line := range strings.Lines(string(conf)) {
-		if dir, ok := strings.CutPrefix(strings.TrimSpace(line), "storePathRootDir="); ok {
-			return dir, nil
+func rollNameServers(ctx context.Context, s *strike) error {
+	s.say("Each name server gets SIGTERM and is started again, one after the other")
+	for _, n := range s.brokers.NameServers {
+		m := s.from(namesRolled)
+		if err := errors.Join(s.brokers.Stop(ctx, n.Process), s.brokers.Start(ctx, n.Process)); err != nil {
+			return err
 		}
+		if err := errors.Join(s.level(ctx), s.brokers.Registered(ctx, s.topics()...)); err != nil {
+			return err
+		}
+		m.Origin = cluster.Now()
 	}
-	return "", fmt.Errorf("%w: no storePathRootDir in %s", errProcess, args[i])
+	return nil
 }
 
-// version is a broker's name and version, as its class path has them.
-func (b *brokers) version(ctx context.Context, name string) string {
-	args, err := b.commandLine(ctx, name)
+// longestHang is how long a broker hangs at most.
+const longestHang = 8 * time.Second
+
+// freezeBroker has a master hang: it is connected, and does not answer. What it was sent meanwhile it carries out later.
+func freezeBroker(ctx context.Context, s *strike) error {
+	b, d := s.broker(), s.seconds(2, longestHang.Seconds())
+	s.say("SIGSTOP to %s for %s", b.Process, d)
+	m := s.from(brokerFrozen)
+	wake, err := s.brokers.Freeze(ctx, b.Process)
 	if err != nil {
-		return name
+		return err
 	}
-	for _, arg := range args {
-		if found := regexp.MustCompile(`(rocketmq|kafka)-\d[\d.]*\d`).FindString(arg); found != "" {
-			return found
-		}
-	}
-	return name
+	err = errors.Join(wait.Pause(ctx, d), wake())
+	m.Origin = cluster.Now()
+	return err
 }
 
-func (b *brokers) commandLine(ctx context.Context, name string) ([]string, error) {
-	pid, err := b.pid(ctx, name)
+// restoreBroker gives a broker a copy of its store that is some seconds old: it loses records of all topics, the workers'
+// own included, that it had confirmed. What had come out before the copy was made cannot be lost, nor can what was sent
+// after the kill.
+func restoreBroker(ctx context.Context, s *strike) error {
+	age, away := s.seconds(1, 6), s.seconds(0, 3)
+	b := s.broker()
+	s.say("SIGKILL to %s, started %s later with its store of %s before", b.Process, away, age)
+	store, err := s.brokers.Store(ctx, b)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	older := store + "-older"
+	defer os.RemoveAll(older)
+	exposed := s.flows.Expose()
+	if err := s.brokers.Snapshot(ctx, b, store, older); err != nil {
+		return err
+	}
+	if err := wait.Pause(ctx, age); err != nil {
+		return err
+	}
+	m := s.from(brokerRestored)
+	if err := s.brokers.Kill(ctx, b.Process); err != nil {
+		return err
+	}
+	s.gone = exposed.End()
+	if err := errors.Join(os.RemoveAll(store), os.Rename(older, store)); err != nil {
+		return fmt.Errorf("replacing the store: %w", err)
+	}
+	err = errors.Join(wait.Pause(ctx, away), s.brokers.Start(ctx, b.Process))
+	if err == nil {
+		err = s.brokers.Registered(ctx, s.topics()...)
+	}
+	m.Origin = cluster.Now()
+	return err
+}
+
+// The versions of an upgrade.
+const (
+	oldVersion = "4.9.7"
+	newVersion = "5.3.3"
+)
+
+// upgrade stops the old version's name server and broker cleanly, and starts the new one's in the store of the old.
+func upgrade(ctx context.Context, s *strike) error {
+	b, names := s.brokers.Brokers[0], s.brokers.NameServers[0]
+	store, err := s.brokers.Store(ctx, b)
 	if err != nil {
-		return nil, fmt.Errorf("reading the command line of %s: %w", name, err)
+		return err
 	}
-	return strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"), nil
+	newStore, ok := strings.CutSuffix(store, "-"+oldVersion)
+	if !ok {
+		s.skipped = "the broker was upgraded in a round before"
+		return nil
+	}
+	s.say("%s and %s of %s are stopped, and started as %s", b.Process, names.Process, oldVersion, newVersion)
+	m := s.from(upgraded)
+	if err := errors.Join(s.brokers.Stop(ctx, b.Process), s.brokers.Stop(ctx, names.Process)); err != nil {
+		return err
+	}
+	if err := os.Rename(store, newStore); err != nil {
+		return fmt.Errorf("moving the store to where %s looks for it: %w", newVersion, err)
+	}
+	s.brokers.Use(newVersion)
+	err = s.brokers.Up(ctx)
+	if err == nil {
+		err = s.brokers.Registered(ctx, s.topics()...)
+	}
+	m.Origin = cluster.Now()
+	return err
 }

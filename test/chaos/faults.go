@@ -4,48 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
-	"slices"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/chaos/disk"
 	"github.com/rocketmq-connect/operator/test/chaos/proxy"
+	"github.com/rocketmq-connect/operator/test/chaos/rig"
+	"github.com/rocketmq-connect/operator/test/chaos/traffic"
+	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
-
-// The kinds of times in which tasks ran nowhere, as the table names them.
-const (
-	killedInPlace  = "killed, restarted in place"
-	killedForGood  = "killed, restarted elsewhere"
-	frozen         = "frozen"
-	networkCut     = "network cut"
-	networkHalfCut = "network cut one way"
-	networkReset   = "network reset"
-	networkSlow    = "network slow"
-	kafkaCut       = "Kafka unreachable"
-	brokerKilled   = "broker killed"
-	brokerRestored = "broker restored from a copy"
-	namesKilled    = "name server killed"
-	kafkaKilled    = "Kafka killed"
-	diskFull       = "store disk full"
-	storeTruncated = "killed, store truncated"
-	storeCorrupted = "killed, store corrupted"
-	cleanStop      = "stopped cleanly"
-	joined         = "joined or came back"
-	moved          = "moved between the others"
-	configReplaced = "config replaced"
-	pausedResumed  = "paused and resumed"
-	allKilled      = "all killed"
-)
-
-// targets are how long a task may run nowhere; kinds without one are only reported.
-var targets = map[string]time.Duration{
-	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond, moved: 500 * time.Millisecond,
-	killedForGood: sessionTimeout + time.Second, frozen: sessionTimeout + time.Second, networkCut: sessionTimeout + time.Second,
-	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
-	brokerRestored: sessionTimeout + time.Second, // invariant C4: nothing newly claimed starts for one session
-}
 
 // strike is one fault at work on a fleet.
 type strike struct {
@@ -53,70 +27,13 @@ type strike struct {
 	rng   *rand.Rand
 	say   func(format string, args ...any)
 	tasks map[string]int
-	topic string
-	flow  *traffic
+	pairs []pair
+	flows traffic.Flows
 	marks []*mark
-	// window is what the fault may have lost for good.
-	window window
+	// gone is how many records the fault may have lost for good.
+	gone int
 	// skipped says why the fault could not be tried.
 	skipped string
-}
-
-// fault is one kind of fault.
-type fault struct {
-	name string
-	do   func(ctx context.Context, s *strike) error
-	// clean says that it ends no task without a drain: nothing may be repeated.
-	clean bool
-	// resent is how often a batch of a source that lives on may be stored without its answer coming through.
-	resent int
-}
-
-// faults returns every kind that comes once in each block of rounds.
-func faults() []fault {
-	return []fault{
-		{name: killedInPlace, do: killInPlace}, {name: killedForGood, do: killElsewhere}, {name: frozen, do: freezeShort, resent: 1},
-		{name: networkCut, do: cut(networkCut, proxy.Mode{HoldUp: true, HoldDown: true}), resent: 1},
-		{name: networkHalfCut, do: halfCut, resent: int(leaseTime/sendTimeout) + 1},
-		{name: networkReset, do: cut(networkReset, proxy.Mode{Refuse: true}), resent: 1},
-		{name: networkSlow, do: cut(networkSlow, proxy.Mode{Delay: 150 * time.Millisecond}), resent: 1}, {name: kafkaCut, do: cutKafka},
-		{name: brokerKilled, do: killBroker(rocketMQ, brokerKilled), resent: 1}, {name: brokerRestored, do: restoreBroker, resent: 1},
-		{name: namesKilled, do: killBroker(nameServer, namesKilled)}, {name: kafkaKilled, do: killBroker(kafka, kafkaKilled)},
-		{name: diskFull, do: fillDisk}, {name: storeTruncated, do: damage(storeTruncated, truncated)},
-		{name: storeCorrupted, do: damage(storeCorrupted, corrupted)}, {name: cleanStop, do: scale, clean: true},
-		{name: configReplaced, do: replaceConfig, clean: true}, {name: pausedResumed, do: pauseResume, clean: true},
-		{name: allKilled, do: killAll},
-	}
-}
-
-// longFreezes come once every longEvery rounds, each instead of another fault.
-func longFreezes() []fault {
-	return []fault{
-		{name: frozen + " 60 s", do: freezeFor(60 * time.Second), resent: 1}, {name: frozen + " 200 s", do: freezeFor(200 * time.Second), resent: 1},
-	}
-}
-
-const longEvery = 60
-
-// pick is the fault of a round: all kinds come once in each block of rounds, in an order of the seed's; the last rounds of
-// every longEvery are long freezes.
-func pick(seed uint64, round int) fault {
-	all, long := faults(), longFreezes()
-	if left := longEvery - 1 - round%longEvery; left < len(long) {
-		return long[left]
-	}
-	order := rand.New(rand.NewPCG(seed, uint64(round/len(all)))).Perm(len(all))
-	return all[order[round%len(all)]]
-}
-
-// named finds a fault by its name.
-func named(name string) (fault, bool) {
-	all := append(faults(), longFreezes()...)
-	i := slices.IndexFunc(all, func(f fault) bool { return f.name == name })
-	if i < 0 {
-		return fault{}, false
-	}
-	return all[i], true
 }
 
 // from notes that what loses its owner from now on does so by kind, and counts from its own last moment.
@@ -145,6 +62,28 @@ func (s *strike) victim() *member {
 	return live[s.rng.IntN(len(live))]
 }
 
+// pair is any; where there is one only, nothing is drawn.
+func (s *strike) pair() pair {
+	if len(s.pairs) == 1 {
+		return s.pairs[0]
+	}
+	return s.pairs[s.rng.IntN(len(s.pairs))]
+}
+
+// topics are those of the flows.
+func (s *strike) topics() []string {
+	var out []string
+	for _, p := range s.pairs {
+		out = append(out, p.Topic)
+	}
+	return out
+}
+
+// level waits until the brokers are whole, and replicas know all topics of this run.
+func (s *strike) level(ctx context.Context) error {
+	return s.brokers.Whole(ctx, append(s.topics(), process.InternalTopics(s.cluster)...)...)
+}
+
 // seconds is a random time.
 func (s *strike) seconds(least, most float64) time.Duration {
 	return time.Duration((least + s.rng.Float64()*(most-least)) * float64(time.Second)).Round(time.Millisecond)
@@ -163,7 +102,7 @@ func killElsewhere(ctx context.Context, s *strike) error {
 	s.say("SIGKILL to %s, started %s later with an empty store", v.id, away)
 	s.lost(killedForGood, v)
 	s.kill(v)
-	if err := pause(ctx, away); err != nil {
+	if err := wait.Pause(ctx, away); err != nil {
 		return err
 	}
 	if err := s.newStore(v); err != nil {
@@ -180,7 +119,7 @@ func killAll(ctx context.Context, s *strike) error {
 	for _, m := range s.live() {
 		s.kill(m)
 	}
-	if err := pause(ctx, away); err != nil {
+	if err := wait.Pause(ctx, away); err != nil {
 		return err
 	}
 	for _, m := range s.members[:len(s.members)-1] {
@@ -213,7 +152,7 @@ func cut(kind string, mode proxy.Mode) func(ctx context.Context, s *strike) erro
 		s.say("%s between %s and RocketMQ for %s", kind, v.id, d)
 		from := s.silenced(kind, v).Since
 		v.link.Set(mode)
-		err := pause(ctx, d)
+		err := wait.Pause(ctx, d)
 		v.link.Set(proxy.Mode{})
 		s.own.shuts = append(s.own.shuts, shut{Worker: v.id, From: from, To: cluster.Now()})
 		s.from(joined)
@@ -233,27 +172,10 @@ func cutKafka(ctx context.Context, s *strike) error {
 	s.say("Kafka unreachable for all (%+v) for %s", mode, d)
 	m := s.from(kafkaCut)
 	s.kafka.Set(mode)
-	err := pause(ctx, d)
+	err := wait.Pause(ctx, d)
 	s.kafka.Set(proxy.Mode{})
 	m.Origin = cluster.Now()
 	return err
-}
-
-func killBroker(name, kind string) func(ctx context.Context, s *strike) error {
-	return func(ctx context.Context, s *strike) error {
-		away := s.seconds(0, 10)
-		s.say("SIGKILL to %s, started %s later", name, away)
-		m := s.from(kind)
-		if err := s.brokers.kill(ctx, name); err != nil {
-			return err
-		}
-		err := errors.Join(pause(ctx, away), s.brokers.up(ctx))
-		if err == nil {
-			err = s.brokers.registered(ctx, s.topic)
-		}
-		m.Origin = cluster.Now()
-		return err
-	}
 }
 
 // scale starts the member that is spare, and stops another one cleanly.
@@ -279,20 +201,21 @@ func scale(ctx context.Context, s *strike) error {
 
 // replaceConfig writes another config of a connector, twice, the second while the tasks of the first start.
 func replaceConfig(ctx context.Context, s *strike) error {
-	in, apart := s.rng.IntN(2) == 0, s.seconds(0, 0.5)
+	in, apart, kafkaAt := s.rng.IntN(2) == 0, s.seconds(0, 0.5), rig.Address(s.kafkaPort())
+	p := s.pair()
 	s.say("Two new configs %s apart, of the source: %t", apart, in)
 	s.from(configReplaced)
 	for i := range 2 {
-		conn := sink(s.topic, address(s.kafkaPort()))
+		conn := p.sink(kafkaAt)
 		if in {
-			conn = source(s.topic, address(s.kafkaPort()))
+			conn = p.source(kafkaAt)
 		}
 		conn.Config["offset.flush.interval.ms"] = fmt.Sprint(900 + s.rng.IntN(200))
 		if _, err := s.victim().client().Put(ctx, conn, restclient.AnyRevision); err != nil {
 			return fmt.Errorf("replacing a config: %w", err)
 		}
 		if i == 0 {
-			if err := pause(ctx, apart); err != nil {
+			if err := wait.Pause(ctx, apart); err != nil {
 				return err
 			}
 		}
@@ -301,14 +224,15 @@ func replaceConfig(ctx context.Context, s *strike) error {
 }
 
 func pauseResume(ctx context.Context, s *strike) error {
-	names := []string{sourceName, sinkName}
-	name, d := names[s.rng.IntN(2)], s.seconds(0.2, 5)
+	kinds := []string{sourceName, sinkName}
+	kind, d := kinds[s.rng.IntN(2)], s.seconds(0.2, 5)
+	name := s.pair().named(kind)
 	s.say("%s paused for %s", name, d)
 	m := s.from(pausedResumed)
 	if _, err := s.victim().client().SetState(ctx, name, restapi.StatePaused); err != nil {
 		return fmt.Errorf("pausing: %w", err)
 	}
-	if err := pause(ctx, d); err != nil {
+	if err := wait.Pause(ctx, d); err != nil {
 		return err
 	}
 	m.Origin = cluster.Now()
@@ -316,4 +240,55 @@ func pauseResume(ctx context.Context, s *strike) error {
 		return fmt.Errorf("resuming: %w", err)
 	}
 	return nil
+}
+
+// fillDisk leaves a member no room in its store for a time.
+func fillDisk(ctx context.Context, s *strike) error {
+	if len(s.mounted) == 0 {
+		s.skipped = "only root can make small file systems"
+		return nil
+	}
+	v, d := s.victim(), s.seconds(2, 10)
+	s.say("No room left in the store of %s for %s", v.id, d)
+	s.lost(diskFull, v)
+	path := filepath.Join(v.store, "filler")
+	if err := disk.Fill(path); err != nil {
+		return err
+	}
+	return errors.Join(wait.Pause(ctx, d), os.Remove(path))
+}
+
+// damage kills a member, changes some of its files, and starts it again on them.
+func damage(kind string, change func(*rand.Rand, []byte) []byte) func(ctx context.Context, s *strike) error {
+	return func(_ context.Context, s *strike) error {
+		v := s.victim()
+		s.lost(kind, v)
+		s.kill(v)
+		changed := 0
+		err := filepath.WalkDir(v.store, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || s.rng.IntN(3) == 0 {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			changed++
+			return os.WriteFile(path, change(s.rng, b), 0o600)
+		})
+		if err != nil {
+			return fmt.Errorf("damaging a store: %w", err)
+		}
+		s.say("SIGKILL to %s, %d files of its store damaged, started again", v.id, changed)
+		return s.start(v)
+	}
+}
+
+func truncated(rng *rand.Rand, b []byte) []byte { return b[:rng.IntN(len(b)+1)] }
+
+func corrupted(rng *rand.Rand, b []byte) []byte {
+	for range min(len(b), 8) {
+		b[rng.IntN(len(b))] = byte(rng.Uint32())
+	}
+	return b
 }

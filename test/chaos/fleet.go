@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/audit"
+	"github.com/rocketmq-connect/operator/test/chaos/disk"
 	"github.com/rocketmq-connect/operator/test/chaos/proxy"
+	"github.com/rocketmq-connect/operator/test/chaos/rig"
+	"github.com/rocketmq-connect/operator/test/chaos/wait"
 	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
@@ -28,7 +31,7 @@ const (
 )
 
 // storeSize is what a worker's store gets as a file system of its own, for it to become full.
-const storeSize = "size=2m"
+const storeSize = "2m"
 
 var (
 	errEnded    = errors.New("a worker ended by itself")
@@ -41,7 +44,7 @@ type member struct {
 	id     string
 	port   int
 	link   *proxy.Link
-	names  string // the name server, as the member reaches it
+	names  string // the name servers, as the member reaches them
 	store  string
 	stores int
 	log    string
@@ -52,37 +55,32 @@ type member struct {
 // fleet is the workers of a run.
 type fleet struct {
 	dir, binary, cluster string
-	brokers              *brokers
+	brokers              *rig.Stack
 	kafka                *proxy.Link
 	members              []*member
 	own                  ownership
 	mounted              []string
+	// topicBroker is where the internal topics are to be; empty leaves that to the workers.
+	topicBroker string
 }
 
 // newFleet is a fleet without members; close it after use.
-func newFleet(dir, binary string, b *brokers) *fleet {
+func newFleet(dir, binary string, b *rig.Stack) *fleet {
 	return &fleet{dir: dir, binary: binary, cluster: filepath.Base(dir), brokers: b, kafka: proxy.NewLink()}
 }
 
 // enlist gives each of n members a store and a network of its own; none runs yet.
 func (f *fleet) enlist(ctx context.Context, n int) error {
 	b := f.brokers
-	if _, err := f.kafka.Open(ctx, f.kafkaPort(), address(b.kafkaPort()), proxy.KafkaAt(b.kafkaPort(), f.kafkaPort())); err != nil {
+	if _, err := f.kafka.Open(ctx, f.kafkaPort(), rig.Address(b.KafkaPort()), proxy.KafkaAt(b.KafkaPort(), f.kafkaPort())); err != nil {
 		return err
 	}
 	for i := range n {
-		m := &member{id: fmt.Sprintf("W%d", i+1), port: b.base + 100 + 10*i, link: proxy.NewLink()}
+		m := &member{id: fmt.Sprintf("W%d", i+1), port: b.Base + 100 + 10*i, link: proxy.NewLink()}
 		m.log = filepath.Join(f.dir, m.id+".log")
 		m.audit.path = m.log
 		f.members = append(f.members, m)
-		route, err := proxy.RouteTo(b.rocketMQPort(), m.port+2)
-		if err != nil {
-			return err
-		}
-		if m.names, err = m.link.Open(ctx, m.port+1, address(b.nameServerPort()), route); err != nil {
-			return err
-		}
-		if _, err = m.link.Open(ctx, m.port+2, address(b.rocketMQPort()), proxy.Rewrite{}); err != nil {
+		if err := m.open(ctx, b); err != nil {
 			return err
 		}
 		if err := f.newStore(m); err != nil {
@@ -92,21 +90,50 @@ func (f *fleet) enlist(ctx context.Context, n int) error {
 	return nil
 }
 
+// open makes a member's ways to all name servers and brokers, on the ports behind its own.
+func (m *member) open(ctx context.Context, b *rig.Stack) error {
+	port := m.port + len(b.NameServers)
+	ways := map[int]int{}
+	for _, broker := range b.Brokers {
+		port++
+		ways[b.Base+broker.Port] = port
+	}
+	route, err := proxy.RouteTo(ways)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for i, server := range b.Names() {
+		name, err := m.link.Open(ctx, m.port+1+i, server, route)
+		if err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	m.names = strings.Join(names, ";")
+	for broker, way := range ways {
+		if _, err := m.link.Open(ctx, way, rig.Address(broker), proxy.Rewrite{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // kafkaPort is where the connectors reach Kafka: their config is the same on all members, and so is that link.
-func (f *fleet) kafkaPort() int { return f.brokers.base + 90 }
+func (f *fleet) kafkaPort() int { return f.brokers.Base + 90 }
 
 // newStore gives a member an empty store, as a host that it never ran on has. Root makes it a small file system.
 func (f *fleet) newStore(m *member) error {
 	m.stores++
 	m.store = filepath.Join(f.dir, fmt.Sprintf("%s-store-%d", m.id, m.stores))
-	if err := os.MkdirAll(m.store, 0o750); err != nil {
-		return fmt.Errorf("making a store: %w", err)
-	}
-	if os.Geteuid() != 0 {
+	if !disk.Possible() {
+		if err := os.MkdirAll(m.store, 0o750); err != nil {
+			return fmt.Errorf("making a store: %w", err)
+		}
 		return nil
 	}
-	if err := mount(m.store); err != nil {
-		return fmt.Errorf("making a small file system: %w", err)
+	if err := disk.Mount(m.store, storeSize); err != nil {
+		return err
 	}
 	f.mounted = append(f.mounted, m.store)
 	return nil
@@ -116,7 +143,7 @@ func (f *fleet) newStore(m *member) error {
 func (f *fleet) start(m *member) error {
 	conf := filepath.Join(f.dir, m.id+".conf")
 	err := process.Conf{ID: m.id, ClusterID: f.cluster, NameServers: m.names, StoreDir: m.store, Port: m.port,
-		More: fmt.Sprintf("maxLoadFactor=1\nadvertisedAddress=127.0.0.1:%d", m.port)}.Write(conf)
+		More: fmt.Sprintf("maxLoadFactor=1\nadvertisedAddress=127.0.0.1:%d\n%s", m.port, f.topicLine())}.Write(conf)
 	if err != nil {
 		return err
 	}
@@ -127,6 +154,14 @@ func (f *fleet) start(m *member) error {
 	defer log.Close() // the process has its own
 	m.proc, err = process.Start(f.binary, conf, m.port, log, log)
 	return err
+}
+
+// topicLine says in a worker's configuration where the internal topics are to be.
+func (f *fleet) topicLine() string {
+	if f.topicBroker == "" {
+		return ""
+	}
+	return "clusterTopicBroker=" + f.topicBroker
 }
 
 // kill ends a member's process by SIGKILL.
@@ -163,7 +198,7 @@ func (f *fleet) freeze(ctx context.Context, m *member, d time.Duration) error {
 	if err := m.proc.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	err := pause(ctx, d)
+	err := wait.Pause(ctx, d)
 	frozen.To = cluster.Now()
 	f.own.shuts = append(f.own.shuts, frozen)
 	return errors.Join(err, m.proc.Signal(syscall.SIGCONT))
@@ -178,7 +213,7 @@ func (m *member) client() *restclient.Client { return restclient.New(m.proc.URL(
 
 // settled waits until all live members see each other and the connectors' tasks run.
 func (f *fleet) settled(ctx context.Context, tasks map[string]int) error {
-	return until(ctx, 200*time.Millisecond, func(ctx context.Context) error {
+	return wait.Until(ctx, 200*time.Millisecond, func(ctx context.Context) error {
 		if err := f.noneEnded(); err != nil {
 			return err
 		}
@@ -220,7 +255,7 @@ func (f *fleet) whole(ctx context.Context, tasks map[string]int) error {
 func (f *fleet) noneEnded() error {
 	for _, m := range f.live() {
 		if m.proc.Ended() {
-			return fmt.Errorf("%w: %s, code %d:\n%s", errEnded, m.id, m.proc.ExitCode(), tail(m.log))
+			return wait.Final(fmt.Errorf("%w: %s, code %d:\n%s", errEnded, m.id, m.proc.ExitCode(), tail(m.log)))
 		}
 	}
 	return nil
@@ -245,7 +280,7 @@ func (f *fleet) close() error {
 	f.kafka.Close()
 	var errs []error
 	for _, dir := range f.mounted {
-		errs = append(errs, unmount(dir))
+		errs = append(errs, disk.Unmount(dir))
 	}
 	return errors.Join(errs...)
 }

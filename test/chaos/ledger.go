@@ -158,15 +158,18 @@ const (
 
 // bound is how many records a round may have brought out twice.
 type bound struct {
-	rate, peak int // records/s that are sent, and the most that came out within a second
+	rate, peak int // records/s that are sent of one flow, and the most of one that came out within a second
 	// resent is how often a batch may have been stored without its answer coming through: requests are tried again.
 	resent int
-	window window
+	// gone are the records that may have been lost for good, and queues how many there are.
+	gone, queues int
+	// share is the part of a flow that one task may have: its queues may all be of the one broker that was away.
+	share float64
 }
 
 // moving is how many records one task moves in a time, at a rate of the whole flow.
-func moving(rate int, d time.Duration) int {
-	return int(float64(rate)*d.Seconds()/tasksEach) + 1
+func (b bound) moving(rate int, d time.Duration) int {
+	return int(float64(rate)*d.Seconds()*b.share) + 1
 }
 
 // repeats adds up what the attempts repeat that the fault ended, and what those sources repeat that lived through it. An
@@ -179,15 +182,15 @@ func (b bound) repeats(intervals []audit.Interval, marks []*mark) int {
 	}
 	first, over := marks[0], end(marks)
 	sum := 0
-	if lost := b.window.To - b.window.From; lost > 0 {
-		sum = goneBack*lost + goneBackMore*partitions
+	if b.gone > 0 {
+		sum = goneBack*b.gone + goneBackMore*b.queues
 	}
 	for _, in := range intervals {
 		if first.Worker != "" && in.Worker != first.Worker {
 			continue // stopped cleanly, if at all: it moved
 		}
-		if in.Connector == sourceName && in.From <= first.Since && in.To > first.Since {
-			sum += b.resent * moving(b.rate, sendTimeout)
+		if isSource(in.Connector) && in.From <= first.Since && in.To > first.Since {
+			sum += b.resent * b.moving(b.rate, sendTimeout)
 		}
 		if in.Open || in.To < first.Since {
 			continue
@@ -196,7 +199,7 @@ func (b bound) repeats(intervals []audit.Interval, marks []*mark) int {
 		if in.To > over {
 			rate = max(b.rate, b.peak)
 		}
-		sum += moving(rate, flushInterval+sendTimeout)
+		sum += b.moving(rate, flushInterval+sendTimeout)
 	}
 	return sum
 }

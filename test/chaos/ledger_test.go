@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/test/audit"
+	"github.com/rocketmq-connect/operator/test/chaos/traffic"
+	"github.com/rocketmq-connect/operator/test/flow"
 )
 
 const s = time.Second
@@ -85,32 +87,6 @@ func TestAuditLinesOfAGrowingLogAreReadOnce(t *testing.T) {
 	}
 }
 
-func TestEveryBlockOfRoundsHasEachFaultOnce(t *testing.T) {
-	all := faults()
-	for _, block := range []int{0, 1, 4} { // none with a long freeze
-		seen := map[string]bool{}
-		for i := range all {
-			seen[pick(3, block*len(all)+i).name] = true
-		}
-		if len(seen) != len(all) {
-			t.Errorf("block %d has %d faults of %d", block, len(seen), len(all))
-		}
-	}
-	long := map[string]int{}
-	for round := range 200 {
-		first, again := pick(3, round), pick(3, round)
-		if first.name != again.name {
-			t.Errorf("round %d is %s the first time, %s the second", round, first.name, again.name)
-		}
-		long[first.name]++
-	}
-	for _, f := range longFreezes() {
-		if long[f.name] != 3 {
-			t.Errorf("%s comes %d times in 200 rounds", f.name, long[f.name])
-		}
-	}
-}
-
 func TestRepeatsAreBoundByWhatTheFaultEnded(t *testing.T) {
 	in := func(connector, worker string, task int, from, to time.Duration, open bool) audit.Interval {
 		return audit.Interval{Task: audit.Task{Connector: connector, Task: task}, Worker: worker, From: from, To: to, Open: open}
@@ -133,10 +109,10 @@ func TestRepeatsAreBoundByWhatTheFaultEnded(t *testing.T) {
 		"a task ends before the fault": {marks: kill, intervals: []audit.Interval{in(sinkName, "w0", 0, s, 9*s, false)}},
 		"a task ends after it, while it catches up": {bound: bound{peak: 4000}, marks: away, want: 3001,
 			intervals: []audit.Interval{in(sinkName, "w0", 0, s, 22*s, false)}},
-		"a window of records was lost": {bound: bound{window: window{100, 150}}, marks: away, want: 100 + 8*64},
+		"a window of records was lost": {bound: bound{gone: 50, queues: 8}, marks: away, want: 100 + 8*64},
 	}
 	for name, tc := range cases {
-		tc.bound.rate = rate
+		tc.bound.rate, tc.bound.share = rate, 0.25
 		if got := tc.bound.repeats(tc.intervals, tc.marks); got != tc.want {
 			t.Errorf("%s: got %d, want %d", name, got, tc.want)
 		}
@@ -196,6 +172,46 @@ func TestResultsOfSeveralRunsMakeOneReport(t *testing.T) {
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestTheReportNamesTheTopologyAndTheOrderOfPartitions(t *testing.T) {
+	done := []outcome{
+		{Topology: "masters", Seed: 2, Round: 3, Fault: brokersRolled, OutOfOrder: 3, Overtaken: 4},
+		{Topology: "controller", Seed: 2, Round: 5, Fault: failoverKill, Unowned: []unowned{{Kind: failoverKill, Took: s}}},
+	}
+	var b strings.Builder
+	if err := report(&b, done, "a machine"); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{
+		"controller, seed 2, rounds 5 to 5; masters, seed 2, rounds 3 to 3\n", "out of order by key 3 and by partition 4, changed 0",
+		"| failover: master killed | 1 | 1 | 1000 | 1000 | 1000 | 2000 | yes |\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestWhatCameOutWrongIsToldFlowByFlow(t *testing.T) {
+	tally := func(name string, byKey, byPartition int) traffic.Tally {
+		return traffic.Tally{Name: name, Result: flow.Result{OutOfOrder: byKey, Overtaken: byPartition}}
+	}
+	after := traffic.Tallies{tally("partition", 0, 7), tally("key", 2, 0)}
+	cases := map[string]struct {
+		before traffic.Tallies
+		want   []string
+	}{
+		"since the start": {nil, []string{"7 records came out of the order of their partition (queue by partition)",
+			"2 records came out of the order of their key (queue by key)"}},
+		"since a mark":         {traffic.Tallies{tally("partition", 0, 5), tally("key", 2, 0)}, []string{"2 records came out of the order of their partition (queue by partition)"}},
+		"nothing since a mark": {after, nil},
+	}
+	for name, tc := range cases {
+		if d := cmp.Diff(tc.want, compare(tc.before, after)); d != "" {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/chaos/rig"
+	"github.com/rocketmq-connect/operator/test/chaos/traffic"
+	"github.com/rocketmq-connect/operator/test/chaos/wait"
 	"github.com/rocketmq-connect/operator/test/flow"
 	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
@@ -30,6 +33,7 @@ type options struct {
 	keepBrokers         bool
 	keepLogs            bool
 	soak                time.Duration
+	topology            string
 	only, out           string
 	merge               bool
 }
@@ -46,7 +50,8 @@ func main() {
 	flag.BoolVar(&o.keepBrokers, "keep-brokers", false, "leave the brokers running for the next run")
 	flag.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of a run without violations, too")
 	flag.DurationVar(&o.soak, "soak", 0, "no faults: watch what grows for so long")
-	flag.StringVar(&o.only, "only", "", "rounds of this fault only")
+	flag.StringVar(&o.topology, "topology", rig.Single, "what RocketMQ is made of: single, masters, replicated, controller")
+	flag.StringVar(&o.only, "only", "", "rounds of this fault only, or of several in turn: NAME;NAME")
 	flag.StringVar(&o.out, "out", "", "a file to which each round's result is added, as a line of JSON")
 	flag.BoolVar(&o.merge, "merge", false, "run nothing: print the report of the results in the files that are named")
 	flag.Parse()
@@ -63,32 +68,16 @@ func main() {
 	}
 }
 
-// The connectors of a run.
-const (
-	sourceName = "in"
-	sinkName   = "out"
-	tasksEach  = 4
-)
-
-func source(topic, kafka string) restapi.Connector {
-	return restapi.Connector{Name: sourceName, Class: "KafkaSource", MaxTasks: tasksEach,
-		Config: map[string]string{"kafka.topics": topic, "kafka.bootstrap.server": kafka}}
-}
-
-func sink(topic, kafka string) restapi.Connector {
-	return restapi.Connector{Name: sinkName, Class: "KafkaSink", MaxTasks: tasksEach,
-		Config: map[string]string{"topicNames": topic, "kafka.bootstrap.server": kafka, "topic.rename.format": "${topic}" + backSuffix}}
-}
-
 // scene is a cluster at work.
 type scene struct {
 	options
 	began time.Time
 	dir   string
 	fleet *fleet
-	flow  *traffic
+	pairs []pair
+	flows traffic.Flows
 	tasks map[string]int
-	last  tally // at the end of the round before
+	last  traffic.Tallies // at the end of the round before
 }
 
 func (s *scene) say(format string, args ...any) {
@@ -96,7 +85,11 @@ func (s *scene) say(format string, args ...any) {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	s := &scene{options: o, began: time.Now(), tasks: map[string]int{sourceName: tasksEach, sinkName: tasksEach}}
+	s := &scene{options: o, began: time.Now(), tasks: map[string]int{}}
+	topology, err := rig.Named(o.topology)
+	if err != nil {
+		return err
+	}
 	if s.dir, err = os.MkdirTemp("", "chaos-"); err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
@@ -119,26 +112,33 @@ func run(ctx context.Context, o options) (err error) {
 	if err := process.Build(ctx, root, binary); err != nil {
 		return err
 	}
-	b, err := newBrokers(ctx, root, s.dir, o.portBase)
+	b, err := rig.New(ctx, root, s.dir, o.portBase, topology)
 	if err != nil {
 		return err
 	}
-	s.say("Starting brokers on the ports from %d on", o.portBase)
-	if !o.keepBrokers {
-		defer func() { err = errors.Join(err, b.down(context.WithoutCancel(ctx))) }()
+	if o.only == upgraded {
+		b.Use(oldVersion)
 	}
-	if err := b.up(ctx); err != nil {
+	s.say("Starting brokers (%s) on the ports from %d on", o.topology, o.portBase)
+	if !o.keepBrokers {
+		defer func() { err = errors.Join(err, b.Down(context.WithoutCancel(ctx))) }()
+	}
+	if err := b.Up(ctx); err != nil {
 		return err
+	}
+	s.pairs = pairs(topology, s.topic())
+	for _, p := range s.pairs {
+		s.tasks[p.named(sourceName)], s.tasks[p.named(sinkName)] = tasksEach, tasksEach
 	}
 	s.fleet = newFleet(s.dir, binary, b)
 	defer func() { err = errors.Join(err, s.fleet.close()) }()
 	if err := s.fleet.enlist(ctx, o.workers+1); err != nil {
 		return err
 	}
+	defer func() { s.flows.Close() }()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	defer s.flow.close()
 	if o.soak > 0 {
 		return s.soakFor(ctx, o.soak)
 	}
@@ -158,31 +158,39 @@ func (s *scene) begin(ctx context.Context) error {
 	if err := s.fleet.settled(ctx, nil); err != nil {
 		return err
 	}
-	var err error
-	plan := flow.Plan{Size: s.size, Keys: 1000, Seed: s.seed, Rate: s.rate}
-	if s.flow, err = startTraffic(context.WithoutCancel(ctx), address(s.fleet.brokers.kafkaPort()), s.topic(), plan); err != nil {
-		return err
+	plan := flow.Plan{Size: s.size, Keys: 1000, Seed: s.seed, Rate: s.eachRate()}
+	for _, p := range s.pairs {
+		f, err := traffic.Start(context.WithoutCancel(ctx), rig.Address(s.fleet.brokers.KafkaPort()), p.Way, plan)
+		if err != nil {
+			return err
+		}
+		s.flows = append(s.flows, f)
 	}
 	return s.connect(ctx)
 }
 
 func (s *scene) topic() string { return filepath.Base(s.dir) }
 
+// eachRate is that of one flow.
+func (s *scene) eachRate() int { return s.rate / len(s.pairs) }
+
 func (s *scene) connect(ctx context.Context) error {
-	client, kafkaAt := s.fleet.members[0].client(), address(s.fleet.kafkaPort())
-	for _, conn := range []restapi.Connector{source(s.topic(), kafkaAt), sink(s.topic(), kafkaAt)} {
-		err := until(ctx, time.Second, func(ctx context.Context) error {
-			_, err := client.Put(ctx, conn, restclient.AnyRevision)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("creating connector %s: %w", conn.Name, err)
-		}
-		if err := s.fleet.settled(ctx, map[string]int{conn.Name: tasksEach}); err != nil {
-			return err
+	client, kafkaAt := s.fleet.members[0].client(), rig.Address(s.fleet.kafkaPort())
+	for _, p := range s.pairs {
+		for _, conn := range []restapi.Connector{p.source(kafkaAt), p.sink(kafkaAt)} {
+			err := wait.Until(ctx, time.Second, func(ctx context.Context) error {
+				_, err := client.Put(ctx, conn, restclient.AnyRevision)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("creating connector %s: %w", conn.Name, err)
+			}
+			if err := s.fleet.settled(ctx, map[string]int{conn.Name: tasksEach}); err != nil {
+				return err
+			}
 		}
 	}
-	return s.flow.drained(ctx)
+	return s.flows.Drained(ctx)
 }
 
 // moduleRoot is the folder of go.mod, from here upwards.

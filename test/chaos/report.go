@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rocketmq-connect/operator/test/chaos/rig"
 )
 
 // report prints the tables and the summary in Markdown, as the document has them; the error says that something was violated.
@@ -22,7 +24,7 @@ func report(w io.Writer, done []outcome, machine string) error {
 	for _, o := range done {
 		sum.Took += o.Took
 		sum.Sent, sum.CameOut, sum.Lost, sum.Missing = sum.Sent+o.Sent, sum.CameOut+o.CameOut, sum.Lost+o.Lost, max(sum.Missing, o.Missing)
-		sum.Repeats, sum.OutOfOrder = sum.Repeats+o.Repeats, sum.OutOfOrder+o.OutOfOrder
+		sum.Repeats, sum.OutOfOrder, sum.Overtaken = sum.Repeats+o.Repeats, sum.OutOfOrder+o.OutOfOrder, sum.Overtaken+o.Overtaken
 		sum.Changed, sum.Foreign = sum.Changed+o.Changed, sum.Foreign+o.Foreign
 		attempts += o.Attempts
 		violations += len(o.Violations)
@@ -32,8 +34,8 @@ func report(w io.Writer, done []outcome, machine string) error {
 	}
 	fmt.Fprintf(w, "%s\n\n%s\n%d rounds (%d left out) in %s; %d attempts of tasks; violations: %d\n", machine, ranges(done), len(done), skipped,
 		sum.Took.Round(time.Second), attempts, violations)
-	fmt.Fprintf(w, "records sent %d, come out %d, missing %d, lost with a broker's store %d, repeats %d, out of order %d, changed %d, foreign %d\n\n",
-		sum.Sent, sum.CameOut, sum.Missing, sum.Lost, sum.Repeats, sum.OutOfOrder, sum.Changed, sum.Foreign)
+	fmt.Fprintf(w, "records sent %d, come out %d, missing %d, lost with a broker's store %d, repeats %d, out of order %s, changed %d, foreign %d\n\n",
+		sum.Sent, sum.CameOut, sum.Missing, sum.Lost, sum.Repeats, disorder(done, sum), sum.Changed, sum.Foreign)
 	unownedTable(w, done)
 	fmt.Fprintln(w)
 	repeatsTable(w, done)
@@ -52,16 +54,34 @@ func report(w io.Writer, done []outcome, machine string) error {
 	return nil
 }
 
-// ranges names the rounds by seed.
+// disorder counts by key; by partition, too, where that is checked.
+func disorder(done []outcome, sum outcome) string {
+	if !slices.ContainsFunc(done, func(o outcome) bool { return cmp.Or(o.Topology, rig.Single) != rig.Single }) {
+		return fmt.Sprint(sum.OutOfOrder)
+	}
+	return fmt.Sprintf("by key %d and by partition %d", sum.OutOfOrder, sum.Overtaken)
+}
+
+// ranges names the rounds by topology and seed.
 func ranges(done []outcome) string {
-	bySeed := map[uint64][]int{}
+	type run struct {
+		topology string
+		seed     uint64
+	}
+	runs := map[run][]int{}
 	for _, o := range done {
-		bySeed[o.Seed] = append(bySeed[o.Seed], o.Round)
+		r := run{cmp.Or(o.Topology, rig.Single), o.Seed}
+		runs[r] = append(runs[r], o.Round)
 	}
 	var out []string
-	for _, seed := range slices.Sorted(maps.Keys(bySeed)) {
-		rounds := bySeed[seed]
-		out = append(out, fmt.Sprintf("seed %d, rounds %d to %d", seed, slices.Min(rounds), slices.Max(rounds)))
+	for _, r := range slices.SortedFunc(maps.Keys(runs), func(a, b run) int {
+		return cmp.Or(cmp.Compare(a.topology, b.topology), cmp.Compare(a.seed, b.seed))
+	}) {
+		rounds, on := runs[r], ""
+		if r.topology != rig.Single {
+			on = r.topology + ", "
+		}
+		out = append(out, fmt.Sprintf("%sseed %d, rounds %d to %d", on, r.seed, slices.Min(rounds), slices.Max(rounds)))
 	}
 	return strings.Join(out, "; ")
 }
@@ -135,9 +155,12 @@ func (s *scene) machine(ctx context.Context) machine {
 			memory = fmt.Sprintf("%d GiB", (kib+1<<19)>>20)
 		}
 	}
-	b := s.fleet.brokers
-	return machine{what: fmt.Sprintf("%d cores, %s, %s, %s, %d records/s of %d bytes", runtime.NumCPU(), memory, b.version(ctx, rocketMQ),
-		b.version(ctx, kafka), s.rate, s.size), began: load()}
+	b, made := s.fleet.brokers, ""
+	if s.topology != rig.Single {
+		made = " (topology " + s.topology + ")"
+	}
+	return machine{what: fmt.Sprintf("%d cores, %s, %s%s, %s, %d records/s of %d bytes", runtime.NumCPU(), memory, b.Version(ctx, b.Brokers[0].Process), made,
+		b.Version(ctx, rig.Kafka), s.rate, s.size), began: load()}
 }
 
 // String adds the load averages by then.

@@ -13,6 +13,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/rocketmq-connect/operator/test/chaos/traffic"
 	"github.com/rocketmq-connect/operator/test/flow"
 	"github.com/rocketmq-connect/operator/test/metrics"
 	"github.com/rocketmq-connect/operator/test/process"
@@ -58,7 +59,7 @@ type soak struct {
 
 // soakFor lets records flow for a time, samples every minute, and prints each figure's start, end and slope.
 func (s *scene) soakFor(ctx context.Context, d time.Duration) error {
-	rocket, err := rmq.Open(rmq.Config{NameServers: []string{address(s.fleet.brokers.nameServerPort())}})
+	rocket, err := rmq.Open(rmq.Config{NameServers: s.fleet.brokers.Names()})
 	if err != nil {
 		return fmt.Errorf("opening the RocketMQ client: %w", err)
 	}
@@ -118,7 +119,7 @@ func (k *soak) sample(ctx context.Context) error {
 		}
 		k.add("records in "+strings.TrimPrefix(topic, k.fleet.cluster+"-")+" topic", float64(n))
 	}
-	tally := k.flow.mark()
+	tally := k.flows.Mark().Sum()
 	k.add("records repeated", float64(tally.Duplicates))
 	k.say("%d records came out; %s", tally.Distinct, k.latest())
 	return nil
@@ -186,10 +187,11 @@ func (k *soak) verdict(ctx context.Context) error {
 	if err := k.recovered(ctx); err != nil {
 		return err
 	}
-	t := k.flow.mark()
+	all := k.flows.Mark()
+	t := all.Sum()
 	fmt.Printf("\n%s: records sent %d, come out %d, missing 0, repeats %d, out of order %d, changed %d, foreign %d\n",
-		time.Since(k.begun).Round(time.Second), k.flow.sent.Load(), t.Distinct, t.Duplicates, t.OutOfOrder, t.Corrupt, t.Foreign)
-	if v := compare(tally{}, t); len(v) > 0 {
+		time.Since(k.begun).Round(time.Second), t.Sent, t.Distinct, t.Duplicates, t.OutOfOrder, t.Corrupt, t.Foreign)
+	if v := compare(make(traffic.Tallies, len(all)), all); len(v) > 0 {
 		return fmt.Errorf("%w: %s", errViolated, strings.Join(v, "; "))
 	}
 	return nil

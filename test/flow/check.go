@@ -20,11 +20,13 @@ type Result struct {
 	Lost int
 	// OutOfOrder counts first sightings that came after a later record of the same key.
 	OutOfOrder int
+	// Overtaken counts those that came after a later record of the same partition of the plan, where it has partitions.
+	Overtaken int
 }
 
 // Intact says whether nothing is missing, changed, foreign or out of order. Duplicates are allowed.
 func (r Result) Intact() bool {
-	return r.Missing == 0 && r.Corrupt == 0 && r.Foreign == 0 && r.OutOfOrder == 0
+	return r.Missing == 0 && r.Corrupt == 0 && r.Foreign == 0 && r.OutOfOrder == 0 && r.Overtaken == 0
 }
 
 // String is one line for people.
@@ -38,6 +40,7 @@ type Checker struct {
 	plan   Plan
 	seen   []bool
 	newest map[string]int
+	front  []int // the newest of each partition, 0 for none
 	lost   map[int]bool
 	prefix int
 	result Result
@@ -45,7 +48,7 @@ type Checker struct {
 
 // NewChecker starts with nothing seen.
 func NewChecker(p Plan) *Checker {
-	return &Checker{plan: p, seen: make([]bool, p.Records), newest: map[string]int{}, lost: map[int]bool{}}
+	return &Checker{plan: p, seen: make([]bool, p.Records), newest: map[string]int{}, front: make([]int, p.Partitions), lost: map[int]bool{}}
 }
 
 // See takes one record that came out.
@@ -68,10 +71,22 @@ func (c *Checker) See(r *kgo.Record) {
 	c.result.Distinct++
 	delete(c.lost, id)
 	c.advance()
-	if r.Key == nil {
+	c.order(r.Key, id)
+}
+
+// order compares a record that is seen for the first time with those before it.
+func (c *Checker) order(of []byte, id int) {
+	if len(c.front) > 0 {
+		front := &c.front[c.plan.Partition(id)]
+		if *front > id {
+			c.result.Overtaken++
+		}
+		*front = max(*front, id)
+	}
+	if of == nil {
 		return
 	}
-	key := string(r.Key)
+	key := string(of)
 	if last, ok := c.newest[key]; ok && last > id {
 		c.result.OutOfOrder++
 	}

@@ -1,5 +1,5 @@
 // Package flow makes numbered records with random content, produces them to Kafka, and checks what came out at the other
-// end: nothing missing, nothing changed, order kept per key, repeats counted.
+// end: nothing missing, nothing changed, order kept per key and per partition, repeats counted.
 package flow
 
 import (
@@ -31,7 +31,13 @@ type Plan struct {
 	Begin time.Time
 	// Rate in records per second; 0 is as fast as it goes.
 	Rate int
+	// Partitions is between how many a producer deals the records, by Partition; 0 leaves that to the producer.
+	Partitions int
 }
+
+// Partition is where record i belongs, by its number alone, so that whoever reads it elsewhere knows it too. Records of one
+// key share a partition.
+func (p Plan) Partition(i int) int32 { return int32(i % p.Keys % max(p.Partitions, 1)) }
 
 // Record makes record i: most have a printable key and headers, some a binary key, a binary header, a repeated header,
 // or no key at all.
@@ -44,7 +50,7 @@ func (p Plan) Record(topic string, i int) *kgo.Record {
 		copy(value[at:], word[:])
 	}
 	r := &kgo.Record{
-		Topic: topic, Value: value, Timestamp: p.Begin.Add(time.Duration(i) * 100 * time.Microsecond).Truncate(time.Millisecond),
+		Topic: topic, Partition: p.Partition(i), Value: value, Timestamp: p.Begin.Add(time.Duration(i) * 100 * time.Microsecond).Truncate(time.Millisecond),
 		Headers: []kgo.RecordHeader{{Key: "id", Value: []byte(strconv.Itoa(i))}},
 	}
 	switch key := "key-" + strconv.Itoa(i%p.Keys); {

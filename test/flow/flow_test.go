@@ -115,3 +115,25 @@ func TestForgivenRecordsArePassedOver(t *testing.T) {
 		t.Errorf("late: %+v", got)
 	}
 }
+
+func TestOrderOfPartitionsIsCheckedWhereThePlanHasThem(t *testing.T) {
+	order := []int{0, 4, 2, 1, 5, 3, 4} // 2 comes after 4 of its partition, 3 after 5; 4 is repeated
+	cases := map[string]struct{ partitions, want int }{
+		"the plan has none":       {partitions: 0, want: 0},
+		"even and odd ones":       {partitions: 2, want: 2},
+		"all are of one":          {partitions: 1, want: 3},
+		"each has one of its own": {partitions: 12, want: 0},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			plan := Plan{Records: 6, Size: 8, Keys: 12, Seed: 7, Begin: time.UnixMilli(1_795_000_000_000), Partitions: tc.partitions}
+			c := NewChecker(plan)
+			for _, id := range order {
+				c.See(plan.Record("t", id))
+			}
+			if got := c.Result(); got.Overtaken != tc.want || got.OutOfOrder != 0 || got.Intact() != (tc.want == 0) {
+				t.Errorf("got %+v, want %d overtaken", got, tc.want)
+			}
+		})
+	}
+}

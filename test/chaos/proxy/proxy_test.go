@@ -137,7 +137,7 @@ func TestAddressesInFramesAreRewritten(t *testing.T) {
 	frame := func(text string) string {
 		return string(binary.BigEndian.AppendUint32(nil, uint32(len(text)))) + text
 	}
-	route, err := RouteTo(40011, 51234)
+	route, err := RouteTo(map[int]int{40011: 51234, 40016: 51238})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,11 @@ func TestAddressesInFramesAreRewritten(t *testing.T) {
 	}{
 		"a name server's route": {route, `{"brokerAddrs":{0:"127.0.0.1:40011"}}`, `{"brokerAddrs":{0:"127.0.0.1:51234"}}`},
 		"Kafka's metadata":      {KafkaAt(40020, 51235), "\x0a127.0.0.1\x00\x00\x9c\x54!", "\x0a127.0.0.1\x00\x00\xc8\x23!"},
-		"another port":          {route, "127.0.0.1:40012", "127.0.0.1:40012"},
+		"a route of two masters": {route, `{"brokerAddrs":{0:"127.0.0.1:40011"}},{"brokerAddrs":{0:"127.0.0.1:40016"}}`,
+			`{"brokerAddrs":{0:"127.0.0.1:51234"}},{"brokerAddrs":{0:"127.0.0.1:51238"}}`},
+		"a replica that was elected": {route, `{"brokerAddrs":{0:"127.0.0.1:40016",2:"127.0.0.1:40011"}}`,
+			`{"brokerAddrs":{0:"127.0.0.1:51238",2:"127.0.0.1:51234"}}`},
+		"another port": {route, "127.0.0.1:40012", "127.0.0.1:40012"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +163,11 @@ func TestAddressesInFramesAreRewritten(t *testing.T) {
 			receive(t, c, frame(tc.want)+frame("next"))
 		})
 	}
-	if _, err := RouteTo(40011, 5123); err == nil {
-		t.Error("ports of different lengths are taken")
+	for name, ports := range map[string]map[int]int{
+		"ports of different lengths": {40011: 5123}, "a port that is a broker's": {40011: 40016, 40016: 51234},
+	} {
+		if _, err := RouteTo(ports); err == nil {
+			t.Errorf("%s are taken", name)
+		}
 	}
 }

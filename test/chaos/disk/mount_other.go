@@ -1,11 +1,11 @@
 //go:build !linux
 
-package main
+package disk
 
 import "errors"
 
 var errNoMount = errors.New("small file systems are for Linux only")
 
-func mount(string) error { return errNoMount }
+func mount(_, _ string) error { return errNoMount }
 
 func unmount(string) error { return errNoMount }
