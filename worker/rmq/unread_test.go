@@ -55,7 +55,7 @@ func TestALogTellsWhyItCannotBeReadOn(t *testing.T) {
 
 func TestNoAnswerHoldsTheAccessKey(t *testing.T) {
 	bubble(t, rmq.Config{AccessKey: "theKey", SecretKey: "wrong"}, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {
-		_, err := c.EnsureLogTopic(t.Context(), "log", "", false)
+		_, err := c.EnsureLogTopic(t.Context(), "log", rmq.LogPlace{})
 		if !errors.Is(err, rmq.ErrAccessDenied) || strings.Contains(err.Error(), "theKey") {
 			t.Errorf("got %v, want that access is denied, without the key", err)
 		}
