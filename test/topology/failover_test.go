@@ -18,7 +18,7 @@ func TestFailoversLoseNoTopic(t *testing.T) {
 	needs(t, "controller")
 	const records, queues = 400, 4
 	id := fmt.Sprintf("topology-%d", time.Now().UnixNano())
-	client, p := open(t), pair{admin: newAdmin(t), broker: "broker-a"}
+	client, p := open(t, nameServers()), pair{admin: newAdmin(t), broker: "broker-a"}
 	w := worker(t, id, "w1")
 	answers(t, w, "/readyz", "ok")
 	topics := append(process.InternalTopics(id), id+"-orders", id+"-empty")

@@ -5,7 +5,6 @@ package topology
 import (
 	"context"
 	"errors"
-	"os"
 	"strconv"
 	"syscall"
 	"testing"
@@ -18,7 +17,7 @@ import (
 // A master hangs, and the controller makes another broker the master, under the same name at another address. Parked pulls and
 // batches on their way find it as soon as a new append does. The former master comes back, and nothing is lost by that.
 func TestAHungMasterHoldsNothingUp(t *testing.T) {
-	r := newRig(t, "controller", os.Getenv("RMQ_NAMESRV"))
+	r := newRig(t, "controller", nameServers())
 	q, err := r.c.EnsureLogTopic(t.Context(), "hung-log"+r.suffix, rmq.LogPlace{})
 	if err != nil {
 		t.Fatal(err)
@@ -40,13 +39,16 @@ func TestAHungMasterHoldsNothingUp(t *testing.T) {
 	case <-t.Context().Done():
 	}
 
-	pid := r.masterPID(queues[0].Broker)
-	r.signal(pid, syscall.SIGSTOP)
+	p := pair{admin: newAdmin(t), broker: queues[0].Broker}
+	pid := pidOf(t, p.processOf(t, p.whole(t, []string{topic})))
 	thaw := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	defer thaw()
 	frozen := time.Now()
 	sentBefore := pump.sent()
-	r.until(2*time.Minute, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		_, err := l.Append(ctx, rmq.Entry{Value: []byte("after")})
@@ -81,26 +83,6 @@ func total(copies map[int]int) (n int) {
 		n += c
 	}
 	return n
-}
-
-// until tries until it works.
-func (r *rig) until(within time.Duration, try func(ctx context.Context) error) {
-	r.Helper()
-	ctx, cancel := context.WithTimeout(r.Context(), within)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			r.Fatalf("not within %s: %v", within, err)
-		case <-tick.C:
-		}
-	}
 }
 
 // pump sends ten records a second to a queue and reads them.

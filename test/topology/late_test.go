@@ -5,7 +5,6 @@ package topology
 import (
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 // is sent again ever more slowly: the queue holds few copies of each record.
 func TestASlaveThatIsGoneCostsFewCopies(t *testing.T) {
 	const records, watched = 20, 45 * time.Second
-	r := newRig(t, "replicated", os.Getenv("RMQ_NAMESRV"))
+	r := newRig(t, "replicated", nameServers())
 	topic := "late" + r.suffix
 	queues, err := r.c.EnsureTopic(t.Context(), topic, rmq.TopicSpec{Queues: 1})
 	if err != nil {
@@ -36,11 +35,11 @@ func TestASlaveThatIsGoneCostsFewCopies(t *testing.T) {
 		attempts = append(attempts, fmt.Sprintf("%d records after %s: %v", n, took.Round(10*time.Millisecond), err))
 	}})
 	defer s.Close()
-	r.tool("stop", "rocketmq-broker-a-slave")
+	stack(t, "stop", "rocketmq-broker-a-slave")
 	stopped := true
 	defer func() {
 		if stopped {
-			r.tool("start", "rocketmq-broker-a-slave")
+			stack(t, "start", "rocketmq-broker-a-slave")
 		}
 	}()
 	begun := time.Now()
@@ -67,7 +66,7 @@ func TestASlaveThatIsGoneCostsFewCopies(t *testing.T) {
 	if most > 10 {
 		t.Errorf("a record is stored %d times", most)
 	}
-	r.tool("start", "rocketmq-broker-a-slave")
+	stack(t, "start", "rocketmq-broker-a-slave")
 	stopped = false
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)

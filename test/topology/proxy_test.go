@@ -14,7 +14,7 @@ import (
 
 // A proxy lists no brokers, so nothing is created through it, and the error says so. What is there beforehand is read and written.
 func TestAProxyServesWhatIsThere(t *testing.T) {
-	direct := newRig(t, "proxy", os.Getenv("RMQ_NAMESRV"))
+	direct := newRig(t, "proxy", nameServers())
 	proxied := newRig(t, "proxy", os.Getenv("RMQ_PROXY"))
 	proxied.suffix = direct.suffix
 	logTopic, topic := "proxy-log"+direct.suffix, "proxy"+direct.suffix
@@ -30,7 +30,7 @@ func TestAProxyServesWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	var q rmq.Queue
-	proxied.until(time.Minute, func(ctx context.Context) (err error) { // proxies remember for a while what is not there
+	eventually(t, func(ctx context.Context) (err error) { // proxies remember for a while what is not there
 		q, err = proxied.c.EnsureLogTopic(ctx, logTopic, rmq.LogPlace{})
 		return err
 	})
@@ -50,7 +50,7 @@ func TestAProxyServesWhatIsThere(t *testing.T) {
 		t.Errorf("the broker's settings through the proxy: %v, %v", ok, err)
 	}
 	var queues []rmq.Queue
-	proxied.until(time.Minute, func(ctx context.Context) (err error) {
+	eventually(t, func(ctx context.Context) (err error) {
 		queues, err = proxied.c.Route(ctx, topic)
 		return err
 	})

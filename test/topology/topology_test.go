@@ -80,30 +80,33 @@ func stack(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// kill ends a process of the stack as a crash does.
-func kill(t *testing.T, name string) {
+// pidOf finds a process of the stack that runs.
+func pidOf(t *testing.T, name string) int {
 	t.Helper()
-	for line := range strings.Lines(stack(t, "status", "--only", "rocketmq")) {
-		fields := strings.Fields(line)
-		if len(fields) < 3 || fields[0] != name {
-			continue
+	status := stack(t, "status", "--only", "rocketmq")
+	for line := range strings.Lines(status) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == name {
+			if pid, err := strconv.Atoi(fields[2]); err == nil {
+				return pid
+			}
 		}
-		pid, err := strconv.Atoi(fields[2])
-		if err != nil {
-			t.Fatalf("%s does not run: %s", name, line)
-		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatalf("killing %s: %v", name, err)
-		}
-		return
 	}
-	t.Fatalf("the stack has no process %s", name)
+	t.Fatalf("%s does not run:\n%s", name, status)
+	return 0
 }
 
-// open gives a client of the brokers.
-func open(t *testing.T) *rmq.Client {
+// signal sends a signal to a process of the stack.
+func signal(t *testing.T, name string, s syscall.Signal) {
 	t.Helper()
-	c, err := rmq.Open(rmq.Config{NameServers: strings.Split(nameServers(), ";")})
+	if err := syscall.Kill(pidOf(t, name), s); err != nil {
+		t.Fatalf("sending %s to %s: %v", s, name, err)
+	}
+}
+
+// open gives a client of the brokers, by their name servers or a proxy.
+func open(t *testing.T, servers string) *rmq.Client {
+	t.Helper()
+	c, err := rmq.Open(rmq.Config{NameServers: strings.Split(servers, ";")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +211,7 @@ func port(addr string) int {
 func (p pair) failOver(t *testing.T, master string) {
 	t.Helper()
 	name := p.processOf(t, master)
-	kill(t, name)
+	signal(t, name, syscall.SIGKILL)
 	eventually(t, func(ctx context.Context) error {
 		addrs, err := p.replicas(ctx, p.broker)
 		if err == nil && (addrs["0"] == "" || addrs["0"] == master) {
@@ -231,8 +234,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// running is a worker with what it has logged.
+type running struct {
+	*process.Worker
+	log *process.Output
+}
+
 // worker starts a worker of a cluster; its log is shown when the test fails.
-func worker(t *testing.T, clusterID, id string) *process.Worker {
+func worker(t *testing.T, clusterID, id string) running {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -258,11 +267,11 @@ func worker(t *testing.T, clusterID, id string) *process.Worker {
 			t.Logf("worker %s wrote:\n%s", id, text[max(0, len(text)-20_000):])
 		}
 	})
-	return w
+	return running{w, log}
 }
 
 // answers waits until the worker's answer holds a text.
-func answers(t *testing.T, w *process.Worker, path, want string) {
+func answers(t *testing.T, w running, path, want string) {
 	t.Helper()
 	eventually(t, func(ctx context.Context) error {
 		body, err := w.Get(ctx, path)
