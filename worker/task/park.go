@@ -165,30 +165,37 @@ func (s *sourceRun) drain() error {
 // warn tells which records wait, and why. It says whether any are on their way.
 func (s *sourceRun) warn() (waits bool) {
 	stalled, rest := s.sender.Stalled()
-	if text := waitingText(stalled, len(s.parked), s.set.move); text != s.told {
-		s.told = text
-		s.a.Warn(s.a.Scrub(text))
+	if brokers := waitedFor(stalled); brokers != s.told {
+		s.told = brokers
+		s.a.Warn(s.a.Scrub(waitingText(brokers, stalled, s.set.move)))
 	}
 	return rest || len(stalled) > 0
 }
 
-// waitingText says which brokers' queues take nothing, since when and why; empty if none.
-func waitingText(stalled []rmq.Stalled, partitions int, move bool) string {
-	brokers, why, since := map[string]bool{}, "", time.Time{}
+// waitedFor names the brokers whose queues take nothing; empty if there is none of which it is known why.
+func waitedFor(stalled []rmq.Stalled) string {
+	brokers := map[string]bool{}
 	for _, q := range stalled {
-		if q.Err == nil {
-			continue
-		}
-		brokers[q.Queue.Broker] = true
-		if since.IsZero() || q.Since.Before(since) {
-			since, why = q.Since, q.Err.Error()
+		if q.Err != nil {
+			brokers[q.Queue.Broker] = true
 		}
 	}
-	if len(brokers) == 0 {
+	return strings.Join(slices.Sorted(maps.Keys(brokers)), ", ")
+}
+
+// waitingText says since when and why the queues of brokers take nothing; empty if none is named.
+func waitingText(brokers string, stalled []rmq.Stalled, move bool) string {
+	if brokers == "" {
 		return ""
 	}
-	text := fmt.Sprintf("records for broker %s wait since %s, in their order, and %d source partitions with them: %s",
-		strings.Join(slices.Sorted(maps.Keys(brokers)), ", "), since.UTC().Format(time.RFC3339), partitions, why)
+	first := rmq.Stalled{}
+	for _, q := range stalled {
+		if q.Err != nil && (first.Err == nil || q.Since.Before(first.Since)) {
+			first = q
+		}
+	}
+	text := fmt.Sprintf("records for broker %s wait since %s, in their order, and their source partitions with them: %v",
+		brokers, first.Since.UTC().Format(time.RFC3339), first.Err)
 	if !move {
 		text += fmt.Sprintf("; %s=%s sends them elsewhere, without order", keyOnLoss, onLossMove)
 	}

@@ -36,7 +36,7 @@ type sourceRun struct {
 	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at present.
 	bindings *bindings
 	parked   parked
-	told     string // the warning that was given last
+	told     string // the brokers that users were warned of last
 
 	mu      sync.Mutex
 	tracker *track.Tracker
