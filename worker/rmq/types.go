@@ -160,6 +160,9 @@ type BrokerError struct {
 
 // Error gives the request, the address, and the answer.
 func (e *BrokerError) Error() string {
+	if e.Remark == "" {
+		return fmt.Sprintf("%s on %s: code %d", e.Op, e.Addr, e.Code)
+	}
 	return fmt.Sprintf("%s on %s: code %d: %s", e.Op, e.Addr, e.Code, e.Remark)
 }
 
