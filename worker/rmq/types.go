@@ -167,7 +167,11 @@ type BrokerError struct {
 
 // Error gives the request, the broker, and the answer.
 func (e *BrokerError) Error() string {
-	return fmt.Sprintf("%s on %s: code %d: %s", e.Op, place(e.Broker, e.Addr), e.Code, e.Remark)
+	text := fmt.Sprintf("%s on %s: code %d", e.Op, place(e.Broker, e.Addr), e.Code)
+	if e.Remark != "" {
+		text += ": " + e.Remark
+	}
+	return text
 }
 
 // AwayError is an ErrUnreachable that tells which broker, or name server, could not be reached.
