@@ -13,7 +13,7 @@ const (
 	sourceName = "in"
 	sinkName   = "out"
 	tasksEach  = 4
-	// queuesEach is how many queues of a flow's topic each master gets.
+	// queuesEach is how many partitions a flow begins with, and so how many queues each master gets.
 	queuesEach = 8
 )
 
@@ -26,14 +26,13 @@ type pair struct {
 // pairs are those of a topology. Where a broker may be away while another one is there, both ways of choosing queues run
 // side by side: by the partition, where the order of each partition has to be kept (which shows, as all records come out in
 // one), and by the key.
-func pairs(t rig.Topology, topic string) []pair {
-	if t.Name == rig.Single {
+func pairs(topology, topic string) []pair {
+	if topology == rig.Single {
 		return []pair{{Way: traffic.Way{Topic: topic, Partitions: queuesEach, BackPartitions: queuesEach}}}
 	}
-	queues := queuesEach * len(t.MasterNames())
 	return []pair{
-		{Way: traffic.Way{Name: "partition", Topic: topic + "-p", Partitions: queues, BackPartitions: 1, Dealt: true}, selector: "partition"},
-		{Way: traffic.Way{Name: "key", Topic: topic + "-k", Partitions: queues, BackPartitions: queuesEach}, selector: "key"},
+		{Way: traffic.Way{Name: "partition", Topic: topic + "-p", Partitions: queuesEach, BackPartitions: 1, Dealt: true}, selector: "partition"},
+		{Way: traffic.Way{Name: "key", Topic: topic + "-k", Partitions: queuesEach, BackPartitions: queuesEach}, selector: "key"},
 	}
 }
 

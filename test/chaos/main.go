@@ -126,7 +126,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := b.Up(ctx); err != nil {
 		return err
 	}
-	s.pairs = pairs(topology, s.topic())
+	s.pairs = pairs(s.topology, s.topic())
 	for _, p := range s.pairs {
 		s.tasks[p.named(sourceName)], s.tasks[p.named(sinkName)] = tasksEach, tasksEach
 	}
