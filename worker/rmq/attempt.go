@@ -167,7 +167,7 @@ func (p *patience) look(wait context.Context) (context.Context, bool) {
 		defer cancel()
 		_, err := p.c.call(ctx, &request{
 			op: "looking whether " + q.Broker + " answers", addr: addr, purpose: purpose,
-			cmd: remoting.Command{Code: remoting.MaxOffset, Fields: p.c.queueFields(q), Spared: true},
+			cmd: remoting.Command{Code: remoting.MaxOffset, Fields: p.c.queueFields(q), Spared: true, Connected: true},
 		})
 		if err == nil || errors.As(err, new(*BrokerError)) {
 			works.Store(true)

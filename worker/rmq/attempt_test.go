@@ -46,7 +46,7 @@ func (a *attempts) count() int {
 func send(t *testing.T, s *rmq.Sender, bodies ...string) {
 	t.Helper()
 	for _, body := range bodies {
-		if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Body: []byte(body)}, func(_ int64, err error) {
+		if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: rmq.Queue{Topic: "orders", Broker: "broker-a"}, Body: []byte(body)}, func(_ int64, err error) {
 			if err != nil {
 				t.Errorf("message %s: %v", body, err)
 			}

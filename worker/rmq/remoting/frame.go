@@ -37,6 +37,8 @@ type Command struct {
 	// Spared leaves the connection alone when a request that it has taken runs out of time: it is known to work, and what
 	// is late harms nobody. It is not sent.
 	Spared bool
+	// Connected has the request sent only over a connection that is there: none is made for it. It is not sent.
+	Connected bool
 	// Written is set by a call: when the connection had taken the request's bytes, or as many as it will ever take. It is
 	// not sent.
 	Written time.Time

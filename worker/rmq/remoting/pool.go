@@ -55,7 +55,7 @@ func NewPool(dial Dialer, dialTimeout time.Duration, sign Credentials) *Pool {
 // Call sends req to addr over the connection of that purpose, and waits for the answer, whatever its code. It fails with
 // the context's cause, ErrNoAnswer, ErrConnection or ErrPoolClosed. It sets req's Opaque and, when signing, its Fields.
 func (p *Pool) Call(ctx context.Context, addr, purpose string, req *Command) (*Command, error) {
-	c, err := p.conn(ctx, slotKey{addr, purpose})
+	c, err := p.conn(ctx, slotKey{addr, purpose}, !req.Connected)
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +72,10 @@ func (p *Pool) Call(ctx context.Context, addr, purpose string, req *Command) (*C
 	return resp, err
 }
 
-// conn waits for the slot's connection, and dials if there is none. The dial belongs to all who wait for it: one that
-// stops waiting does not end it.
-func (p *Pool) conn(ctx context.Context, key slotKey) (*conn, error) {
-	s, err := p.slot(key)
+// conn waits for the slot's connection, and dials if there is none and it may. The dial belongs to all who wait for it: one
+// that stops waiting does not end it.
+func (p *Pool) conn(ctx context.Context, key slotKey, dials bool) (*conn, error) {
+	s, err := p.slot(key, dials)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (p *Pool) conn(ctx context.Context, key slotKey) (*conn, error) {
 	}
 }
 
-func (p *Pool) slot(key slotKey) (*slot, error) {
+func (p *Pool) slot(key slotKey, dials bool) (*slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {
@@ -95,6 +95,9 @@ func (p *Pool) slot(key slotKey) (*slot, error) {
 	}
 	if s := p.slots[key]; s != nil && (s.conn == nil || !s.conn.closed()) {
 		return s, nil
+	}
+	if !dials {
+		return nil, fmt.Errorf("%w: it is gone", ErrConnection)
 	}
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	s := &slot{ready: make(chan struct{}), cancel: cancel}
