@@ -88,7 +88,7 @@ func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic str
 		before, idle = string(b.stored[bindingEntry(topic, p)]), true
 		out = &bound{binding: b.restored(topic, before, targets)}
 		b.bound[bindKey{p, topic}] = out
-	case out.looked == targets && !(out.grows && idle):
+	case out.looked == targets && (!out.grows || !idle):
 		return out, "", nil
 	default:
 		before = out.binding.String()
