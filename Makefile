@@ -54,7 +54,7 @@ build: ## Build both binaries into bin/
 verify: generate fmt tidy lint ## Generated files fresh, formatted, linted, within the house numbers, tree clean
 	@git diff --exit-code || { echo "verify: the files above are not fresh: run 'make generate fmt tidy' and commit the result"; exit 1; }
 	@left=$$(git ls-files -o --exclude-standard); test -z "$$left" || { echo "verify: untracked files: $$left"; exit 1; }
-test: test-unit test-integration ## Unit, simulation, envtest and integration tests, with the race detector
+test: test-unit test-integration test-failover ## Unit, simulation, envtest and integration tests, on several brokers too, with the race detector
 # -cpu=1: with more, the race detector itself crashes in synctest bubbles (go.dev/issue/78156); it needs no second core to see a race
 test-unit: ## Unit and simulation tests, and the controllers on a real API server
 	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -cpu=1 -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./cmd/... ./config/... ./controllers/... ./hack/... ./worker/... ./test/audit/... ./test/bench/... ./test/chaos/... ./test/flow/... ./test/metrics/... ./test/process/...
@@ -62,6 +62,11 @@ test-unit: ## Unit and simulation tests, and the controllers on a real API serve
 	cd hack/stack && go test ./...
 test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
+test-failover: ## Tests on two masters that are restarted in turn, and on a master whose replicas take over, each with brokers of its own
+	TOPOLOGY="masters controller" hack/topologies.sh
+test-topologies: ## The same, a slave with synchronous replication, and a proxy (TOPOLOGY="proxy" for some alone)
+	hack/topologies.sh
+.PHONY: test-failover test-topologies
 test-rocketmq-versions: ## The RocketMQ suite on 5.3.3 and 4.9.7, with and without access control, on brokers of its own
 	hack/rmq-matrix.sh
 .PHONY: test-rocketmq-versions
