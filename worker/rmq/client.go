@@ -52,7 +52,7 @@ type Config struct {
 	SendTimeout time.Duration
 	// CallTimeout bounds every other request; default 3 s.
 	CallTimeout time.Duration
-	// LogGone is for how long the master of a log topic must say that it has none before the topic is made there again;
+	// LogGone is for how long the master of a topic that is written to must say that it has none before it is made there again;
 	// default 5 s.
 	LogGone time.Duration
 	// LogBrokers are the brokers on which log topics were when they were last seen, by topic: they are made nowhere else while

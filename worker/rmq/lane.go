@@ -58,6 +58,8 @@ type lane struct {
 	part    *room.Part
 	// begun is when the batch in hand was first tried, since the sender's start; 0: there is none.
 	begun atomic.Int64
+	// denied is since when the broker says that it does not have the topic. Only run's goroutine uses it.
+	denied time.Time
 
 	mu      sync.Mutex
 	pending []*batch // the last may still grow
@@ -185,6 +187,7 @@ func (l *lane) run() {
 		l.begun.Store(max(1, int64(time.Since(l.s.start))))
 		l.deliver(b)
 		l.begun.Store(0)
+		l.denied = time.Time{}
 		l.recycle(b)
 	}
 }
@@ -257,7 +260,7 @@ func (l *lane) misplaced(err error) bool {
 	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) {
 		return true
 	}
-	if b := (*BrokerError)(nil); errors.As(err, &b) && b.readOnly() {
+	if b := (*BrokerError)(nil); errors.As(err, &b) && (b.readOnly() || b.noQueue()) {
 		return true
 	}
 	r := l.s.c.routes.known(l.q.Topic)
@@ -282,7 +285,13 @@ func (l *lane) reroute(b *batch, why error) bool {
 	if r.away(l.q.Topic) == nil {
 		l.s.c.routes.put(l.q.Topic, r)
 	}
-	if slices.Contains(r.writable, l.q) || len(r.writable) == 0 {
+	if slices.Contains(r.writable, l.q) {
+		if byBroker {
+			l.makeAgain(r)
+		}
+		return false
+	}
+	if len(r.writable) == 0 {
 		return false
 	}
 	gone := byBroker || r.has(l.q.Broker)
@@ -291,6 +300,31 @@ func (l *lane) reroute(b *batch, why error) bool {
 	}
 	l.finish(b, 0, nil)
 	return true
+}
+
+// makeAgain makes the topic again on a broker that goes on saying that it has none while the name server shows it there: a
+// replica became the master before it had copied the topic.
+func (l *lane) makeAgain(r *route) {
+	switch {
+	case l.denied.IsZero():
+		l.denied = time.Now()
+		return
+	case time.Since(l.denied) < l.s.c.cfg.LogGone:
+		return
+	}
+	queues := 0
+	for _, q := range r.writable {
+		if q.Broker == l.q.Broker {
+			queues++
+		}
+	}
+	l.s.c.log.Info("Making a topic again that its broker does not have though the name server shows it there", "topic", l.q.Topic,
+		"broker", l.q.Broker, "queues", queues, "since", l.denied.UTC().Format(time.RFC3339))
+	broker := Broker{Name: l.q.Broker, Addr: r.addrs[l.q.Broker]}
+	if err := l.s.c.createTopic(l.s.ctx, broker, l.q.Topic, TopicSpec{Queues: queues}); err != nil {
+		l.s.c.log.Info("Making a topic again failed; trying again", "topic", l.q.Topic, "broker", l.q.Broker, "err", err.Error())
+	}
+	l.denied = time.Time{}
 }
 
 // isNameServer says whether an answer came from a name server.

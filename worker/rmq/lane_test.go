@@ -239,3 +239,55 @@ func TestMessagesMoveWhenTheirQueueIsTakenAway(t *testing.T) {
 		}
 	}, rmqtest.Line4())
 }
+
+// A replica that becomes the master may not have copied a young topic yet, while the name server shows it as before.
+func TestATopicThatItsBrokerDeniesIsMadeAgain(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		queues := topic(t, c, 4)
+		s := &sending{t: t, s: c.NewSender(rmq.SenderConfig{})}
+		s.send(queues[3], "before")
+		s.flush()
+		b.Forget("orders", "broker-a")
+		s.send(queues[3], "after")
+		time.Sleep(4 * time.Second)
+		if n := s.stored.Load(); n != 1 {
+			t.Errorf("%d messages stored though the broker denies the topic, want the one from before", n)
+		}
+		s.flush()
+		if diff := cmp.Diff([]string{"after"}, contents(t, c, queues[3])); diff != "" {
+			t.Errorf("in the topic that was made again (-want +got):\n%s", diff)
+		}
+		if again, err := c.Route(t.Context(), "orders"); err != nil || len(again) != 4 {
+			t.Errorf("it has the queues %v, %v", again, err)
+		}
+	})
+}
+
+// A broker that comes back with fewer queues of a topic answers that there is no such queue.
+func TestMessagesMoveWhenTheirBrokerHasFewerQueues(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		queues := topic(t, c, 4)
+		s := &sending{t: t, s: c.NewSender(rmq.SenderConfig{})}
+		s.send(queues[3], "before")
+		s.flush()
+		var fewer atomic.Bool
+		fewer.Store(true)
+		b.Intercept(func(_ string, req *remoting.Command) (v rmqtest.Verdict) {
+			if fewer.Load() && req.Code == remoting.SendMessageV2 && req.Field("e") == "3" {
+				v.Refuse, v.Remark = remoting.InvalidParameter, "request queueId[3] is illegal, TopicConfig [...] Producer: 10.0.0.1"
+			}
+			return v
+		})
+		s.send(queues[3], "waits for the route")
+		time.Sleep(3 * time.Second)
+		if n := s.stored.Load(); n != 1 {
+			t.Errorf("%d messages were answered while the route shows the queue, want the one from before", n)
+		}
+		ask(t, b, c, &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
+			{Name: "topic", Value: "orders"}, {Name: "readQueueNums", Value: "2"}}})
+		s.flush()
+		if diff := cmp.Diff([]string{"waits for the route"}, contents(t, c, queues[1])); diff != "" {
+			t.Errorf("on the queue that takes its place (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,10 +1,10 @@
 package rmq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
@@ -79,55 +79,6 @@ const tailLag = time.Second
 
 // longestUnread is the longest pause before a broker that is away is asked again for a log: leases, and so all tasks, wait for it.
 const longestUnread = 500 * time.Millisecond
-
-// follower is a Follow on its way, as the appends of the same client see it.
-type follower struct {
-	seen atomic.Int64 // where it goes on
-	poll atomic.Pointer[poll]
-}
-
-// poll is a pull that waits.
-type poll struct {
-	begun time.Time
-	stop  context.CancelCauseFunc
-}
-
-// appended has the tails of the queue checked later.
-func (c *Client) appended(q Queue, offset int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for f := range c.followers[q] {
-		time.AfterFunc(tailLag, func() { f.check(offset) })
-	}
-}
-
-// check resets the connection of a poll that should have seen the offset.
-func (f *follower) check(offset int64) {
-	if f.seen.Load() > offset {
-		return
-	}
-	// A tail that is busy catching up pulls again and again.
-	if p := f.poll.Load(); p != nil && time.Since(p.begun) >= tailLag {
-		p.stop(context.DeadlineExceeded)
-	}
-}
-
-func (c *Client) follow(q Queue, f *follower) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.followers[q] == nil {
-		c.followers[q] = map[*follower]struct{}{}
-	}
-	c.followers[q][f] = struct{}{}
-}
-
-func (c *Client) unfollow(q Queue, f *follower) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if delete(c.followers[q], f); len(c.followers[q]) == 0 {
-		delete(c.followers, q)
-	}
-}
 
 // Bounds are the log's first offset and the one after its last record.
 func (l *Log) Bounds(ctx context.Context) (min, max int64, err error) {
@@ -247,7 +198,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrTopicShape) || errors.Is(err, ErrTopicMoved) || errors.Is(err, ErrClosed):
 			return fmt.Errorf("following %s: %w", l.q.Topic, err)
 		}
-		t.goBack(goneOver)
+		t.goBack()
 		t.struggling(err)
 		if err := t.wait.wait(ctx); err != nil {
 			return err
@@ -271,19 +222,22 @@ type following struct {
 	conn  int64 // the connection on which the log was found to hold it, or none
 	back  bool  // next is where it went back to
 	bare  int64 // where a pull that did not wait found nothing, or none
+
+	recent []Entry // the last lookedOver ones that were handed on
 }
 
 const (
 	none = -1
-	// goneOver is how many records are handed on again after a reconnect, lookedOver after a pull that waited for long.
+	// goneOver is how many records are handed on again after a reconnect, lookedOver how many are compared after a pull that
+	// waited for long.
 	goneOver   = 64
 	lookedOver = 8
 )
 
 // goBack has the records that were handed on last read again.
-func (t *following) goBack(records int64) {
+func (t *following) goBack() {
 	if t.last != none {
-		t.next, t.conn, t.back, t.bare = max(t.first, t.last-records+1), none, true, none
+		t.next, t.conn, t.back, t.bare = max(t.first, t.last-goneOver+1), none, true, none
 	}
 }
 
@@ -294,18 +248,32 @@ func (t *following) elsewhere(p pulled) bool {
 		t.conn, t.back = p.conn, false
 		return false
 	}
-	t.goBack(goneOver)
+	t.goBack()
 	return true
 }
 
 // outwaited reports that a pull waited for long for what it found: the broker goes on holding it when the topic is made anew,
-// and answers once the new one has grown past it. It counts only if it begins with what was handed on before.
-func (t *following) outwaited(p pulled, since time.Time) bool {
-	if t.last == none || t.next < t.known || p.code != remoting.Success || time.Since(since) < tailLag {
-		return false
+// and answers once the new one has grown past it. It counts only if the log still holds what was handed on last; that is
+// compared here, for who is handed records again takes it for a reconnect.
+func (t *following) outwaited(ctx context.Context, p pulled, since time.Time) (bool, error) {
+	if len(t.recent) == 0 || t.next < t.known || p.code != remoting.Success || time.Since(since) < tailLag {
+		return false, nil
 	}
-	t.goBack(lookedOver)
-	return true
+	now, err := intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.recent[0].Offset, max: lookedOver, purpose: forFollow}))
+	if err != nil {
+		return true, err
+	}
+	held := map[int64]*Received{}
+	for i := range now.messages {
+		held[now.messages[i].Offset] = &now.messages[i]
+	}
+	for _, e := range t.recent {
+		if m := held[e.Offset]; m == nil || !m.StoredAt.Equal(e.StoredAt) || !bytes.Equal(m.Body, e.Value) {
+			t.goBack()
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // noEnd is an end that no log reaches.
@@ -325,8 +293,11 @@ func (t *following) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.elsewhere(p) || t.outwaited(p, begun) {
+	if t.elsewhere(p) {
 		return nil
+	}
+	if again, err := t.outwaited(ctx, p, begun); again || err != nil {
+		return err
 	}
 	switch p.code {
 	case remoting.Success:
@@ -349,6 +320,12 @@ func (t *following) step(ctx context.Context) error {
 func (t *following) hand(e Entry) error {
 	err := t.fn(e)
 	if err == nil {
+		for n := len(t.recent); n > 0 && t.recent[n-1].Offset >= e.Offset; n-- {
+			t.recent = t.recent[:n-1]
+		}
+		if t.recent = append(t.recent, e); len(t.recent) > lookedOver {
+			t.recent = append(t.recent[:0], t.recent[1:]...)
+		}
 		t.last, t.known = max(t.last, e.Offset), max(t.known, e.Offset+1)
 	}
 	return err

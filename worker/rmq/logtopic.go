@@ -329,10 +329,19 @@ func (l *logTopics) tryMarkersAgain() {
 	}
 }
 
-// logShape is nil when the topic is one queue on one broker, to read and to write.
+// logShape is nil when the topic is one queue on one broker, to read and to write. A broker that lets nobody write, or read,
+// may change its mind: that is ErrUnreachable, any other shape ErrTopicShape.
 func logShape(topic string, r *route) error {
 	if len(r.queues) == 1 && slices.Equal(r.queues, r.writable) {
 		return nil
+	}
+	if one := slices.Concat(r.queues, r.writable); len(one) == 1 {
+		refuses := "write"
+		if len(r.writable) == 1 {
+			refuses = "read"
+		}
+		return fmt.Errorf("topic %s is %w: broker %s lets nobody %s it: give the broker, or the topic, its permission back",
+			topic, ErrUnreachable, one[0].Broker, refuses)
 	}
 	return fmt.Errorf("%w: topic %s has %d readable and %d writable queues: use another name, or delete the topic if nothing in it is needed",
 		ErrTopicShape, topic, len(r.queues), len(r.writable))

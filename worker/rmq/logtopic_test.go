@@ -276,3 +276,24 @@ func TestALogThatMovedIsToldFromOneOfTheWrongShape(t *testing.T) {
 		}
 	})
 }
+
+// A broker whose permission an administrator takes away for a while is waited for.
+func TestALogOnABrokerThatIsReadOnlyIsWaitedFor(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		l, _ := logOf(t, c)
+		ask(t, b, c, &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
+			{Name: "topic", Value: "log"}, {Name: "readQueueNums", Value: "1"}, {Name: "perm", Value: "4"}}})
+		_, err := c.EnsureLogTopic(t.Context(), "log", rmq.LogPlace{})
+		if !errors.Is(err, rmq.ErrUnreachable) || errors.Is(err, rmq.ErrTopicShape) || !strings.Contains(err.Error(), "lets nobody write") {
+			t.Errorf("ensuring it: %v", err)
+		}
+		if _, err := l.Append(t.Context(), rmq.Entry{Value: []byte("x")}); !errors.Is(err, rmq.ErrUnreachable) {
+			t.Errorf("appending to it: %v", err)
+		}
+		ask(t, b, c, &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
+			{Name: "topic", Value: "log"}, {Name: "readQueueNums", Value: "1"}, {Name: "perm", Value: "6"}}})
+		if _, err := c.EnsureLogTopic(t.Context(), "log", rmq.LogPlace{}); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
@@ -230,5 +231,54 @@ func (a *ahead) launch(ctx context.Context, offset int64) {
 			p, err := a.pull(ctx, f.offset)
 			f.answer <- answer{p, err}
 		})
+	}
+}
+
+// follower is a Follow on its way, as the appends of the same client see it.
+type follower struct {
+	seen atomic.Int64 // where it goes on
+	poll atomic.Pointer[poll]
+}
+
+// poll is a pull that waits.
+type poll struct {
+	begun time.Time
+	stop  context.CancelCauseFunc
+}
+
+// appended has the tails of the queue checked later.
+func (c *Client) appended(q Queue, offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for f := range c.followers[q] {
+		time.AfterFunc(tailLag, func() { f.check(offset) })
+	}
+}
+
+// check resets the connection of a poll that should have seen the offset.
+func (f *follower) check(offset int64) {
+	if f.seen.Load() > offset {
+		return
+	}
+	// A tail that is busy catching up pulls again and again.
+	if p := f.poll.Load(); p != nil && time.Since(p.begun) >= tailLag {
+		p.stop(context.DeadlineExceeded)
+	}
+}
+
+func (c *Client) follow(q Queue, f *follower) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.followers[q] == nil {
+		c.followers[q] = map[*follower]struct{}{}
+	}
+	c.followers[q][f] = struct{}{}
+}
+
+func (c *Client) unfollow(q Queue, f *follower) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if delete(c.followers[q], f); len(c.followers[q]) == 0 {
+		delete(c.followers, q)
 	}
 }

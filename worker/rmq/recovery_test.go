@@ -236,6 +236,34 @@ func TestFollowNoticesATopicThatWasMadeAnewAndHasGrownPastIt(t *testing.T) {
 	})
 }
 
+// Who is handed records again takes it for a reconnect, so a log that was quiet for long hands nothing on twice.
+func TestFollowOfAQuietLogHandsNothingOnAgain(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, _ *rmqtest.Broker, c *rmq.Client) {
+		l, _ := logOf(t, c)
+		appendAll(t, l, 0, 20)
+		var got []int64
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() {
+			ended <- l.Follow(ctx, 0, 0, func(e rmq.Entry) error { got = append(got, e.Offset); return nil })
+		}()
+		var want []int64
+		for i := range 25 {
+			if want = append(want, int64(i)); i >= 20 {
+				time.Sleep(5 * time.Second)
+				appendAll(t, l, i, i+1)
+			}
+		}
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ended with %v", err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("handed on (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // A broker may have a record in its index and not find it in its store. It is not to be asked without a pause.
 func TestFollowDoesNotHammerABrokerThatDoesNotFindARecord(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {

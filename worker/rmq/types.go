@@ -225,6 +225,11 @@ func (e *BrokerError) readOnly() bool {
 	return e.Code == remoting.NoPermission && strings.Contains(e.Remark, "sending message is forbidden")
 }
 
+// noQueue says whether the broker has the topic with fewer queues than the one that was asked for.
+func (e *BrokerError) noQueue() bool {
+	return (e.Code == remoting.InvalidParameter || e.Code == remoting.SystemError) && strings.Contains(e.Remark, "queueId[")
+}
+
 func aclRefusal(code int, remark string) bool {
 	return code == remoting.SystemError && strings.Contains(remark, ".AclException:")
 }
@@ -239,7 +244,7 @@ func IsTemporary(err error) bool {
 	if !errors.As(err, &b) || b.denied() {
 		return false
 	}
-	if b.readOnly() {
+	if b.readOnly() || b.noQueue() {
 		return true
 	}
 	switch b.Code {

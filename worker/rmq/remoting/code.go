@@ -44,6 +44,7 @@ const (
 	PullOffsetMoved     = 21
 	QueryNotFound       = 22
 	GroupNotExist       = 26
+	InvalidParameter    = 29
 	FlowControl         = 215
 )
 

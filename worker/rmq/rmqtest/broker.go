@@ -3,6 +3,7 @@
 package rmqtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -41,6 +42,8 @@ func Line4() Option { return func(b *Broker) { b.line4 = true } }
 type Verdict struct {
 	// Refuse is a code to answer with; the request is not carried out.
 	Refuse int
+	// Remark goes with the refusal.
+	Remark string
 	// Answer carries the request out and answers with this code, as a master does that stored what no slave confirms.
 	Answer int
 	// Swallow carries the request out and never answers.
@@ -353,7 +356,7 @@ func (b *Broker) judge(master string, req *remoting.Command) (Verdict, *remoting
 	}
 	v := fn(master, req)
 	if v.Refuse != 0 {
-		return v, &remoting.Command{Code: v.Refuse, Remark: "refused by the test"}
+		return v, &remoting.Command{Code: v.Refuse, Remark: cmp.Or(v.Remark, "refused by the test")}
 	}
 	return v, nil
 }
