@@ -68,6 +68,16 @@ func TestReadinessSaysWhatTheBrokerOfTheClusterLogAnswers(t *testing.T) {
 		"code 14: refused by the test", "no task delivers anything until it takes records again")
 	broker.Intercept(nil)
 	r.answers("/readyz", 200, "ok")
+
+	full(broker, cfg.Topics.Cluster)
+	second := inAHurry(configFor(t, broker.NameServer()))
+	second.WorkerID = "w2"
+	joining := start(t, second)
+	joining.answers("/readyz", 503, "joining the cluster: topic "+cfg.Topics.Cluster+": broker broker-a at ", "code 14")
+	joining.stop()
+	if err := joining.ended(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestReadinessSaysThatOnlyASlaveIsThere(t *testing.T) {

@@ -95,7 +95,7 @@ func failures(ctx context.Context, err error) error {
 			left = append(left, failures(ctx, e))
 		}
 		return errors.Join(left...)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.Cause(ctx)):
 		return nil
 	}
 	return err

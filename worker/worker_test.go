@@ -76,7 +76,8 @@ func (o *output) String() string {
 
 func start(t *testing.T, cfg config.Worker) *run {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, end := context.WithCancelCause(context.Background())
+	cancel := func() { end(errors.New("received terminated")) } // as signal.NotifyContext ends one
 	transport := &http.Transport{}
 	r := &run{t: t, cfg: cfg, out: &output{}, log: &output{}, stop: cancel, done: make(chan struct{}), http: &http.Client{Transport: transport}}
 	registry := prometheus.NewRegistry()

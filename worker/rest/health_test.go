@@ -49,6 +49,7 @@ func TestReadinessTellsOfStoresAndTopics(t *testing.T) {
 		"all is well":             {nil, nil, http.StatusOK, "ok\n"},
 		"topics are worth a word": {nil, []string{"one", "two"}, http.StatusOK, "ok\nwarning: one\nwarning: two\n"},
 		"the stores take nothing": {errors.New("stores not written: p"), nil, http.StatusServiceUnavailable, "not ready: stores not written: p\n"},
+		"several errors in one":   {errors.Join(errors.New("one"), errors.New("two")), nil, http.StatusServiceUnavailable, "not ready: one; two\n"},
 		"both":                    {errors.New("stores not written: p"), []string{"one"}, http.StatusServiceUnavailable, "not ready: stores not written: p\n"},
 	}
 	for name, tc := range cases {

@@ -227,7 +227,7 @@ func (s *Server) strict(mux *http.ServeMux) http.Handler {
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := cmp.Or(s.backends.Ready(), s.backends.Leased(), s.backends.stored()); err != nil {
-		text(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+		text(w, http.StatusServiceUnavailable, "not ready: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}
 	lines := []string{"ok"}
