@@ -60,6 +60,8 @@ type lane struct {
 	begun atomic.Int64
 	// denied is since when the broker says that it does not have the topic. Only run's goroutine uses it.
 	denied time.Time
+	// refused is since when its broker lets nobody write to the queue. Only run's goroutine uses it.
+	refused time.Time
 
 	mu      sync.Mutex
 	pending []*batch // the last may still grow
@@ -187,7 +189,7 @@ func (l *lane) run() {
 		l.begun.Store(max(1, int64(time.Since(l.s.start))))
 		l.deliver(b)
 		l.begun.Store(0)
-		l.denied = time.Time{}
+		l.denied, l.refused = time.Time{}, time.Time{}
 		l.recycle(b)
 	}
 }
@@ -294,12 +296,28 @@ func (l *lane) reroute(b *batch, why error) bool {
 	if len(r.writable) == 0 {
 		return false
 	}
-	gone := byBroker || r.has(l.q.Broker)
+	gone := byBroker || r.has(l.q.Broker) && l.givenUp(why)
 	if l.move(b, func(m *waiting) bool { return gone || m.movable || !m.bound }); b.good > 0 {
 		return false
 	}
 	l.finish(b, 0, nil)
 	return true
+}
+
+// GivenUpAfter is for how long a broker that is there must let nobody write to a queue before what is bound to it goes to
+// others: by then what the queue holds has most likely been read, and an administrator who is not about to finish means it.
+const GivenUpAfter = time.Minute
+
+// givenUp says whether the broker of the queue, which is there, has given it up: it has fewer queues of the topic now, or has let
+// nobody write to this one for long.
+func (l *lane) givenUp(why error) bool {
+	if b := (*BrokerError)(nil); errors.As(why, &b) && b.noQueue() {
+		return true
+	}
+	if l.refused.IsZero() {
+		l.refused = time.Now()
+	}
+	return time.Since(l.refused) >= GivenUpAfter
 }
 
 // makeAgain makes the topic again on a broker that goes on saying that it has none while the name server shows it there: a

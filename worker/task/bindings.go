@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/go-logr/logr"
 
@@ -54,6 +55,9 @@ type bindings struct {
 	move   bool // see settings
 	stored record.Positions
 	bound  map[bindKey]*bound
+	// refused is since when brokers that are shown let nobody write to queues; the zero time for before the attempt began.
+	refused map[rmq.Queue]time.Time
+	looked  map[string]bool // topics
 }
 
 type bindKey struct {
@@ -72,7 +76,8 @@ type bound struct {
 }
 
 func newBindings(client Client, set settings, stored record.Positions, log logr.Logger) *bindings {
-	return &bindings{client: client, log: log, order: orderOf(stored, set.order), move: set.move, stored: stored, bound: map[bindKey]*bound{}}
+	return &bindings{client: client, log: log, order: orderOf(stored, set.order), move: set.move, stored: stored, bound: map[bindKey]*bound{},
+		refused: map[rmq.Queue]time.Time{}, looked: map[string]bool{}}
 }
 
 // find gives the queues for a partition's records of a topic. idle says that no record of the partition is on its way. entry
@@ -97,7 +102,7 @@ func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic str
 	if out.grows = more && !idle; !out.grows {
 		out.binding = grown
 	}
-	out.row, out.looked = b.row(out.binding, targets), targets
+	out.row, out.looked = b.row(topic, out.binding, targets, time.Now()), targets
 	if text := out.binding.String(); text != before {
 		entry = record.Position(text)
 	}
@@ -120,10 +125,28 @@ func (b *bindings) restored(topic, text string, targets *rmq.Targets) queues.Bin
 	return binding
 }
 
-// row is the queue for each place of a binding. What a broker that is there gave up is left out, and with on.broker.loss=move
-// what lies on a broker that is not shown.
-func (b *bindings) row(binding queues.Binding, targets *rmq.Targets) []rmq.Queue {
-	gone := func(q rmq.Queue) bool { return targets.Gone(q) || b.move && !targets.Shows(q.Broker) }
+// row is the queue for each place of a binding. What a broker that is there has given up for long is left out, and with
+// on.broker.loss=move what lies on a broker that is not shown. At the start of an attempt nothing of it is on its way, so what was
+// given up by then is left out at once.
+func (b *bindings) row(topic string, binding queues.Binding, targets *rmq.Targets, now time.Time) []rmq.Queue {
+	gone := func(q rmq.Queue) bool {
+		if b.move && !targets.Shows(q.Broker) {
+			return true
+		}
+		if !targets.Gone(q) {
+			delete(b.refused, q)
+			return false
+		}
+		since, known := b.refused[q]
+		if !known {
+			if b.looked[topic] {
+				since = now
+			}
+			b.refused[q] = since
+		}
+		return now.Sub(since) >= rmq.GivenUpAfter
+	}
+	defer func() { b.looked[topic] = true }()
 	row := make([]rmq.Queue, binding.Len())
 	for i := range row {
 		row[i] = binding.Queue(i, gone)
