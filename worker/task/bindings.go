@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -71,8 +72,9 @@ type bound struct {
 	// row is the queue for each place, by the newest look at the topic.
 	row    []rmq.Queue
 	looked *rmq.Targets
-	// grows says that the topic has queues besides, which the partition gets once no record of it is on its way.
-	grows bool
+	// shifts says that other queues are to take the partition's records, once none of it is on its way: what comes later must not
+	// pass what waits.
+	shifts bool
 }
 
 func newBindings(client Client, set settings, stored record.Positions, log logr.Logger) *bindings {
@@ -93,16 +95,17 @@ func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic str
 		before, idle = string(b.stored[bindingEntry(topic, p)]), true
 		out = &bound{binding: b.restored(topic, before, targets)}
 		b.bound[bindKey{p, topic}] = out
-	case out.looked == targets && (!out.grows || !idle):
+	case out.looked == targets && (!out.shifts || !idle):
 		return out, "", nil
 	default:
 		before = out.binding.String()
 	}
-	grown, more := out.binding.Grown(targets.Queues)
-	if out.grows = more && !idle; !out.grows {
-		out.binding = grown
+	grown, _ := out.binding.Grown(targets.Queues)
+	row := b.row(topic, grown, targets, time.Now())
+	out.looked = targets
+	if out.shifts = !idle && !slices.Equal(row, out.row); !out.shifts {
+		out.binding, out.row = grown, row
 	}
-	out.row, out.looked = b.row(topic, out.binding, targets, time.Now()), targets
 	if text := out.binding.String(); text != before {
 		entry = record.Position(text)
 	}

@@ -55,15 +55,15 @@ func (s *sourceRun) address(rec *record.Record, msg *rmq.Message) error {
 		return nil
 	case q == rmq.Queue{}:
 		return fmt.Errorf("no queue of topic %q can be written to: %w", rec.Topic, rmq.ErrTopicNotFound)
-	case b.grows && s.pauses():
-		return errGrows
+	case b.shifts && s.pauses():
+		return errShifts
 	}
 	msg.Queue, msg.Movable = q, s.set.move
 	return nil
 }
 
-// errGrows means that a partition's records wait until those before them are stored: it gets more queues then.
-var errGrows = fmt.Errorf("%w: the topic has more queues than before", rmq.ErrStalled)
+// errShifts means that a partition's records wait until those before them are stored: other queues take them.
+var errShifts = fmt.Errorf("%w: the topic has other queues than before", rmq.ErrStalled)
 
 func (s *sourceRun) pauses() bool {
 	_, ok := s.source.(connector.Pauser)

@@ -107,26 +107,33 @@ func wantOnOneQueueEach(t *testing.T, got map[rmq.Queue][]string, want map[strin
 }
 
 func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
-	stop := func(_ *testing.T, b *rmqtest.Broker, name string) { b.DropMaster(name) }
-	start := func(t *testing.T, b *rmqtest.Broker, name string) {
+	stop := func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.DropMaster(name) }
+	start := func(t *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) {
 		if err := b.RestartMaster(name); err != nil {
 			t.Error(err)
 		}
 	}
 	cases := map[string]struct {
 		// restart says that the task ends while the broker is away, and another attempt goes on.
-		restart     bool
-		stop, start func(t *testing.T, b *rmqtest.Broker, name string)
+		restart bool
+		// takes says that the broker goes on taking what is sent to it.
+		takes       bool
+		stop, start func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, name string)
 	}{
 		"the name server forgets the broker":             {stop: stop, start: start},
 		"the task is started anew while it is away":      {stop: stop, start: start, restart: true},
-		"the broker is killed and stays shown":           {stop: func(_ *testing.T, b *rmqtest.Broker, name string) { b.StopMaster(name) }, start: start},
-		"the broker is killed, and the task starts anew": {stop: func(_ *testing.T, b *rmqtest.Broker, name string) { b.StopMaster(name) }, start: start, restart: true},
+		"the broker is killed and stays shown":           {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start},
+		"the broker is killed, and the task starts anew": {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start, restart: true},
 		"the broker hangs": {
-			stop: func(_ *testing.T, b *rmqtest.Broker, name string) {
+			stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) {
 				b.Intercept(func(master string, _ *remoting.Command) rmqtest.Verdict { return rmqtest.Verdict{Hang: master == name} })
 			},
-			start: func(_ *testing.T, b *rmqtest.Broker, _ string) { b.Intercept(nil) },
+			start: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, _ string) { b.Intercept(nil) },
+		},
+		"the broker is read-only for a while, which brokers let senders ignore": {
+			takes: true,
+			stop:  func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ string) { setQueues(t, b, c, 1, 2, 4) },
+			start: func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ string) { setQueues(t, b, c, 1, 2, 6) },
 		},
 	}
 	for name, tc := range cases {
@@ -147,7 +154,7 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 				soft, end := context.WithCancel(t.Context())
 				group.Go(func() { run(soft) })
 				time.Sleep(5 * time.Second)
-				tc.stop(t, b, "broker-b")
+				tc.stop(t, b, c, "broker-b")
 				time.Sleep(5 * time.Second)
 				if tc.restart {
 					end()
@@ -156,21 +163,21 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 					group.Go(func() { run(soft) })
 				}
 				time.Sleep(20 * time.Second)
-				if len(src.paused) != 2 {
+				if !tc.takes && len(src.paused) != 2 {
 					t.Errorf("paused while a broker is away: %v, want the two partitions of its queues", src.paused)
 				}
 				if n := src.next[0]; n < 1200 {
 					t.Errorf("%d records of a partition of the other broker were read in 30 s, want about 1,500", n)
 				}
-				if text := strings.Join(h.warnings, "\n"); !strings.Contains(text, "broker-b") || !strings.Contains(text, "on.broker.loss=move") {
+				if text := strings.Join(h.warnings, "\n"); !tc.takes && (!strings.Contains(text, "broker-b") || !strings.Contains(text, "on.broker.loss=move")) {
 					t.Errorf("users were told %q", text)
 				}
-				tc.start(t, b, "broker-b")
+				tc.start(t, b, c, "broker-b")
 				time.Sleep(60 * time.Second)
 				end()
 				group.Wait()
-				if len(src.paused) != 0 || h.warnings[len(h.warnings)-1] != "" {
-					t.Errorf("paused at the end: %v; told at last %q", src.paused, h.warnings[len(h.warnings)-1])
+				if len(src.paused) != 0 || len(h.warnings) > 0 && h.warnings[len(h.warnings)-1] != "" {
+					t.Errorf("paused at the end: %v; told %q", src.paused, h.warnings)
 				}
 				wantOnOneQueueEach(t, readAll(t, c, "orders"), map[string]int{"p0": 3000, "p1": 3000, "p2": 3000, "p3": 3000})
 			})
@@ -216,8 +223,8 @@ func TestRecordsLeaveABrokerThatIsAwayIfTheyMay(t *testing.T) {
 	})
 }
 
-// setQueues gives a topic so many queues on the first broker, as an administrator does.
-func setQueues(t *testing.T, b *rmqtest.Broker, c *rmq.Client, topic string, n int) {
+// setQueues gives the topic so many queues and a permission on a broker, as an administrator does.
+func setQueues(t *testing.T, b *rmqtest.Broker, c *rmq.Client, broker, n, perm int) {
 	t.Helper()
 	brokers, err := c.Brokers(t.Context())
 	if err != nil {
@@ -225,8 +232,8 @@ func setQueues(t *testing.T, b *rmqtest.Broker, c *rmq.Client, topic string, n i
 	}
 	pool := remoting.NewPool(b.Dial, time.Second, remoting.Credentials{})
 	defer pool.Close()
-	if _, err := pool.Call(t.Context(), brokers[0].Addr, "test", &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
-		{Name: "topic", Value: topic}, {Name: "readQueueNums", Value: strconv.Itoa(n)}, {Name: "writeQueueNums", Value: strconv.Itoa(n)}}}); err != nil {
+	if _, err := pool.Call(t.Context(), brokers[broker].Addr, "test", &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
+		{Name: "topic", Value: "orders"}, {Name: "readQueueNums", Value: strconv.Itoa(n)}, {Name: "perm", Value: strconv.Itoa(perm)}}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -248,7 +255,7 @@ func TestATopicThatGrowsKeepsTheOrderOfWhatIsOnItsWay(t *testing.T) {
 			}
 		})
 		time.Sleep(5 * time.Second)
-		setQueues(t, b, c, "orders", 8)
+		setQueues(t, b, c, 0, 8, 6)
 		time.Sleep(150 * time.Second)
 		end()
 		group.Wait()
@@ -319,4 +326,49 @@ func TestConnectorsKeepTheOrderOfQueuesThatTheyBeganWith(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An administrator makes a broker read-only for good: after a while its partitions go to the brokers that are left.
+func TestPartitionsLeaveABrokerThatStaysReadOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		b, c := h.overBrokers(t, "broker-a", "broker-b")
+		if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 2}); err != nil {
+			t.Fatal(err)
+		}
+		src := &pausing{counting: counting{partitions: 4, limit: 10_000, pause: 20 * time.Millisecond}}
+		soft, end := context.WithCancel(t.Context())
+		var group service.Group
+		group.Go(func() {
+			if err := h.runner.RunSource(soft, t.Context(), src, h.attempt(nil)); err != nil {
+				t.Errorf("the task ended with %v", err)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		setQueues(t, b, c, 1, 2, 4)
+		time.Sleep(10 * time.Minute)
+		end()
+		group.Wait()
+		if diff := cmp.Diff(record.Positions{"p0": "10000", "p1": "10000", "p2": "10000", "p3": "10000"}, h.store.positions()); diff != "" {
+			t.Errorf("stored (-want +got):\n%s", diff)
+		}
+		seen := map[string]bool{}
+		for q, bodies := range readAll(t, c, "orders") {
+			last := map[string]int{}
+			for _, body := range bodies {
+				p, n, _ := strings.Cut(body, "/")
+				i, _ := strconv.Atoi(n)
+				if i <= last[p] {
+					t.Fatalf("%s: %s comes after %d", q, body, last[p])
+				}
+				last[p], seen[body] = i, true
+			}
+			if q.Broker == "broker-b" && len(bodies) > 9_000 {
+				t.Errorf("%s was written to until the end", q)
+			}
+		}
+		if len(seen) != 40_000 {
+			t.Errorf("%d different records, want 40,000", len(seen))
+		}
+	})
 }
