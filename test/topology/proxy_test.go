@@ -17,7 +17,7 @@ func TestAProxyServesWhatIsThere(t *testing.T) {
 	direct := newRig(t, "proxy", nameServers())
 	proxied := newRig(t, "proxy", os.Getenv("RMQ_PROXY"))
 	proxied.suffix = direct.suffix
-	logTopic, topic := "proxy-log"+direct.suffix, "proxy"+direct.suffix
+	logTopic, topic, group := "proxy-log"+direct.suffix, "proxy"+direct.suffix, "proxy-group"+direct.suffix
 	if _, err := proxied.c.EnsureLogTopic(t.Context(), logTopic, rmq.LogPlace{}); !errors.Is(err, rmq.ErrNoListing) {
 		t.Errorf("creating a log through the proxy: %v", err)
 	} else {
@@ -27,6 +27,9 @@ func TestAProxyServesWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := direct.c.EnsureTopic(t.Context(), topic, rmq.TopicSpec{Queues: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := direct.c.EnsureGroup(t.Context(), group); err != nil { // offsets of a group that is not there are refused
 		t.Fatal(err)
 	}
 	var q rmq.Queue
@@ -60,16 +63,16 @@ func TestAProxyServesWhatIsThere(t *testing.T) {
 	if copies := proxied.copies(queues[0]); len(copies) < 50 {
 		t.Errorf("%d records stored", len(copies))
 	}
-	if err := proxied.c.Commit(t.Context(), "proxy-group", map[rmq.Queue]int64{queues[0]: 7}); err != nil {
+	if err := proxied.c.Commit(t.Context(), group, map[rmq.Queue]int64{queues[0]: 7}); err != nil {
 		t.Errorf("committing an offset: %v", err)
 	}
-	if offset, ok, err := proxied.c.Committed(t.Context(), "proxy-group", queues[0]); err != nil || !ok {
+	if offset, ok, err := proxied.c.Committed(t.Context(), group, queues[0]); err != nil || !ok || offset != 7 {
 		t.Errorf("the committed offset: %d, %v, %v", offset, ok, err)
 	}
 	if _, err := proxied.c.OffsetAt(t.Context(), queues[0], time.Now().Add(-time.Hour)); err != nil {
 		t.Errorf("searching by time: %v", err)
 	}
-	t.Logf("a group through the proxy: %v", proxied.c.EnsureGroup(t.Context(), "proxy-group"))
-	_, err = proxied.c.Members(t.Context(), "proxy-group")
+	t.Logf("a group through the proxy: %v", proxied.c.EnsureGroup(t.Context(), group))
+	_, err = proxied.c.Members(t.Context(), group)
 	t.Logf("members of a group through the proxy: %v", err)
 }
