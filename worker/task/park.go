@@ -153,8 +153,8 @@ func (s *sourceRun) drain() error {
 			return err
 		}
 		stalled, rest := s.sender.Stalled()
-		late := func(q rmq.Stalled) bool { return time.Since(q.Since) < patience }
-		if len(stalled) > 0 && !rest && !slices.ContainsFunc(stalled, late) {
+		recent := func(q rmq.Stalled) bool { return time.Since(q.Since) < patience }
+		if len(stalled) > 0 && !rest && !slices.ContainsFunc(stalled, recent) {
 			s.log.Info("Stopping without records that wait for their queues; they are read again", "queues", len(stalled),
 				"first", stalled[0].Queue.String(), "since", stalled[0].Since.UTC().Format(time.RFC3339))
 			return nil
