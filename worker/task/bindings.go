@@ -59,6 +59,7 @@ type bindings struct {
 	// refused is since when brokers that are shown let nobody write to queues; the zero time for before the attempt began.
 	refused map[rmq.Queue]time.Time
 	looked  map[string]bool // topics
+	newest  map[string]*rmq.Targets
 }
 
 type bindKey struct {
@@ -79,15 +80,15 @@ type bound struct {
 
 func newBindings(client Client, set settings, stored record.Positions, log logr.Logger) *bindings {
 	return &bindings{client: client, log: log, order: orderOf(stored, set.order), move: set.move, stored: stored, bound: map[bindKey]*bound{},
-		refused: map[rmq.Queue]time.Time{}, looked: map[string]bool{}}
+		refused: map[rmq.Queue]time.Time{}, looked: map[string]bool{}, newest: map[string]*rmq.Targets{}}
 }
 
 // find gives the queues for a partition's records of a topic. idle says that no record of the partition is on its way. entry
 // is what is to be stored of it, if that has changed.
 func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic string, idle bool) (out *bound, entry record.Position, err error) {
-	targets, err := b.client.Targets(ctx, topic)
+	targets, err := b.targets(ctx, topic)
 	if err != nil {
-		return nil, "", fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
+		return nil, "", err
 	}
 	out, before := b.bound[bindKey{p, topic}], ""
 	switch {
@@ -110,6 +111,21 @@ func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic str
 		entry = record.Position(text)
 	}
 	return out, entry, nil
+}
+
+// again has topics looked at anew: once for all records of a batch.
+func (b *bindings) again() { clear(b.newest) }
+
+func (b *bindings) targets(ctx context.Context, topic string) (*rmq.Targets, error) {
+	if t := b.newest[topic]; t != nil {
+		return t, nil
+	}
+	t, err := b.client.Targets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
+	}
+	b.newest[topic] = t
+	return t, nil
 }
 
 // restored is a binding as it was stored, in the connector's order.

@@ -92,6 +92,7 @@ func (s *sourceRun) sendOrPark(p pending) error {
 
 // unpark sends what its queue takes again.
 func (s *sourceRun) unpark() error {
+	s.bindings.again()
 	for _, partition := range s.parked.partitions() {
 		waits := s.parked[partition]
 		for len(waits) > 0 {

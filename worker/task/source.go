@@ -145,6 +145,7 @@ func (s *sourceRun) passed() error {
 
 // deliver hands records to the lanes. What it leaves out when reading ends is read again by the next attempt.
 func (s *sourceRun) deliver(batch []record.Record) error {
+	s.bindings.again()
 	for i := range batch {
 		rec := &batch[i]
 		rec.Topic = s.set.target(rec.Topic)
