@@ -56,6 +56,9 @@ func (p *parts) leasedErr() error {
 	if !lapsed {
 		return nil
 	}
+	if since.IsZero() {
+		return errors.New("RocketMQ has not brought back a heartbeat of this session yet")
+	}
 	why := "topic " + p.cfg.Topics.Cluster + " shows no failure: its broker is slow, or this worker was stopped for a while"
 	if found := p.clusterTrouble(); len(found) > 0 {
 		why = found[0]
@@ -82,11 +85,12 @@ func (p *parts) storesTrouble() []string {
 
 // storedErr returns nil while the stores take records; what lasts no longer than a session is no matter.
 func (p *parts) storedErr() error {
-	return unstored(p.stores.Troubles(), time.Now().Add(-p.cfg.SessionTimeout))
+	_, lapsed := p.cluster.Lapsed()
+	return unstored(p.stores.Troubles(), time.Now().Add(-p.cfg.SessionTimeout), !lapsed)
 }
 
-// unstored is an error if stores take nothing, or cannot be read, since before a time.
-func unstored(troubles []store.Trouble, before time.Time) error {
+// unstored is an error if stores take nothing, or cannot be read, since before a time. flows says that records do all the same.
+func unstored(troubles []store.Trouble, before time.Time, flows bool) error {
 	lasting := slices.DeleteFunc(slices.Clone(troubles), func(t store.Trouble) bool { return !t.Since.Before(before) })
 	if len(lasting) == 0 {
 		return nil
@@ -98,7 +102,11 @@ func unstored(troubles []store.Trouble, before time.Time) error {
 	for _, t := range lasting {
 		switch t.Store {
 		case "position", "offset":
-			meaning = append(meaning, "records go on flowing, but those since then are delivered again if their worker dies")
+			if flows {
+				meaning = append(meaning, "records go on flowing, but those since then are delivered again if their worker dies")
+			} else {
+				meaning = append(meaning, "no records flow until the broker of the cluster topic takes heartbeats again")
+			}
 		case "config":
 			meaning = append(meaning, "changes of connectors answer 504")
 		default:

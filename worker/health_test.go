@@ -248,7 +248,7 @@ func TestUnstored(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := ""
-			if err := unstored(tc.troubles, at.Add(5*time.Second)); err != nil {
+			if err := unstored(tc.troubles, at.Add(5*time.Second), true); err != nil {
 				got = err.Error()
 			}
 			if d := cmp.Diff(tc.want, got); d != "" {

@@ -41,12 +41,12 @@ func (f *flow) bound(s *sim, i int, b queues.Binding) {
 	o := &f.orders[i]
 	old := o.binding
 	o.binding = b
-	if old.Len() == 0 || old.Queue(i, never) == b.Queue(i, never) {
+	if old.Len() == 0 || old.Queue(i) == b.Queue(i) {
 		return
 	}
 	grown := i >= min(old.Len(), b.Len()) && sameRow(old, b)
 	if grown || o.placed && s.position.losses > 0 {
-		s.tracef("the queue of %s is %s from here on: %s", partitionName(i), b.Queue(i, never), b)
+		s.tracef("the queue of %s is %s from here on: %s", partitionName(i), b.Queue(i), b)
 		o.moved = o.polled
 		s.moves++
 	}
@@ -58,7 +58,7 @@ func never(rmq.Queue) bool { return false }
 // sameRow reports whether one row begins with the other.
 func sameRow(a, b queues.Binding) bool {
 	for i := range min(a.Len(), b.Len()) {
-		if a.Queue(i, never) != b.Queue(i, never) {
+		if a.Queue(i) != b.Queue(i) {
 			return false
 		}
 	}

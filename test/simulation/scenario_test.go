@@ -154,7 +154,7 @@ func (s *sim) commandToAll(verb string, rest []string, settings map[string]strin
 func (s *sim) showArrived() {
 	for i := range partitions {
 		o := &s.flow.orders[i]
-		s.tracef("  %s by %s: %d of %d arrived, the last is %d", partitionName(i), o.binding.Queue(i, never), len(o.seen), s.flow.produced, o.last)
+		s.tracef("  %s by %s: %d of %d arrived, the last is %d", partitionName(i), o.binding.Queue(i), len(o.seen), s.flow.produced, o.last)
 	}
 	for _, p := range s.procs {
 		for _, u := range sortedRuns(p.worker.runs) {

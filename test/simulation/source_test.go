@@ -107,7 +107,7 @@ func (s *sim) openSource(a *attempt, stored record.Positions) {
 func (s *sim) bind(src *source, i int, b queues.Binding) {
 	st := &src.streams[i]
 	st.binding, st.stored = b, record.Position(b.String())
-	st.queue = s.indexOf(b.Queue(i, never))
+	st.queue = s.indexOf(b.Queue(i))
 	if !s.plant.routed {
 		s.flow.bound(s, i, b)
 	}

@@ -285,6 +285,8 @@ var (
 	// errNoMaster means that a queue's broker is not in the route of its topic, errOnlySlave that it is there without its master.
 	errNoMaster  = errors.New("its master is not registered with the name server")
 	errOnlySlave = errors.New("its master is not registered with the name server, only a slave is")
+	// errNoTopic means that the broker is registered, and that the topic is not on it any more.
+	errNoTopic = errors.New("it is registered with the name server, and does not have the topic (any more)")
 )
 
 // onQueue calls the broker of a queue, where its master is by the newest answer of a name server; a failure, a time-out too,
@@ -300,6 +302,9 @@ func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Co
 		why := errNoMaster
 		if slices.Contains(route.slaves, q.Broker) {
 			why = errOnlySlave
+		}
+		if c.masters.Listed(q.Broker) {
+			why = errNoTopic
 		}
 		return nil, fmt.Errorf("%s: %w", r.op, &AwayError{Broker: q.Broker, Err: why})
 	}

@@ -259,7 +259,7 @@ func (l *lane) finish(b *batch, first int64, err error) {
 // misplaced says whether the queue may be gone. A 4.9 broker answers for a queue that was taken away as it does for any
 // trouble (SystemError): then the route that is looked up every now and again tells.
 func (l *lane) misplaced(err error) bool {
-	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) {
+	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) || errors.Is(err, errNoTopic) {
 		return true
 	}
 	if b := (*BrokerError)(nil); errors.As(err, &b) && (b.readOnly() || b.noQueue()) {
@@ -296,7 +296,7 @@ func (l *lane) reroute(b *batch, why error) bool {
 	if len(r.writable) == 0 {
 		return false
 	}
-	gone := byBroker || r.has(l.q.Broker) && l.givenUp(why)
+	gone := byBroker || (r.has(l.q.Broker) || l.s.c.masters.Listed(l.q.Broker)) && l.givenUp(why)
 	if l.move(b, func(m *waiting) bool { return gone || m.movable || !m.bound }); b.good > 0 {
 		return false
 	}
@@ -308,8 +308,8 @@ func (l *lane) reroute(b *batch, why error) bool {
 // others: by then what the queue holds has most likely been read, and an administrator who is not about to finish means it.
 const GivenUpAfter = time.Minute
 
-// givenUp says whether the broker of the queue, which is there, has given it up: it has fewer queues of the topic now, or has let
-// nobody write to this one for long.
+// givenUp says whether the broker of the queue, which is there, has given it up: it has fewer queues of the topic now, or for long
+// has let nobody write to this one, or not had the topic.
 func (l *lane) givenUp(why error) bool {
 	if b := (*BrokerError)(nil); errors.As(why, &b) && b.noQueue() {
 		return true

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -128,6 +129,25 @@ type routeEntry struct {
 	suspect  bool          // look it up before the next use
 	fetching chan struct{} // closed when the lookup that runs has ended; nil when none runs
 	err      error         // of the last lookup
+	beside   *Targets      // of route, with brokers besides that do not have the topic
+	besides  *route        // whose targets those are
+}
+
+// beside gives the targets of a route with brokers besides that are there and do not have the topic: the same ones for as long as
+// both stay as they are.
+func (rc *routeCache) beside(topic string, r *route, lacking []string) *Targets {
+	all := slices.Concat(r.brokers, lacking)
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	e := rc.topics[topic]
+	if e == nil {
+		e = &routeEntry{}
+		rc.topics[topic] = e
+	}
+	if e.beside == nil || e.besides != r || !slices.Equal(e.beside.Brokers, all) {
+		e.beside, e.besides = &Targets{Queues: r.writable, Brokers: all}, r
+	}
+	return e.beside
 }
 
 // get gives the route of a topic. It waits for a lookup only when there is no route yet or the last use failed, and falls
@@ -286,6 +306,7 @@ func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
 	for _, b := range out {
 		addrs[b.Name] = b.Addr
 	}
+	c.masters.List(question, slices.Collect(maps.Keys(addrs)))
 	c.learn(question, addrs)
 	return out, nil
 }

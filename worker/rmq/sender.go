@@ -3,6 +3,7 @@ package rmq
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
@@ -105,17 +106,50 @@ func (c *Client) NewSender(cfg SenderConfig) *Sender {
 type Targets struct {
 	// Queues are those that can be written to, sorted by (broker, id).
 	Queues []Queue
-	// Brokers have the topic, also those that let nobody write to it.
+	// Brokers are there: those that have the topic, also those that let nobody write to it, and those that are registered.
 	Brokers []string
+
+	once    sync.Once
+	queues  map[Queue]struct{}
+	brokers map[string]struct{}
 }
 
-// Gone says that a broker which is shown has given the queue up. A queue whose broker is away is not gone.
+func (t *Targets) index() {
+	t.queues, t.brokers = make(map[Queue]struct{}, len(t.Queues)), make(map[string]struct{}, len(t.Brokers))
+	for _, q := range t.Queues {
+		t.queues[q] = struct{}{}
+	}
+	for _, b := range t.Brokers {
+		t.brokers[b] = struct{}{}
+	}
+}
+
+// Gone says that a broker which is there has no such queue to write to. A queue whose broker is away is not gone.
 func (t *Targets) Gone(q Queue) bool {
-	return slices.Contains(t.Brokers, q.Broker) && !slices.Contains(t.Queues, q)
+	t.once.Do(t.index)
+	_, has := t.queues[q]
+	return t.Shows(q.Broker) && !has
 }
 
-// Shows says whether a broker with the topic is shown.
-func (t *Targets) Shows(broker string) bool { return slices.Contains(t.Brokers, broker) }
+// Shows says whether a broker is there.
+func (t *Targets) Shows(broker string) bool {
+	t.once.Do(t.index)
+	_, there := t.brokers[broker]
+	return there
+}
+
+// Instead is the queue that takes the place of one that is gone: what is sent and what waits in its lane go to the same. It is the
+// zero Queue if the topic can be written to nowhere.
+func (t *Targets) Instead(q Queue) Queue { return instead(q, t.Queues) }
+
+func instead(q Queue, of []Queue) Queue {
+	if len(of) == 0 {
+		return Queue{}
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(q.Broker)) // never fails
+	return of[(uint64(h.Sum32())+uint64(q.ID))%uint64(len(of))]
+}
 
 // Targets gives what was looked up last, half a minute ago at most while a name server answers. It waits only the first
 // time.
@@ -124,7 +158,12 @@ func (c *Client) Targets(ctx context.Context, topic string) (*Targets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.targets, nil
+	listed := c.masters.AllListed()
+	lacking := slices.DeleteFunc(listed, func(broker string) bool { return r.has(broker) })
+	if len(lacking) == 0 {
+		return r.targets, nil
+	}
+	return c.routes.beside(topic, r, lacking), nil
 }
 
 // Send queues m and returns; it blocks while MaxBufferedBytes wait for their answers. m's slices may be reused at once.
@@ -240,7 +279,7 @@ func (s *Sender) find(ctx context.Context, topic string, q Queue, m *waiting) (*
 		s.topics[topic] = t
 	}
 	if m.moves && m.bound {
-		return t.lanes[q.ID%len(t.lanes)], nil // together, in their order
+		return s.laneOf(instead(q, r.writable)), nil // together, in their order
 	}
 	return s.inTurn(t.lanes), nil
 }

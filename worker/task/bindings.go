@@ -50,13 +50,14 @@ func orderOf(stored record.Positions, asked queues.Order) queues.Order {
 // bindings are the queues that the records of a task's partitions take. They are the loop's alone, but for what is to be
 // stored.
 type bindings struct {
-	client Client
-	log    logr.Logger
-	order  queues.Order
-	move   bool // see settings
-	stored record.Positions
-	bound  map[bindKey]*bound
-	// refused is since when brokers that are shown let nobody write to queues; the zero time for before the attempt began.
+	client  Client
+	log     logr.Logger
+	order   queues.Order
+	move    bool // see settings
+	stored  record.Positions
+	bound   map[bindKey]*bound
+	lineups map[bindText]*lineup
+	// refused is since when brokers that are there let nobody write to queues; the zero time for before the attempt began.
 	refused map[rmq.Queue]time.Time
 	looked  map[string]bool // topics
 	newest  map[string]*rmq.Targets
@@ -67,10 +68,21 @@ type bindKey struct {
 	topic     string
 }
 
+type bindText struct{ topic, text string }
+
+// lineup is a binding, and what follows of it by the newest look at its topic: the same for all partitions that have it.
+type lineup struct {
+	topic, text string
+	binding     queues.Binding
+	looked      *rmq.Targets
+	// row is the queue for each place; grown has the queues besides that the topic has, and is the lineup itself without any.
+	row   []rmq.Queue
+	grown *lineup
+}
+
 // bound is the queues of one topic for one partition.
 type bound struct {
-	binding queues.Binding
-	// row is the queue for each place, by the newest look at the topic.
+	*lineup
 	row    []rmq.Queue
 	looked *rmq.Targets
 	// shifts says that other queues are to take the partition's records, once none of it is on its way: what comes later must not
@@ -79,8 +91,9 @@ type bound struct {
 }
 
 func newBindings(client Client, set settings, stored record.Positions, log logr.Logger) *bindings {
-	return &bindings{client: client, log: log, order: orderOf(stored, set.order), move: set.move, stored: stored, bound: map[bindKey]*bound{},
-		refused: map[rmq.Queue]time.Time{}, looked: map[string]bool{}, newest: map[string]*rmq.Targets{}}
+	return &bindings{client: client, log: log, order: orderOf(stored, set.order), move: set.move, stored: stored,
+		bound: map[bindKey]*bound{}, lineups: map[bindText]*lineup{}, refused: map[rmq.Queue]time.Time{}, looked: map[string]bool{},
+		newest: map[string]*rmq.Targets{}}
 }
 
 // find gives the queues for a partition's records of a topic. idle says that no record of the partition is on its way. entry
@@ -94,23 +107,27 @@ func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic str
 	switch {
 	case out == nil:
 		before, idle = string(b.stored[bindingEntry(topic, p)]), true
-		out = &bound{binding: b.restored(topic, before, targets)}
+		out = &bound{lineup: b.restored(topic, before, targets)}
 		b.bound[bindKey{p, topic}] = out
 	case out.looked == targets && (!out.shifts || !idle):
 		return out, "", nil
 	default:
-		before = out.binding.String()
+		before = out.text
 	}
-	grown, _ := out.binding.Grown(targets.Queues)
-	row := b.row(topic, grown, targets, time.Now())
+	next := b.look(b.look(out.lineup, targets).grown, targets)
 	out.looked = targets
-	if out.shifts = !idle && !slices.Equal(row, out.row); !out.shifts {
-		out.binding, out.row = grown, row
+	if out.shifts = !idle && !same(next.row, out.row); !out.shifts {
+		out.lineup, out.row = next, next.row
 	}
-	if text := out.binding.String(); text != before {
-		entry = record.Position(text)
+	if out.text != before {
+		entry = record.Position(out.text)
 	}
 	return out, entry, nil
+}
+
+// same compares rows, which are most often one.
+func same(a, b []rmq.Queue) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
 // again has topics looked at anew: once for all records of a batch.
@@ -129,24 +146,50 @@ func (b *bindings) targets(ctx context.Context, topic string) (*rmq.Targets, err
 }
 
 // restored is a binding as it was stored, in the connector's order.
-func (b *bindings) restored(topic, text string, targets *rmq.Targets) queues.Binding {
+func (b *bindings) restored(topic, text string, targets *rmq.Targets) *lineup {
+	if l := b.lineups[bindText{topic, text}]; l != nil && l.binding.Order() == b.order {
+		return l
+	}
 	if text == "" {
-		return queues.Bind(b.order, targets.Queues)
+		return b.lineup(topic, queues.Bind(b.order, targets.Queues))
 	}
 	binding, err := queues.ParseBinding(topic, text)
 	if err != nil {
 		b.log.Error(err, "Choosing queues anew, for the stored ones cannot be read", "topic", topic)
-		return queues.Bind(b.order, targets.Queues)
+		return b.lineup(topic, queues.Bind(b.order, targets.Queues))
 	}
 	if binding.Order() != b.order {
-		return binding.Reordered(b.order, targets.Queues)
+		binding = binding.Reordered(b.order, targets.Queues)
 	}
-	return binding
+	return b.lineup(topic, binding)
 }
 
-// row is the queue for each place of a binding. What a broker that is there has given up for long is left out, and with
-// on.broker.loss=move what lies on a broker that is not shown. At the start of an attempt nothing of it is on its way, so what was
-// given up by then is left out at once.
+func (b *bindings) lineup(topic string, binding queues.Binding) *lineup {
+	key := bindText{topic, binding.String()}
+	if b.lineups[key] == nil {
+		b.lineups[key] = &lineup{topic: topic, text: key.text, binding: binding}
+	}
+	return b.lineups[key]
+}
+
+// look brings a lineup up to a look at its topic.
+func (b *bindings) look(l *lineup, targets *rmq.Targets) *lineup {
+	if l.looked == targets {
+		return l
+	}
+	l.looked, l.grown = targets, l
+	if grown, more := l.binding.Grown(targets.Queues); more {
+		l.grown = b.lineup(l.topic, grown)
+	}
+	if row := b.row(l.topic, l.binding, targets, time.Now()); !slices.Equal(row, l.row) {
+		l.row = row
+	}
+	return l
+}
+
+// row is the queue for each place of a binding. What a broker that is there has given up for long is replaced, and with
+// on.broker.loss=move what lies on a broker that is away. At the start of an attempt nothing of it is on its way, so what was given
+// up by then is replaced at once.
 func (b *bindings) row(topic string, binding queues.Binding, targets *rmq.Targets, now time.Time) []rmq.Queue {
 	gone := func(q rmq.Queue) bool {
 		if b.move && !targets.Shows(q.Broker) {
@@ -165,11 +208,13 @@ func (b *bindings) row(topic string, binding queues.Binding, targets *rmq.Target
 		}
 		return now.Sub(since) >= rmq.GivenUpAfter
 	}
-	defer func() { b.looked[topic] = true }()
 	row := make([]rmq.Queue, binding.Len())
 	for i := range row {
-		row[i] = binding.Queue(i, gone)
+		if row[i] = binding.Queue(i); gone(row[i]) {
+			row[i] = targets.Instead(row[i])
+		}
 	}
+	b.looked[topic] = true
 	return row
 }
 

@@ -54,13 +54,17 @@ func (s *sourceRun) address(rec *record.Record, msg *rmq.Message) error {
 	case !ordered:
 		return nil
 	case q == rmq.Queue{}:
-		return fmt.Errorf("no queue of topic %q can be written to: %w", rec.Topic, rmq.ErrTopicNotFound)
+		s.shut = rec.Topic
+		return errShut
 	case b.shifts && s.pauses():
 		return errShifts
 	}
 	msg.Queue, msg.Movable = q, s.set.move
 	return nil
 }
+
+// errShut means that a topic can be written to nowhere: its records wait until somebody lets them in again.
+var errShut = fmt.Errorf("%w: the topic can be written to nowhere", rmq.ErrStalled)
 
 // errShifts means that a partition's records wait until those before them are stored: other queues take them.
 var errShifts = fmt.Errorf("%w: the topic has other queues than before", rmq.ErrStalled)
@@ -116,6 +120,7 @@ func (s *sourceRun) unpark() error {
 // poll asks the source for records of the partitions of which none waits.
 func (s *sourceRun) poll() (batch []record.Record, err error) {
 	waits := s.warn()
+	s.shut = ""
 	ctx := s.life.reading
 	err = service.Guard(func() (err error) {
 		if pauser, ok := s.source.(connector.Pauser); ok {
@@ -166,9 +171,14 @@ func (s *sourceRun) drain() error {
 // warn tells which records wait, and why. It says whether any are on their way.
 func (s *sourceRun) warn() (waits bool) {
 	stalled, rest := s.sender.Stalled()
-	if brokers := waitedFor(stalled); brokers != s.told {
+	brokers := waitedFor(stalled)
+	text := waitingText(brokers, stalled, s.set.move)
+	if s.shut != "" {
+		brokers, text = "/"+s.shut, fmt.Sprintf("records for topic %s wait: no broker lets anybody write to it; give the topic, or its brokers, their permission back", s.shut)
+	}
+	if brokers != s.told {
 		s.told = brokers
-		s.a.Warn(s.a.Scrub(waitingText(brokers, stalled, s.set.move)))
+		s.a.Warn(s.a.Scrub(text))
 	}
 	return rest || len(stalled) > 0
 }

@@ -73,7 +73,7 @@ func parseSettings(cfg connector.Config) (settings, error) {
 	if v := cfg[keyOrder]; v != "" {
 		order, err := queues.ParseOrder(strings.ToLower(v))
 		if err != nil {
-			err = fmt.Errorf("%s: %w", keyOrder, err)
+			err = fmt.Errorf("%s %w", keyOrder, err)
 		}
 		set.order, errs = order, append(errs, err)
 	}

@@ -37,6 +37,7 @@ type sourceRun struct {
 	bindings *bindings
 	parked   parked
 	told     string // the brokers that users were warned of last
+	shut     string // a topic that can be written to nowhere
 
 	mu      sync.Mutex
 	tracker *track.Tracker

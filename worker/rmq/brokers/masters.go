@@ -3,6 +3,7 @@
 package brokers
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,36 @@ type Masters struct {
 	mu     sync.Mutex
 	places map[string]place
 	asked  int64
+	listed map[string]struct{} // by the newest list of brokers
+	of     int64               // the question that it answers
+}
+
+// List takes the answer to a question for all brokers that are registered.
+func (m *Masters) List(question int64, names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if question < m.of {
+		return
+	}
+	m.of, m.listed = question, make(map[string]struct{}, len(names))
+	for _, name := range names {
+		m.listed[name] = struct{}{}
+	}
+}
+
+// Listed reports whether a broker's master was registered when brokers were listed last.
+func (m *Masters) Listed(broker string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.listed[broker]
+	return ok
+}
+
+// AllListed gives their names, sorted.
+func (m *Masters) AllListed() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.listed))
 }
 
 type place struct {

@@ -26,7 +26,7 @@ func ParseOrder(text string) (Order, error) {
 	case ByID, ByBroker:
 		return o, nil
 	}
-	return "", fmt.Errorf("%q is no order of queues: use %s or %s", text, ByID, ByBroker)
+	return "", fmt.Errorf("must be %s or %s, not %q", ByID, ByBroker, text)
 }
 
 // Binding is the queues of one RocketMQ topic in a row that only grows: a record asks for a place in it, modulo its length,
@@ -75,22 +75,12 @@ func (b Binding) Reordered(order Order, queues []rmq.Queue) Binding {
 	return Bind(order, slices.Concat(b.row, queues))
 }
 
-// Queue is the one for a record's choice, which is not negative. gone says of a queue that it was taken away for good: what
-// would take it goes to one that is left, by the same choice. The zero Queue means that there is none.
-func (b Binding) Queue(choice int, gone func(rmq.Queue) bool) rmq.Queue {
+// Queue is the one at a place, which is not negative and taken modulo Len. The zero Queue means that there is none.
+func (b Binding) Queue(place int) rmq.Queue {
 	if len(b.row) == 0 {
 		return rmq.Queue{}
 	}
-	i := choice % len(b.row)
-	q := b.row[i]
-	if !gone(q) {
-		return q
-	}
-	left := slices.DeleteFunc(slices.Clone(b.row), gone)
-	if len(left) == 0 {
-		return rmq.Queue{}
-	}
-	return left[i%len(left)]
+	return b.row[place%len(b.row)]
 }
 
 // Len is the number of queues in the row.

@@ -12,8 +12,6 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-func never(rmq.Queue) bool { return false }
-
 func TestFewPartitionsUseAllBrokers(t *testing.T) {
 	topic := concat(of("a", 8), of("b", 8))
 	cases := map[string]struct {
@@ -27,7 +25,7 @@ func TestFewPartitionsUseAllBrokers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, b := map[string]int{}, Bind(tc.order, topic)
 			for partition := range 8 {
-				got[b.Queue(partition, never).Broker]++
+				got[b.Queue(partition).Broker]++
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("partitions by broker (-want +got):\n%s", diff)
@@ -73,20 +71,6 @@ func TestDamagedBindingsAreRefused(t *testing.T) {
 		if b, err := ParseBinding("t", text); err == nil {
 			t.Errorf("%q was read as %s", text, b)
 		}
-	}
-}
-
-func TestWhatIsGoneIsTakenByWhatIsLeft(t *testing.T) {
-	b := Bind(ByID, of("a", 4))
-	gone := func(q rmq.Queue) bool { return q.ID >= 2 }
-	for choice := range 8 {
-		q := b.Queue(choice, gone)
-		if gone(q) || choice%4 < 2 && q.ID != choice%4 {
-			t.Errorf("choice %d takes %s", choice, q)
-		}
-	}
-	if q := b.Queue(1, func(rmq.Queue) bool { return true }); q != (rmq.Queue{}) {
-		t.Errorf("with nothing left %s is taken", q)
 	}
 }
 
