@@ -163,6 +163,9 @@ func (p *patience) look(wait context.Context) (context.Context, bool) {
 	works, q, addr, purpose := p.works, p.q, p.r.addr, p.r.purpose
 	until, _ := wait.Deadline()
 	return wait, p.c.background(func(ctx context.Context) {
+		if p.c.masters.Addr(q.Broker) != addr {
+			return // the master has moved, and the connection is gone
+		}
 		ctx, cancel := context.WithDeadline(ctx, until)
 		defer cancel()
 		_, err := p.c.call(ctx, &request{

@@ -93,7 +93,7 @@ func masterMoves(t *testing.T, idle bool) {
 	if got, err := r.Poll(t.Context(), 10); err != nil || len(got) != 1 {
 		t.Fatalf("read %v, %v", got, err)
 	}
-	time.Sleep(time.Minute + time.Second) // all is parked, and the next look is a second away
+	time.Sleep(time.Minute + 700*time.Millisecond) // all is parked, and the masters are looked for in 1.3 s
 	<-tailed
 	old, other := addrOf(t, c, "broker-a"), addrOf(t, c, "broker-b")
 	before, otherBefore := d.at(old), d.at(other)
