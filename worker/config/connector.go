@@ -45,6 +45,9 @@ func Reserved(key string) bool {
 	return slices.Contains(WorkerKeys(), key) || strings.HasPrefix(key, internalKeys)
 }
 
+// SourceOnly reports whether the worker obeys the key for sources alone.
+func SourceOnly(key string) bool { return key == "on.broker.loss" || key == "queue.order" }
+
 // SetByField reports whether fields of a Connector resource give the key, so that its config map may not.
 func SetByField(key string) bool {
 	switch key {

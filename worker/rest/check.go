@@ -77,6 +77,11 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	for _, key := range unknown {
 		f.warnings = append(f.warnings, unknownKey(spec, key))
 	}
+	for _, key := range slices.Sorted(maps.Keys(cfg)) {
+		if spec.Kind == connector.KindSink && config.SourceOnly(key) {
+			f.warnings = append(f.warnings, fmt.Sprintf("%s is for sources and has no effect on %s", key, spec.Class))
+		}
+	}
 	return f
 }
 

@@ -211,12 +211,15 @@ func (f *fetch) retrace(lost bool) error {
 		}
 		to = low
 	}
-	f.r.c.log.Info("Going back: the broker lost the end of the queue", "topic", f.q.Topic, "queue", f.q.String(), "wanted", f.next, "from", to)
+	f.r.c.log.Error(errTailLost, "Going back: the broker lost the end of the queue", "topic", f.q.Topic, "queue", f.q.String(), "wanted", f.next, "from", to)
 	f.r.cfg.OnGap(f.q, f.next, to)
 	f.trail, f.conn = f.trail.Before(to), conn
 	f.jump(to)
 	return nil
 }
+
+// errTailLost means that records which the broker had confirmed are gone; those that had been read were delivered.
+var errTailLost = errors.New("broker lost records that it had confirmed")
 
 // finding is what lies where a mark was.
 type finding int
