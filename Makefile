@@ -64,7 +64,7 @@ test-integration: ## Tests on a real RocketMQ and Kafka, which are started and s
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
 test-failover: ## Tests on two masters that are restarted in turn, and on a master whose replicas take over, each with brokers of its own
 	TOPOLOGY="masters controller" hack/topologies.sh
-test-topologies: ## The same, a slave with synchronous replication, and a proxy (TOPOLOGY="proxy" for some alone)
+test-topologies: ## Tests on masters, a controller, a replicated pair and a proxy (TOPOLOGY="proxy" for some alone, PORT_BASE=22000)
 	hack/topologies.sh
 .PHONY: test-failover test-topologies
 test-rocketmq-versions: ## The RocketMQ suite on 5.3.3 and 4.9.7, with and without access control, on brokers of its own

@@ -84,7 +84,7 @@ func warningsOf(found rmq.LogTopics) []string {
 			places = append(places, fmt.Sprintf("%s (%s)", broker, strings.Join(slices.Sorted(slices.Values(on[broker])), ", ")))
 		}
 		out = append(out, fmt.Sprintf("the internal topics lie on %d brokers, %s: while any of them is away nothing is stored in its topics. "+
-			"Bring them together: docs/operations.md, \"Several brokers\"", len(on), strings.Join(places, " and ")))
+			"Bring them together: docs/operations.md, \"Internal topics on several brokers\"", len(on), strings.Join(places, " and ")))
 	}
 	return out
 }
