@@ -52,6 +52,21 @@ func (p *pausing) Poll(ctx context.Context) ([]record.Record, error) {
 	return out, nil
 }
 
+// begin runs a source's task until the returned function is called.
+func (h *harness) begin(t *testing.T, src connector.SourceConnector, cfg connector.Config) (end func()) {
+	soft, stop := context.WithCancel(t.Context())
+	var group service.Group
+	group.Go(func() {
+		if err := h.runner.RunSource(soft, t.Context(), src, h.attempt(cfg)); err != nil {
+			t.Errorf("the task ended with %v", err)
+		}
+	})
+	return func() {
+		stop()
+		group.Wait()
+	}
+}
+
 // readAll reads a topic to its end: what each queue holds, in its order.
 func readAll(t *testing.T, c *rmq.Client, topic string) map[rmq.Queue][]string {
 	t.Helper()
@@ -145,22 +160,13 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 					t.Fatal(err)
 				}
 				src := &pausing{counting: counting{partitions: 4, limit: 3000, pause: 20 * time.Millisecond}}
-				run := func(soft context.Context) {
-					if err := h.runner.RunSource(soft, t.Context(), src, h.attempt(nil)); err != nil {
-						t.Errorf("the task ended with %v", err)
-					}
-				}
-				var group service.Group
-				soft, end := context.WithCancel(t.Context())
-				group.Go(func() { run(soft) })
+				end := h.begin(t, src, nil)
 				time.Sleep(5 * time.Second)
 				tc.stop(t, b, c, "broker-b")
 				time.Sleep(5 * time.Second)
 				if tc.restart {
 					end()
-					group.Wait()
-					soft, end = context.WithCancel(t.Context())
-					group.Go(func() { run(soft) })
+					end = h.begin(t, src, nil)
 				}
 				time.Sleep(20 * time.Second)
 				if !tc.takes && len(src.paused) != 2 {
@@ -175,7 +181,6 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 				tc.start(t, b, c, "broker-b")
 				time.Sleep(60 * time.Second)
 				end()
-				group.Wait()
 				if len(src.paused) != 0 || len(h.warnings) > 0 && h.warnings[len(h.warnings)-1] != "" {
 					t.Errorf("paused at the end: %v; told %q", src.paused, h.warnings)
 				}
@@ -193,18 +198,11 @@ func TestRecordsLeaveABrokerThatIsAwayIfTheyMay(t *testing.T) {
 			t.Fatal(err)
 		}
 		src := &pausing{counting: counting{partitions: 4, limit: 1000, pause: 20 * time.Millisecond}}
-		soft, end := context.WithCancel(t.Context())
-		var group service.Group
-		group.Go(func() {
-			if err := h.runner.RunSource(soft, t.Context(), src, h.attempt(connector.Config{keyOnLoss: onLossMove})); err != nil {
-				t.Errorf("the task ended with %v", err)
-			}
-		})
+		end := h.begin(t, src, connector.Config{keyOnLoss: onLossMove})
 		time.Sleep(5 * time.Second)
 		b.DropMaster("broker-b")
 		time.Sleep(60 * time.Second)
 		end()
-		group.Wait()
 		if diff := cmp.Diff(record.Positions{"p0": "1000", "p1": "1000", "p2": "1000", "p3": "1000"}, h.store.positions()); diff != "" {
 			t.Errorf("stored without the broker (-want +got):\n%s", diff)
 		}
@@ -247,18 +245,11 @@ func TestATopicThatGrowsKeepsTheOrderOfWhatIsOnItsWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		src := &pausing{counting: counting{partitions: 2, limit: 6000, pause: 20 * time.Millisecond}, keyed: true}
-		soft, end := context.WithCancel(t.Context())
-		var group service.Group
-		group.Go(func() {
-			if err := h.runner.RunSource(soft, t.Context(), src, h.attempt(nil)); err != nil {
-				t.Errorf("the task ended with %v", err)
-			}
-		})
+		end := h.begin(t, src, nil)
 		time.Sleep(5 * time.Second)
 		setQueues(t, b, c, 0, 8, 6)
 		time.Sleep(150 * time.Second)
 		end()
-		group.Wait()
 		used, seen := 0, map[string]bool{}
 		for _, bodies := range readAll(t, c, "orders") {
 			last := map[string]int{}
@@ -350,19 +341,12 @@ func TestPartitionsLeaveABrokerThatHasGivenItsQueuesUp(t *testing.T) {
 					t.Fatal(err)
 				}
 				src := &pausing{counting: counting{partitions: 4, limit: 10_000, pause: 20 * time.Millisecond}}
-				soft, end := context.WithCancel(t.Context())
-				var group service.Group
-				group.Go(func() {
-					if err := h.runner.RunSource(soft, t.Context(), src, h.attempt(nil)); err != nil {
-						t.Errorf("the task ended with %v", err)
-					}
-				})
+				end := h.begin(t, src, nil)
 				time.Sleep(5 * time.Second)
 				before := readAll(t, c, "orders")
 				giveUp(t, b, c)
 				time.Sleep(10 * time.Minute)
 				end()
-				group.Wait()
 				if diff := cmp.Diff(record.Positions{"p0": "10000", "p1": "10000", "p2": "10000", "p3": "10000"}, h.store.positions()); diff != "" {
 					t.Errorf("stored (-want +got):\n%s", diff)
 				}
