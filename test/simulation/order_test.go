@@ -52,9 +52,6 @@ func (f *flow) bound(s *sim, i int, b queues.Binding) {
 	}
 }
 
-// never: no queue is taken away for good.
-func never(rmq.Queue) bool { return false }
-
 // sameRow reports whether one row begins with the other.
 func sameRow(a, b queues.Binding) bool {
 	for i := range min(a.Len(), b.Len()) {
