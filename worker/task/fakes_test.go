@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -457,6 +458,7 @@ type harness struct {
 	waits  []error
 	opened bool
 	// warnings are what users were told while a task ran.
+	mu       sync.Mutex
 	warnings []string
 }
 
@@ -478,8 +480,19 @@ func newHarness(t *testing.T) *harness {
 func (h *harness) attempt(cfg connector.Config) Attempt {
 	return Attempt{ID: h.id, Config: cfg, Gate: h.gate, Writer: h.store, Stored: h.store.read,
 		Waiting: func(err error) { h.waits = append(h.waits, err) }, Opened: func() { h.opened = true },
-		Warn:  func(text string) { h.warnings = append(h.warnings, text) },
+		Warn: func(text string) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.warnings = append(h.warnings, text)
+		},
 		Scrub: func(s string) string { return s }}
+}
+
+// told is all that users were told, a line each; the last one is empty once there is nothing more.
+func (h *harness) told() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Join(h.warnings, "\n")
 }
 
 // auditSink keeps the audit lines.
