@@ -30,7 +30,7 @@ func TestStoresWhoseBrokerIsDownAreTold(t *testing.T) {
 	w := worker(t, id, "w1")
 	answers(t, w, "/readyz", "the internal topics lie on 2 brokers")
 	stack(t, "stop", "rocketmq-broker-b")
-	says(t, w, "/readyz", "stores not written: topics "+id+"-config")
+	says(t, w, "/readyz", "stores not written: topics "+id)
 	says(t, w, "/api/v1/cluster", "records go on flowing")
 	stack(t, "start", "rocketmq-broker-b")
 	answers(t, w, "/readyz", "ok")
