@@ -104,7 +104,7 @@ func TestANameServerThatIsDownAtTheStart(t *testing.T) {
 	}
 	forward(t, front, nameServers()[0])
 	w.booted("W")
-	w.answers("/readyz", "ok")
+	w.ready()
 	w.stop()
 }
 

@@ -100,8 +100,8 @@ func TestInternalTopicsThatGoAreMadeAnew(t *testing.T) {
 					return err
 				})
 				t.Logf("%s was there again after %s", topic, time.Since(gone).Round(10*time.Millisecond))
-				w1.answers("/readyz", "ok")
-				w2.answers("/readyz", "ok")
+				w1.ready()
+				w2.ready()
 			}
 			found, err := l.rocket.TendLogTopics(t.Context(), internal...)
 			if err != nil || len(found.Brokers) != len(internal) || len(found.Compacting) > 0 {

@@ -191,6 +191,18 @@ func (p *proc) answers(path, want string) {
 	})
 }
 
+// ready waits until the worker is ready, whatever it warns about.
+func (p *proc) ready() {
+	p.t.Helper()
+	eventually(p.t, func(ctx context.Context) error {
+		text, err := p.Get(ctx, "/readyz")
+		if first, _, _ := strings.Cut(text, "\n"); err == nil && first != "ok" {
+			err = fmt.Errorf("/readyz answers %s, want ok", text)
+		}
+		return err
+	})
+}
+
 // running returns the names of the tasks that the worker runs by getAllocatedTask.
 func (p *proc) running(ctx context.Context) ([]string, error) {
 	text, err := p.Get(ctx, "/getAllocatedTask")
