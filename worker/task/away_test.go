@@ -13,8 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 )
 
-// overBrokers has the harness run tasks over a client of brokers in memory.
-func (h *harness) overBrokers(t *testing.T, masters ...string) (*rmqtest.Broker, *rmq.Client) {
+// overBrokers has the harness run tasks over a client of brokers in memory, each with queues of the topic orders.
+func (h *harness) overBrokers(t *testing.T, queues int, masters ...string) (*rmqtest.Broker, *rmq.Client) {
 	t.Helper()
 	b := rmqtest.Start(t, rmqtest.OverPipe(), rmqtest.Masters(masters...))
 	c, err := rmq.Open(rmq.Config{NameServers: []string{b.NameServer()}, Dial: b.Dial})
@@ -22,6 +22,9 @@ func (h *harness) overBrokers(t *testing.T, masters ...string) (*rmqtest.Broker,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: queues}); err != nil {
+		t.Fatal(err)
+	}
 	h.runner.client = FromClient(c)
 	return b, c
 }
@@ -48,10 +51,7 @@ func produceTo(t *testing.T, c *rmq.Client, queue int, bodies ...string) {
 func TestSinkStartsWhileABrokerIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
-		b, c := h.overBrokers(t, "broker-a", "broker-b")
-		if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 1}); err != nil {
-			t.Fatal(err)
-		}
+		b, c := h.overBrokers(t, 1, "broker-a", "broker-b")
 		cfg := connector.Config{"topics": "orders"}
 		produceTo(t, c, 0, "a1")
 		produceTo(t, c, 1, "b1", "b2", "b3", "b4")

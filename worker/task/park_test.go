@@ -173,10 +173,7 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHarness(t)
-				b, c := h.overBrokers(t, "broker-a", "broker-b")
-				if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 2}); err != nil {
-					t.Fatal(err)
-				}
+				b, c := h.overBrokers(t, 2, "broker-a", "broker-b")
 				src := &pausing{counting: counting{partitions: 4, limit: 3000, pause: 20 * time.Millisecond}}
 				end := h.begin(t, src, nil)
 				time.Sleep(5 * time.Second)
@@ -212,10 +209,7 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 func TestRecordsLeaveABrokerThatIsAwayIfTheyMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
-		b, c := h.overBrokers(t, "broker-a", "broker-b")
-		if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 2}); err != nil {
-			t.Fatal(err)
-		}
+		b, c := h.overBrokers(t, 2, "broker-a", "broker-b")
 		src := &pausing{counting: counting{partitions: 4, limit: 1000, pause: 20 * time.Millisecond}}
 		end := h.begin(t, src, connector.Config{keyOnLoss: onLossMove})
 		time.Sleep(5 * time.Second)
@@ -259,10 +253,7 @@ func setQueues(t *testing.T, b *rmqtest.Broker, c *rmq.Client, broker, n, perm i
 func TestATopicThatGrowsKeepsTheOrderOfWhatIsOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
-		b, c := h.overBrokers(t, "broker-a")
-		if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 2}); err != nil {
-			t.Fatal(err)
-		}
+		b, c := h.overBrokers(t, 2, "broker-a")
 		src := &pausing{counting: counting{partitions: 2, limit: 6000, pause: 20 * time.Millisecond}, keyed: true}
 		end := h.begin(t, src, nil)
 		time.Sleep(5 * time.Second)
@@ -315,10 +306,7 @@ func TestConnectorsKeepTheOrderOfQueuesThatTheyBeganWith(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHarness(t)
-				_, c := h.overBrokers(t, "broker-a", "broker-b")
-				if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 4}); err != nil {
-					t.Fatal(err)
-				}
+				h.overBrokers(t, 4, "broker-a", "broker-b")
 				h.store.values = tc.stored.Clone()
 				soft, end := context.WithTimeout(t.Context(), 3*time.Second)
 				defer end()
@@ -355,10 +343,7 @@ func TestPartitionsLeaveABrokerThatHasGivenItsQueuesUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHarness(t)
-				b, c := h.overBrokers(t, "broker-a", "broker-b")
-				if _, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 2}); err != nil {
-					t.Fatal(err)
-				}
+				b, c := h.overBrokers(t, 2, "broker-a", "broker-b")
 				src := &pausing{counting: counting{partitions: 4, limit: 10_000, pause: 20 * time.Millisecond}}
 				end := h.begin(t, src, nil)
 				time.Sleep(5 * time.Second)
