@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 	"github.com/rocketmq-connect/operator/test/chaos/traffic"
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 )
 

@@ -18,9 +18,9 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 	"github.com/rocketmq-connect/operator/test/chaos/traffic"
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
 	"github.com/rocketmq-connect/operator/test/flow"
 	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )

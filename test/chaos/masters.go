@@ -8,8 +8,8 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/chaos/disk"
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
 	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )

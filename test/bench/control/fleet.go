@@ -13,6 +13,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/metrics"
 	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
 
@@ -121,7 +122,7 @@ func (f *fleet) await(ctx context.Context, what string, holds func(*member) bool
 		if ok {
 			return nil
 		}
-		if err := pause(ctx, look); err != nil {
+		if err := wait.Pause(ctx, look); err != nil {
 			return err
 		}
 	}
@@ -194,16 +195,4 @@ func each(n, workers int, fn func(i int) error) error {
 	group.Wait()
 	close(errs)
 	return <-errs
-}
-
-// pause waits, or fails when ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 )
 
@@ -26,7 +27,7 @@ func (m *member) shown(ctx context.Context) *shown {
 		defer close(s.done)
 		for ctx.Err() == nil {
 			_ = m.rest.Watch(ctx, 0, s.take) // it ends with ctx, or is begun again
-			_ = pause(ctx, look)
+			_ = wait.Pause(ctx, look)
 		}
 	}()
 	return s
@@ -71,7 +72,7 @@ func (s *shown) await(ctx context.Context, begun time.Time, n int, but string) (
 		if have == n {
 			return time.Since(begun), nil
 		}
-		if err := pause(ctx, look); err != nil {
+		if err := wait.Pause(ctx, look); err != nil {
 			return 0, fmt.Errorf("waiting until %s shows %d tasks as running, not only %d (and %s): %w", s.from.conf.ID, n, have, other, err)
 		}
 	}

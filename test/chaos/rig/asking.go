@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 

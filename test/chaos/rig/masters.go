@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 

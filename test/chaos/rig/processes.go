@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
+	"github.com/rocketmq-connect/operator/test/wait"
 )
 
 // Kill ends one process by SIGKILL, a frozen one too, and waits for its end.

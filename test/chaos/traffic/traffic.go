@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/rocketmq-connect/operator/test/chaos/wait"
 	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/test/wait"
 )
 
 // BackSuffix tells a flow's topics apart: Kafka → RocketMQ under the same name → Kafka under another.

@@ -1,4 +1,4 @@
-// Package wait is how chaos waits: for a time, or until something holds.
+// Package wait is how chaos and benchmarks wait: for a time, or until something holds.
 package wait
 
 import (
