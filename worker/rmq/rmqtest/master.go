@@ -34,6 +34,14 @@ type topic struct {
 	queues  []*queue
 }
 
+// shape of a topic that is not there, nil, is false.
+func (t *topic) shape() (queues, perm int, ok bool) {
+	if t == nil {
+		return 0, 0, false
+	}
+	return len(t.queues), t.perm, true
+}
+
 // Bits of a topic's permission.
 const (
 	permWrite = 2
@@ -89,22 +97,17 @@ func (m *master) data() string {
 func (m *master) shape(name string) (queues, perm int, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := m.topics[name]
-	if t == nil {
-		return 0, 0, false
-	}
-	return len(t.queues), t.perm, true
+	return m.topics[name].shape()
 }
 
 // shown is the shape that the name server tells.
 func (m *master) shown(name string) (queues, perm int, ok bool) {
 	m.mu.Lock()
-	t := m.stale[name]
-	m.mu.Unlock()
-	if t != nil {
-		return len(t.queues), t.perm, true
+	defer m.mu.Unlock()
+	if t := m.stale[name]; t != nil {
+		return t.shape()
 	}
-	return m.shape(name)
+	return m.topics[name].shape()
 }
 
 // forget loses a topic; the name server does not learn of it.

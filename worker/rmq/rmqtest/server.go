@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -20,7 +21,7 @@ type handler func(p *peer, req *remoting.Command) *remoting.Command
 
 // server is one process of the cluster: the name server or a master. It can be stopped and started again on its address.
 type server struct {
-	addr   string
+	addr   string // set before the first client can know it, and never again
 	handle handler
 
 	mu       sync.Mutex
@@ -41,7 +42,7 @@ type peer struct {
 	mute   bool       // nothing more is written
 }
 
-// start listens on the address of before, or on a free one. Over pipes it listens nowhere.
+// start serves. Over pipes it listens nowhere.
 func (s *server) start(pipes bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,19 +51,33 @@ func (s *server) start(pipes bool) error {
 	}
 	s.group, s.peers = &service.Group{}, map[*peer]struct{}{}
 	if !pipes {
-		addr := s.addr
-		if addr == "" {
-			addr = "127.0.0.1:0"
-		}
-		l, err := net.Listen("tcp", addr)
+		l, err := s.listen()
 		if err != nil {
 			return fmt.Errorf("listening: %w", err)
 		}
-		s.addr, s.listener = l.Addr().String(), l
+		s.listener = l
 		s.group.Go(func() { s.accept(l) })
 	}
 	s.up = true
 	return nil
+}
+
+// listen takes the address of before, or finds one below the ports that systems give to outgoing connections: while a server is
+// stopped, no client of another test may come to sit on its port.
+func (s *server) listen() (net.Listener, error) {
+	if s.addr != "" {
+		return net.Listen("tcp", s.addr)
+	}
+	var last error
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			s.addr = l.Addr().String()
+			return l, nil
+		}
+		last = err
+	}
+	return nil, last
 }
 
 func (s *server) accept(l net.Listener) {
