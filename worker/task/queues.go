@@ -14,6 +14,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
 // missingChecks is how often in a row a topic must be missing before a running task fails because of it: a name server that
@@ -63,7 +64,7 @@ func parsePosition(pos record.Position) (offset int64, trail rmq.Trail, err erro
 // parsePartition reads a queue back from its stored name.
 func parsePartition(p record.SourcePartition) (rmq.Queue, bool) {
 	parts := strings.Split(string(p), "/")
-	if len(parts) != 3 {
+	if len(parts) != 3 || p.Internal() {
 		return rmq.Queue{}, false
 	}
 	id, err := strconv.Atoi(parts[2])
@@ -130,12 +131,18 @@ func (s *sinkRun) known() (out []rmq.Queue) {
 	return out
 }
 
-// allRead says whether each topic has a queue with a stored offset.
-func (s *sinkRun) allRead() bool {
+// read says of which topics a queue has a stored offset.
+func (s *sinkRun) read() map[string]bool {
 	read := map[string]bool{}
 	for _, q := range s.known() {
 		read[q.Topic] = true
 	}
+	return read
+}
+
+// allRead says that all topics have been read before.
+func (s *sinkRun) allRead() bool {
+	read := s.read()
 	return !slices.ContainsFunc(s.set.topics, func(topic string) bool { return !read[topic] })
 }
 
@@ -208,7 +215,7 @@ func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() 
 
 // starts finds where to read each queue from: our own stored offset, else the group's (a connector that another runtime
 // ran), else what consume.from.where says. fresh are the offsets that are not stored yet.
-func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
+func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
 	stored := s.a.Stored()
 	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
 	away := map[string]bool{} // brokers that did not answer
@@ -234,7 +241,7 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue, fromLast bool)
 			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 		}
 		if !known {
-			if from[q], err = s.firstStart(ctx, q, low, high, fromLast); err != nil {
+			if from[q], err = s.firstStart(ctx, q, stored, low, high); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -262,8 +269,9 @@ func (s *sinkRun) bounds(ctx context.Context, q rmq.Queue, known bool) (low, hig
 	return low, high, err
 }
 
-// firstStart is where a queue without an offset of ours begins.
-func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, low, high int64, fromLast bool) (int64, error) {
+// firstStart is where a queue without an offset of ours begins. What is skipped is what was there when the connector began, and
+// nothing that came later: not in a queue that a topic got, nor while the connector was stopped or its tasks could not start.
+func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, stored record.Positions, low, high int64) (int64, error) {
 	if s.set.group != "" {
 		offset, ok, err := s.client.Committed(ctx, s.set.group, q)
 		if err != nil {
@@ -273,8 +281,61 @@ func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, low, high int64, 
 			return offset, nil
 		}
 	}
-	if fromLast {
-		return high, nil
+	if s.set.fromLast {
+		looks, err := firstLooks(stored, q.Topic)
+		if end, there := queues.EndAt(looks, q); err != nil || there {
+			return end, err
+		}
 	}
 	return low, nil
+}
+
+// firstEntry begins the names under which it is stored, per topic and task, where the queues ended when the task first saw them.
+const firstEntry = record.InternalPrefix + "first/"
+
+// firstLooks are what is stored of a topic.
+func firstLooks(stored record.Positions, topic string) (out []queues.FirstLook, err error) {
+	for p, text := range stored {
+		if !strings.HasPrefix(string(p), firstEntry+topic+"/") {
+			continue
+		}
+		look, err := queues.ParseFirstLook(topic, string(text))
+		if err != nil {
+			return nil, fmt.Errorf("reading where the queues of topic %s ended when the connector began: %w", topic, err)
+		}
+		out = append(out, look)
+	}
+	return out, nil
+}
+
+// lookFirst stores where the queues of the topics end that the connector sees for the first time, if it is to skip what is
+// there. All queues are noted, and before the first offset: another task may start much later.
+func (s *sinkRun) lookFirst(ctx context.Context, shown []rmq.Queue) error {
+	stored, read, fresh := s.a.Stored(), s.read(), record.Positions{}
+	for _, topic := range s.set.topics {
+		looks, err := firstLooks(stored, topic)
+		if err != nil {
+			return err
+		}
+		if len(looks) > 0 || read[topic] {
+			continue
+		}
+		look := queues.FirstLook{}
+		for _, q := range shown {
+			if q.Topic != topic {
+				continue
+			}
+			if _, look[q], err = s.bounds(ctx, q, false); err != nil {
+				return fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
+			}
+		}
+		fresh[record.SourcePartition(fmt.Sprintf("%s%s/%d", firstEntry, topic, s.a.ID.Task))] = record.Position(look.String())
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := s.a.Writer.Write(ctx, fresh); err != nil {
+		return fmt.Errorf("storing where the queues end: %w", err)
+	}
+	return nil
 }

@@ -131,7 +131,12 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	s.share = queues.NewShare(s.a.ID.Task, s.a.ID.Tasks, s.known()...)
 	mine, _ := s.share.Step(shown)
 	s.warn()
-	from, err := s.starting(ctx, mine, s.set.fromLast)
+	if s.set.fromLast {
+		if err := s.lookFirst(ctx, shown); err != nil {
+			return nil, err
+		}
+	}
+	from, err := s.starting(ctx, mine)
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +155,8 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 }
 
 // starting finds the offsets to start at and stores those that were not known, so that a restart begins at the same place.
-func (s *sinkRun) starting(ctx context.Context, queues []rmq.Queue, fromLast bool) (map[rmq.Queue]int64, error) {
-	from, fresh, err := s.starts(ctx, queues, fromLast)
+func (s *sinkRun) starting(ctx context.Context, queues []rmq.Queue) (map[rmq.Queue]int64, error) {
+	from, fresh, err := s.starts(ctx, queues)
 	if err != nil || len(fresh) == 0 {
 		return from, err
 	}
@@ -305,8 +310,7 @@ func (s *sinkRun) reassign(shown []rmq.Queue) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	// A queue that appeared while the task runs is read from its first record, whatever consume.from.where says.
-	from, err := s.starting(s.life.reading, add, false)
+	from, err := s.starting(s.life.reading, add)
 	if err != nil {
 		return s.life.unlessEnding(err)
 	}
