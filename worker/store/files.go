@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,9 +35,12 @@ type document struct {
 // directory reads and writes documents. Its methods are not safe for concurrent use on one file.
 type directory struct {
 	path string
-	// damaged files must not become backups.
-	damaged map[string]bool
+	// foreign are files, and backups, that this worker did not write, cannot read, or has no use for: those of the Java runtime
+	// have the same names. They are kept under another name when they are replaced.
+	foreign map[string]bool
 }
+
+const backupSuffix = ".bak"
 
 // load reads a file, or its backup when the file is missing or damaged. It gives nil without an error when there is
 // neither, and an error beside the backup's contents when the file was damaged.
@@ -45,16 +49,37 @@ func (d *directory) load(name string) (*document, error) {
 	if err == nil {
 		return doc, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		d.damaged[name] = true
-	} else {
-		err = nil
+	backup, backupErr := readDocument(filepath.Join(d.path, name+backupSuffix))
+	return backup, errors.Join(d.judge(name, err), d.judge(name+backupSuffix, backupErr))
+}
+
+// judge notes a file that cannot be read; one that is not there is no error.
+func (d *directory) judge(name string, err error) error {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	backup, backupErr := readDocument(filepath.Join(d.path, name+".bak"))
-	if errors.Is(backupErr, fs.ErrNotExist) {
-		backupErr = nil
+	d.foreign[name] = true
+	return err
+}
+
+// disown has a file and its backup kept when they are replaced.
+func (d *directory) disown(name string) { d.foreign[name], d.foreign[name+backupSuffix] = true, true }
+
+// keep gives a file of others another name, under which nothing replaces it.
+func (d *directory) keep(name string) error {
+	if !d.foreign[name] {
+		return nil
 	}
-	return backup, errors.Join(err, backupErr)
+	path := filepath.Join(d.path, name)
+	data, err := os.ReadFile(path) //nolint:gosec // see readDocument
+	if err == nil {
+		err = os.Rename(path, fmt.Sprintf("%s.kept-%.4x", path, sha256.Sum256(data)))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keeping a file that another program wrote: %w", err)
+	}
+	delete(d.foreign, name)
+	return nil
 }
 
 func readDocument(path string) (*document, error) {
@@ -64,7 +89,7 @@ func readDocument(path string) (*document, error) {
 	}
 	var doc document
 	if err := json.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("reading %s: it is damaged: %w", path, err)
+		return nil, fmt.Errorf("reading %s: it is damaged, or another program wrote it: %w", path, err)
 	}
 	if doc.V != fold.Version {
 		return nil, fmt.Errorf("reading %s: %w: %d", path, fold.ErrVersion, doc.V)
@@ -85,15 +110,15 @@ func (d *directory) save(name string, doc *document) error {
 	if err := writeSynced(path+".tmp", append(data, '\n')); err != nil {
 		return errors.Join(fmt.Errorf("writing %s: %w", path, err), removeIfThere(path+".tmp"))
 	}
-	if !d.damaged[name] {
-		if err := os.Rename(path, path+".bak"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("keeping a backup: %w", err)
-		}
+	if err := errors.Join(d.keep(name), d.keep(name+backupSuffix)); err != nil {
+		return err
+	}
+	if err := os.Rename(path, path+backupSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keeping a backup: %w", err)
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
 		return fmt.Errorf("replacing a local file: %w", err)
 	}
-	delete(d.damaged, name)
 	return syncDirectory(d.path)
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -245,6 +246,55 @@ func TestFilesThatAreOfNoUseAreLeftOut(t *testing.T) {
 					t.Errorf("nothing was logged like %q", tc.wantLog)
 				}
 				w.put(Write{Name: "new", Config: map[string]string{"a": "1"}})
+				w.stop()
+			})
+		})
+	}
+}
+
+// The Java runtime's files have the same names. What is there is not ours to lose.
+func TestFilesOfOthersAreKept(t *testing.T) {
+	java := func(name string) string {
+		return fmt.Sprintf(`{"file-source":{"connector-class":"FileSourceConnector","of":%q}}`, name)
+	}
+	other := func(name string) string { return fmt.Sprintf(`{"v":1,"cluster":"other","topic":%q,"read":9}`, name) }
+	cases := map[string]map[string]string{
+		"the Java runtime's":            {connectorFile: java("c"), connectorFile + ".bak": java("c.bak"), taskFile: java("t"), positionFile: java("p"), offsetFile + ".bak": java("o.bak")},
+		"another cluster's":             {connectorFile: other("c"), connectorFile + ".bak": other("c.bak"), offsetFile: other("o"), offsetFile + ".bak": other("o.bak")},
+		"a damaged one, and its backup": {positionFile: `{"v":1,`, positionFile + ".bak": `{"v":7}`},
+	}
+	for name, files := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				for file, text := range files {
+					if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				b := newBroker()
+				w := startWorker(t, b, inDir(dir))
+				fill(t, w)
+				elapse(2 * time.Second)
+				w.put(Write{Name: "more", Config: map[string]string{"a": "1"}})
+				w.stop()
+				var kept []string
+				for file, text := range files {
+					found, err := filepath.Glob(filepath.Join(dir, file+".kept-*"))
+					if err != nil || len(found) != 1 {
+						t.Errorf("%s is kept as %q, %v", file, found, err)
+						continue
+					}
+					data, err := os.ReadFile(found[0])
+					if err != nil || string(data) != text {
+						t.Errorf("%s holds %q, %v; want %q", found[0], data, err, text)
+					}
+					kept = append(kept, found[0])
+				}
+				all, _ := filepath.Glob(filepath.Join(dir, "*.kept-*"))
+				wantEqual(t, len(all), len(kept))
+				w = startWorker(t, b, inDir(dir))
+				wantFilled(t, w)
 				w.stop()
 			})
 		})

@@ -57,7 +57,7 @@ func newMirror(opts Options) *mirror {
 			Help: "Local files that were written, by file and result.",
 		}, []string{"file", "result"}),
 		busy: make(chan struct{}, 1),
-		disk: directory{path: opts.Dir, damaged: map[string]bool{}},
+		disk: directory{path: opts.Dir, foreign: map[string]bool{}},
 	}
 }
 
@@ -72,7 +72,8 @@ func (m *mirror) recover(end int64, sheets ...*sheet) (keys []string, reach int6
 			continue
 		}
 		if doc.Cluster != m.cluster || doc.Topic != s.topic {
-			m.log.Info("Leaving a local file of another cluster or topic alone until it is replaced", "file", s.name,
+			m.disk.disown(s.name)
+			m.log.Info("Taking nothing from a local file of another cluster or topic; it is kept under another name", "file", s.name,
 				"fileCluster", doc.Cluster, "fileTopic", doc.Topic)
 			continue
 		}
