@@ -113,7 +113,7 @@ func TestABrokerThatWasMadeAnewIsMarkedWhileTheTopicsAreAway(t *testing.T) {
 func TestCompactingTopicsOfAnEarlierVersionAreToldOnceWhileWorkersRun(t *testing.T) {
 	topics := config.Default().Topics
 	earlier := func(t *testing.T, b *rmqtest.Broker) {
-		for _, topic := range internal(topics)[1:] {
+		for _, topic := range topics.All()[1:] {
 			for addr, perm := range map[string]int{"broker-a:10911": 6, "broker-b:10912": 0} {
 				if err := rmqtest.CreateCompacting(t.Context(), b.Dial, addr, topic, perm); err != nil {
 					t.Fatal(err)
@@ -162,7 +162,7 @@ func TestTheInternalTopicsAreMadeOnTheBrokerOfTheClusterTopic(t *testing.T) {
 	tended(t, clusterOnB, func(t *testing.T, w *tending) {
 		w.wantWarnings(t)
 		want := map[string]string{}
-		for _, topic := range internal(topics) {
+		for _, topic := range topics.All() {
 			want[topic] = "broker-b"
 		}
 		if diff := cmp.Diff(want, w.client.LogBrokers()); diff != "" {
@@ -276,7 +276,7 @@ func TestAWorkerThatStartsTellsWhichBrokerDeniesWhichTopic(t *testing.T) {
 	broker := rmqtest.Start(t)
 	cfg := configFor(t, broker.NameServer())
 	client := open(t, broker)
-	for _, topic := range internal(cfg.Topics) {
+	for _, topic := range cfg.Topics.All() {
 		if _, err := client.EnsureLogTopic(t.Context(), topic, rmq.LogPlace{}); err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +298,7 @@ func TestCompactingTopicsAreReplacedWhileWorkersRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stores := internal(cfg.Topics)[1:]
+	stores := cfg.Topics.All()[1:]
 	for _, topic := range stores {
 		if err := rmqtest.CreateCompacting(t.Context(), (&net.Dialer{}).DialContext, brokers[0].Addr, topic, 6); err != nil {
 			t.Fatal(err)
@@ -317,7 +317,7 @@ func TestCompactingTopicsAreReplacedWhileWorkersRun(t *testing.T) {
 			return err == nil && len(queues) == 1
 		})
 	}
-	if found, err := client.TendLogTopics(t.Context(), internal(cfg.Topics)...); err != nil || len(found.Compacting) > 0 || len(found.Brokers) != 5 {
+	if found, err := client.TendLogTopics(t.Context(), cfg.Topics.All()...); err != nil || len(found.Compacting) > 0 || len(found.Brokers) != 5 {
 		t.Errorf("found %+v, %v; want five topics, none of them compacting", found, err)
 	}
 	r3 := start(t, third)

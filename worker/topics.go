@@ -22,13 +22,8 @@ import (
 // tendInterval is the longest time between two looks at the internal topics; workers look at different times.
 const tendInterval = 30 * time.Second
 
-// internal lists the internal topics, the one that the others lie beside first.
-func internal(t config.Topics) []string {
-	return []string{t.Cluster, t.Config, t.Position, t.Offset, t.Status}
-}
-
 func (p *parts) ensureTopics(ctx context.Context) error {
-	for _, topic := range internal(p.cfg.Topics) {
+	for _, topic := range p.cfg.Topics.All() {
 		place := rmq.LogPlace{Broker: p.cfg.ClusterTopicBroker}
 		if topic != p.cfg.Topics.Cluster {
 			place.Beside = p.cfg.Topics.Cluster
@@ -43,7 +38,7 @@ func (p *parts) ensureTopics(ctx context.Context) error {
 // tendTopics looks after the internal topics until ctx ends: brokers come, come back empty, and are upgraded.
 func (p *parts) tendTopics(ctx context.Context) error {
 	for {
-		found, err := p.client.TendLogTopics(ctx, internal(p.cfg.Topics)...)
+		found, err := p.client.TendLogTopics(ctx, p.cfg.Topics.All()...)
 		if err != nil && ctx.Err() == nil {
 			p.opts.Log.V(1).Info("Looking after the internal topics again later", "err", err.Error())
 		}

@@ -221,6 +221,7 @@ func (p *parts) buildWork() error {
 	runner, err := task.New(task.Config{
 		Worker: cfg.WorkerID, ClusterID: cfg.ClusterID, SendTimeout: cfg.SendTimeout, PutMargin: schedule.LeaseMargin(cfg.SessionTimeout),
 		FlushInterval: cfg.FlushInterval, Now: cluster.Now, Log: log.WithName("task"), Audit: p.opts.Audit, Registerer: p.opts.Registerer,
+		Internal: cfg.Topics.Internal,
 	}, taskClient{Client: task.FromClient(p.client), createGroups: cfg.AutoCreateGroup})
 	if err != nil {
 		return fmt.Errorf("setting up tasks: %w", err)
@@ -238,7 +239,7 @@ func (p *parts) buildWork() error {
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
-		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings, Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr,
+		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings(cfg.Topics.Internal), Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr,
 		Warnings: p.warnings, Local: p.local,
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
 	"github.com/rocketmq-connect/operator/config/crd"
 	"github.com/rocketmq-connect/operator/controllers/render"
+	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connectors"
 	"github.com/rocketmq-connect/operator/worker/rest"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
@@ -152,7 +153,7 @@ func (c *checker) connector(d document) error {
 	if object.Spec.MaxTasks != nil {
 		want.MaxTasks = int(*object.Spec.MaxTasks)
 	}
-	found := rest.Check(connectors.Catalog(), task.CheckSettings, want)
+	found := rest.Check(connectors.Catalog(), task.CheckSettings(config.Default().Topics.Internal), want)
 	for _, e := range found.Errors {
 		c.fail(d.at, specField(e.Field), e.Detail)
 	}

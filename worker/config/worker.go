@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -89,6 +90,15 @@ type Topics struct {
 	// Cluster (clusterStoreTopic), Config (configStoreTopic), Position (positionStoreTopic), Offset (offsetStoreTopic),
 	// Status (statusStoreTopic, connectStatusTopic).
 	Cluster, Config, Position, Offset, Status string
+}
+
+// All lists them, the one that the others lie beside first.
+func (t Topics) All() []string { return []string{t.Cluster, t.Config, t.Position, t.Offset, t.Status} }
+
+// Internal reports whether a topic is one of a cluster's own: one of these, or one that is named as another cluster's are
+// unless its configuration says otherwise.
+func (t Topics) Internal(topic string) bool {
+	return slices.Contains(t.All(), topic) || slices.ContainsFunc(Default().Topics.All(), func(name string) bool { return strings.HasSuffix(topic, name) })
 }
 
 // Default returns the configuration of an empty connect.conf. It is not valid: name servers have no default.

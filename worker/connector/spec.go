@@ -42,6 +42,8 @@ type Key struct {
 	Required bool
 	// Secret values are never shown.
 	Secret bool
+	// Topics says that the value lists the topics, as records name them, that a source reads.
+	Topics bool
 	// Enum lists the values allowed; empty allows all.
 	Enum []string
 	Doc  string

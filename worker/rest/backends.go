@@ -68,7 +68,7 @@ type Backends struct {
 	Catalog            Catalog
 	// CheckSettings reports what is wrong with the settings that any connector may have and that the worker obeys; each
 	// error begins with the setting's name. nil: they are not checked.
-	CheckSettings func(cfg map[string]string) error
+	CheckSettings func(spec connector.Spec, cfg map[string]string) error
 	// Ready returns nil once the worker has joined and its stores are read to the end; before and after that, why it is
 	// not ready. Until then only probes and metrics are answered.
 	Ready func() error

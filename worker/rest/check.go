@@ -67,7 +67,7 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	}
 	spec := found.Spec()
 	if s.backends.CheckSettings != nil {
-		f.addConfig(spec, cfg, s.backends.CheckSettings(cfg))
+		f.addConfig(spec, cfg, s.backends.CheckSettings(spec, cfg))
 	}
 	unknown, err := spec.Check(cfg, config.Reserved)
 	f.addConfig(spec, cfg, err)
@@ -86,7 +86,7 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 }
 
 // Check says what PUT validate says of a connector that is not stored yet. settings is what Backends have as CheckSettings.
-func Check(catalog Catalog, settings func(cfg map[string]string) error, in restapi.Connector) restapi.Validation {
+func Check(catalog Catalog, settings func(spec connector.Spec, cfg map[string]string) error, in restapi.Connector) restapi.Validation {
 	s := &Server{backends: Backends{Catalog: catalog, CheckSettings: settings}} // the rest of a server serves what is stored
 	_, warnings, err := s.writeOf(in, nil)
 	out := restapi.Validation{Valid: err == nil, Warnings: warnings}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -281,7 +282,7 @@ func newWorld(t *testing.T, change func(*Config, *Backends)) *world {
 	cfg := Config{ClusterID: "c1", WorkerID: "w1", Listen: "127.0.0.1:0", CompatRoutes: true, Compat: "old", Log: logr.Discard(),
 		Registerer: w.registry, Gatherer: w.registry}
 	b := Backends{Configs: w.configs, Positions: w.positions, Offsets: w.offsets, Statuses: w.statuses, Members: w.members,
-		Catalog: catalog(), CheckSettings: task.CheckSettings, Ready: func() error { return w.ready }, Leased: w.leasedErr}
+		Catalog: catalog(), CheckSettings: task.CheckSettings(config.Default().Topics.Internal), Ready: func() error { return w.ready }, Leased: w.leasedErr}
 	if change != nil {
 		change(&cfg, &b)
 	}

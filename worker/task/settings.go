@@ -57,10 +57,44 @@ func (s settings) mirrorOf(clusterID, connector string) string {
 	return "connect-" + legalTopic(clusterID) + "-" + legalTopic(connector)
 }
 
-// CheckSettings reports all that is wrong with the settings that the worker itself obeys; each error begins with its key.
-func CheckSettings(cfg map[string]string) error {
-	_, err := parseSettings(cfg)
-	return err
+// CheckSettings gives the check of the settings that the worker itself obeys; each error begins with its key. internal says which
+// topics are a Connect cluster's own.
+func CheckSettings(internal func(topic string) bool) func(spec connector.Spec, cfg map[string]string) error {
+	return func(spec connector.Spec, cfg map[string]string) error {
+		set, err := parseSettings(cfg)
+		if err != nil {
+			return err
+		}
+		var errs []error
+		for _, key := range spec.Keys {
+			for _, origin := range connector.SplitTopics(cfg[key.Name]) {
+				if topic := set.target(origin); key.Topics && internal(topic) {
+					errs = append(errs, fmt.Errorf("%s: records of %s would go to %s, %w", key.Name, origin, topic, errInternal))
+				}
+			}
+		}
+		return errors.Join(append(errs, set.checkTopics(internal))...)
+	}
+}
+
+var errInternal = errors.New("an internal topic of a Connect cluster, which connectors neither read nor write: its records are configs, " +
+	"passwords among them, and rule the cluster; name another topic, or set " + keyRename)
+
+// checkTopics refuses topics that the settings name and that are a Connect cluster's own.
+func (s settings) checkTopics(internal func(topic string) bool) error {
+	var errs []error
+	for _, topic := range s.topics {
+		if internal(topic) {
+			errs = append(errs, fmt.Errorf("%s: %s is %w", connector.TopicKeys()[0], topic, errInternal))
+		}
+	}
+	if s.deadLetter != "" && internal(s.deadLetter) {
+		errs = append(errs, fmt.Errorf("%s: %s is %w", keyDeadLetter, s.deadLetter, errInternal))
+	}
+	if len(s.topics) == 0 && !strings.Contains(s.rename, topicPlaceholder) && internal(s.target("")) {
+		errs = append(errs, fmt.Errorf("%s: %s is %w", keyRename, s.target(""), errInternal))
+	}
+	return errors.Join(errs...)
 }
 
 func parseSettings(cfg connector.Config) (settings, error) {

@@ -1,7 +1,10 @@
 package task
 
 import (
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -51,6 +54,66 @@ func TestSettings(t *testing.T) {
 			if diff := cmp.Diff(tc.wantTopics, set.topics); diff != "" {
 				t.Errorf("topics (-want +got):\n%s", diff)
 			}
+		})
+	}
+}
+
+// Invariant S1: the config topic holds secrets, and who writes it rules the cluster: no connector reads or writes any of them.
+func TestInternalTopicsAreNoOriginAndNoTarget(t *testing.T) {
+	source := connector.Spec{Kind: connector.KindSource, Keys: []connector.Key{{Name: "kafka.topics", Type: connector.List, Topics: true}}}
+	cases := map[string]struct {
+		cfg  connector.Config
+		want string // empty: it is taken
+	}{
+		"a sink that reads one":         {cfg: connector.Config{"topicNames": "orders,connector-config-topic"}, want: "topicNames: connector-config-topic"},
+		"one of another cluster":        {cfg: connector.Config{"topics": "eu-connector-cluster-topic"}, want: "eu-connector-cluster-topic"},
+		"one with a name of its own":    {cfg: connector.Config{"topics": "our-offsets"}, want: "our-offsets"},
+		"dead letters":                  {cfg: connector.Config{"topics": "x", "errors.deadletterqueue.topic.name": "connector-status-topic"}, want: "errors.deadletterqueue.topic.name: connector-status-topic"},
+		"a source's topic of that name": {cfg: connector.Config{"kafka.topics": "a,connector-config-topic"}, want: "kafka.topics: records of connector-config-topic would go to connector-config-topic"},
+		"a renamed target":              {cfg: connector.Config{"kafka.topics": "config", "topic.rename.format": "connector-${topic}-topic"}, want: "records of config would go to connector-config-topic"},
+		"one target for all":            {cfg: connector.Config{"topic.rename.format": "connector-position-topic"}, want: "topic.rename.format: connector-position-topic"},
+		"what only looks like one":      {cfg: connector.Config{"topics": "connector-config-topics,my-connector-topic", "kafka.topics": "a"}},
+		"a source that renames away":    {cfg: connector.Config{"kafka.topics": "connector-config-topic", "topic.rename.format": "copy-of-${topic}-2"}},
+	}
+	topics := config.Default().Topics
+	topics.Offset = "our-offsets"
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := CheckSettings(topics.Internal)(source, tc.cfg)
+			switch {
+			case tc.want == "" && err != nil:
+				t.Error(err)
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "internal topic")):
+				t.Errorf("got %v, want it to say %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// What was stored before it was refused does not run either.
+func TestNothingRunsOnInternalTopics(t *testing.T) {
+	cases := map[string]func(t *testing.T, h *harness) error{
+		"a sink reads one": func(t *testing.T, h *harness) error {
+			return h.runSink(t, &collecting{}, connector.Config{"topics": "connector-config-topic"}, 2*time.Second)
+		},
+		"a source writes one": func(t *testing.T, h *harness) error {
+			cfg := connector.Config{"topic.rename.format": "connector-position-topic"}
+			return h.runner.RunSource(t.Context(), t.Context(), &counting{partitions: 1, limit: 3}, h.attempt(cfg))
+		},
+	}
+	for name, run := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.runner.cfg.Internal = config.Default().Topics.Internal
+				h.client.produce("connector-config-topic", 0, numbers(1, 9)...)
+				if err := run(t, h); err == nil || !strings.Contains(err.Error(), "internal topic") {
+					t.Errorf("got %v", err)
+				}
+				if len(h.client.sent) > 0 {
+					t.Errorf("%d records were written to it", len(h.client.sent))
+				}
+			})
 		})
 	}
 }

@@ -69,6 +69,9 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	if err == nil && len(set.topics) == 0 {
 		err = fmt.Errorf("%s is required: the RocketMQ topics to read, separated by commas", connector.TopicKeys()[0])
 	}
+	if err == nil {
+		err = set.checkTopics(r.cfg.Internal)
+	}
 	if err != nil {
 		return err
 	}

@@ -235,6 +235,9 @@ func (s *sourceRun) ensureTarget(topic string) error {
 	if topic == "" {
 		return errors.New("the source gave a record without a topic: set its topic, or " + keyRename)
 	}
+	if s.cfg.Internal(topic) {
+		return fmt.Errorf("target topic %q is %w", topic, errInternal)
+	}
 	if err := s.ensureTopic(s.life.reading, topic, s.cfg.DefaultQueues); err != nil {
 		return s.life.unlessEnding(fmt.Errorf("ensuring target topic %q: %w", topic, err))
 	}

@@ -128,6 +128,8 @@ type Config struct {
 	MaxBufferedBytes int
 	// DefaultQueues is the number of queues of a target topic that the source did not ask for itself (4).
 	DefaultQueues int
+	// Internal says which topics are a Connect cluster's own, which no connector reads or writes; nil: none is.
+	Internal func(topic string) bool
 	// Now reads the clock of the audit lines, CLOCK_BOOTTIME. Required.
 	Now func() time.Duration
 	// Log is for people, Audit for the start and stop lines.
@@ -143,6 +145,9 @@ func (c Config) withDefaults() Config {
 	c.RecheckInterval = orDefault(c.RecheckInterval, 10*time.Second)
 	c.MaxBufferedBytes = orDefault(c.MaxBufferedBytes, 8<<20)
 	c.DefaultQueues = orDefault(c.DefaultQueues, 4)
+	if c.Internal == nil {
+		c.Internal = func(string) bool { return false }
+	}
 	return c
 }
 
@@ -237,7 +242,11 @@ func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) 
 		Skipped:    func(reason string, n int) { count.skipped(reason, n) },
 		QueueCount: func(ctx context.Context, topic string) (int, error) { return r.queueCount(ctx, set.target(topic)) },
 		EnsureTopic: func(ctx context.Context, topic string, queues int) error {
-			return r.ensureTopic(ctx, set.target(topic), queues)
+			target := set.target(topic)
+			if r.cfg.Internal(target) {
+				return fmt.Errorf("topic %q is %w", target, errInternal)
+			}
+			return r.ensureTopic(ctx, target, queues)
 		},
 	}
 }

@@ -130,7 +130,7 @@ const (
 
 func sourceKeys() []connector.Key {
 	return append([]connector.Key{
-		{Name: keyTopics, Type: connector.List, Required: true, Doc: "the Kafka topics to read, separated by commas"},
+		{Name: keyTopics, Type: connector.List, Required: true, Topics: true, Doc: "the Kafka topics to read, separated by commas"},
 		{Name: keyQueueSelector, Type: connector.String, Default: selectPartition, Enum: []string{selectPartition, selectKey}, Doc: "what chooses the queue: the Kafka partition's number or the record's key"},
 		{Name: keyReset, Type: connector.String, Default: resetEarliest, Enum: []string{resetEarliest, resetLatest, resetNone}, Doc: "where to start without a stored position, and where to go on when Kafka no longer holds it"},
 		{Name: keyIsolation, Type: connector.String, Default: readCommitted, Enum: []string{readCommitted, "read_uncommitted"}, Doc: "whether records of open and aborted transactions are left out"},
