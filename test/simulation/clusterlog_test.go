@@ -103,7 +103,7 @@ func (w *truth) checkEvent(s *sim, ev fold.Event) {
 // noteBasis remembers what the writer of each record had read at its asOf.
 func (w *truth) noteBasis(s *sim, p *proc, entries []rmq.Entry) {
 	for _, e := range entries {
-		r, err := fold.Decode(e.Value)
+		r, err := fold.Decode(e)
 		if err != nil {
 			s.fail("worker %s writes %q: %w", p.id, e.Value, err)
 			return

@@ -264,3 +264,13 @@ func BenchmarkUnits(b *testing.B) {
 		Units(Params{MaxLoadFactor: 1.25}, workers, units)
 	}
 }
+
+func TestARingIsBounded(t *testing.T) {
+	workers := make([]string, 4096)
+	for i := range workers {
+		workers[i] = strconv.Itoa(i)
+	}
+	if n := len(NewRing(workers, 10_000).points); n > maxPoints || n < len(workers) {
+		t.Errorf("%d points", n)
+	}
+}

@@ -17,12 +17,16 @@ type point struct {
 	worker string
 }
 
+// maxPoints bounds a ring: a hundred workers with the most points that can be configured each.
+const maxPoints = 1 << 20
+
 // NewRing makes a ring on which each worker has virtualNodes points with the keys <worker>-0, <worker>-1, …; 0 or less
 // means DefaultVirtualNodes. Of two points with one hash the later worker's stays, as in the original.
 func NewRing(workers []string, virtualNodes int) *Ring {
 	if virtualNodes <= 0 {
 		virtualNodes = DefaultVirtualNodes
 	}
+	virtualNodes = max(1, min(virtualNodes, maxPoints/max(1, len(workers))))
 	at := make(map[uint32]string, len(workers)*virtualNodes)
 	for _, w := range workers {
 		for i := range virtualNodes {

@@ -50,6 +50,10 @@ type Cluster struct {
 	watchers   map[chan struct{}]struct{}
 	deliveries map[*delivery]struct{}
 
+	// strays counts records since the last line about such, which was written at strayed. Only the loop uses them.
+	strays  int
+	strayed time.Duration
+
 	opening, appending rmq.Failing // opening and reading the log from its start; appending to it
 }
 

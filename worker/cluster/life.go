@@ -212,7 +212,7 @@ type ancients struct {
 
 // add notes a record of a log that begins at first.
 func (a *ancients) add(e rmq.Entry, first int64) {
-	r, err := fold.Decode(e.Value)
+	r, err := fold.Decode(e)
 	if err != nil || r.Kind == fold.Join || r.Kind == fold.Expire || r.Session >= first {
 		return
 	}

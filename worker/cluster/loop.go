@@ -219,7 +219,7 @@ func (c *Cluster) report(out fold.Outcome) {
 	if out.Reason != fold.Accepted {
 		c.metrics.ignored.WithLabelValues(string(out.Reason)).Inc()
 		if out.Reason == fold.Malformed || out.Reason == fold.Foreign {
-			c.cfg.Log.Info("Ignoring a record of the cluster log", "reason", out.Reason, "offset", out.Offset)
+			c.stray(out)
 		}
 	}
 	for _, ev := range out.Events {
@@ -233,6 +233,17 @@ func (c *Cluster) report(out fold.Outcome) {
 			c.cfg.Log.V(1).Info("Following a change of ownership", "what", ev.Kind, "connector", ev.Unit.Connector, "task", ev.Unit.Task,
 				"session", ev.Session, "generation", ev.Generation, "epoch", ev.Epoch, "reason", ev.Reason)
 		}
+	}
+}
+
+// strayPeriod is how often records are logged that no worker wrote: whoever writes them may write many.
+const strayPeriod = 10 * time.Second
+
+func (c *Cluster) stray(out fold.Outcome) {
+	c.strays++
+	if now := Now(); c.strayed == 0 || now-c.strayed >= strayPeriod {
+		c.cfg.Log.Info("Ignoring records of the cluster log that no worker of this version writes", "records", c.strays, "reason", out.Reason, "offset", out.Offset)
+		c.strays, c.strayed = 0, now
 	}
 }
 

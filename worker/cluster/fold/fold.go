@@ -77,6 +77,7 @@ const (
 	NotLive        Reason = "not-live"        // the session has ended or never was
 	OldSequence    Reason = "old-sequence"    // late or repeated append
 	WorkerAlive    Reason = "worker-alive"    // a live session has the worker id
+	Full           Reason = "full"            // more sessions than any cluster has
 	Alive          Reason = "alive"           // expire, but a newer heartbeat is in the log
 	Owned          Reason = "owned"           // claim of an owned unit
 	OldEpoch       Reason = "old-epoch"       // claim below the floor
@@ -154,7 +155,7 @@ func (f *Fold) Step(e rmq.Entry) (Outcome, error) {
 	if f.offset >= 0 && e.Offset != f.offset+1 {
 		return out, fmt.Errorf("%w: offset %d follows %d", ErrGap, e.Offset, f.offset)
 	}
-	r, err := Decode(e.Value)
+	r, err := Decode(e)
 	switch {
 	case errors.Is(err, errForeign):
 		out.Reason = Foreign
@@ -215,6 +216,9 @@ func (f *Fold) join(offset int64, r *Record) (Reason, []Event) {
 			return WorkerAlive, nil
 		}
 		events = f.end(older, Superseded)
+	}
+	if len(f.sessions) >= maxSessions {
+		return Full, nil
 	}
 	f.sessions[offset] = Session{
 		ID: offset, Worker: r.Join.Worker, Incarnation: r.Join.Incarnation, Address: r.Join.Address,

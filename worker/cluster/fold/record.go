@@ -4,7 +4,6 @@ package fold
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -157,86 +156,4 @@ func (r Record) Entry() (rmq.Entry, error) {
 		return rmq.Entry{}, fmt.Errorf("encoding %s record: %w", r.Kind, err)
 	}
 	return rmq.Entry{Key: string(r.Kind), Value: value}, nil
-}
-
-var (
-	errForeign   = errors.New("foreign record")
-	errMalformed = errors.New("malformed record")
-)
-
-// Decode returns the record that an entry holds, or an error that says why it is none.
-func Decode(value []byte) (*Record, error) {
-	var r Record
-	if err := json.Unmarshal(value, &r); err != nil {
-		return nil, fmt.Errorf("%w: %w", errMalformed, err)
-	}
-	if r.Version != recordVersion {
-		return nil, fmt.Errorf("%w: version %d", errForeign, r.Version)
-	}
-	if r.AsOf < -1 || !inRange(r.AsOf+1) {
-		return nil, fmt.Errorf("%w: %s as of %d", errMalformed, r.Kind, r.AsOf)
-	}
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	return &r, nil
-}
-
-// largest bounds numbers that are counted on, so that sums stay in range.
-const largest = 1 << 61
-
-func inRange(n int64) bool { return n >= 0 && n < largest }
-
-// check looks at form only; whether the record is accepted depends on the fold.
-func (r *Record) check() error {
-	ok := false
-	switch r.Kind {
-	case Join:
-		ok = r.Join != nil && r.Join.Worker != "" && r.Join.Incarnation != "" && r.Terms.valid()
-		return malformedUnless(ok, r.Kind)
-	case Expire:
-		return malformedUnless(r.Expire != nil, r.Kind)
-	case Heartbeat:
-		ok = r.Terms.valid()
-	case Leave:
-		ok = true
-	case Claim:
-		ok = r.Claim.valid()
-	case Release:
-		ok = len(r.Release) > 0
-	case Snapshot:
-		ok = r.Part.valid()
-	default:
-		return fmt.Errorf("%w: kind %q", errForeign, r.Kind)
-	}
-	return malformedUnless(ok && r.Sequence > 0 && inRange(r.Sequence) && inRange(r.Session), r.Kind)
-}
-
-func malformedUnless(ok bool, kind Kind) error {
-	if ok {
-		return nil
-	}
-	return fmt.Errorf("%w: %s", errMalformed, kind)
-}
-
-func (t *Terms) valid() bool {
-	const hour = int64(time.Hour / time.Millisecond)
-	return t != nil && t.IntervalMS > 0 && t.TimeoutMS > 0 && t.TimeoutMS <= 24*hour &&
-		t.RebalanceDelayMS >= 0 && t.RebalanceDelayMS <= 24*hour
-}
-
-func (c *Claims) valid() bool {
-	if c == nil || len(c.Units) == 0 {
-		return false
-	}
-	for _, u := range c.Units {
-		if u.Connector == "" || u.Task < allocate.ConnectorTask || !inRange(u.Epoch) || !inRange(u.Above) {
-			return false
-		}
-	}
-	return true
-}
-
-func (p *Part) valid() bool {
-	return p != nil && p.Total > 0 && p.Total <= maxParts && p.Index >= 0 && p.Index < p.Total
 }

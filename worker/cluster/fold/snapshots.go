@@ -10,9 +10,9 @@ import (
 
 // Snapshots gathers the snapshots of a stretch of the log, whose entries are added in offset order. The zero value is ready.
 type Snapshots struct {
-	entries  []rmq.Entry         // the newest, without gaps
-	complete []complete          // oldest first
-	partial  map[string][][]byte // by sum
+	entries  []rmq.Entry               // the newest, without gaps
+	complete []complete                // oldest first
+	partial  map[string]map[int][]byte // by sum and index
 }
 
 // complete is a snapshot of which all parts are there; at is the offset of the part that made it so.
@@ -25,6 +25,8 @@ const (
 	// keptEntries bounds how far before its record a snapshot may be as of.
 	keptEntries   = 1 << 15
 	keptSnapshots = 8
+	// keptPartial bounds the snapshots of which parts are missing: their writers died.
+	keptPartial = 64
 )
 
 // Newest returns the fold of the newest snapshot that somebody wrote on; nil without one.
@@ -80,7 +82,7 @@ func (s *Snapshots) Add(e rmq.Entry) {
 	if e.Key != string(Snapshot) {
 		return
 	}
-	r, err := Decode(e.Value)
+	r, err := Decode(e)
 	if err != nil || r.Kind != Snapshot || s.knows(r.AsOf) {
 		return
 	}
@@ -112,23 +114,23 @@ func (s *Snapshots) knows(asOf int64) bool {
 
 // assemble adds a part and returns the image once it is whole.
 func (s *Snapshots) assemble(p *Part) ([]byte, bool) {
-	if s.partial == nil {
-		s.partial = map[string][][]byte{}
-	}
 	parts := s.partial[p.Sum]
 	if parts == nil {
-		parts = make([][]byte, p.Total)
+		if s.partial == nil || len(s.partial) >= keptPartial {
+			s.partial = map[string]map[int][]byte{}
+		}
+		parts = map[int][]byte{}
 		s.partial[p.Sum] = parts
 	}
+	parts[p.Index] = p.Data
 	if len(parts) != p.Total {
 		return nil, false
 	}
-	parts[p.Index] = p.Data
-	if slices.ContainsFunc(parts, func(p []byte) bool { return p == nil }) {
-		return nil, false
-	}
 	delete(s.partial, p.Sum)
-	data := slices.Concat(parts...)
+	var data []byte
+	for i := range p.Total {
+		data = append(data, parts[i]...)
+	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != p.Sum {
 		return nil, false
 	}

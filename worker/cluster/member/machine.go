@@ -287,6 +287,9 @@ func (m *Machine) own(now Time, out fold.Outcome) {
 	r := out.Record
 	m.returned = max(m.returned, r.Sequence)
 	if out.Reason != fold.Accepted {
+		if now.Boot >= m.hold { // what is refused is sent again at once, else, for as long as somebody else writes in this session
+			m.hold = now.Boot + m.cfg.Terms.Interval()/5
+		}
 		return
 	}
 	switch r.Kind {

@@ -376,3 +376,42 @@ func TestAWorkerJoinsAnewAsSoonAsItMay(t *testing.T) {
 		t.Errorf("it joined %v after it had reached the log again, want exactly the session time-out", took)
 	}
 }
+
+// Somebody writes in this worker's session, far above its own sequence: it goes on above, and what is refused meanwhile is not sent
+// again and again.
+func TestAMemberOvertakesWhoWritesInItsSession(t *testing.T) {
+	a := startAlone(t)
+	session, _ := a.m.Session()
+	terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
+	if err := a.putRecord(fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1 << 31, Terms: &terms, Digest: a.m.Fold().Digest()}); err != nil {
+		t.Fatal(err)
+	}
+	request := a.m.Claim([]Request{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
+	a.turn()
+	if granted, done, err := a.m.Claimed(request); err != nil || !done || len(granted) != 1 {
+		t.Fatalf("granted %v, %v, %v", granted, done, err)
+	}
+	// A claim is on its way when the next such record comes before it.
+	request = a.m.Claim([]Request{{Unit: fold.Unit{Connector: "d"}, Epoch: 1}})
+	batch, _, err := a.m.Ready(a.time())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.putRecord(fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1<<31 + 1000, Terms: &terms, Digest: a.m.Fold().Digest()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range batch.Entries {
+		if err := a.put(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.m.Appended(a.time(), batch.ID, nil)
+	if _, again, _ := a.m.Ready(a.time()); again {
+		t.Error("what was refused is sent again at once")
+	}
+	a.now += 100 * time.Millisecond
+	a.turn()
+	if granted, done, err := a.m.Claimed(request); err != nil || !done || len(granted) != 1 {
+		t.Errorf("granted %v, %v, %v", granted, done, err)
+	}
+}

@@ -28,6 +28,7 @@ func (m *Machine) Ready(now Time) (Append, bool, error) {
 	if m.inflight != nil || m.phase == stopped || m.shut || now.Boot < m.hold {
 		return Append{}, false, nil
 	}
+	m.overtake()
 	fl := &flight{id: m.flights + 1, sent: now.Boot, first: m.sequence + 1}
 	records, err := m.due(now, fl)
 	if err != nil || len(records) == 0 {
@@ -101,6 +102,13 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 		records, fl.part = append(records, r), true
 	}
 	return append(records, m.ownership.due(m.returned, m.record)...), nil
+}
+
+// overtake goes on above a sequence that somebody else wrote for this session: below it nothing would be accepted any more.
+func (m *Machine) overtake() {
+	if s, ok := m.fold.Session(m.session); ok && m.phase == joined {
+		m.sequence = max(m.sequence, s.Sequence)
+	}
 }
 
 // record starts a record of this session.
@@ -189,6 +197,7 @@ func (m *Machine) Shut() { m.lease, m.shut = Lease{}, true }
 // Leave shuts everything for good and returns the entry that ends the session; false if there is none.
 func (m *Machine) Leave() (rmq.Entry, bool, error) {
 	live := m.phase == joined
+	m.overtake()
 	m.phase = stopped
 	m.lease = Lease{}
 	if !live {
