@@ -232,7 +232,7 @@ func (j *judge) observe(s *sim, t *topic, e rmq.Entry) {
 		return
 	}
 	before, _ := j.fold.Current(e.Key)
-	verdict, err := j.fold.Apply(e.Key, e.Value)
+	verdict, err := j.fold.Apply(e)
 	if err != nil {
 		s.fail("store %s: %q: %w", t.name, e.Value, err)
 		return
@@ -346,7 +346,7 @@ func (f *flow) unsettled(s *sim) string {
 		}
 		for _, e := range t.entries {
 			if last[e.Key] == e.Offset {
-				_, _ = compacted.Apply(e.Key, e.Value)
+				_, _ = compacted.Apply(e)
 			}
 		}
 		if got := stateOf(compacted); !maps.Equal(got, want) {

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // highest is a fold in which the highest number of a key wins.
 type highest map[string]int
 
-func (h highest) Apply(key string, value []byte) (replica.Verdict, error) {
+func (h highest) Apply(e rmq.Entry) (replica.Verdict, error) {
+	key, value := e.Key, e.Value
 	if !strings.HasPrefix(key, "n/") {
 		return replica.Foreign, errors.New("no such kind")
 	}

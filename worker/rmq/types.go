@@ -121,6 +121,14 @@ type Entry struct {
 	StoredAt time.Time
 }
 
+// Counts bounds what writers of a log count up, one by one: whoever had written an entry by the time it was stored has not counted a
+// thousand a millisecond since 1970. So however high an entry claims to have counted, those that come later can go on above it,
+// and the log alone says which do.
+func (e Entry) Counts(n int64) bool {
+	const fewest, latest = 1 << 32, 1 << 43 // ms: the year 2248
+	return n >= 0 && n <= max(fewest, min(e.StoredAt.UnixMilli(), latest)<<10)
+}
+
 var (
 	// ErrTopicNotFound means no broker serves the topic.
 	ErrTopicNotFound = errors.New("topic not found")

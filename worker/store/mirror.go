@@ -14,6 +14,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store/fold"
 )
@@ -94,7 +95,7 @@ func (m *mirror) restore(s *sheet, doc *document) []string {
 			m.log.Error(err, "Ignoring a connector's values in a local file", "file", s.name, "connector", connector)
 		}
 		for _, v := range values {
-			switch verdict, err := s.target.Apply(v.Key, v.Value); {
+			switch verdict, err := s.target.Apply(rmq.Entry{Key: v.Key, Value: v.Value, StoredAt: time.Now()}); {
 			case verdict == replica.Accepted:
 				keys = append(keys, v.Key)
 			case err != nil:

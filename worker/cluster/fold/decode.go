@@ -42,7 +42,7 @@ func Decode(e rmq.Entry) (*Record, error) {
 	if r.AsOf < -1 || !inRange(r.AsOf+1) || len(r.Log) > maxHex || len(r.Digest) > maxHex {
 		return nil, fmt.Errorf("%w: %s as of %d", errMalformed, r.Kind, r.AsOf)
 	}
-	if err := r.check(counts(e.StoredAt.UnixMilli())); err != nil {
+	if err := r.check(e.Counts); err != nil {
 		return nil, err
 	}
 	return &r, nil
@@ -53,22 +53,12 @@ const largest = 1 << 61
 
 func inRange(n int64) bool { return n >= 0 && n < largest }
 
-// counts bounds what workers count: sequences, epochs, generations, requests. Who wrote a record by then, in ms since 1970, has
-// not counted a thousand a millisecond since. So however high a record claims to have counted, those that come later
-// can go on above it, and the log alone says which do (Invariant C1).
-type counts int64
-
-func (at counts) has(n int64) bool {
-	const fewest, latest = 1 << 32, 1 << 43 // ms: the year 2248
-	return n >= 0 && n <= max(fewest, min(int64(at), latest)<<10)
-}
-
 // check looks at form only; whether the record is accepted depends on the fold.
-func (r *Record) check(at counts) error {
+func (r *Record) check(counts func(int64) bool) error {
 	ok := false
 	switch r.Kind {
 	case Join:
-		return malformedUnless(r.Join.valid(at) && r.Terms.valid(), r.Kind)
+		return malformedUnless(r.Join.valid(counts) && r.Terms.valid(), r.Kind)
 	case Expire:
 		return malformedUnless(r.Expire != nil && inRange(r.Expire.Session) && inRange(r.Expire.Heartbeat), r.Kind)
 	case Heartbeat:
@@ -76,15 +66,15 @@ func (r *Record) check(at counts) error {
 	case Leave:
 		ok = true
 	case Claim:
-		ok = r.Claim.valid(at)
+		ok = r.Claim.valid(counts)
 	case Release:
-		ok = validHeld(r.Release, at)
+		ok = validHeld(r.Release, counts)
 	case Snapshot:
 		ok = r.Part.valid()
 	default:
 		return fmt.Errorf("%w: kind %q", errForeign, clip(string(r.Kind)))
 	}
-	return malformedUnless(ok && r.Sequence > 0 && at.has(r.Sequence) && inRange(r.Session), r.Kind)
+	return malformedUnless(ok && r.Sequence > 0 && counts(r.Sequence) && inRange(r.Session), r.Kind)
 }
 
 func malformedUnless(ok bool, kind Kind) error {
@@ -106,13 +96,13 @@ func short(most int, texts ...string) bool {
 	return true
 }
 
-func (j *Joining) valid(at counts) bool {
-	return j != nil && j.Worker != "" && j.Incarnation != "" && j.Proof.valid(at) &&
+func (j *Joining) valid(counts func(int64) bool) bool {
+	return j != nil && j.Worker != "" && j.Incarnation != "" && j.Proof.valid(counts) &&
 		short(maxText, j.Worker, j.Incarnation, j.Address, j.Version, j.Cluster)
 }
 
-func (p *Proof) valid(at counts) bool {
-	return p == nil || short(maxText, p.Store, p.Boot) && at.has(p.Start) && at.has(p.Attempt)
+func (p *Proof) valid(counts func(int64) bool) bool {
+	return p == nil || short(maxText, p.Store, p.Boot) && counts(p.Start) && counts(p.Attempt)
 }
 
 func (t *Terms) valid() bool {
@@ -123,21 +113,21 @@ func (t *Terms) valid() bool {
 
 func upTo(ms int64, most time.Duration) bool { return ms > 0 && ms <= most.Milliseconds() }
 
-func (c *Claims) valid(at counts) bool {
-	if c == nil || len(c.Units) == 0 || len(c.Units) > maxUnits || !at.has(c.Request) {
+func (c *Claims) valid(counts func(int64) bool) bool {
+	if c == nil || len(c.Units) == 0 || len(c.Units) > maxUnits || !counts(c.Request) {
 		return false
 	}
 	for _, u := range c.Units {
-		if !validUnit(u.Unit()) || !at.has(u.Epoch) || !at.has(u.Above) {
+		if !validUnit(u.Unit()) || !counts(u.Epoch) || !counts(u.Above) {
 			return false
 		}
 	}
 	return true
 }
 
-func validHeld(held []Held, at counts) bool {
+func validHeld(held []Held, counts func(int64) bool) bool {
 	for _, h := range held {
-		if !validUnit(h.Unit()) || !at.has(h.Generation) {
+		if !validUnit(h.Unit()) || !counts(h.Generation) {
 			return false
 		}
 	}

@@ -35,7 +35,7 @@ const (
 // Fold is what "latest" means: no clock, no IO, no goroutine, no panic whatever it is given.
 type Fold interface {
 	// Apply folds one record. The error says why a record is Malformed, or what is Foreign about it.
-	Apply(key string, value []byte) (Verdict, error)
+	Apply(e rmq.Entry) (Verdict, error)
 	// Current gives the value to re-publish for a key, such that every fold that read less accepts it and every fold that
 	// holds the newest value finds it the Same; false if the key has none.
 	Current(key string) ([]byte, bool)
@@ -119,7 +119,7 @@ func sum(e rmq.Entry) uint64 {
 
 // Apply folds one record. Whatever is in the topic, the records behind it count.
 func (r *Replica) Apply(now time.Time, e rmq.Entry) (Verdict, error) {
-	verdict, why := r.opts.Fold.Apply(e.Key, e.Value)
+	verdict, why := r.opts.Fold.Apply(e)
 	switch verdict {
 	case Accepted:
 		r.found(e)

@@ -13,7 +13,8 @@ import (
 // values is a fold whose newest value of a key is the one that came last; "old…" is refused.
 type values map[string]string
 
-func (v values) Apply(key string, value []byte) (Verdict, error) {
+func (v values) Apply(e rmq.Entry) (Verdict, error) {
+	key, value := e.Key, e.Value
 	if len(value) >= 3 && string(value[:3]) == "old" {
 		return Refused, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // Version is that of every stored value. A reader leaves records of other versions alone.
@@ -38,6 +39,17 @@ const (
 )
 
 const maxKeyPart = 512
+
+// The bounds of what a stored value may say. No worker comes near them.
+const (
+	maxText = 1 << 16 // bytes of a name or an id
+	maxTask = 1 << 16
+)
+
+func validTask(task int) bool { return task >= allTasks && task < maxTask }
+
+// anything lets all numbers pass: those of a value that this worker makes.
+func anything(int64) bool { return true }
 
 // keyOf joins a kind and names. Names are escaped, since brokers split keys at white space, and long ones hashed: the
 // value has the names in full.
@@ -74,16 +86,17 @@ func recordOf(v value) replica.Record { return replica.Record{Key: v.key(), Valu
 // value is what every stored value can say of itself.
 type value interface {
 	key() string
-	valid() bool
+	// valid says whether a worker could have written it; counts bounds what workers count up.
+	valid(counts func(n int64) bool) bool
 }
 
-// decode reads a stored value of a key. The verdict is Accepted when it could be read.
-func decode[T value](key string, data []byte) (T, replica.Verdict, error) {
+// decode reads a stored value. The verdict is Accepted when it could be read.
+func decode[T value](e rmq.Entry) (T, replica.Verdict, error) {
 	var none, v T
 	var head struct {
 		V int `json:"v"`
 	}
-	if err := json.Unmarshal(data, &head); err != nil {
+	if err := json.Unmarshal(e.Value, &head); err != nil {
 		return none, replica.Malformed, fmt.Errorf("decoding a stored value: %w", err)
 	}
 	if head.V != Version {
@@ -92,13 +105,13 @@ func decode[T value](key string, data []byte) (T, replica.Verdict, error) {
 		}
 		return none, replica.Malformed, fmt.Errorf("%w: %d", ErrVersion, head.V)
 	}
-	if err := json.Unmarshal(data, &v); err != nil {
+	if err := json.Unmarshal(e.Value, &v); err != nil {
 		return none, replica.Malformed, fmt.Errorf("decoding a stored value: %w", err)
 	}
-	if !v.valid() {
+	if !v.valid(e.Counts) {
 		return none, replica.Malformed, errField
 	}
-	if v.key() != key {
+	if v.key() != e.Key {
 		return none, replica.Malformed, errKey
 	}
 	return v, replica.Accepted, nil

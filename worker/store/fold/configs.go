@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // maxRequests is how many accepted request ids a value remembers.
@@ -51,9 +52,15 @@ type connectorValue struct {
 
 func (v *connectorValue) key() string { return connectorKey(v.Name) }
 
-func (v *connectorValue) valid() bool {
-	return v.Name != "" && v.Revision == v.Replaces+1 && v.Replaces >= 0 && v.Epoch > 0 && v.Born > 0 &&
-		len(v.Requests) > 0 && knownState(v.State)
+func (v *connectorValue) valid(counts func(int64) bool) bool {
+	for _, r := range v.Requests {
+		if len(r.ID) > maxText {
+			return false
+		}
+	}
+	return v.Name != "" && len(v.Name) <= maxText && v.Revision == v.Replaces+1 && counts(v.Replaces) && v.Epoch > 0 && counts(v.Epoch) &&
+		v.Born > 0 && v.Born <= v.Epoch && len(v.Requests) > 0 && len(v.Requests) <= maxRequests && knownState(v.State) &&
+		len(v.Restarts) <= maxTask && (v.Restart == nil || validTask(v.Restart.Task))
 }
 
 func (v *connectorValue) id() string { return v.Requests[len(v.Requests)-1].ID }
@@ -98,7 +105,9 @@ type tasksValue struct {
 
 func (v *tasksValue) key() string { return tasksKey(v.Name) }
 
-func (v *tasksValue) valid() bool { return v.Name != "" && v.Epoch > 0 && v.ID != "" && v.Tasks != nil }
+func (v *tasksValue) valid(counts func(int64) bool) bool {
+	return v.Name != "" && len(v.Name) <= maxText && v.Epoch > 0 && counts(v.Epoch) && v.ID != "" && v.Tasks != nil && len(v.Tasks) <= maxTask
+}
 
 // Configs holds the connectors, tombstones included, and their newest task sets. A connector's value follows the one
 // it replaces, the first task set of an epoch wins.
@@ -115,16 +124,16 @@ func NewConfigs() *Configs {
 }
 
 // Apply folds one record.
-func (f *Configs) Apply(key string, data []byte) (replica.Verdict, error) {
-	switch kindOf(key) {
+func (f *Configs) Apply(e rmq.Entry) (replica.Verdict, error) {
+	switch kindOf(e.Key) {
 	case kindConnector:
-		v, verdict, err := decode[*connectorValue](key, data)
+		v, verdict, err := decode[*connectorValue](e)
 		if err != nil {
 			return verdict, err
 		}
 		return f.applyConnector(v), nil
 	case kindTasks:
-		v, verdict, err := decode[*tasksValue](key, data)
+		v, verdict, err := decode[*tasksValue](e)
 		if err != nil {
 			return verdict, err
 		}

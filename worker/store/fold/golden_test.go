@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // What is stored is read by workers of other versions: these bytes change only with a new version number.
@@ -106,17 +107,17 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 func read(key string, data []byte) (out value, err error) {
 	switch kindOf(key) {
 	case kindConnector:
-		out, _, err = decode[*connectorValue](key, data)
+		out, _, err = decode[*connectorValue](rmq.Entry{Key: key, Value: data})
 	case kindTasks:
-		out, _, err = decode[*tasksValue](key, data)
+		out, _, err = decode[*tasksValue](rmq.Entry{Key: key, Value: data})
 	case kindFence:
-		out, _, err = decode[*fenceValue](key, data)
+		out, _, err = decode[*fenceValue](rmq.Entry{Key: key, Value: data})
 	case kindReset:
-		out, _, err = decode[*resetValue](key, data)
+		out, _, err = decode[*resetValue](rmq.Entry{Key: key, Value: data})
 	case kindPosition:
-		out, _, err = decode[*positionValue](key, data)
+		out, _, err = decode[*positionValue](rmq.Entry{Key: key, Value: data})
 	case kindStatus:
-		out, _, err = decode[*statusValue](key, data)
+		out, _, err = decode[*statusValue](rmq.Entry{Key: key, Value: data})
 	default:
 		err = errKey
 	}
@@ -143,7 +144,7 @@ func TestUnreadableRecordsAreJudgedByTheirCause(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := NewProgress().Apply(tc.key, []byte(tc.value))
+			got, err := NewProgress().Apply(rmq.Entry{Key: tc.key, Value: []byte(tc.value)})
 			wantEqual(t, got, tc.want)
 			if (err == nil) != (tc.want == replica.Accepted) {
 				t.Errorf("got error %v with verdict %d", err, got)
@@ -161,7 +162,7 @@ func FuzzFoldsTakeAnything(f *testing.F) {
 	f.Add("status/c/-1", []byte(`{"v":1,"connector":"c","task":-1,"state":"x","sequence":1,"at":"0001-01-01T00:00:00+14:00"}`))
 	f.Fuzz(func(t *testing.T, key string, data []byte) {
 		for _, fold := range []replica.Fold{NewConfigs(), NewProgress(), NewStatuses()} {
-			verdict, err := fold.Apply(key, data)
+			verdict, err := fold.Apply(rmq.Entry{Key: key, Value: data})
 			if (verdict == replica.Accepted) != (err == nil) {
 				t.Fatalf("verdict %d with error %v", verdict, err)
 			}
@@ -172,7 +173,7 @@ func FuzzFoldsTakeAnything(f *testing.F) {
 			if !ok {
 				continue
 			}
-			if verdict, err := fold.Apply(key, again); verdict != replica.Same {
+			if verdict, err := fold.Apply(rmq.Entry{Key: key, Value: again}); verdict != replica.Same {
 				t.Fatalf("what is published again gives %d, %v: %s", verdict, err, again)
 			}
 		}

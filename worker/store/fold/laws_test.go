@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // state is a fold's state as what it would publish again.
@@ -23,7 +24,7 @@ func state(f replica.Fold) map[string]string {
 
 func apply(f replica.Fold, log []replica.Record) replica.Fold {
 	for _, r := range log {
-		_, _ = f.Apply(r.Key, r.Value)
+		_, _ = f.Apply(rmq.Entry{Key: r.Key, Value: r.Value})
 	}
 	return f
 }
@@ -69,7 +70,7 @@ func (h *history) settle(t *testing.T) {
 	for range 10 {
 		fold, hidden := h.make(), map[string]bool{}
 		for _, r := range h.log {
-			switch verdict, _ := fold.Apply(r.Key, r.Value); verdict {
+			switch verdict, _ := fold.Apply(rmq.Entry{Key: r.Key, Value: r.Value}); verdict {
 			case replica.Accepted, replica.Same:
 				delete(hidden, r.Key)
 			case replica.Refused, replica.Malformed:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // stamp orders the owners of one task: what the older one writes is ignored once the newer one's fence was read.
@@ -14,6 +15,10 @@ type stamp struct {
 	Epoch      int64 `json:"epoch"`
 	Generation int64 `json:"generation"`
 	Attempt    int64 `json:"attempt"`
+}
+
+func (s stamp) valid(counts func(int64) bool) bool {
+	return s.Epoch >= 0 && counts(s.Epoch) && counts(s.Generation) && counts(s.Attempt)
 }
 
 func (s stamp) compare(o stamp) int {
@@ -33,7 +38,9 @@ type fenceValue struct {
 
 func (v *fenceValue) key() string { return fenceKey(v.Connector, v.Task) }
 
-func (v *fenceValue) valid() bool { return v.Connector != "" && v.ID != "" && v.Epoch > 0 }
+func (v *fenceValue) valid(counts func(int64) bool) bool {
+	return v.Connector != "" && len(v.Connector) <= maxText && v.ID != "" && v.Epoch > 0 && v.stamp.valid(counts) && validTask(v.Task)
+}
 
 // positionValue is the progress of one partition.
 type positionValue struct {
@@ -55,7 +62,10 @@ type positionValue struct {
 
 func (v *positionValue) key() string { return positionKey(v.Connector, string(v.Partition)) }
 
-func (v *positionValue) valid() bool { return v.Connector != "" && v.Epoch > 0 }
+func (v *positionValue) valid(counts func(int64) bool) bool {
+	return v.Connector != "" && len(v.Connector) <= maxText && len(v.Partition) <= maxText && v.Epoch > 0 && v.stamp.valid(counts) &&
+		validTask(v.Task) && counts(v.Moves) && counts(v.Sequence) && counts(v.Since)
+}
 
 func (v *positionValue) compare(o *positionValue) int {
 	return cmp.Or(cmp.Compare(v.Epoch, o.Epoch), cmp.Compare(v.Moves, o.Moves), v.stamp.compare(o.stamp),
@@ -85,7 +95,9 @@ type resetValue struct {
 
 func (v *resetValue) key() string { return resetKey(v.Connector) }
 
-func (v *resetValue) valid() bool { return v.Connector != "" && v.Epoch > 0 && v.ID != "" }
+func (v *resetValue) valid(counts func(int64) bool) bool {
+	return v.Connector != "" && len(v.Connector) <= maxText && v.Epoch > 0 && counts(v.Epoch) && v.ID != ""
+}
 
 // lineage is the progress of one connector.
 type lineage struct {
@@ -121,22 +133,22 @@ func (f *Progress) of(connector string) *lineage {
 }
 
 // Apply folds one record.
-func (f *Progress) Apply(key string, data []byte) (replica.Verdict, error) {
-	switch kindOf(key) {
+func (f *Progress) Apply(e rmq.Entry) (replica.Verdict, error) {
+	switch kindOf(e.Key) {
 	case kindFence:
-		v, verdict, err := decode[*fenceValue](key, data)
+		v, verdict, err := decode[*fenceValue](e)
 		if err != nil {
 			return verdict, err
 		}
 		return f.applyFence(v), nil
 	case kindPosition:
-		v, verdict, err := decode[*positionValue](key, data)
+		v, verdict, err := decode[*positionValue](e)
 		if err != nil {
 			return verdict, err
 		}
 		return f.applyPosition(v), nil
 	case kindReset:
-		v, verdict, err := decode[*resetValue](key, data)
+		v, verdict, err := decode[*resetValue](e)
 		if err != nil {
 			return verdict, err
 		}

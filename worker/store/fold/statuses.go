@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // Status is what an owner last said of a connector or a task.
@@ -44,7 +45,9 @@ type statusValue struct {
 
 func (v *statusValue) key() string { return statusKey(v.Connector, v.Task) }
 
-func (v *statusValue) valid() bool { return v.Connector != "" && v.State != "" && v.Sequence > 0 }
+func (v *statusValue) valid(counts func(int64) bool) bool {
+	return v.Connector != "" && len(v.Connector) <= maxText && v.State != "" && v.Sequence > 0 && counts(v.Sequence) && v.stamp.valid(counts) && validTask(v.Task)
+}
 
 // compare is a total order: equal are only equal values.
 func (v *statusValue) compare(o *statusValue) int {
@@ -70,15 +73,15 @@ func NewStatuses() *Statuses {
 }
 
 // Apply folds one record.
-func (f *Statuses) Apply(key string, data []byte) (replica.Verdict, error) {
-	if kindOf(key) != kindStatus {
+func (f *Statuses) Apply(e rmq.Entry) (replica.Verdict, error) {
+	if kindOf(e.Key) != kindStatus {
 		return replica.Foreign, errKey
 	}
-	v, verdict, err := decode[*statusValue](key, data)
+	v, verdict, err := decode[*statusValue](e)
 	if err != nil {
 		return verdict, err
 	}
-	if held := f.values[key]; held != nil {
+	if held := f.values[e.Key]; held != nil {
 		switch c := v.compare(held); {
 		case c == 0:
 			return replica.Same, nil
@@ -86,7 +89,7 @@ func (f *Statuses) Apply(key string, data []byte) (replica.Verdict, error) {
 			return replica.Refused, nil
 		}
 	}
-	f.values[key] = v
+	f.values[e.Key] = v
 	if f.of[v.Connector] == nil {
 		f.of[v.Connector] = map[int]*statusValue{}
 	}
@@ -131,7 +134,7 @@ func (f *Statuses) Put(st Status) (replica.Record, error) {
 		Error: strings.ToValidUTF8(st.Error, "\uFFFD"), Warning: strings.ToValidUTF8(st.Warning, "\uFFFD"), Restarts: st.Restarts,
 		NextRestart: st.NextRestart.UTC().Truncate(time.Millisecond), At: st.At.UTC().Truncate(time.Millisecond),
 	}
-	if !v.valid() {
+	if !v.valid(anything) {
 		return replica.Record{}, fmt.Errorf("storing a status of %q: %w: a name and a state are required", st.Connector, ErrInvalid)
 	}
 	r := recordOf(v)

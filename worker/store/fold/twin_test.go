@@ -9,6 +9,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // twin is the progress fold told plainly: a list of everything that was read, and every question asked of all of it.
@@ -107,7 +108,7 @@ func FuzzProgressAgreesWithItsTwin(f *testing.F) {
 		fold, slow := NewProgress(), &twin{accepted: map[value]bool{}}
 		for i := range int(steps) {
 			v := anyProgress(rnd, i)
-			verdict, err := fold.Apply(v.key(), Encode(v))
+			verdict, err := fold.Apply(rmq.Entry{Key: v.key(), Value: Encode(v)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +156,7 @@ func FuzzConfigsAgreeWithASharedVariable(f *testing.F) {
 			}
 			r := asRecord(v)
 			h.log = append(h.log, r)
-			verdict, err := fold.Apply(r.Key, r.Value)
+			verdict, err := fold.Apply(rmq.Entry{Key: r.Key, Value: r.Value})
 			if err != nil {
 				t.Fatal(err)
 			}

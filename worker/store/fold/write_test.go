@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
 // put writes to a fold and gives the record.
@@ -23,7 +24,7 @@ func put(t *testing.T, f *Configs, w Write, floor int64) replica.Record {
 
 func wantVerdict(t *testing.T, f *Configs, r replica.Record, want replica.Verdict) {
 	t.Helper()
-	if got, err := f.Apply(r.Key, r.Value); got != want || err != nil {
+	if got, err := f.Apply(rmq.Entry{Key: r.Key, Value: r.Value}); got != want || err != nil {
 		t.Errorf("verdict %d, %v, want %d: %s", got, err, want, r.Value)
 	}
 }

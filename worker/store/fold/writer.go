@@ -26,7 +26,7 @@ func NewWriter(f Fence, id string) (*Writer, error) {
 		V: Version, Connector: f.Connector, Task: f.Task, ID: id,
 		stamp: stamp{Epoch: f.Epoch, Generation: f.Generation, Attempt: f.Attempt},
 	}}
-	if !w.fence.valid() {
+	if !w.fence.valid(anything) {
 		return nil, fmt.Errorf("fencing task %d of %q: %w: a name and an epoch above 0 are required", f.Task, f.Connector, ErrInvalid)
 	}
 	return w, nil
@@ -66,18 +66,39 @@ func (w *Writer) Records(f *Progress, changed record.Positions, sequence int64) 
 			V: Version, Connector: w.fence.Connector, Partition: text(partition), Position: text(changed[partition]),
 			Task: w.fence.Task, stamp: w.fence.stamp, Sequence: sequence,
 		}
-		if held := values[v.Partition]; held != nil && held.Epoch == v.Epoch {
-			v.Moves = held.Moves
-			if held.Task != v.Task {
-				v.Moves++
-			}
-			if v.compare(held) == 0 && v.Position == held.Position {
-				continue
-			}
+		held := values[v.Partition]
+		switch {
+		case held == nil || held.Epoch < v.Epoch:
+		case held.Epoch > v.Epoch, held.Task == v.Task && held.stamp.compare(v.stamp) > 0:
+			return nil, fmt.Errorf("task %d of %q at generation %d, epoch %d: %w: partition %s has a position of generation %d, epoch %d",
+				v.Task, v.Connector, v.Generation, v.Epoch, ErrFenced, v.Partition, held.Generation, held.Epoch)
+		case held.writtenBy(w) && held.Position == v.Position && held.Sequence >= sequence:
+			continue
+		default:
+			v.follow(held)
+		}
+		if !v.valid(anything) {
+			return nil, fmt.Errorf("task %d of %q: %w: a partition's name of %d bytes", v.Task, v.Connector, ErrInvalid, len(v.Partition))
 		}
 		out = append(out, recordOf(&v))
 	}
 	return out, nil
+}
+
+// writtenBy says whether a value has the writer's task and stamp.
+func (v *positionValue) writtenBy(w *Writer) bool {
+	return v.Task == w.fence.Task && v.stamp == w.fence.stamp && !v.Absent
+}
+
+// follow gives a value the order behind the one that is held, whoever wrote that.
+func (v *positionValue) follow(held *positionValue) {
+	v.Moves = held.Moves
+	switch {
+	case held.Task != v.Task:
+		v.Moves++
+	case held.stamp == v.stamp:
+		v.Sequence = max(v.Sequence, held.Sequence+1)
+	}
 }
 
 // Reset sets where all partitions of a connector stand, from an epoch on.
@@ -86,7 +107,7 @@ type Reset struct{ value resetValue }
 // NewReset makes a reset; id tells it from others of the same epoch.
 func NewReset(connector string, to record.Positions, epoch int64, id string) (*Reset, error) {
 	r := &Reset{resetValue{V: Version, Connector: connector, Epoch: epoch, Positions: []pair{}, ID: id}}
-	if !r.value.valid() {
+	if !r.value.valid(anything) {
 		return nil, fmt.Errorf("resetting the progress of %q: %w: a name and an epoch above 0 are required", connector, ErrInvalid)
 	}
 	for _, partition := range slices.Sorted(maps.Keys(to)) {
