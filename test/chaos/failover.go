@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
@@ -74,14 +77,52 @@ func failover(kind string, freeze bool) func(ctx context.Context, s *strike) err
 		}
 		d := s.seconds(1, 6)
 		s.say("%s: %s; %s is to follow; the old one is back %s after that", kind, master.Process, replica.Process, d)
+		logs, err := s.logSizes()
+		if err != nil {
+			return err
+		}
 		m, exposed := s.from(kind), s.flows.Expose()
 		back, err := s.strikeMaster(ctx, master, freeze)
 		if err != nil {
 			return err
 		}
 		s.gone = exposed.End()
-		return s.elect(ctx, m, election{replica: replica, back: back, after: d, exposed: exposed})
+		if err := s.elect(ctx, m, election{replica: replica, back: back, after: d, exposed: exposed}); err != nil {
+			return err
+		}
+		lost, err := s.rejoined(logs)
+		if lost {
+			m.Kind += lostToo
+		}
+		return err
 	}
+}
+
+// logSizes says how much each worker has logged.
+func (s *strike) logSizes() (map[*member]int64, error) {
+	out := map[*member]int64{}
+	for _, v := range s.live() {
+		info, err := os.Stat(v.log)
+		if err != nil {
+			return nil, fmt.Errorf("looking at a worker's log: %w", err)
+		}
+		out[v] = info.Size()
+	}
+	return out, nil
+}
+
+// rejoined says whether a worker has logged since then that the cluster log does not hold what it read of it.
+func (s *strike) rejoined(since map[*member]int64) (bool, error) {
+	for v, size := range since {
+		log, err := os.ReadFile(v.log)
+		if err != nil {
+			return false, fmt.Errorf("reading a worker's log: %w", err)
+		}
+		if bytes.Contains(log[size:], []byte("for the cluster log does not go on where it was read to")) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // loseTail has the controller elect a replica that lacks what the master confirmed last. The replica is frozen, so that the

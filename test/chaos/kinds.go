@@ -48,9 +48,11 @@ const (
 	replicaLost     = "replica lost"
 	failoverKill    = "failover: master killed"
 	failoverFreeze  = "failover: master frozen"
-	tailLostKill    = "failover: replica behind, master killed"
-	tailLostFreeze  = "failover: replica behind, master frozen"
-	upgraded        = "4.9.7 upgraded in place"
+	// lostToo follows the kind of a failover in which the cluster log lost its newest records, as replication may: rule C4 holds then.
+	lostToo        = ", log's end lost"
+	tailLostKill   = "failover: replica behind, master killed"
+	tailLostFreeze = "failover: replica behind, master frozen"
+	upgraded       = "4.9.7 upgraded in place"
 )
 
 // afterLoss is how long tasks may rest when a broker lost records: invariant C4, nothing newly claimed starts for one session.
@@ -70,7 +72,7 @@ var targets = map[string]time.Duration{
 	brokerRestored: afterLoss,
 	brokersRolled:  3 * time.Second, namesRolled: 3 * time.Second, brokerFrozen: 3 * time.Second, replicaLost: 3 * time.Second,
 	brokerReadOnly: 3 * time.Second, brokerFull: 3 * time.Second, brokerLost: afterFailover, brokerRecreated: afterRecreation,
-	failoverKill: 2 * time.Second, failoverFreeze: 3 * time.Second, tailLostKill: afterFailover, tailLostFreeze: afterFailover,
+	failoverKill: 2 * time.Second, failoverFreeze: 3 * time.Second, failoverKill + lostToo: afterFailover, failoverFreeze + lostToo: afterFailover, tailLostKill: afterFailover, tailLostFreeze: afterFailover,
 }
 
 // fault is one kind of fault.
