@@ -4,9 +4,7 @@ package topology
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -56,16 +54,4 @@ func TestABrokerThatComesBackEmptyIsMarked(t *testing.T) {
 		return err
 	})
 	answers(t, w, "/readyz", "ok")
-}
-
-// says waits until the worker's answer, of whatever status, holds a text.
-func says(t *testing.T, w running, path, want string) {
-	t.Helper()
-	eventually(t, func(ctx context.Context) error {
-		body, err := w.Get(ctx, path)
-		if !strings.Contains(body, want) {
-			return errors.Join(err, fmt.Errorf("%s answers %s, want %q", path, body, want))
-		}
-		return nil
-	})
 }

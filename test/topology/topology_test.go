@@ -243,6 +243,12 @@ type running struct {
 // worker starts a worker of a cluster; its log is shown when the test fails.
 func worker(t *testing.T, clusterID, id string) running {
 	t.Helper()
+	return workerOf(t, process.Conf{ID: id, ClusterID: clusterID})
+}
+
+// workerOf starts a worker by its settings; what every worker here has alike is filled in.
+func workerOf(t *testing.T, conf process.Conf) running {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -251,7 +257,7 @@ func worker(t *testing.T, clusterID, id string) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := process.Conf{ID: id, ClusterID: clusterID, NameServers: nameServers(), StoreDir: t.TempDir(), Port: port}
+	conf.NameServers, conf.StoreDir, conf.Port = nameServers(), t.TempDir(), port
 	file := filepath.Join(t.TempDir(), "connect.conf")
 	if err := conf.Write(file); err != nil {
 		t.Fatal(err)
@@ -264,7 +270,7 @@ func worker(t *testing.T, clusterID, id string) running {
 	t.Cleanup(func() {
 		w.Kill()
 		if text := log.String(); t.Failed() {
-			t.Logf("worker %s wrote:\n%s", id, text[max(0, len(text)-20_000):])
+			t.Logf("worker %s wrote:\n%s", conf.ID, text[max(0, len(text)-20_000):])
 		}
 	})
 	return running{w, log}
@@ -279,5 +285,19 @@ func answers(t *testing.T, w running, path, want string) {
 			err = fmt.Errorf("%s answers %s, want %q", path, body, want)
 		}
 		return err
+	})
+}
+
+// says waits until the worker's answer, of whatever status, holds all texts.
+func says(t *testing.T, w running, path string, want ...string) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) error {
+		body, err := w.Get(ctx, path)
+		for _, text := range want {
+			if !strings.Contains(body, text) {
+				return errors.Join(err, fmt.Errorf("%s answers %s, want %q", path, body, text))
+			}
+		}
+		return nil
 	})
 }
