@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,6 +117,19 @@ func identified(cfg config.Worker) config.Worker {
 		cfg.WorkerID = host + "@" + port
 	}
 	return cfg
+}
+
+// hostNames are the names by which callers may call the worker: its host's, the one that it tells others, and those of the
+// configuration.
+func hostNames(cfg config.Worker) []string {
+	names := slices.Clone(cfg.HTTPHostNames)
+	if own, err := os.Hostname(); err == nil {
+		names = append(names, own)
+	}
+	if told, _, err := net.SplitHostPort(cfg.AdvertisedAddress); err == nil {
+		names = append(names, told)
+	}
+	return append(names, cfg.HTTPHost)
 }
 
 // parts are the components of one worker.
@@ -235,7 +250,7 @@ func (p *parts) buildWork() error {
 	}
 	p.server, err = rest.New(rest.Config{
 		ClusterID: cfg.ClusterID, WorkerID: cfg.WorkerID, Listen: net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.HTTPPort)),
-		TokenFile: cfg.RESTTokenFile, CompatRoutes: cfg.CompatRoutes, Compat: cfg.RESTCompat, Log: log.WithName("rest"),
+		Names: hostNames(cfg), TokenFile: cfg.RESTTokenFile, CompatRoutes: cfg.CompatRoutes, Compat: cfg.RESTCompat, Log: log.WithName("rest"),
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),

@@ -135,6 +135,15 @@ type APISpec struct {
 	// +kubebuilder:validation:Minimum=1024
 	// +kubebuilder:validation:Maximum=65535
 	Port *int32 `json:"port,omitempty"`
+
+	// hostNames are further host names by which the REST API may be called, such as an ingress's; *.example.com is all below it.
+	// Addresses, localhost and the names of the pods and Services are right without it; others are refused.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`
+	HostNames []string `json:"hostNames,omitempty"`
 }
 
 // UpdateStrategySpec says how worker pods are replaced when their template or configuration changes.
@@ -210,7 +219,7 @@ type ConnectClusterSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=128
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z][A-Za-z0-9._-]{0,126}$'))",message="keys must start with a letter and have at most 127 letters, digits, '.', '_' and '-'"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['workerId', 'connectClusterId', 'namesrvAddr', 'httpHost', 'httpPort', 'advertisedAddress', 'storePathRootDir']))",message="workerId, connectClusterId, namesrvAddr, httpHost, httpPort, advertisedAddress and storePathRootDir are reserved: they follow from other fields"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['workerId', 'connectClusterId', 'namesrvAddr', 'httpHost', 'httpPort', 'httpHostNames', 'advertisedAddress', 'storePathRootDir']))",message="workerId, connectClusterId, namesrvAddr, httpHost, httpPort, httpHostNames, advertisedAddress and storePathRootDir are reserved: they follow from other fields"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['clusterStoreTopic', 'configStoreTopic', 'positionStoreTopic', 'offsetStoreTopic', 'statusStoreTopic', 'connectStatusTopic', 'clusterTopicBroker']))",message="the names of the internal topics are reserved: they follow from spec.clusterId; clusterTopicBroker is spec.internalTopics.broker"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"

@@ -172,7 +172,7 @@ func Cause(err error) string {
 	var op *net.OpError
 	var dns *net.DNSError
 	switch {
-	case errors.As(err, &problem) && (problem.Status == http.StatusUnauthorized || problem.Status == http.StatusForbidden):
+	case errors.As(err, &problem) && problem.Status == http.StatusUnauthorized:
 		return "they do not accept the operator's token: restart the workers if its Secret was changed"
 	case errors.As(err, &problem):
 		return problem.Error()

@@ -63,6 +63,21 @@ func Port(c *v1alpha1.ConnectCluster) int32 {
 	return ptr.Deref(c.Spec.API.Port, defaultPort)
 }
 
+// HostNames are the names by which the workers may be called: those of the Services and of the pods behind the headless one,
+// in the forms that Kubernetes' DNS gives them with its usual domain, and those that the spec adds.
+func HostNames(c *v1alpha1.ConnectCluster) []string {
+	var out []string
+	for _, name := range []string{APIName(c), WorkerName(c), "*." + WorkerName(c)} {
+		for _, domain := range []string{"", "." + c.Namespace, "." + c.Namespace + ".svc", "." + c.Namespace + ".svc.cluster.local"} {
+			out = append(out, name+domain)
+		}
+	}
+	if c.Spec.API != nil {
+		out = append(out, c.Spec.API.HostNames...)
+	}
+	return out
+}
+
 // Replicas is the number of workers that the spec asks for.
 func Replicas(c *v1alpha1.ConnectCluster) int32 { return ptr.Deref(c.Spec.Replicas, 1) }
 

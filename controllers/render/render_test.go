@@ -3,6 +3,7 @@ package render_test
 import (
 	"bytes"
 	"flag"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
 	"github.com/rocketmq-connect/operator/controllers/render"
 	"github.com/rocketmq-connect/operator/controllers/testobj"
+	"github.com/rocketmq-connect/operator/worker/rest/access"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -38,7 +40,7 @@ func clusters() map[string]*v1alpha1.ConnectCluster {
 					Strategy: v1alpha1.AllocationAveragely, VirtualNodes: ptr.To[int32](64), MaxLoadFactor: "1.5",
 					RebalanceDelay: &metav1.Duration{Duration: 20 * time.Second},
 				}
-				s.API = &v1alpha1.APISpec{Port: ptr.To[int32](9090)}
+				s.API = &v1alpha1.APISpec{Port: ptr.To[int32](9090), HostNames: []string{"connect.example.com", "*.internal"}}
 				s.Resources = &v1alpha1.ResourceRequirements{Limits: corev1.ResourceList{
 					corev1.ResourceMemory: resource.MustParse("256Mi"), corev1.ResourceCPU: resource.MustParse("2"),
 				}}
@@ -177,5 +179,21 @@ func TestClusterID(t *testing.T) {
 				t.Errorf("got %s (%d characters), want %s", got, len(got), tc.want)
 			}
 		})
+	}
+}
+
+func TestTheOperatorCallsWorkersByANameOfTheirs(t *testing.T) {
+	c := testobj.Cluster("demo").Obj()
+	guard := &access.Guard{Open: true, Names: render.HostNames(c)}
+	for host, want := range map[string]bool{
+		strings.TrimPrefix(render.APIAddress(c), "http://"): true, "demo-api": true, "demo-api." + c.Namespace: true,
+		"demo-worker-0.demo-worker." + c.Namespace + ".svc.cluster.local:8082": true, "demo-worker-0.demo-worker:8082": true,
+		"demo-api." + c.Namespace + ".svc.evil.example": false, "demo-worker-0": false, "other-api": false,
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = host
+		if refusal := guard.Check(r, time.Time{}); (refusal == nil) != want {
+			t.Errorf("%s: %+v", host, refusal)
+		}
 	}
 }

@@ -25,6 +25,7 @@ func keys() []key {
 		list("namesrvAddr", ";,", func(w *Worker) *[]string { return &w.NamesrvAddrs }),
 		text("httpHost", func(w *Worker) *string { return &w.HTTPHost }),
 		number("httpPort", func(w *Worker) *int { return &w.HTTPPort }),
+		list("httpHostNames", ",", func(w *Worker) *[]string { return &w.HTTPHostNames }),
 		text("advertisedAddress", func(w *Worker) *string { return &w.AdvertisedAddress }),
 		text("storePathRootDir", func(w *Worker) *string { return &w.StoreDir }),
 		list("pluginPaths", ",", func(w *Worker) *[]string { return &w.PluginPaths }),

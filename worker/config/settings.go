@@ -27,8 +27,11 @@ func keyDocs() map[string]string {
 		"workerId":         "Unique among the live workers of a cluster, the same after a restart. Empty: `<ip>@<httpPort>`. At most 255 bytes, no white space.",
 		"connectClusterId": "Name of the cluster. Sinks mark what they write with it, sources skip what carries their own. It does not keep clusters apart: the five topics do, and workers with another id are refused on them.",
 		"namesrvAddr":      "RocketMQ name servers, `host:port`. Required, here or in `NAMESRV_ADDR`.",
-		"httpHost":         "Address that the REST API, the probes and the metrics listen on. Empty: all.",
-		"httpPort":         "Port of the REST API, the probes and the metrics.",
+		"httpHost": "Address that the REST API, the probes and the metrics listen on. Empty: all, but without `restTokenFile` the API answers callers on this machine only. " +
+			"Named, such as `0.0.0.0`, it lets in everybody who reaches the port: for networks that you trust.",
+		"httpPort": "Port of the REST API, the probes and the metrics.",
+		"httpHostNames": "Further host names by which the REST API may be called, such as a proxy's; `*.example.com` is all below it. Addresses, `localhost`, the host's name and " +
+			"`advertisedAddress` are right without it. Others are refused, so that no web page reaches the worker by a name of its own.",
 		"advertisedAddress": "`host:port` under which others reach this worker's REST API; shown in `/api/v1/cluster`. Empty: `<ip>:<httpPort>`, the ip being " +
 			"the one that speaks to the name server.",
 		"storePathRootDir":        "This worker's own folder on a local disk: lock file and copies of configs, positions and offsets. Two workers never share it.",
@@ -40,7 +43,7 @@ func keyDocs() map[string]string {
 		"credentialsDir":          "Folder with the files `accessKey`, `secretKey` and, if needed, `securityToken`, instead of the three keys. When they change, the worker ends within 15 s so that it is started with the new ones.",
 		"namespace":               "RocketMQ's namespace of all topics and groups.",
 		"autoCreateGroupEnable":   "Create the consumer groups in which sinks show their offsets.",
-		"restTokenFile":           "File with the bearer token (16 bytes at least) that callers of the REST API must send. Read again within 5 s of a change. Empty: no token is asked for.",
+		"restTokenFile":           "File with the bearer token (16 bytes at least) that callers of the REST API must send. Read again within 5 s of a change; while it cannot be read, every caller gets 401 and the worker is not ready. Empty: no token is asked for.",
 		"restCompat":              "Shape of `getClusterInfo`: `old` is a bare list, `new` is `{\"status\":200,\"body\":[…]}`.",
 		"compatRoutes":            "Serve the older runtimes' routes, which change state by GET.",
 		"allocTaskStrategy":       "Which worker gets what. `ConsistentHash` moves only what has to move; `Averagely` deals everything anew at each change. The Java class names work too.",

@@ -38,6 +38,9 @@ func (w Worker) validateAddresses() error {
 	for _, addr := range w.NamesrvAddrs {
 		errs = append(errs, hostPort("namesrvAddr", addr))
 	}
+	for _, name := range w.HTTPHostNames {
+		errs = append(errs, hostName("httpHostNames", name))
+	}
 	if w.AdvertisedAddress != "" {
 		errs = append(errs, hostPort("advertisedAddress", w.AdvertisedAddress))
 	}
@@ -132,6 +135,13 @@ func oneOf(key, value string, allowed ...string) error {
 
 func within(key string, d, low, high time.Duration) error {
 	return check(d >= low && d <= high, "%s must be from %s to %s, not %s", key, low, high, d)
+}
+
+// hostName reports whether the name is one of a host, as a Host header has it without its port; *.x is all below x.
+func hostName(key, name string) error {
+	host := strings.TrimPrefix(name, "*.")
+	bad := strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*:/,[]@", r) })
+	return check(host != "" && !bad, "%s must be host names without port, such as connect.example.com or *.example.com, not %q", key, clip(name))
 }
 
 func hostPort(key, addr string) error {

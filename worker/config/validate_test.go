@@ -27,6 +27,10 @@ func TestValidate(t *testing.T) {
 			func(w *Worker) { w.NamesrvAddrs, w.AdvertisedAddress = []string{"a", "b:0", "c:1"}, ":1" },
 			[]string{`namesrvAddr must be host:port, not "a"`, `namesrvAddr must be host:port, not "b:0"`, "advertisedAddress must be"},
 		},
+		"host names without ports": {
+			func(w *Worker) { w.HTTPHostNames = []string{"a.b", "*.c", "d:80", "*", "http://e"} },
+			[]string{`httpHostNames must be host names without port, such as connect.example.com or *.example.com, not "d:80"`, "httpHostNames must be", "httpHostNames must be"},
+		},
 		"ports":             {func(w *Worker) { w.HTTPPort = 70000 }, []string{"httpPort must be from 1 to 65535, not 70000"}},
 		"a store directory": {func(w *Worker) { w.StoreDir = "" }, []string{"storePathRootDir is required"}},
 		"names RocketMQ takes": {

@@ -33,9 +33,12 @@ type Worker struct {
 	ClusterID string
 	// NamesrvAddrs (namesrvAddr) are RocketMQ name servers, host:port.
 	NamesrvAddrs []string
-	// HTTPHost (httpHost) is the address that the REST API listens on; empty: all. HTTPPort (httpPort) is its port.
+	// HTTPHost (httpHost) is the address that the REST API listens on; empty: all, and without a token only callers on this
+	// machine are answered. HTTPPort (httpPort) is its port.
 	HTTPHost string
 	HTTPPort int
+	// HTTPHostNames (httpHostNames) are further host names by which the REST API may be called; *.x is all below x.
+	HTTPHostNames []string
 	// AdvertisedAddress (advertisedAddress) is host:port under which others reach the REST API. Empty: <ip>:<httpPort>.
 	AdvertisedAddress string
 	// StoreDir (storePathRootDir) is this worker's own folder on local storage.

@@ -73,17 +73,7 @@ func (s *Server) compat() http.Handler {
 		"/connectors/all/{verb}":           s.oldAll,
 		"/connectors/single/{name}/{verb}": s.oldChange(s.oldSingle),
 	} {
-		handle(path, func(w http.ResponseWriter, r *http.Request) error {
-			if r.Method != http.MethodGet { // the mux sends HEAD here, too
-				w.Header().Set("Allow", http.MethodGet)
-				return problem(http.StatusMethodNotAllowed, "about:blank", "Method not allowed", "use GET")
-			}
-			line, err := h(r)
-			if err == nil {
-				text(w, http.StatusOK, line)
-			}
-			return err
-		})
+		handle(path, s.changing(h))
 	}
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		text(w, http.StatusNotFound, "Not found: "+r.URL.Path+"; the resource API begins at "+restapi.Prefix)

@@ -16,15 +16,23 @@ import (
 // maxBody bounds a request's body, in bytes.
 const maxBody = 1 << 20
 
+// typed refuses a write that does not say that it is JSON, also one without a body: that is what a page of another origin
+// cannot send without asking first, and a worker never says yes.
+func typed(r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodDelete { // no page sends a DELETE without asking, either
+		return nil
+	}
+	ct := r.Header.Get("Content-Type")
+	media, _, err := mime.ParseMediaType(ct)
+	if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+		return problem(http.StatusUnsupportedMediaType, restapi.ProblemMalformed, "Unsupported media type",
+			"send Content-Type: application/json, not %q", ct)
+	}
+	return nil
+}
+
 // decode reads the JSON body into out and refuses what out does not know. Its errors are problems that name the field.
 func decode(r *http.Request, out any) error {
-	if ct := r.Header.Get("Content-Type"); ct != "" {
-		media, _, err := mime.ParseMediaType(ct)
-		if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
-			return problem(http.StatusUnsupportedMediaType, restapi.ProblemMalformed, "Unsupported media type",
-				"send the body as application/json, not %q", ct)
-		}
-	}
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(out); err != nil {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -346,10 +348,24 @@ func (w *world) do(method, target, body string, header ...string) *httptest.Resp
 	w.t.Helper()
 	r := httptest.NewRequestWithContext(w.t.Context(), method, "/", strings.NewReader(body))
 	path, query, _ := strings.Cut(target, "?")
-	r.URL.Path, r.URL.RawQuery = path, query
+	r.URL.Path, r.URL.RawQuery, r.Host = path, query, "localhost:8082"
+	if method == http.MethodPost || method == http.MethodPut {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	for _, h := range header {
-		name, value, _ := strings.Cut(h, ": ")
-		r.Header.Set(name, value)
+		switch name, value, _ := strings.Cut(h, ": "); name {
+		case "Host":
+			r.Host = value
+		case "Remote":
+			r.RemoteAddr = value
+		case "Content-Type":
+			r.Header[name] = nil
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		default:
+			r.Header.Add(name, value)
+		}
 	}
 	rec := httptest.NewRecorder()
 	w.server.Handler().ServeHTTP(rec, r)
@@ -364,4 +380,27 @@ func (w *world) get(target string) string {
 		w.t.Fatalf("GET %s: %d %s", target, rec.Code, rec.Body)
 	}
 	return strings.TrimSpace(rec.Body.String())
+}
+
+// pass lets time go by in a synctest bubble.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// metric is the value of a counter or gauge; label is the value of its only label, empty if it has none.
+func (w *world) metric(name, label string) float64 {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
 }

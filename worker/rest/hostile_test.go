@@ -49,11 +49,11 @@ func exchange(t *testing.T, base, request string) (int, string) {
 }
 
 func post(path, body string) string {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
 }
 
 func get(path string) string {
-	return "GET " + path + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 }
 
 func TestHostileRequestsAreAnsweredAndChangeNothing(t *testing.T) {
@@ -68,7 +68,7 @@ func TestHostileRequestsAreAnsweredAndChangeNothing(t *testing.T) {
 		"objects in 100,000 levels of a config": {post(connectors, `{"config":`+strings.Repeat(`{"a":`, 100_000)+"1"+strings.Repeat("}", 100_001)), []int{400}, "the body"},
 		"deep JSON in an older route's config":  {get("/connectors/create/x?config=" + strings.Repeat("%5B", 5_000)), []int{400, 500}, ""},
 		"a body above the limit":                {post(connectors, `{"name":"`+strings.Repeat("x", maxBody)+`"}`), []int{413}, "at most 1048576 bytes"},
-		"a header above the limit":              {"GET " + connectors + " HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 2*maxHeaderBytes) + "\r\n\r\n", []int{431}, ""},
+		"a header above the limit":              {"GET " + connectors + " HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 2*maxHeaderBytes) + "\r\n\r\n", []int{431}, ""},
 		"an array for an object":                {post(connectors, `[]`), []int{400}, "must be an object"},
 		"null":                                  {post(connectors, `null`), []int{422}, "name must not be empty"},
 		"a name of another type":                {post(connectors, `{"name":{"a":1}}`), []int{400}, "name must be a string"},
@@ -116,9 +116,9 @@ func TestSlowConnectionsAreClosedAndMakeRoom(t *testing.T) {
 			_ = c.SetDeadline(time.Now().Add(time.Minute))
 			switch i % 3 { // the rest sends nothing at all
 			case 0:
-				_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: h\r\nX-Slow: ")
+				_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
 			case 1: // is answered, and kept open
-				_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+				_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			}
 			_, _ = io.Copy(io.Discard, c)
 		})
@@ -137,7 +137,7 @@ func TestABodyThatNeverEndsIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := dial(t, w.serve())
-	if _, err := io.WriteString(c, "POST "+restapi.Prefix+"/connectors HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+	if _, err := io.WriteString(c, "POST "+restapi.Prefix+"/connectors HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.SetReadDeadline(time.Now().Add(time.Minute))

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -20,7 +19,9 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/rest/access"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/rest/seldom"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -40,9 +41,12 @@ const (
 type Config struct {
 	// ClusterID and WorkerID are shown.
 	ClusterID, WorkerID string
-	// Listen is host:port; the host may be empty.
+	// Listen is host:port. The host may be empty: then all addresses are listened on, and without a token only callers on
+	// this machine are let in.
 	Listen string
-	// TokenFile holds the bearer token that callers must send; empty: everybody is let in.
+	// Names are the host names by which callers may call this worker, besides addresses and loopback names.
+	Names []string
+	// TokenFile holds the bearer token that callers must send; empty: none is asked for.
 	TokenFile string
 	// CompatRoutes serves the older runtimes' routes; Compat is config.CompatOld or config.CompatNew.
 	CompatRoutes bool
@@ -56,7 +60,8 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	backends Backends
-	token    *token
+	guard    access.Guard
+	refusals seldom.Gate
 	hub      *hub
 	metrics  *metrics
 	handler  http.Handler
@@ -68,6 +73,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	streams  prometheus.Gauge
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -81,16 +87,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.001, .005, .025, .1, .5, 1, 5, 15},
 		}, []string{"route"}),
 		streams: f.NewGauge(prometheus.GaugeOpts{Name: "connect_worker_rest_watch_streams", Help: "Watch streams that are open."}),
+		refused: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "connect_worker_rest_refused_total", Help: "Requests answered with 401 or 403, by reason: token_missing, token_wrong, token_file, remote, host, origin.",
+		}, []string{"reason"}),
 	}
 }
 
 // New makes the server and reads its token file. It does not listen yet.
 func New(cfg Config, b Backends) (*Server, error) {
-	t, err := readToken(cfg.TokenFile)
+	token, err := access.ReadToken(cfg.TokenFile, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, backends: b, token: t, metrics: newMetrics(cfg.Registerer)}
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address to listen on: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, backends: b, metrics: newMetrics(cfg.Registerer), refusals: seldom.Gate{Every: refusalInterval},
+		guard: access.Guard{Token: token, Open: host != "", Names: cfg.Names},
+	}
 	s.hub = newHub(s)
 	s.handler = s.build()
 	return s, nil
@@ -113,9 +129,7 @@ func (s *Server) Service() service.Service {
 }
 
 func (s *Server) listen(ctx context.Context) error {
-	if s.token == nil {
-		s.cfg.Log.Info("Serving REST without a token: everybody who reaches the port can change connectors; set restTokenFile", "address", s.cfg.Listen)
-	}
+	s.announce()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listening on httpPort: %w; is another worker running on this port?", err)
@@ -133,6 +147,9 @@ func (s *Server) serve(ctx context.Context) error {
 	var group service.Group
 	defer group.Wait()
 	group.Go(func() { s.hub.run(ctx) })
+	if s.guard.Token != nil {
+		group.Go(func() { s.watchToken(ctx.Done()) })
+	}
 	group.Go(func() {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
@@ -158,14 +175,18 @@ func (s *Server) build() http.Handler {
 	s.routes(func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
 		method, path, _ := strings.Cut(pattern, " ")
 		api.Handle(method+" "+restapi.Prefix+path, s.route(restapi.Prefix+path, func(w http.ResponseWriter, r *http.Request) {
-			if err := h(w, r); err != nil {
+			err := typed(r)
+			if err == nil {
+				err = h(w, r)
+			}
+			if err != nil {
 				s.fail(w, r, err)
 			}
 		}))
 	})
-	mux.Handle(restapi.Prefix+"/", s.guarded(s.strict(api)))
+	mux.Handle(restapi.Prefix+"/", s.guarded(s.strict(api), s.fail))
 	if s.cfg.CompatRoutes {
-		mux.Handle("/", s.guarded(s.compat()))
+		mux.Handle("/", s.guarded(s.compat(), s.failOld))
 	} else {
 		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 			text(w, http.StatusNotFound, "Not found: this worker serves "+restapi.Prefix+" only (compatRoutes=false)")
@@ -226,7 +247,7 @@ func (s *Server) strict(mux *http.ServeMux) http.Handler {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if err := cmp.Or(s.backends.Ready(), s.backends.Leased(), s.backends.stored()); err != nil {
+	if err := s.notReady(); err != nil {
 		text(w, http.StatusServiceUnavailable, "not ready: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}

@@ -17,7 +17,8 @@ const (
 	lineTimeout = 15 * time.Second
 )
 
-// watch streams events as NDJSON until the caller goes or falls behind what is kept; see restapi.WatchEvent.
+// watch streams events as NDJSON until the caller goes, falls behind what is kept, or has a token no more; see
+// restapi.WatchEvent.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	from, err := fromRevision(r)
 	if err != nil {
@@ -55,7 +56,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 		case <-r.Context().Done():
 			return nil
 		case <-ping.C:
-			if s.backends.Leased() != nil {
+			if s.backends.Leased() != nil || s.guard.Check(r, time.Now()) != nil { // its token may be another since
 				return nil
 			}
 			events = []restapi.WatchEvent{{Revision: revision, Type: restapi.EventPing}}

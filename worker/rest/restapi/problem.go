@@ -13,6 +13,7 @@ const (
 	ProblemMalformed    = "urn:rocketmq-connect:problem:malformed"
 	ProblemInvalid      = "urn:rocketmq-connect:problem:invalid-config"
 	ProblemUnauthorized = "urn:rocketmq-connect:problem:unauthorized"
+	ProblemForbidden    = "urn:rocketmq-connect:problem:forbidden"
 	ProblemNotFound     = "urn:rocketmq-connect:problem:not-found"
 	ProblemConflict     = "urn:rocketmq-connect:problem:conflict"
 	ProblemPrecondition = "urn:rocketmq-connect:problem:precondition-failed"

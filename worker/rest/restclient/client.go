@@ -208,7 +208,7 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building the request: %w", err)
 	}
-	if r.body != nil {
+	if r.body != nil || r.method == http.MethodPost { // workers ask for it on every write
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
