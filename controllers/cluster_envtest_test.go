@@ -237,7 +237,7 @@ func TestClusterSaysWhyItsWorkersAreNotReady(t *testing.T) {
 		return api.Client.Status().Update(t.Context(), set)
 	})
 	got := f.wantCluster("demo", "False/PodsNotReady|Reconciling/PodsNotReady")
-	want := "0 of 3 worker pods are ready; demo-worker-0: not ready: RocketMQ cannot be reached, says 10.1.2.3:8082"
+	want := "0 of 3 worker pods are ready; demo-worker-0: not ready: RocketMQ cannot be reached, says 10.1.2.3:8081"
 	if message := got.Status.Conditions[0].Message; message != want {
 		t.Errorf("message %q, want %q", message, want)
 	}

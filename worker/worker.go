@@ -22,6 +22,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/rest"
+	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/schedule"
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -248,9 +249,15 @@ func (p *parts) buildWork() error {
 	if err != nil {
 		return fmt.Errorf("setting up the scheduler: %w", err)
 	}
+	probes := ""
+	if cfg.ProbePort != 0 {
+		probes = net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.ProbePort))
+	}
 	p.server, err = rest.New(rest.Config{
-		ClusterID: cfg.ClusterID, WorkerID: cfg.WorkerID, Listen: net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.HTTPPort)),
-		Names: hostNames(cfg), TokenFile: cfg.RESTTokenFile, CompatRoutes: cfg.CompatRoutes, Compat: cfg.RESTCompat, Log: log.WithName("rest"),
+		ClusterID: cfg.ClusterID, WorkerID: cfg.WorkerID, Listen: net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.HTTPPort)), Probes: probes,
+		Connections: limit.Limits{All: cfg.HTTPConnections, PerAddress: cfg.HTTPConnectionsPerAddress},
+		Streams:     limit.Limits{All: cfg.HTTPStreams, PerAddress: cfg.HTTPStreamsPerAddress},
+		Names:       hostNames(cfg), TokenFile: cfg.RESTTokenFile, CompatRoutes: cfg.CompatRoutes, Compat: cfg.RESTCompat, Log: log.WithName("rest"),
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),

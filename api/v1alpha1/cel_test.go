@@ -181,17 +181,22 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"no virtual nodes": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.Allocation = &v1alpha1.AllocationSpec{VirtualNodes: ptr.To[int32](0)}
 		}), want: "virtualNodes"},
-		"no bound on the load":       {object: load("0")},
-		"a bound on the load":        {object: load("1.25")},
-		"a bound below the average":  {object: load("0.5"), want: "maxLoadFactor"},
-		"a bound that is no number":  {object: load("much"), want: "maxLoadFactor"},
-		"a delay":                    {object: delay(30 * time.Second)},
-		"a negative delay":           {object: delay(-time.Second), want: "rebalanceDelay must be between"},
-		"a drain of a minute":        {object: drain(time.Minute)},
-		"a drain of no time":         {object: drain(0), want: "drainTimeout must be between"},
-		"a drain of two hours":       {object: drain(2 * time.Hour), want: "drainTimeout must be between"},
-		"a privileged port":          {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{Port: ptr.To[int32](80)} }), want: "spec.api.port"},
-		"an unknown update strategy": {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: "Big"} }), want: `Unsupported value: "Big"`},
+		"no bound on the load":      {object: load("0")},
+		"a bound on the load":       {object: load("1.25")},
+		"a bound below the average": {object: load("0.5"), want: "maxLoadFactor"},
+		"a bound that is no number": {object: load("much"), want: "maxLoadFactor"},
+		"a delay":                   {object: delay(30 * time.Second)},
+		"a negative delay":          {object: delay(-time.Second), want: "rebalanceDelay must be between"},
+		"a drain of a minute":       {object: drain(time.Minute)},
+		"a drain of no time":        {object: drain(0), want: "drainTimeout must be between"},
+		"a drain of two hours":      {object: drain(2 * time.Hour), want: "drainTimeout must be between"},
+		"a port for two":            {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{ProbePort: ptr.To[int32](8082)} }), want: "probePort must not be port"},
+		"a port for probes": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
+			c.API = &v1alpha1.APISpec{Port: ptr.To[int32](8081), ProbePort: ptr.To[int32](8082)}
+		})},
+		"the port of probes in config": {object: withWorkerConfig("probePort", "8083"), want: "reserved: they follow from other fields"},
+		"a privileged port":            {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{Port: ptr.To[int32](80)} }), want: "spec.api.port"},
+		"an unknown update strategy":   {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: "Big"} }), want: `Unsupported value: "Big"`},
 		"no pod may be away": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.UpdateStrategy = &v1alpha1.UpdateStrategySpec{MaxUnavailable: ptr.To[int32](0)}
 		}), want: "maxUnavailable"},

@@ -128,13 +128,20 @@ type TemplateSpec struct {
 }
 
 // APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key "token").
+// +kubebuilder:validation:XValidation:rule="!has(self.probePort) || self.probePort != (has(self.port) ? self.port : 8082)",message="probePort must not be port: probes and metrics have a port of their own"
 type APISpec struct {
-	// port is the port of the REST API, of the probes and of the metrics, on the pods and on the API Service.
+	// port is the port of the REST API, on the pods and on the API Service.
 	// +optional
 	// +default=8082
 	// +kubebuilder:validation:Minimum=1024
 	// +kubebuilder:validation:Maximum=65535
 	Port *int32 `json:"port,omitempty"`
+
+	// probePort is the pods' port of the probes and the metrics. By default 8081, or 8082 where port is 8081.
+	// +optional
+	// +kubebuilder:validation:Minimum=1024
+	// +kubebuilder:validation:Maximum=65535
+	ProbePort *int32 `json:"probePort,omitempty"`
 
 	// hostNames are further host names by which the REST API may be called, such as an ingress's; *.example.com is all below it.
 	// Addresses, localhost and the names of the pods and Services are right without it; others are refused.
@@ -219,7 +226,7 @@ type ConnectClusterSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=128
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z][A-Za-z0-9._-]{0,126}$'))",message="keys must start with a letter and have at most 127 letters, digits, '.', '_' and '-'"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['workerId', 'connectClusterId', 'namesrvAddr', 'httpHost', 'httpPort', 'httpHostNames', 'advertisedAddress', 'storePathRootDir']))",message="workerId, connectClusterId, namesrvAddr, httpHost, httpPort, httpHostNames, advertisedAddress and storePathRootDir are reserved: they follow from other fields"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['workerId', 'connectClusterId', 'namesrvAddr', 'httpHost', 'httpPort', 'httpHostNames', 'probePort', 'advertisedAddress', 'storePathRootDir']))",message="workerId, connectClusterId, namesrvAddr, httpHost, httpPort, httpHostNames, probePort, advertisedAddress and storePathRootDir are reserved: they follow from other fields"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['clusterStoreTopic', 'configStoreTopic', 'positionStoreTopic', 'offsetStoreTopic', 'statusStoreTopic', 'connectStatusTopic', 'clusterTopicBroker']))",message="the names of the internal topics are reserved: they follow from spec.clusterId; clusterTopicBroker is spec.internalTopics.broker"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"

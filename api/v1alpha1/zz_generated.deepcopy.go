@@ -18,6 +18,11 @@ func (in *APISpec) DeepCopyInto(out *APISpec) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.ProbePort != nil {
+		in, out := &in.ProbePort, &out.ProbePort
+		*out = new(int32)
+		**out = **in
+	}
 	if in.HostNames != nil {
 		in, out := &in.HostNames, &out.HostNames
 		*out = make([]string, len(*in))

@@ -55,7 +55,7 @@ func (r *Reconciler) askUnready(ctx context.Context, c *v1alpha1.ConnectCluster,
 		if p.Status.PodIP == "" || !p.DeletionTimestamp.IsZero() || !runsUnready(p) {
 			continue
 		}
-		reason := r.options.Probe(ctx, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(int(render.Port(c)))))
+		reason := r.options.Probe(ctx, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(int(render.ProbePort(c)))))
 		if reason == "" {
 			return nil
 		}

@@ -29,6 +29,7 @@ func conf(c *v1alpha1.ConnectCluster) (string, error) {
 	set("connectClusterId", id)
 	set("namesrvAddr", strings.Join(c.Spec.RocketMQ.NameServers, ";"))
 	set("httpPort", Port(c))
+	set("probePort", ProbePort(c))
 	set("httpHostNames", strings.Join(HostNames(c), ","))
 	set("storePathRootDir", storeDir)
 	set("restTokenFile", tokenDir+"/"+TokenKey)

@@ -20,6 +20,9 @@ import (
 const (
 	// WorkerContainer is the name of the workers' container.
 	WorkerContainer = "worker"
+	// APIPort and ProbesPort are the names of the workers' ports.
+	APIPort    = "api"
+	ProbesPort = "probes"
 	// ConfigKey is the key of the worker configuration in its ConfigMap.
 	ConfigKey = "connect.conf"
 	// TokenKey is the key of the REST token in its Secret.
@@ -42,6 +45,7 @@ const (
 // What applies where the spec says nothing.
 const (
 	defaultPort         = 8082
+	defaultProbePort    = 8081
 	defaultDrainTimeout = 60 * time.Second
 	// afterDrain is the time that a pod has beyond its drain for leaving the cluster and ending its process.
 	afterDrain   = 15 * time.Second
@@ -61,6 +65,17 @@ func Port(c *v1alpha1.ConnectCluster) int32 {
 		return defaultPort
 	}
 	return ptr.Deref(c.Spec.API.Port, defaultPort)
+}
+
+// ProbePort is the pods' port of the probes and the metrics: never that of the API, whose callers could keep probes waiting.
+func ProbePort(c *v1alpha1.ConnectCluster) int32 {
+	switch {
+	case c.Spec.API != nil && c.Spec.API.ProbePort != nil:
+		return *c.Spec.API.ProbePort
+	case Port(c) == defaultProbePort:
+		return defaultPort
+	}
+	return defaultProbePort
 }
 
 // HostNames are the names by which the workers may be called: those of the Services and of the pods behind the headless one,

@@ -103,7 +103,7 @@ func container(in Input) *corev1ac.ContainerApplyConfiguration {
 		WithImage(image).
 		WithArgs("-c", confDir+"/"+ConfigKey).
 		WithEnv(environment(c)...).
-		WithPorts(corev1ac.ContainerPort().WithName("api").WithContainerPort(Port(c)).WithProtocol(corev1.ProtocolTCP)).
+		WithPorts(containerPort(APIPort, Port(c)), containerPort(ProbesPort, ProbePort(c))).
 		WithResources(resources(c)).
 		WithVolumeMounts(mounts(c)...).
 		WithStartupProbe(probe("/healthz").WithPeriodSeconds(1).WithFailureThreshold(60)).
@@ -119,9 +119,13 @@ func container(in Input) *corev1ac.ContainerApplyConfiguration {
 	return out
 }
 
+func containerPort(name string, port int32) *corev1ac.ContainerPortApplyConfiguration {
+	return corev1ac.ContainerPort().WithName(name).WithContainerPort(port).WithProtocol(corev1.ProtocolTCP)
+}
+
 func probe(path string) *corev1ac.ProbeApplyConfiguration {
 	return corev1ac.Probe().WithTimeoutSeconds(3).
-		WithHTTPGet(corev1ac.HTTPGetAction().WithPath(path).WithPort(intstr.FromString("api")))
+		WithHTTPGet(corev1ac.HTTPGetAction().WithPath(path).WithPort(intstr.FromString(ProbesPort)))
 }
 
 // environment says who the worker is: the file is the same for all.

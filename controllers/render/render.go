@@ -95,7 +95,7 @@ func headlessService(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
 		WithLabels(with(Labels(c), t.Labels)).WithAnnotations(t.Annotations).WithOwnerReferences(owner(c)).
 		WithSpec(corev1ac.ServiceSpec().
 			WithClusterIP(corev1.ClusterIPNone).WithPublishNotReadyAddresses(true).
-			WithSelector(Selector(c)).WithPorts(servicePort(c)))
+			WithSelector(Selector(c)).WithPorts(servicePort(APIPort, Port(c)), servicePort(ProbesPort, ProbePort(c))))
 }
 
 func apiService(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
@@ -104,12 +104,16 @@ func apiService(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
 		WithLabels(with(Labels(c), t.Labels)).WithAnnotations(t.Annotations).WithOwnerReferences(owner(c)).
 		WithSpec(corev1ac.ServiceSpec().
 			WithType(corev1.ServiceTypeClusterIP).
-			WithSelector(Selector(c)).WithPorts(servicePort(c)))
+			WithSelector(Selector(c)).WithPorts(servicePort(APIPort, Port(c))))
 }
 
-func servicePort(c *v1alpha1.ConnectCluster) *corev1ac.ServicePortApplyConfiguration {
-	return corev1ac.ServicePort().WithName("api").WithPort(Port(c)).WithTargetPort(intstr.FromString("api")).
+func servicePort(name string, port int32) *corev1ac.ServicePortApplyConfiguration {
+	return corev1ac.ServicePort().WithName(name).WithPort(port).WithTargetPort(intstr.FromString(name)).
 		WithProtocol(corev1.ProtocolTCP)
+}
+
+func policyPort(name string) *networkingv1ac.NetworkPolicyPortApplyConfiguration {
+	return networkingv1ac.NetworkPolicyPort().WithProtocol(corev1.ProtocolTCP).WithPort(intstr.FromString(name))
 }
 
 // networkPolicy lets in the workers of the same cluster and the operator, wherever it runs.
@@ -121,7 +125,7 @@ func networkPolicy(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
 			WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))).
 			WithPolicyTypes(networkingv1.PolicyTypeIngress).
 			WithIngress(networkingv1ac.NetworkPolicyIngressRule().
-				WithPorts(networkingv1ac.NetworkPolicyPort().WithProtocol(corev1.ProtocolTCP).WithPort(intstr.FromString("api"))).
+				WithPorts(policyPort(APIPort), policyPort(ProbesPort)).
 				WithFrom(
 					networkingv1ac.NetworkPolicyPeer().WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))),
 					networkingv1ac.NetworkPolicyPeer().

@@ -197,3 +197,21 @@ func TestTheOperatorCallsWorkersByANameOfTheirs(t *testing.T) {
 		}
 	}
 }
+
+func TestProbesNeverShareThePortOfTheAPI(t *testing.T) {
+	cases := map[string]struct {
+		api  *v1alpha1.APISpec
+		want [2]int32
+	}{
+		"nothing is said":                  {nil, [2]int32{8082, 8081}},
+		"the API's port":                   {&v1alpha1.APISpec{Port: ptr.To[int32](9090)}, [2]int32{9090, 8081}},
+		"the API has the usual probe port": {&v1alpha1.APISpec{Port: ptr.To[int32](8081)}, [2]int32{8081, 8082}},
+		"both":                             {&v1alpha1.APISpec{Port: ptr.To[int32](8081), ProbePort: ptr.To[int32](9091)}, [2]int32{8081, 9091}},
+	}
+	for name, tc := range cases {
+		c := testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) { c.Spec.API = tc.api }).Obj()
+		if got := [2]int32{render.Port(c), render.ProbePort(c)}; got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}

@@ -29,7 +29,12 @@ func keyDocs() map[string]string {
 		"namesrvAddr":      "RocketMQ name servers, `host:port`. Required, here or in `NAMESRV_ADDR`.",
 		"httpHost": "Address that the REST API, the probes and the metrics listen on. Empty: all, but without `restTokenFile` the API answers callers on this machine only. " +
 			"Named, such as `0.0.0.0`, it lets in everybody who reaches the port: for networks that you trust.",
-		"httpPort": "Port of the REST API, the probes and the metrics.",
+		"httpPort":                  "Port of the REST API, and of the probes and the metrics unless `probePort` is set.",
+		"probePort":                 "Port of their own for `/healthz`, `/readyz` and `/metrics`, which `httpPort` does not answer then, so that no caller of the API keeps probes waiting. 0: `httpPort`.",
+		"httpConnections":           "Most connections to `httpPort`. When it is reached, idle ones of the address that holds most make room.",
+		"httpConnectionsPerAddress": "Most connections of one address (of IPv6: of one /64 network) to `httpPort`. When it is reached, its longest idle one makes room; if none is idle, new ones are closed. Raise it for a proxy that all callers come through.",
+		"httpStreams":               "Most watch streams; less than `httpConnections`.",
+		"httpStreamsPerAddress":     "Most watch streams of one address; less than `httpConnectionsPerAddress`.",
 		"httpHostNames": "Further host names by which the REST API may be called, such as a proxy's; `*.example.com` is all below it. Addresses, `localhost`, the host's name and " +
 			"`advertisedAddress` are right without it. Others are refused, so that no web page reaches the worker by a name of its own.",
 		"advertisedAddress": "`host:port` under which others reach this worker's REST API; shown in `/api/v1/cluster`. Empty: `<ip>:<httpPort>`, the ip being " +

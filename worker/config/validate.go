@@ -35,6 +35,7 @@ func (w Worker) validateAddresses() error {
 		check(len(w.NamesrvAddrs) > 0, "namesrvAddr is required: host:port of RocketMQ's name servers, separated by ;"),
 		check(w.HTTPPort >= 1 && w.HTTPPort <= 65535, "httpPort must be from 1 to 65535, not %d", w.HTTPPort),
 	}
+	errs = append(errs, w.validateLimits())
 	for _, addr := range w.NamesrvAddrs {
 		errs = append(errs, hostPort("namesrvAddr", addr))
 	}
@@ -45,6 +46,21 @@ func (w Worker) validateAddresses() error {
 		errs = append(errs, hostPort("advertisedAddress", w.AdvertisedAddress))
 	}
 	return errors.Join(errs...)
+}
+
+func (w Worker) validateLimits() error {
+	return errors.Join(
+		check(w.ProbePort >= 0 && w.ProbePort <= 65535, "probePort must be from 1 to 65535, or 0 for httpPort, not %d", w.ProbePort),
+		check(w.ProbePort != w.HTTPPort, "probePort must not be httpPort (%d): leave it out to have probes there", w.HTTPPort),
+		check(w.HTTPConnections >= 8 && w.HTTPConnections <= 65535, "httpConnections must be from 8 to 65535, not %d", w.HTTPConnections),
+		check(w.HTTPConnectionsPerAddress >= 4 && w.HTTPConnectionsPerAddress <= w.HTTPConnections,
+			"httpConnectionsPerAddress must be from 4 to httpConnections (%d), not %d", w.HTTPConnections, w.HTTPConnectionsPerAddress),
+		// The rest is left for calls: streams hold their connections for as long as they go on.
+		check(w.HTTPStreams >= 1 && w.HTTPStreams < w.HTTPConnections,
+			"httpStreams must be at least 1 and less than httpConnections (%d), not %d", w.HTTPConnections, w.HTTPStreams),
+		check(w.HTTPStreamsPerAddress >= 1 && w.HTTPStreamsPerAddress < w.HTTPConnectionsPerAddress,
+			"httpStreamsPerAddress must be at least 1 and less than httpConnectionsPerAddress (%d), not %d", w.HTTPConnectionsPerAddress, w.HTTPStreamsPerAddress),
+	)
 }
 
 func (w Worker) validateNames() error {

@@ -31,7 +31,13 @@ func TestValidate(t *testing.T) {
 			func(w *Worker) { w.HTTPHostNames = []string{"a.b", "*.c", "d:80", "*", "http://e"} },
 			[]string{`httpHostNames must be host names without port, such as connect.example.com or *.example.com, not "d:80"`, "httpHostNames must be", "httpHostNames must be"},
 		},
-		"ports":             {func(w *Worker) { w.HTTPPort = 70000 }, []string{"httpPort must be from 1 to 65535, not 70000"}},
+		"ports":          {func(w *Worker) { w.HTTPPort = 70000 }, []string{"httpPort must be from 1 to 65535, not 70000"}},
+		"a port for two": {func(w *Worker) { w.ProbePort = w.HTTPPort }, []string{"probePort must not be httpPort (8082)"}},
+		"no port":        {func(w *Worker) { w.ProbePort = -1 }, []string{"probePort must be from 1 to 65535, or 0"}},
+		"limits that leave something": {
+			func(w *Worker) { w.HTTPConnections, w.HTTPStreamsPerAddress = 60, 64 },
+			[]string{"httpConnectionsPerAddress must be from 4 to httpConnections (60), not 64", "httpStreams must be at least 1 and less than httpConnections (60)", "httpStreamsPerAddress must be at least 1"},
+		},
 		"a store directory": {func(w *Worker) { w.StoreDir = "" }, []string{"storePathRootDir is required"}},
 		"names RocketMQ takes": {
 			func(w *Worker) { w.ClusterID, w.Topics.Offset, w.Topics.Status = "a b", "", strings.Repeat("x", 121) },

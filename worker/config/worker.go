@@ -37,8 +37,13 @@ type Worker struct {
 	// machine are answered. HTTPPort (httpPort) is its port.
 	HTTPHost string
 	HTTPPort int
+	// ProbePort (probePort) is a port of their own for probes and metrics; 0: HTTPPort.
+	ProbePort int
 	// HTTPHostNames (httpHostNames) are further host names by which the REST API may be called; *.x is all below x.
 	HTTPHostNames []string
+	// HTTPConnections (httpConnections) and HTTPConnectionsPerAddress (httpConnectionsPerAddress) bound the connections to
+	// HTTPPort, HTTPStreams (httpStreams) and HTTPStreamsPerAddress (httpStreamsPerAddress) the watch streams on them.
+	HTTPConnections, HTTPConnectionsPerAddress, HTTPStreams, HTTPStreamsPerAddress int
 	// AdvertisedAddress (advertisedAddress) is host:port under which others reach the REST API. Empty: <ip>:<httpPort>.
 	AdvertisedAddress string
 	// StoreDir (storePathRootDir) is this worker's own folder on local storage.
@@ -107,8 +112,10 @@ func (t Topics) Internal(topic string) bool {
 // Default returns the configuration of an empty connect.conf. It is not valid: name servers have no default.
 func Default() Worker {
 	return Worker{
-		ClusterID:         "DefaultConnectCluster",
-		HTTPPort:          8082,
+		ClusterID:       "DefaultConnectCluster",
+		HTTPPort:        8082,
+		HTTPConnections: 512, HTTPConnectionsPerAddress: 64,
+		HTTPStreams: 128, HTTPStreamsPerAddress: 16,
 		StoreDir:          defaultStoreDir(),
 		AutoCreateGroup:   true,
 		RESTCompat:        CompatOld,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 
@@ -60,6 +61,8 @@ func decodeProblem(err error) *restapi.Problem {
 		return malformed("the body is not JSON: %s at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind):
 		return typeProblem(kind)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem(http.StatusRequestTimeout, restapi.ProblemMalformed, "Body too slow", "the body did not come within %s: send it again", readTimeout)
 	case errors.As(err, &tooLarge):
 		return problem(http.StatusRequestEntityTooLarge, restapi.ProblemTooLarge, "Too large", "the body may have at most %d bytes", tooLarge.Limit)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -270,6 +271,7 @@ type world struct {
 	leased    atomic.Pointer[error]
 	server    *Server
 	registry  *prometheus.Registry
+	ctx       context.Context // of requests; nil: the test's
 }
 
 func newWorld(t *testing.T, change func(*Config, *Backends)) *world {
@@ -282,7 +284,7 @@ func newWorld(t *testing.T, change func(*Config, *Backends)) *world {
 		registry: prometheus.NewRegistry(),
 	}
 	cfg := Config{ClusterID: "c1", WorkerID: "w1", Listen: "127.0.0.1:0", CompatRoutes: true, Compat: "old", Log: logr.Discard(),
-		Registerer: w.registry, Gatherer: w.registry}
+		Connections: limit.Limits{All: 512, PerAddress: 64}, Streams: limit.Limits{All: 128, PerAddress: 16}, Registerer: w.registry, Gatherer: w.registry}
 	b := Backends{Configs: w.configs, Positions: w.positions, Offsets: w.offsets, Statuses: w.statuses, Members: w.members,
 		Catalog: catalog(), CheckSettings: task.CheckSettings(config.Default().Topics.Internal), Ready: func() error { return w.ready }, Leased: w.leasedErr}
 	if change != nil {
@@ -346,7 +348,11 @@ func (w *world) source(name string) store.Connector {
 // do sends a request; header lines are "Name: value".
 func (w *world) do(method, target, body string, header ...string) *httptest.ResponseRecorder {
 	w.t.Helper()
-	r := httptest.NewRequestWithContext(w.t.Context(), method, "/", strings.NewReader(body))
+	ctx := w.ctx
+	if ctx == nil {
+		ctx = w.t.Context()
+	}
+	r := httptest.NewRequestWithContext(ctx, method, "/", strings.NewReader(body))
 	path, query, _ := strings.Cut(target, "?")
 	r.URL.Path, r.URL.RawQuery, r.Host = path, query, "localhost:8082"
 	if method == http.MethodPost || method == http.MethodPut {

@@ -12,6 +12,9 @@ import (
 // refusalInterval is how often the log tells of callers that are refused: any of them can have it told.
 const refusalInterval = 30 * time.Second
 
+// refusedTimeout is how long who is refused may go on with its request.
+const refusedTimeout = time.Second
+
 // failure answers with an error, as its dialect has it.
 type failure func(w http.ResponseWriter, r *http.Request, err error)
 
@@ -34,6 +37,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.
 	if held, ok := s.refusals.Pass(time.Now()); ok {
 		s.cfg.Log.Info("Refusing a caller", "remote", access.Remote(r), "reason", refusal.Reason, "status", refusal.Status, "detail", refusal.Detail, "untold", held)
 	}
+	// What is left of a body is read before a connection is used again: who is refused may not take long with it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedTimeout))
 	kind, title := restapi.ProblemForbidden, "Forbidden"
 	if refusal.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rocketmq-connect"`)

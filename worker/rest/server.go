@@ -16,10 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/net/netutil"
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
+	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/seldom"
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -27,14 +27,12 @@ import (
 
 // What one server takes on, and for how long.
 const (
-	maxConnections    = 512
 	maxHeaderBytes    = 64 << 10
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 20 * time.Second
 	answerTimeout     = writeTimeout + 10*time.Second
-	// idleTimeout is short, for idle connections count: probes must not wait behind them.
-	idleTimeout     = 10 * time.Second
-	shutdownTimeout = 5 * time.Second
+	idleTimeout       = 10 * time.Second
+	shutdownTimeout   = 5 * time.Second
 )
 
 // Config says how the server answers.
@@ -46,6 +44,10 @@ type Config struct {
 	Listen string
 	// Names are the host names by which callers may call this worker, besides addresses and loopback names.
 	Names []string
+	// Probes is host:port of a listener of their own for probes and metrics; empty: they are answered on Listen.
+	Probes string
+	// Connections bounds those to Listen, Streams the watch streams on them.
+	Connections, Streams limit.Limits
 	// TokenFile holds the bearer token that callers must send; empty: none is asked for.
 	TokenFile string
 	// CompatRoutes serves the older runtimes' routes; Compat is config.CompatOld or config.CompatNew.
@@ -64,8 +66,9 @@ type Server struct {
 	refusals seldom.Gate
 	hub      *hub
 	metrics  *metrics
-	handler  http.Handler
-	listener net.Listener
+	watching limit.Streams
+	api      *port
+	probes   *port    // nil: api answers them
 	specs    sync.Map // class → connector.Spec, which is constant: every refresh asks for that of each connector
 }
 
@@ -74,6 +77,8 @@ type metrics struct {
 	took     *prometheus.HistogramVec
 	streams  prometheus.Gauge
 	refused  *prometheus.CounterVec
+	tooMany  *prometheus.CounterVec
+	ports    *limit.Metrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -90,6 +95,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "connect_worker_rest_refused_total", Help: "Requests answered with 401 or 403, by reason: token_missing, token_wrong, token_file, remote, host, origin.",
 		}, []string{"reason"}),
+		tooMany: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "connect_worker_rest_watch_streams_refused_total", Help: "Watch streams refused with 429, by the limit that was reached: of one address, or of all.",
+		}, []string{"limit"}),
+		ports: limit.NewMetrics(reg),
 	}
 }
 
@@ -105,23 +114,15 @@ func New(cfg Config, b Backends) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, backends: b, metrics: newMetrics(cfg.Registerer), refusals: seldom.Gate{Every: refusalInterval},
-		guard: access.Guard{Token: token, Open: host != "", Names: cfg.Names},
+		guard: access.Guard{Token: token, Open: host != "", Names: cfg.Names}, watching: limit.Streams{Limits: cfg.Streams},
 	}
 	s.hub = newHub(s)
-	s.handler = s.build()
+	s.build()
 	return s, nil
 }
 
-// Handler returns everything that the server answers. Watch streams move only while its Service runs.
-func (s *Server) Handler() http.Handler { return s.handler }
-
-// Addr returns the address that the server listens on; nil before its Service has started.
-func (s *Server) Addr() net.Addr {
-	if s.listener == nil {
-		return nil
-	}
-	return s.listener.Addr()
-}
+// Handler returns what the server answers on its API's port. Watch streams move only while its Service runs.
+func (s *Server) Handler() http.Handler { return s.api.handler }
 
 // Service listens from Start on and answers while it runs.
 func (s *Server) Service() service.Service {
@@ -130,46 +131,55 @@ func (s *Server) Service() service.Service {
 
 func (s *Server) listen(ctx context.Context) error {
 	s.announce()
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
-	if err != nil {
+	if err := s.api.listen(ctx, s.metrics.ports); err != nil {
 		return fmt.Errorf("listening on httpPort: %w; is another worker running on this port?", err)
 	}
-	s.listener = l
+	if s.probes == nil {
+		return nil
+	}
+	if err := s.probes.listen(ctx, s.metrics.ports); err != nil {
+		return errors.Join(fmt.Errorf("listening on probePort: %w; is another worker running on this port?", err), s.api.listener.Close())
+	}
 	return nil
 }
 
 func (s *Server) serve(ctx context.Context) error {
-	srv := &http.Server{
-		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
-		// Watch streams end when their contexts do: Shutdown waits for them.
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	ctx, cancel := context.WithCancel(ctx)
 	var group service.Group
 	defer group.Wait()
+	defer cancel()
 	group.Go(func() { s.hub.run(ctx) })
 	if s.guard.Token != nil {
 		group.Go(func() { s.watchToken(ctx.Done()) })
 	}
-	group.Go(func() {
-		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-		defer cancel()
-		if srv.Shutdown(stop) != nil {
-			_ = srv.Close()
-		}
-	})
-	if err := srv.Serve(netutil.LimitListener(s.listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving REST: %w", err)
+	if s.probes == nil {
+		return s.api.serve(ctx)
 	}
-	return nil
+	var probing error
+	probed := make(chan struct{})
+	group.Go(func() {
+		defer close(probed)
+		defer cancel()
+		probing = s.probes.serve(ctx)
+	})
+	err := s.api.serve(ctx)
+	cancel()
+	<-probed
+	return errors.Join(err, probing)
 }
 
 // build puts the routes behind what holds for all: limits, the token, request ids, panics, metrics.
-func (s *Server) build() http.Handler {
+func (s *Server) build() {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	s.api = &port{name: "api", address: s.cfg.Listen, limits: s.cfg.Connections, handler: s.around(mux)}
+	probes, elsewhere := mux, ""
+	if s.cfg.Probes != "" {
+		probes, elsewhere = http.NewServeMux(), "; probes and metrics are on probePort"
+		s.probes = &port{name: "probes", address: s.cfg.Probes, limits: probeConnections, handler: s.around(bodiless(probes))}
+	}
+	probes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	probes.HandleFunc("GET /readyz", s.readyz)
+	probes.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 
 	api := http.NewServeMux()
 	s.routes(func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
@@ -189,10 +199,9 @@ func (s *Server) build() http.Handler {
 		mux.Handle("/", s.guarded(s.compat(), s.failOld))
 	} else {
 		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-			text(w, http.StatusNotFound, "Not found: this worker serves "+restapi.Prefix+" only (compatRoutes=false)")
+			text(w, http.StatusNotFound, "Not found: this worker serves "+restapi.Prefix+" only (compatRoutes=false)"+elsewhere)
 		})
 	}
-	return s.around(mux)
 }
 
 // around bounds every request in size and time, and turns panics into answers.
@@ -208,6 +217,16 @@ func (s *Server) around(next http.Handler) http.Handler {
 		if err != nil {
 			s.fail(w, r, err)
 		}
+	})
+}
+
+// bodiless takes no time for bodies: nothing on the port of the probes has any.
+func bodiless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -256,6 +275,50 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		lines = append(lines, "warning: "+warning)
 	}
 	text(w, http.StatusOK, strings.Join(lines, "\n"))
+}
+
+// port is one address that the server listens on.
+type port struct {
+	name, address string
+	limits        limit.Limits
+	handler       http.Handler
+	listener      *limit.Listener
+}
+
+// probeConnections bounds the connections of probes and metrics: a few callers, each with a few.
+var probeConnections = limit.Limits{All: 128, PerAddress: 16}
+
+func (p *port) listen(ctx context.Context, m *limit.Metrics) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.address)
+	if err != nil {
+		return err
+	}
+	p.listener = limit.Listen(l, p.name, p.limits, m)
+	return nil
+}
+
+func (p *port) serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: p.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, ConnState: p.listener.State,
+		// Watch streams end when their contexts do: Shutdown waits for them.
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	var group service.Group
+	defer group.Wait()
+	ended, end := context.WithCancel(ctx)
+	defer end()
+	group.Go(func() {
+		<-ended.Done()
+		stop, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if srv.Shutdown(stop) != nil {
+			_ = srv.Close()
+		}
+	})
+	if err := srv.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving %s: %w", p.name, err)
+	}
+	return nil
 }
 
 func text(w http.ResponseWriter, status int, line string) {

@@ -17,8 +17,7 @@ const (
 	lineTimeout = 15 * time.Second
 )
 
-// watch streams events as NDJSON until the caller goes, falls behind what is kept, or has a token no more; see
-// restapi.WatchEvent.
+// watch streams events as NDJSON; see restapi.WatchEvent.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	from, err := fromRevision(r)
 	if err != nil {
@@ -36,9 +35,30 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusGone, restapi.ProblemGone, "Revision is gone",
 			"revision %d is too old, or another worker's: watch without from", from)
 	}
+	closed, reached := s.watching.Open(r.RemoteAddr)
+	if closed == nil {
+		s.metrics.tooMany.WithLabelValues(reached).Inc()
+		return problem(http.StatusTooManyRequests, restapi.ProblemTooMany, "Too many watch streams",
+			"the worker's limit of watch streams is reached (%s): end some, or raise httpStreams and httpStreamsPerAddress", reached)
+	}
+	defer closed()
+	s.stream(w, r, sent{events, revision, changed})
+	return nil
+}
+
+// sent is what a stream begins with: events up to a revision, and what tells of later ones.
+type sent struct {
+	events   []restapi.WatchEvent
+	revision int64
+	changed  <-chan struct{}
+}
+
+// stream sends events until the caller goes, falls behind what is kept, or may not read on.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, from sent) {
 	if rec, isRecorder := w.(*recorder); isRecorder {
 		rec.stream = true
 	}
+	events, revision, changed := from.events, from.revision, from.changed
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -50,19 +70,20 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	defer ping.Stop()
 	for {
 		if line.send(events) != nil { // the caller has gone, or does not read
-			return nil
+			return
 		}
 		select {
 		case <-r.Context().Done():
-			return nil
+			return
 		case <-ping.C:
 			if s.backends.Leased() != nil || s.guard.Check(r, time.Now()) != nil { // its token may be another since
-				return nil
+				return
 			}
 			events = []restapi.WatchEvent{{Revision: revision, Type: restapi.EventPing}}
 		case <-changed:
+			var ok bool
 			if events, revision, changed, ok = s.hub.since(revision); !ok {
-				return nil
+				return
 			}
 		}
 	}

@@ -14,6 +14,7 @@ const (
 	ProblemInvalid      = "urn:rocketmq-connect:problem:invalid-config"
 	ProblemUnauthorized = "urn:rocketmq-connect:problem:unauthorized"
 	ProblemForbidden    = "urn:rocketmq-connect:problem:forbidden"
+	ProblemTooMany      = "urn:rocketmq-connect:problem:too-many"
 	ProblemNotFound     = "urn:rocketmq-connect:problem:not-found"
 	ProblemConflict     = "urn:rocketmq-connect:problem:conflict"
 	ProblemPrecondition = "urn:rocketmq-connect:problem:precondition-failed"
