@@ -48,6 +48,8 @@ const (
 type Options struct {
 	// DefaultWorkerImage is the worker image of clusters that name none.
 	DefaultWorkerImage string
+	// Peers may call the workers where NetworkPolicies are enforced.
+	Peers render.Peers
 	// Concurrency is how many objects of a kind are reconciled at the same time; 0: 8.
 	Concurrency int
 	// Address gives the base URL of a cluster's REST API, for an operator outside the Kubernetes cluster. Nil: its Service's.
@@ -134,7 +136,7 @@ func (o Options) controller() controller.Options {
 func setupClusters(mgr ctrl.Manager, hub *feed.Hub, o Options) error {
 	r := connectcluster.New(mgr.GetClient(), apply.New(mgr.GetClient(), mgr.GetAPIReader()), hub,
 		mgr.GetEventRecorder(recorderName), connectcluster.Options{
-			Live: mgr.GetAPIReader(), DefaultImage: o.DefaultWorkerImage, Address: o.Address, Probe: o.Probe,
+			Live: mgr.GetAPIReader(), DefaultImage: o.DefaultWorkerImage, Peers: o.Peers, Address: o.Address, Probe: o.Probe,
 		})
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ConnectCluster{}). // status changes too: a pass may have read a cache without its last write

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"github.com/rocketmq-connect/operator/controllers/render"
 )
 
 type options struct {
@@ -17,6 +20,18 @@ type options struct {
 	defaultWorkerImage           string
 	concurrency                  int
 	logLevel                     string
+	namespace                    string
+	prometheusNamespace          string
+	prometheusPodLabels          string
+}
+
+// peers are the pods that the workers' NetworkPolicies let in.
+func (o options) peers() (render.Peers, error) {
+	selected, err := labels.ConvertSelectorToLabelsMap(o.prometheusPodLabels)
+	if err != nil {
+		return render.Peers{}, fmt.Errorf("-prometheus-pod-labels must be key=value, separated by commas, not %q: %w", o.prometheusPodLabels, err)
+	}
+	return render.Peers{OperatorNamespace: o.namespace, PrometheusNamespace: o.prometheusNamespace, PrometheusLabels: selected}, nil
 }
 
 // namespaces are those to watch; none means all.
@@ -36,10 +51,16 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.defaultWorkerImage, "default-worker-image", "docker.io/rocketmq-connect/worker:dev", "worker image of ConnectClusters without spec.image")
 	flags.IntVar(&o.concurrency, "concurrency", 8, "how many objects of a kind are worked on at the same time")
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&o.namespace, "namespace", "", "namespace of this operator's own pods, which the workers' NetworkPolicies let in; empty: it runs outside the Kubernetes cluster")
+	flags.StringVar(&o.prometheusNamespace, "prometheus-namespace", "", "namespace whose pods the workers' NetworkPolicies let in to the metrics; empty: nobody")
+	flags.StringVar(&o.prometheusPodLabels, "prometheus-pod-labels", "", "labels that these pods must have, key=value separated by commas; empty: all of the namespace")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
+	_, badLabels := o.peers()
 	switch {
+	case badLabels != nil:
+		return o, badLabels
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q: settings are flags, see -help", flags.Arg(0))
 	case o.defaultWorkerImage == "":

@@ -59,6 +59,8 @@ type Options struct {
 	Live client.Reader
 	// DefaultImage is the worker image of clusters that name none.
 	DefaultImage string
+	// Peers may call the workers where NetworkPolicies are enforced.
+	Peers render.Peers
 	// Address gives the base URL of a cluster's REST API. Nil: its Service's.
 	Address func(*v1alpha1.ConnectCluster) string
 	// Probe asks workers why they are not ready. Nil: HTTPProbe.
@@ -150,7 +152,7 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 	}
 	sum := sha256.Sum256([]byte(s.token))
 	children, err := render.Children(render.Input{
-		Cluster: s.object, DefaultImage: r.options.DefaultImage, TokenHash: hex.EncodeToString(sum[:8]),
+		Cluster: s.object, DefaultImage: r.options.DefaultImage, TokenHash: hex.EncodeToString(sum[:8]), Peers: r.options.Peers,
 	})
 	if err != nil {
 		s.seen.Invalid = err.Error()

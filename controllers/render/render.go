@@ -28,6 +28,18 @@ type Input struct {
 	DefaultImage string
 	// TokenHash is a digest of the REST token: workers read it when they start, so another one rolls the pods.
 	TokenHash string
+	// Peers may call the workers where NetworkPolicies are enforced.
+	Peers Peers
+}
+
+// Peers are the pods outside a cluster that have something to ask of its workers.
+type Peers struct {
+	// OperatorNamespace is where the operator's pods are; empty: it runs outside the Kubernetes cluster.
+	OperatorNamespace string
+	// PrometheusNamespace is where Prometheus' pods are, and PrometheusLabels what they have; without a namespace nobody may
+	// scrape, without labels every pod of it may.
+	PrometheusNamespace string
+	PrometheusLabels    map[string]string
 }
 
 // Children returns the cluster's child objects in the order in which they are to be applied. The Secret with the REST token
@@ -49,7 +61,7 @@ func Children(in Input) ([]runtime.ApplyConfiguration, error) {
 			WithData(map[string]string{ConfigKey: text}),
 		headlessService(c),
 		apiService(c),
-		networkPolicy(c),
+		networkPolicy(c, in.Peers),
 		podDisruptionBudget(c),
 		statefulSet(c, template),
 	}, nil
@@ -116,22 +128,31 @@ func policyPort(name string) *networkingv1ac.NetworkPolicyPortApplyConfiguration
 	return networkingv1ac.NetworkPolicyPort().WithProtocol(corev1.ProtocolTCP).WithPort(intstr.FromString(name))
 }
 
-// networkPolicy lets in the workers of the same cluster and the operator, wherever it runs.
-func networkPolicy(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
-	operator := map[string]string{nameLabel: ManagedBy}
-	return networkingv1ac.NetworkPolicy(WorkerName(c), c.Namespace).
-		WithLabels(Labels(c)).WithOwnerReferences(owner(c)).
-		WithSpec(networkingv1ac.NetworkPolicySpec().
-			WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))).
-			WithPolicyTypes(networkingv1.PolicyTypeIngress).
-			WithIngress(networkingv1ac.NetworkPolicyIngressRule().
-				WithPorts(policyPort(APIPort), policyPort(ProbesPort)).
-				WithFrom(
-					networkingv1ac.NetworkPolicyPeer().WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))),
-					networkingv1ac.NetworkPolicyPeer().
-						WithNamespaceSelector(metav1ac.LabelSelector()).
-						WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(operator)),
-				)))
+// networkPolicy lets in the workers of the same cluster and the operator, and Prometheus to the metrics alone. The kubelet
+// needs no rule: a node reaches its pods.
+func networkPolicy(c *v1alpha1.ConnectCluster, peers Peers) runtime.ApplyConfiguration {
+	callers := []*networkingv1ac.NetworkPolicyPeerApplyConfiguration{
+		networkingv1ac.NetworkPolicyPeer().WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))),
+	}
+	if peers.OperatorNamespace != "" {
+		callers = append(callers, peer(peers.OperatorNamespace, map[string]string{nameLabel: ManagedBy}))
+	}
+	spec := networkingv1ac.NetworkPolicySpec().
+		WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))).
+		WithPolicyTypes(networkingv1.PolicyTypeIngress).
+		WithIngress(networkingv1ac.NetworkPolicyIngressRule().WithPorts(policyPort(APIPort), policyPort(ProbesPort)).WithFrom(callers...))
+	if peers.PrometheusNamespace != "" {
+		spec.WithIngress(networkingv1ac.NetworkPolicyIngressRule().WithPorts(policyPort(ProbesPort)).
+			WithFrom(peer(peers.PrometheusNamespace, peers.PrometheusLabels)))
+	}
+	return networkingv1ac.NetworkPolicy(WorkerName(c), c.Namespace).WithLabels(Labels(c)).WithOwnerReferences(owner(c)).WithSpec(spec)
+}
+
+// peer is the pods of one namespace that have the labels: labels alone, anybody may give to a pod of another namespace.
+func peer(namespace string, labels map[string]string) *networkingv1ac.NetworkPolicyPeerApplyConfiguration {
+	return networkingv1ac.NetworkPolicyPeer().
+		WithNamespaceSelector(metav1ac.LabelSelector().WithMatchLabels(map[string]string{corev1.LabelMetadataName: namespace})).
+		WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(labels))
 }
 
 // podDisruptionBudget lets nodes be drained one worker at a time, also when there is only one. Workers that are not ready

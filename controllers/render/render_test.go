@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	networkingv1ac "k8s.io/client-go/applyconfigurations/networking/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
@@ -68,9 +69,14 @@ func clusters() map[string]*v1alpha1.ConnectCluster {
 	}
 }
 
+// peers are those of the chart's defaults.
+var peers = render.Peers{
+	OperatorNamespace: "rocketmq-connect", PrometheusNamespace: "monitoring", PrometheusLabels: map[string]string{"app.kubernetes.io/name": "prometheus"},
+}
+
 func asYAML(t *testing.T, c *v1alpha1.ConnectCluster) []byte {
 	t.Helper()
-	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011"})
+	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011", Peers: peers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,5 +219,58 @@ func TestProbesNeverShareThePortOfTheAPI(t *testing.T) {
 		if got := [2]int32{render.Port(c), render.ProbePort(c)}; got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
+	}
+}
+
+// allowed lists who may come in, as "namespace labels → ports"; an empty namespace is the cluster's own.
+func allowed(t *testing.T, c *v1alpha1.ConnectCluster, p render.Peers) (out []string) {
+	t.Helper()
+	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", Peers: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range children {
+		policy, ok := child.(*networkingv1ac.NetworkPolicyApplyConfiguration)
+		if !ok {
+			continue
+		}
+		for _, rule := range policy.Spec.Ingress {
+			var ports []string
+			for _, port := range rule.Ports {
+				ports = append(ports, port.Port.String())
+			}
+			for _, from := range rule.From {
+				namespace := ""
+				if from.NamespaceSelector != nil {
+					namespace = from.NamespaceSelector.MatchLabels[corev1.LabelMetadataName]
+					if namespace == "" {
+						t.Error("a rule lets in all namespaces")
+					}
+				}
+				out = append(out, namespace+" "+from.PodSelector.MatchLabels["app.kubernetes.io/name"]+" → "+strings.Join(ports, ","))
+			}
+		}
+	}
+	return out
+}
+
+func TestTheNetworkPolicyNamesWhoMayComeIn(t *testing.T) {
+	own, operator := " rocketmq-connect-worker → api,probes", "ops rocketmq-connect-operator → api,probes"
+	cases := map[string]struct {
+		peers render.Peers
+		want  []string
+	}{
+		"an operator and a Prometheus": {render.Peers{OperatorNamespace: "ops", PrometheusNamespace: "monitoring", PrometheusLabels: map[string]string{"app.kubernetes.io/name": "prometheus"}},
+			[]string{own, operator, "monitoring prometheus → probes"}},
+		"any pod of a namespace":      {render.Peers{OperatorNamespace: "ops", PrometheusNamespace: "monitoring"}, []string{own, operator, "monitoring  → probes"}},
+		"no Prometheus":               {render.Peers{OperatorNamespace: "ops", PrometheusLabels: map[string]string{"app.kubernetes.io/name": "prometheus"}}, []string{own, operator}},
+		"an operator outside of pods": {render.Peers{}, []string{own}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, allowed(t, testobj.Cluster("demo").Obj(), tc.peers)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -2,7 +2,7 @@
 {{- .Values.fullnameOverride | default .Release.Name | trunc 53 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The name label is fixed: the workers' NetworkPolicies let in pods that have it. */}}
+{{/* The name label is fixed: the workers' NetworkPolicies let in pods of the release's namespace that have it. */}}
 {{- define "operator.selectorLabels" -}}
 app.kubernetes.io/name: rocketmq-connect-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -33,38 +33,60 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* What the operator may do in a namespace that it watches. */}}
+{{/* Labels as a flag has them: key=value, separated by commas. */}}
+{{- define "operator.labelList" -}}
+{{- $list := list }}
+{{- range $key, $value := . }}
+{{- $list = append $list (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- join "," $list }}
+{{- end }}
+
+{{/* What the operator may do in a namespace that it watches. Each rule says why; SECURITY.md says what follows from them. */}}
 {{- define "operator.rules" -}}
+# What is to be made and moved: read by the cache.
 - apiGroups: [connect.rocketmq.io]
   resources: [connectclusters, connectors]
   verbs: [get, list, watch]
+# The finalizer of a Connector, which holds it until the workers have let go.
 - apiGroups: [connect.rocketmq.io]
-  resources: [connectors] # its finalizer
+  resources: [connectors]
   verbs: [patch]
+# What the workers report.
 - apiGroups: [connect.rocketmq.io]
   resources: [connectclusters/status, connectors/status]
   verbs: [patch]
+# To be the owner of the objects below that blocks a foreground deletion: an admission plugin asks for this right.
 - apiGroups: [connect.rocketmq.io]
-  resources: [connectclusters/finalizers] # to be the blocking owner of the objects below
+  resources: [connectclusters/finalizers]
   verbs: [update]
+# connect.conf, the Services and the ServiceAccount of the workers: made and kept as rendered. get is for one that something
+# else made under the same name, which the cache does not hold.
 - apiGroups: [""]
   resources: [configmaps, services, serviceaccounts]
   verbs: [get, list, watch, create, patch]
+# The workers.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch]
+# One worker at a time when nodes are drained.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch]
+# Who may call the workers.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch]
+# The tokens of the workers' REST APIs, made once and read by name to call the workers; and whether a Secret of credentials
+# that a ConnectCluster names is there. Never listed, watched, changed or deleted.
 - apiGroups: [""]
-  resources: [secrets] # the tokens of the workers' REST APIs, by name
+  resources: [secrets]
   verbs: [get, create]
+# Which workers are ready, and the addresses at which those that are not are asked why: read by the cache.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
+# What happened, for kubectl describe.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
