@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,6 +31,38 @@ func (r *run) ask(port int, path, host string) (int, string) {
 		r.t.Fatal(err)
 	}
 	return resp.StatusCode, string(body)
+}
+
+// The commands of the user's documents, by curl on the machine: neither a token nor httpHost is set.
+func TestTheDocumentsCommandsWorkOnTheMachine(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("there is no curl here")
+	}
+	addresses := []string{"127.0.0.1", "localhost"}
+	if own := interfaceIP(); own != "" {
+		addresses = append(addresses, own) // as the worker's id has it
+	}
+	broker := rmqtest.Start(t)
+	cfg := configFor(t, broker.NameServer())
+	cfg.HTTPHost = ""
+	r := start(t, cfg)
+	r.answers("/readyz", 200, "ok")
+	for _, address := range addresses {
+		for _, command := range [][2]string{
+			{"/getClusterInfo", fmt.Sprintf("@%d", cfg.HTTPPort)},
+			{`/connectors/create/kafkaSource?config={"tasks.num":"4","kafka.topics":"kafkaconnect","kafka.bootstrap.server":"127.0.0.1:1"}`, "success"},
+			{"/getConnectors/kafkaSource", `"kafka.topics":"kafkaconnect"`},
+			{"/connectors/single/kafkaSource/disable", "success"},
+			{"/getConnectorsStatus/kafkaSource", "disabled"},
+			{"/connectors/all/remove", "success"},
+		} {
+			out, err := exec.CommandContext(t.Context(), curl, "-sS", "-g", "--noproxy", "*", fmt.Sprintf("http://%s:%d%s", address, cfg.HTTPPort, command[0])).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), command[1]) {
+				t.Errorf("curl %s by %s: %s %v, want %s", command[0], address, out, err, command[1])
+			}
+		}
+	}
 }
 
 func TestAWorkerIsCalledByItsNamesAndProbedOnAPortOfItsOwn(t *testing.T) {
