@@ -50,11 +50,8 @@ type Cluster struct {
 	watchers   map[chan struct{}]struct{}
 	deliveries map[*delivery]struct{}
 
-	// strays counts records since the last line about such, which was written at strayed. Only the loop uses them.
-	strays  int
-	strayed time.Duration
-
-	opening, appending rmq.Failing // opening and reading the log from its start; appending to it
+	strays             service.Seldom // records that no worker wrote
+	opening, appending rmq.Failing    // opening and reading the log from its start; appending to it
 }
 
 // New checks cfg. open opens the log once Start runs, and again until it succeeds.
@@ -65,7 +62,7 @@ func New(cfg Config, open func(ctx context.Context) (Log, error)) (*Cluster, err
 	}
 	c := &Cluster{
 		cfg: cfg, open: open, kick: make(chan struct{}, 1), signal: make(chan struct{}), watchers: map[chan struct{}]struct{}{},
-		deliveries: map[*delivery]struct{}{},
+		deliveries: map[*delivery]struct{}{}, strays: service.Seldom{Every: strayPeriod},
 	}
 	c.machine = c.newMachine(nil)
 	c.view.Store(c.machine.View())

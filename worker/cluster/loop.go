@@ -219,7 +219,9 @@ func (c *Cluster) report(out fold.Outcome) {
 	if out.Reason != fold.Accepted {
 		c.metrics.ignored.WithLabelValues(string(out.Reason)).Inc()
 		if out.Reason == fold.Malformed || out.Reason == fold.Foreign {
-			c.stray(out)
+			if untold, ok := c.strays.Pass(time.Now()); ok {
+				c.cfg.Log.Info("Ignoring a record of the cluster log that no worker of this version writes", "reason", out.Reason, "offset", out.Offset, "untold", untold)
+			}
 		}
 	}
 	for _, ev := range out.Events {
@@ -238,14 +240,6 @@ func (c *Cluster) report(out fold.Outcome) {
 
 // strayPeriod is how often records are logged that no worker wrote: whoever writes them may write many.
 const strayPeriod = 10 * time.Second
-
-func (c *Cluster) stray(out fold.Outcome) {
-	c.strays++
-	if now := Now(); c.strayed == 0 || now-c.strayed >= strayPeriod {
-		c.cfg.Log.Info("Ignoring records of the cluster log that no worker of this version writes", "records", c.strays, "reason", out.Reason, "offset", out.Offset)
-		c.strays, c.strayed = 0, now
-	}
-}
 
 // send starts the append that is due, if any, and sets the timer for the next.
 func (t *turn) send(ctx context.Context) error {

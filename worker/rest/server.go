@@ -21,7 +21,6 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rest/access"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
-	"github.com/rocketmq-connect/operator/worker/rest/seldom"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -63,7 +62,7 @@ type Server struct {
 	cfg      Config
 	backends Backends
 	guard    access.Guard
-	refusals seldom.Gate
+	refusals service.Seldom
 	hub      *hub
 	metrics  *metrics
 	watching limit.Streams
@@ -113,7 +112,7 @@ func New(cfg Config, b Backends) (*Server, error) {
 		return nil, fmt.Errorf("reading the address to listen on: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, backends: b, metrics: newMetrics(cfg.Registerer), refusals: seldom.Gate{Every: refusalInterval},
+		cfg: cfg, backends: b, metrics: newMetrics(cfg.Registerer), refusals: service.Seldom{Every: refusalInterval},
 		guard: access.Guard{Token: token, Open: host != "", Names: cfg.Names}, watching: limit.Streams{Limits: cfg.Streams},
 	}
 	s.hub = newHub(s)

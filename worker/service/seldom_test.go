@@ -1,4 +1,4 @@
-package seldom
+package service
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestOneOfManyPassesInEachInterval(t *testing.T) {
-	g := &Gate{Every: time.Minute}
+	g := &Seldom{Every: time.Minute}
 	begin := time.Unix(1000, 0)
 	var got []int // -1: held back
 	for _, after := range []time.Duration{0, time.Second, 59 * time.Second, time.Minute, 61 * time.Second, time.Hour} {
