@@ -140,7 +140,7 @@ func (s *Server) oldConfigs(w http.ResponseWriter, _ *http.Request) error {
 
 func (s *Server) oldTasks(c store.Connector) []properties {
 	spec, out := s.specOf(c.Config), make([]properties, 0, len(c.Tasks))
-	for _, cfg := range c.Tasks {
+	for _, cfg := range taskConfigs(c) {
 		out = append(out, properties{masked(spec, cfg)})
 	}
 	return out
@@ -218,7 +218,7 @@ func (s *Server) oldAllocated(w http.ResponseWriter, _ *http.Request) error {
 	for _, t := range local {
 		item := allocatedTask{ConnectorName: t.Connector, TaskID: t.Task, State: strings.ToUpper(t.State), Configs: "{}"}
 		if c, ok := s.backends.Configs.Get(t.Connector); ok && t.Task < len(c.Tasks) {
-			b, err := json.Marshal(masked(s.specOf(c.Config), c.Tasks[t.Task]))
+			b, err := json.Marshal(masked(s.specOf(c.Config), c.TaskConfig(t.Task)))
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ import (
 
 func TestOlderRoutesThatRead(t *testing.T) {
 	const src = `{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","tasks.num":"2"}}`
-	const tasks = `[{"properties":{"login":"********","partitions":"0"}},{"properties":{"partitions":"1"}}]`
+	const tasks = `[{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"0","tasks.num":"2"}},{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"1","tasks.num":"2"}}]`
 	w := newWorld(t, func(_ *Config, b *Backends) {
 		b.Local = func() []LocalTask {
 			return []LocalTask{
@@ -43,7 +43,7 @@ func TestOlderRoutesThatRead(t *testing.T) {
 		"/getConnectorsStatus/off": "disabled",
 		"/getConnectorsStatus/was": "removed",
 		"/plugin/reload":           "success; nothing was reloaded: connectors are built into this worker, and it loads none from pluginPaths",
-		"/getAllocatedTask":        `{"pendingTasks":[{"connectorName":"gone","taskId":2,"configs":"{}","state":"UNASSIGNED"}],"runningTasks":[{"connectorName":"src","taskId":0,"configs":"{\"login\":\"********\",\"partitions\":\"0\"}","state":"RUNNING"}],"stoppingTasks":[{"connectorName":"src","taskId":1,"configs":"{\"partitions\":\"1\"}","state":"RUNNING"}],"stoppedTasks":[{"connectorName":"gone","taskId":1,"configs":"{}","state":"PAUSED"}],"errorTasks":[{"connectorName":"gone","taskId":0,"configs":"{}","state":"FAILED"}]}`,
+		"/getAllocatedTask":        `{"pendingTasks":[{"connectorName":"gone","taskId":2,"configs":"{}","state":"UNASSIGNED"}],"runningTasks":[{"connectorName":"src","taskId":0,"configs":"{\"kafka.bootstrap.server\":\"h:1\",\"kafka.client.password\":\"********\",\"kafka.topics\":\"a,b\",\"login\":\"********\",\"partitions\":\"0\",\"tasks.num\":\"2\"}","state":"RUNNING"}],"stoppingTasks":[{"connectorName":"src","taskId":1,"configs":"{\"kafka.bootstrap.server\":\"h:1\",\"kafka.client.password\":\"********\",\"kafka.topics\":\"a,b\",\"login\":\"********\",\"partitions\":\"1\",\"tasks.num\":\"2\"}","state":"RUNNING"}],"stoppedTasks":[{"connectorName":"gone","taskId":1,"configs":"{}","state":"PAUSED"}],"errorTasks":[{"connectorName":"gone","taskId":0,"configs":"{}","state":"FAILED"}]}`,
 	}
 	for target, want := range cases {
 		if diff := cmp.Diff(want, w.get(target)); diff != "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -292,7 +293,7 @@ func TestReads(t *testing.T) {
 	for target, want := range map[string]string{
 		"/cluster":               `{"id":"c1","worker":"w1","joined":true,"members":[{"worker":"w1","session":1,"address":"10.0.0.1:8082","eligible":true,"tasks":1}]}`,
 		"/connectors":            `[{"name":"src","class":"KafkaSource","kind":"Source","state":"Running","config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********"},"maxTasks":2,"epoch":5,"revision":7}]`,
-		"/connectors/src/tasks":  `[{"id":0,"state":"Running","worker":"w1","generation":4,"config":{"login":"********","partitions":"0"}},{"id":1,"state":"Unassigned","config":{"partitions":"1"}}]`,
+		"/connectors/src/tasks":  `[{"id":0,"state":"Running","worker":"w1","generation":4,"config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"0","tasks.num":"2"}},{"id":1,"state":"Unassigned","config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"1","tasks.num":"2"}}]`,
 		"/connectors/src/status": `{"name":"src","class":"KafkaSource","kind":"Source","state":"Unassigned","desired":"Running","epoch":5,"revision":7,"tasks":[{"id":0,"state":"Running","worker":"w1","generation":4},{"id":1,"state":"Unassigned"}],"topics":["a","b"]}`,
 	} {
 		if diff := cmp.Diff(want, w.get(restapi.Prefix+target)); diff != "" {
@@ -321,5 +322,20 @@ func TestValidateStoresNothing(t *testing.T) {
 	}
 	if len(w.configs.held) != 0 {
 		t.Error("something was stored")
+	}
+}
+
+// A long config is not repeated for each of many tasks.
+func TestTasksOfALongConfigShowWhatTheyHaveBesides(t *testing.T) {
+	c := store.Connector{Config: map[string]string{"long": strings.Repeat("x", 200<<10), "a": "1"}, Tasks: make([]map[string]string, 1024)}
+	for i := range c.Tasks {
+		c.Tasks[i] = map[string]string{"n": strconv.Itoa(i)}
+	}
+	if got := taskConfigs(c); len(got) != 1024 || len(got[7]) != 1 || got[7]["n"] != "7" {
+		t.Errorf("task 7 of %d shows %d settings", len(got), len(got[7]))
+	}
+	c.Tasks = c.Tasks[:2]
+	if got := taskConfigs(c); len(got) != 2 || len(got[1]) != 3 {
+		t.Errorf("task 1 of %d shows %d settings", len(got), len(got[1]))
 	}
 }

@@ -166,7 +166,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	a := task.Attempt{
 		ID: task.ID{Worker: s.cfg.WorkerID, Connector: j.unit.Connector, Task: j.unit.Task, Tasks: len(j.connector.Tasks),
 			Generation: j.grant.Generation, Epoch: j.grant.Epoch, Attempt: j.attempt},
-		Config:  taskConfig(j.connector, j.unit.Task),
+		Config:  j.connector.TaskConfig(j.unit.Task),
 		Gate:    gate,
 		Writer:  writer,
 		Stored:  func() record.Positions { return progress.Read(j.unit.Connector) },
@@ -222,16 +222,4 @@ func (s *Scheduler) warned(j job, text string) {
 		log.Info("Going on with a warning", "warning", text)
 	}
 	s.nudge()
-}
-
-// taskConfig is the task's published config over the connector's.
-func taskConfig(c store.Connector, index int) connector.Config {
-	cfg := connector.Config(maps.Clone(c.Config))
-	if cfg == nil {
-		cfg = connector.Config{}
-	}
-	if index < len(c.Tasks) {
-		maps.Copy(cfg, c.Tasks[index])
-	}
-	return cfg
 }

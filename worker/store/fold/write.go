@@ -49,13 +49,23 @@ type Connector struct {
 	Epoch int64
 	// Revision rises with each accepted Put: it is the ETag. Publishing tasks keeps it.
 	Revision int64
-	// Tasks is nil until the tasks of this Epoch were published.
+	// Tasks is nil until the tasks of this Epoch were published. It is what each has besides Config, see TaskConfig.
 	Tasks   []map[string]string
 	Deleted bool
 	// Restarts has the id of the newest restart by task, -1 for all of them and the connector. A new epoch has none: it starts
 	// everything anew.
 	Restarts  map[int]string
 	UpdatedAt time.Time // by the clock of the worker that wrote it
+}
+
+// TaskConfig gives the whole config of a task: its own settings over the connector's. It is the caller's.
+func (c Connector) TaskConfig(task int) map[string]string {
+	out := make(map[string]string, len(c.Config))
+	maps.Copy(out, c.Config)
+	if task < len(c.Tasks) {
+		maps.Copy(out, c.Tasks[task])
+	}
+	return out
 }
 
 // RestartOf gives the id of the newest restart of a task, or of the connector itself (-1); "" if there was none. A task's own
@@ -144,12 +154,41 @@ func (f *Configs) Publish(name string, epoch int64, tasks []map[string]string, i
 		return nil, Connector{}, fmt.Errorf("publishing tasks of %q at epoch %d: %w: there are tasks of epoch %d", name, epoch,
 			ErrConfigLost, newer)
 	}
-	value := tasksValue{V: Version, Name: name, Epoch: epoch, Tasks: tasks, ID: id}
-	if tasks == nil {
-		value.Tasks = []map[string]string{}
+	value := tasksValue{V: Version, Name: name, Epoch: epoch, Tasks: besides(current.Config, tasks), ID: id}
+	if n := bytesOf(value.Tasks); n > maxTaskSet {
+		return nil, Connector{}, fmt.Errorf("publishing tasks of %q: %w: what its %d tasks have besides the connector's settings takes %d bytes, and %d are allowed: "+
+			"set fewer tasks, or shorter lists", name, ErrInvalid, len(tasks), n, maxTaskSet)
 	}
 	r := recordOf(&value)
 	return &r, Connector{}, nil
+}
+
+// maxTaskSet bounds a published task set, in bytes: it is one record, and all workers hold it.
+const maxTaskSet = 1 << 20
+
+// besides gives what tasks have besides the connector's settings: mostly the same for all of them, and that not for each anew.
+func besides(cfg map[string]string, tasks []map[string]string) []map[string]string {
+	out := make([]map[string]string, len(tasks))
+	for i, task := range tasks {
+		out[i] = map[string]string{}
+		for k, v := range task {
+			if held, ok := cfg[k]; !ok || held != v {
+				out[i][k] = v
+			}
+		}
+	}
+	return out
+}
+
+// bytesOf is about what JSON makes of the task set.
+func bytesOf(tasks []map[string]string) (n int) {
+	for _, task := range tasks {
+		n += len("{},")
+		for k, v := range task {
+			n += len(k) + len(v) + len(`"":"",`)
+		}
+	}
+	return n
 }
 
 // Born gives the epoch in which the connector's present life began; false if there is no such connector.
