@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,4 +152,50 @@ func atLeast(n, want int64) error {
 		return fmt.Errorf("%d records, want %d", n, want)
 	}
 	return nil
+}
+
+// Whoever deletes a cluster's topics and its workers' folders begins anew: nothing of the earlier life counts, also where the broker
+// keeps what compaction topics held.
+func TestAClusterThatWasCleanedUpBeginsAnew(t *testing.T) {
+	for name, earlier := range map[string]bool{"topics of this version": false, "compaction topics": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestCluster(t)
+			l := newLake(t, "anew-"+c.id)
+			a, internal := newBrokerAdmin(t, l.rocket), process.InternalTopics(c.id)
+			if earlier {
+				for _, topic := range internal[1:] {
+					if err := rmqtest.CreateCompacting(t.Context(), (&net.Dialer{}).DialContext, a.addr, topic, 6); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			plan := flow.Plan{Records: 2000, Size: 100, Keys: 10, Seed: 7, Begin: time.Now()}
+			if err := flow.Produce(t.Context(), kafkaBootstrap(), l.topic, plan, func(int) {}); err != nil {
+				t.Fatal(err)
+			}
+			rocket := flow.RocketMQEnds(l.rocket, l.topic)
+			for life := int64(1); life <= 2; life++ {
+				port := freePort(t)
+				w := start(t, port, c.conf("W1", port, t.TempDir(), ""))
+				w.ready()
+				w.curl(`/connectors/create/in?config={"tasks.num":"2","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+				runs(t, map[string]int{"in": 2}, w)
+				eventually(t, func(ctx context.Context) error {
+					n, err := rocket(ctx)
+					return errors.Join(err, atLeast(n, life*int64(plan.Records)))
+				})
+				eventually(t, func(ctx context.Context) error { // of the connector and of both tasks
+					text, err := w.Get(ctx, "/api/v1/connectors/in/status")
+					if n := strings.Count(text, `"state":"Running"`); err == nil && n != 3 {
+						err = fmt.Errorf("the status is %s", text)
+					}
+					return err
+				})
+				w.stop()
+				for _, topic := range internal {
+					a.delete(topic)
+				}
+			}
+		})
+	}
 }
