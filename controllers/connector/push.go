@@ -17,7 +17,7 @@ import (
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
 	"github.com/rocketmq-connect/operator/controllers/event"
 	"github.com/rocketmq-connect/operator/controllers/feed"
-	"github.com/rocketmq-connect/operator/controllers/status"
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
@@ -144,7 +144,7 @@ func refusal(err error) string {
 // redacted is an error whose text, which the caller logs, has no secrets.
 type redacted struct {
 	err    error
-	redact status.Redactor
+	redact redact.Redactor
 }
 
 func (e redacted) Error() string { return e.redact.Text(e.err.Error()) }

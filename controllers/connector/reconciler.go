@@ -18,6 +18,7 @@ import (
 	"github.com/rocketmq-connect/operator/controllers/event"
 	"github.com/rocketmq-connect/operator/controllers/feed"
 	"github.com/rocketmq-connect/operator/controllers/status"
+	"github.com/rocketmq-connect/operator/worker/redact"
 )
 
 const (
@@ -47,13 +48,17 @@ func New(c client.Client, f Feed, recorder events.EventRecorder) *Reconciler {
 	return &Reconciler{client: c, feed: f, events: recorder, accepted: newMemory()}
 }
 
+// redactor hides secrets by the names of their settings: the operator knows no classes. The workers know them, and what they
+// say of a connector has passed a redactor of theirs.
+func redactor(c *v1alpha1.Connector) redact.Redactor { return redact.New(c.Spec.Config, redact.Named) }
+
 // scope is what one pass has read and found out.
 type scope struct {
 	object  *v1alpha1.Connector
 	before  *v1alpha1.Connector
 	cluster *v1alpha1.ConnectCluster // nil if there is none, or none for long
 	view    feed.ConnectorView
-	redact  status.Redactor
+	redact  redact.Redactor
 
 	seen     status.Connector
 	released bool
@@ -101,7 +106,7 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 		}
 		return nil, fmt.Errorf("reading the connector: %w", err)
 	}
-	s := &scope{object: object, before: object.DeepCopy(), redact: status.NewRedactor(object.Spec.Config)}
+	s := &scope{object: object, before: object.DeepCopy(), redact: redactor(object)}
 	key := types.NamespacedName{Namespace: object.Namespace, Name: object.Spec.ClusterRef.Name}
 	cluster := &v1alpha1.ConnectCluster{}
 	switch err := r.client.Get(ctx, key, cluster); {

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 )
 
@@ -207,7 +208,7 @@ func tasksReady(state v1alpha1.ConnectorState, w *restapi.ConnectorStatus) strin
 
 // FillConnector writes what the workers report into the status, within its limits. Nil leaves the last report, which is
 // the best that is known while the workers cannot be asked.
-func FillConnector(s *v1alpha1.ConnectorStatus, state v1alpha1.ConnectorState, w *restapi.ConnectorStatus, redact Redactor) {
+func FillConnector(s *v1alpha1.ConnectorStatus, state v1alpha1.ConnectorState, w *restapi.ConnectorStatus, redact redact.Redactor) {
 	if w == nil {
 		return
 	}
@@ -224,7 +225,7 @@ func topics(from []string) []string {
 	return t[:min(len(t), v1alpha1.MaxStatusTopics)]
 }
 
-func taskFailures(tasks []restapi.TaskStatus, redact Redactor) []v1alpha1.TaskFailure {
+func taskFailures(tasks []restapi.TaskStatus, redact redact.Redactor) []v1alpha1.TaskFailure {
 	var out []v1alpha1.TaskFailure
 	for _, t := range tasks {
 		if !taskFailed(t) {

@@ -88,14 +88,3 @@ func MaxTasks(cfg map[string]string) (int, error) {
 	}
 	return 1, nil
 }
-
-// Secret reports whether the key's name says that its value is a secret.
-func Secret(key string) bool {
-	key = strings.ToLower(key)
-	for _, word := range []string{"password", "passwd", "secret", "jaas", "token", "credential", "access.key", "accesskey", "private.key"} {
-		if strings.Contains(key, word) {
-			return true
-		}
-	}
-	return false
-}

@@ -130,15 +130,14 @@ func TestConnectorKeys(t *testing.T) {
 	}
 }
 
-func TestReservedAndSecretNames(t *testing.T) {
-	for key, want := range map[string][3]bool{ // reserved, set by a field, secret
-		"name": {true, true, false}, "connector.class": {true, true, false}, "tasks.num": {true, true, false},
-		"connect.internal.x": {true, true, false}, "errors.tolerance": {true, false, false}, "errors.tolerence": {false, false, false}, "transforms": {false, false, false}, "topic.rename.format": {true, false, false},
-		"kafka.topics": {false, false, false}, "kafka.client.sasl.password": {false, false, true}, "sasl.jaas.config": {false, false, true},
-		"api.Token": {false, false, true}, "clientSecret": {false, false, true},
+func TestReservedNames(t *testing.T) {
+	for key, want := range map[string][2]bool{ // reserved, set by a field
+		"name": {true, true}, "connector.class": {true, true}, "tasks.num": {true, true}, "connect.internal.x": {true, true},
+		"errors.tolerance": {true, false}, "errors.tolerence": {false, false}, "transforms": {false, false},
+		"topic.rename.format": {true, false}, "kafka.topics": {false, false},
 	} {
-		if got := [3]bool{Reserved(key), SetByField(key), Secret(key)}; got != want {
-			t.Errorf("%s: reserved, by field, secret = %v, want %v", key, got, want)
+		if got := [2]bool{Reserved(key), SetByField(key)}; got != want {
+			t.Errorf("%s: reserved, by field = %v, want %v", key, got, want)
 		}
 	}
 }

@@ -71,6 +71,17 @@ func (s Spec) Check(cfg Config, reserved func(key string) bool) (unknown []strin
 	return unknown, errors.Join(errs...)
 }
 
+// Secret reports whether the value of the setting is never shown: the Spec says so, or neither knows it nor is it one of the
+// worker's (reserved). What a prefix passes through is known to the other system alone.
+func (s Spec) Secret(name string, reserved func(key string) bool) bool {
+	for _, k := range s.Keys {
+		if k.Name == name {
+			return k.Secret
+		}
+	}
+	return !reserved(name)
+}
+
 func (s Spec) hasPrefix(name string) bool {
 	for _, p := range s.Prefixes {
 		if strings.HasPrefix(name, p) {

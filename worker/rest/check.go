@@ -211,3 +211,26 @@ func setField(cfg map[string]string, field, value string, keys ...string) error 
 	cfg[keys[0]] = value
 	return err
 }
+
+// unmasked returns a copy in which each Mask is the stored value again, and the keys that have none stored, sorted.
+func unmasked(cfg, stored map[string]string) (out map[string]string, missing []string) {
+	out = make(map[string]string, len(cfg))
+	maps.Copy(out, cfg)
+	for k, v := range cfg {
+		if v != restapi.Mask {
+			continue
+		}
+		if old, ok := stored[k]; ok {
+			out[k] = old
+		} else {
+			missing = append(missing, k)
+		}
+	}
+	slices.Sort(missing)
+	return out, missing
+}
+
+// hasMask reports whether the stored value of a setting is to be kept.
+func hasMask(cfg map[string]string) bool {
+	return slices.Contains(slices.Collect(maps.Values(cfg)), restapi.Mask)
+}

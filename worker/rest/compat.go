@@ -2,16 +2,11 @@ package rest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/rocketmq-connect/operator/worker/config"
-	"github.com/rocketmq-connect/operator/worker/rest/queryconfig"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -131,17 +126,22 @@ func (s *Server) oldClusterInfo(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) oldConfigs(w http.ResponseWriter, _ *http.Request) error {
 	out := configInfo{ConnectorConfigs: map[string]properties{}, TaskConfigs: map[string][]properties{}}
 	for _, c := range s.backends.Configs.All() {
-		out.ConnectorConfigs[c.Name] = properties{masked(s.specOf(c.Config), c.Config)}
+		out.ConnectorConfigs[c.Name] = s.oldProperties(c, c.Config)
 		out.TaskConfigs[c.Name] = s.oldTasks(c)
 	}
 	answer(w, http.StatusOK, out)
 	return nil
 }
 
+// oldProperties is a config of the connector, or of a task of it, as it may be shown.
+func (s *Server) oldProperties(c store.Connector, cfg map[string]string) properties {
+	return properties{s.policy(c.Config).Config(cfg)}
+}
+
 func (s *Server) oldTasks(c store.Connector) []properties {
-	spec, out := s.specOf(c.Config), make([]properties, 0, len(c.Tasks))
+	out := make([]properties, 0, len(c.Tasks))
 	for _, cfg := range taskConfigs(c) {
-		out = append(out, properties{masked(spec, cfg)})
+		out = append(out, s.oldProperties(c, cfg))
 	}
 	return out
 }
@@ -149,7 +149,7 @@ func (s *Server) oldTasks(c store.Connector) []properties {
 func (s *Server) oldConnectors(w http.ResponseWriter, _ *http.Request) error {
 	out := map[string]properties{}
 	for _, c := range s.backends.Configs.All() {
-		out[c.Name] = properties{masked(s.specOf(c.Config), c.Config)}
+		out[c.Name] = s.oldProperties(c, c.Config)
 	}
 	answer(w, http.StatusOK, out)
 	return nil
@@ -158,7 +158,7 @@ func (s *Server) oldConnectors(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) oldConnector(w http.ResponseWriter, r *http.Request) error {
 	c, err := s.oldNamed(r)
 	if err == nil {
-		answer(w, http.StatusOK, properties{masked(s.specOf(c.Config), c.Config)})
+		answer(w, http.StatusOK, s.oldProperties(c, c.Config))
 	}
 	return err
 }
@@ -168,7 +168,7 @@ func (s *Server) oldConnectorTask(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	own, err := json.Marshal(properties{masked(s.specOf(c.Config), c.Config)})
+	own, err := json.Marshal(s.oldProperties(c, c.Config))
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (s *Server) oldAllocated(w http.ResponseWriter, _ *http.Request) error {
 	for _, t := range local {
 		item := allocatedTask{ConnectorName: t.Connector, TaskID: t.Task, State: strings.ToUpper(t.State), Configs: "{}"}
 		if c, ok := s.backends.Configs.Get(t.Connector); ok && t.Task < len(c.Tasks) {
-			b, err := json.Marshal(masked(s.specOf(c.Config), c.TaskConfig(t.Task)))
+			b, err := json.Marshal(s.policy(c.Config).Config(c.TaskConfig(t.Task)))
 			if err != nil {
 				return err
 			}
@@ -243,147 +243,4 @@ func (a *allocated) list(t LocalTask) *[]allocatedTask {
 		return &a.Error
 	}
 	return &a.Pending
-}
-
-func (s *Server) oldReload(r *http.Request) (string, error) {
-	if s.backends.Reload == nil { // scripts look for the first word
-		return done + "; nothing was reloaded: connectors are built into this worker, and it loads none from pluginPaths", nil
-	}
-	if err := s.backends.Reload(r.Context()); err != nil {
-		return "", fmt.Errorf("reloading plugins: %w", err)
-	}
-	return done, nil
-}
-
-func (s *Server) oldCreate(r *http.Request) (string, error) {
-	name := r.PathValue("name")
-	cfg, err := queryConfig(r)
-	if err != nil {
-		return "", err
-	}
-	if before, ok := s.backends.Configs.Get(name); ok {
-		if maps.Equal(before.Config, cfg) { // sent again
-			return done, nil
-		}
-		return "", problem(http.StatusConflict, restapi.ProblemConflict, "Conflict",
-			"connector %q exists already: change it with /connectors/update/%s?config={…}", name, name)
-	}
-	return s.oldStore(r, store.Write{Name: name, Config: cfg, State: store.Running, IfRevision: 0})
-}
-
-func queryConfig(r *http.Request) (map[string]string, error) {
-	cfg, err := queryconfig.Parse(r.URL.RawQuery)
-	if err != nil {
-		return nil, malformed("%s", err)
-	}
-	return cfg, nil
-}
-
-// oldUpdate puts the given settings over the stored ones; the others stay as they are.
-func (s *Server) oldUpdate(r *http.Request) (string, error) {
-	c, err := s.oldNamed(r)
-	if err != nil {
-		return "", err
-	}
-	changes, err := queryConfig(r)
-	if err != nil {
-		return "", err
-	}
-	return s.oldMerge(r, c, changes)
-}
-
-func (s *Server) oldTaskNum(r *http.Request) (string, error) {
-	c, err := s.oldNamed(r)
-	if err != nil {
-		return "", err
-	}
-	num := r.PathValue("num")
-	if n, err := strconv.Atoi(num); err != nil || n < 1 || n > config.MaxTasksLimit {
-		return "", malformed("the number of tasks must be from 1 to %d, not %q", config.MaxTasksLimit, num)
-	}
-	key := config.OldTasksKey
-	if c.Config[config.MaxTasksKey] != "" { // it is the one that counts
-		key = config.MaxTasksKey
-	}
-	return s.oldMerge(r, c, map[string]string{key: num})
-}
-
-func (s *Server) oldMerge(r *http.Request, c store.Connector, changes map[string]string) (string, error) {
-	changes, missing := unmasked(changes, c.Config)
-	if len(missing) > 0 {
-		return "", malformed("%s is the mask of a secret, but no value is stored: send the value", missing[0])
-	}
-	cfg := maps.Clone(c.Config)
-	maps.Copy(cfg, changes)
-	if maps.Equal(cfg, c.Config) {
-		return done, nil
-	}
-	return s.oldStore(r, store.Write{Name: c.Name, Config: cfg, IfRevision: c.Revision})
-}
-
-func (s *Server) oldStore(r *http.Request, w store.Write) (string, error) {
-	found := s.check(w.Name, w.Config)
-	if len(found.errs) > 0 {
-		return "", invalid(found.errs)
-	}
-	w.RequestID = requestID(r)
-	if _, err := s.write(r, w); err != nil {
-		return "", err
-	}
-	return strings.Join(append([]string{done}, found.warnings...), "; "), nil
-}
-
-// oldAll does to every connector what oldSingle does to one. The first failure does not keep the others from it.
-func (s *Server) oldAll(r *http.Request) (string, error) {
-	if _, err := oldVerb(r); err != nil { // a mistake even if there is no connector
-		return "", err
-	}
-	if err := s.sync(r); err != nil {
-		return "", err
-	}
-	var errs []error
-	for _, c := range s.backends.Configs.All() {
-		errs = append(errs, s.oldApply(r, c.Name, requestID(r)+"-"+c.Name))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return "", s.problemOf(parts(err)[0])
-	}
-	return done, nil
-}
-
-func (s *Server) oldSingle(r *http.Request) (string, error) {
-	return done, s.oldApply(r, r.PathValue("name"), requestID(r))
-}
-
-// oldApply enables, disables or removes the connector, as the path says.
-func (s *Server) oldApply(r *http.Request, name, id string) error {
-	state, err := oldVerb(r)
-	if err != nil {
-		return err
-	}
-	c, exists := s.backends.Configs.Get(name)
-	switch {
-	case state == "": // also one that is gone: remove finishes what broke off
-		return s.remove(r, removal{name: name, revision: anyRevision, requestID: id})
-	case !exists:
-		return oldNotFound(name)
-	case c.State == state:
-		return nil
-	}
-	_, err = s.write(r, store.Write{Name: name, State: state, IfRevision: anyRevision, RequestID: id})
-	return err
-}
-
-// oldVerb returns the state that the path asks for; empty: removal.
-func oldVerb(r *http.Request) (store.State, error) {
-	switch verb := r.PathValue("verb"); verb {
-	case "enable":
-		return store.Running, nil
-	case "disable":
-		return store.Stopped, nil
-	case "remove":
-		return "", nil
-	default:
-		return "", problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found", "there is no %q: use enable, disable or remove", verb)
-	}
 }

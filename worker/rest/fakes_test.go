@@ -254,7 +254,7 @@ func catalog() fakeCatalog {
 		{connector.Spec{Class: "KafkaSink", Kind: connector.KindSink, Keys: []connector.Key{broker, hidden,
 			{Name: "topicNames", Type: connector.List, Required: true, Doc: "topics"}}}},
 		{connector.Spec{Class: "KafkaSource", Aliases: []string{"java.KafkaSource"}, Kind: connector.KindSource, Keys: []connector.Key{broker, hidden,
-			{Name: "kafka.topics", Type: connector.List, Required: true, Doc: "topics"}, {Name: "poll", Type: connector.Int},
+			{Name: "kafka.topics", Type: connector.List, Required: true, Doc: "topics"}, {Name: "poll", Type: connector.Int}, {Name: "partitions"},
 			{Name: "mode", Type: connector.String, Enum: []string{"fast", "safe"}}}, Prefixes: []string{"kafka.client."}}},
 	}
 }

@@ -369,10 +369,10 @@ func (s *Server) getTasks(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) tasks(c store.Connector, view cluster.View) []restapi.Task {
-	spec, names := s.specOf(c.Config), workerNames(view)
+	shown, names := s.policy(c.Config), workerNames(view)
 	out := make([]restapi.Task, 0, len(c.Tasks))
 	for i, cfg := range taskConfigs(c) {
-		out = append(out, restapi.Task{TaskStatus: s.unitStatus(c, i, view, names), Config: masked(spec, cfg)})
+		out = append(out, restapi.Task{TaskStatus: s.unitStatus(c, i, view, names), Config: shown.Config(cfg)})
 	}
 	return out
 }

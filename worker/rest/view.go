@@ -8,6 +8,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -30,10 +31,19 @@ func (s *Server) specOf(cfg map[string]string) connector.Spec {
 	return spec
 }
 
+// policy says what of a connector's values may be shown, its tasks' too: those of which its class knows that they are no
+// secrets, and the worker's own. Of a class that is not known here, that is only the latter.
+//
+// Invariant S1: no secret value is in a REST answer.
+func (s *Server) policy(cfg map[string]string) redact.Policy {
+	spec := s.specOf(cfg)
+	return func(key string) bool { return spec.Secret(key, config.Reserved) }
+}
+
 // show turns a stored connector into what the API answers.
 func (s *Server) show(c store.Connector) restapi.Connector {
 	spec := s.specOf(c.Config)
-	cfg := masked(spec, c.Config)
+	cfg := s.policy(c.Config).Config(c.Config)
 	for key := range cfg {
 		if config.SetByField(key) {
 			delete(cfg, key)
@@ -56,7 +66,7 @@ func (s *Server) status(c store.Connector, view cluster.View, names map[int64]st
 	out := restapi.ConnectorStatus{
 		Name: c.Name, Class: spec.Class, Kind: string(spec.Kind), State: own.State, Desired: string(c.State), Worker: own.Worker,
 		Error: own.Error, Epoch: c.Epoch, Revision: c.Revision, Tasks: make([]restapi.TaskStatus, 0, len(c.Tasks)),
-		Topics: topicsOf(c.Config),
+		Topics: topicsOf(c.Config, s.policy(c.Config)),
 	}
 	for i := range c.Tasks {
 		// A stopped connector has no tasks but those that still have to let go.
@@ -100,14 +110,17 @@ func workerNames(view cluster.View) map[int64]string {
 	return names
 }
 
-// topicsOf returns the RocketMQ topics that the config names, sorted. Topics that a rename format makes are left out.
-func topicsOf(cfg map[string]string) []string {
+// topicsOf returns the RocketMQ topics that the config names, sorted, if they may be shown. Topics that a rename format makes
+// are left out.
+func topicsOf(cfg map[string]string, shown redact.Policy) []string {
 	if f := cfg["topic.rename.format"]; f != "" && f != "${topic}" && cfg["topicNames"] == "" {
 		return nil
 	}
 	var out []string
 	for _, key := range append(connector.TopicKeys(), "kafka.topics") {
-		out = append(out, connector.SplitTopics(cfg[key])...)
+		if !shown.Hides(key, cfg[key]) {
+			out = append(out, connector.SplitTopics(cfg[key])...)
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

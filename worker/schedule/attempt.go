@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
@@ -12,6 +13,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
@@ -39,7 +41,7 @@ func (s *Scheduler) start(h *held, c store.Connector) {
 	soft, stop := context.WithCancel(hard)
 	h.stop, h.kill = stop, kill
 	j := job{held: h, unit: h.unit, grant: g, attempt: attempt, connector: c}
-	j.scrub = scrubber(c.Config, s.specOf(c))
+	j.scrub = s.scrubber(c)
 	s.cfg.Log.Info("Starting a unit", "connector", j.unit.Connector, "task", j.unit.Task, "worker", s.cfg.WorkerID,
 		"generation", g.Generation, "epoch", g.Epoch, "attempt", j.attempt)
 	s.units.Go(func() {
@@ -90,11 +92,26 @@ func (s *Scheduler) find(cfg map[string]string) (connector.Connector, error) {
 	return s.deps.Catalog.Find(class)
 }
 
-func (s *Scheduler) specOf(c store.Connector) connector.Spec {
+// maxProblem bounds an error's text in a status.
+const maxProblem = 2048
+
+// scrubber returns a function that takes the connector's secrets out of a text and bounds its length. Of a class that this
+// worker does not know, every value is one.
+//
+// Invariant S1: error texts of connectors and brokers pass it before they are logged, shown or stored.
+func (s *Scheduler) scrubber(c store.Connector) func(string) string {
+	var spec connector.Spec
 	if found, err := s.find(c.Config); err == nil {
-		return found.Spec()
+		spec = found.Spec()
 	}
-	return connector.Spec{}
+	redactor := redact.New(c.Config, func(key string) bool { return spec.Secret(key, config.Reserved) })
+	return func(text string) string {
+		text = redactor.Text(text)
+		if len(text) > maxProblem {
+			text = strings.ToValidUTF8(text[:maxProblem], "") + "…"
+		}
+		return text
+	}
 }
 
 // divide computes a connector's task configs and publishes them: whatever was published first for the epoch holds.
@@ -173,7 +190,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 		Scrub:   j.scrub,
 		Waiting: func(err error) { s.waiting(j, err) },
 		Opened:  func() { s.opened(j) },
-		Warn:    func(text string) { s.warned(j, text) },
+		Warn:    func(text string) { s.warned(j, j.scrub(text)) },
 	}
 	switch c := found.(type) {
 	case connector.SourceConnector:

@@ -170,25 +170,3 @@ func TestPlan(t *testing.T) {
 		})
 	}
 }
-
-func TestScrubber(t *testing.T) {
-	cases := map[string]struct {
-		cfg  map[string]string
-		text string
-		want string
-	}{
-		"values of secret keys are hidden": {cfg: map[string]string{"db.password": "hunter2", "url": "host"}, text: "login hunter2 at host failed",
-			want: "login ****** at host failed"},
-		"the longer secret goes first": {cfg: map[string]string{"a.secret": "abc", "b.secret": "abcdef"}, text: "got abcdef", want: "got ******"},
-		"quoted parts of a JAAS line are hidden": {cfg: map[string]string{"kafka.client.sasl.jaas.config": `x required username="u1" password="pw1";`},
-			text: "SASL of u1 with pw1 refused", want: "SASL of ****** with ****** refused"},
-		"long texts are cut": {text: strings.Repeat("x", 3000), want: strings.Repeat("x", maxProblem) + "…"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, scrubber(tc.cfg, specForTest())(tc.text)); diff != "" {
-				t.Errorf("text (-want +got):\n%s", diff)
-			}
-		})
-	}
-}

@@ -257,7 +257,7 @@ func TestTaskThatWaitsForItsSystemIsShownFailed(t *testing.T) {
 		w1 := w.join("w1")
 		w.put("c", store.Running, 1)
 		after(5 * time.Second)
-		if got := w.status("c", 0); got != "Failed on w1: login with ****** is not connected" {
+		if got := w.status("c", 0); got != "Failed on w1: login with ******** is not connected" {
 			t.Errorf("while it waits: status %q", got)
 		}
 		w.mu.Lock()
@@ -300,7 +300,7 @@ func TestFailuresBackOff(t *testing.T) {
 		if diff := cmp.Diff(want, starts); diff != "" {
 			t.Errorf("starts (-want +got):\n%s", diff)
 		}
-		if got := w.status("c", 0); got != "Failed on w1: login with ****** refused" {
+		if got := w.status("c", 0); got != "Failed on w1: login with ******** refused" {
 			t.Errorf("status %q", got)
 		}
 		if st := w.statuses[unit(0)]; st.Restarts != 7 || !st.NextRestart.After(time.Now()) {

@@ -28,7 +28,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // unit is a unit of the connector c.
 func unit(index int) Unit { return Unit{Connector: "c", Task: index} }
 
-func specForTest() connector.Spec { return connector.Spec{Class: "Fake", Kind: connector.KindSource} }
+func specForTest() connector.Spec {
+	return connector.Spec{Class: "Fake", Kind: connector.KindSource, Keys: []connector.Key{
+		{Name: "kafka.bootstrap.server"}, {Name: "login", Secret: true}, {Name: "sasl.jaas.config", Secret: true},
+	}}
+}
 
 // world is the cluster log and the stores of several schedulers in one process, without any delay but that of an append.
 type world struct {

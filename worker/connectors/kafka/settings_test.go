@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/redact"
 )
 
 // The configs that the users' documents print.
@@ -128,5 +129,17 @@ func TestTopicNames(t *testing.T) {
 				t.Errorf("%q, not %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// A name that sounds like a secret would hide a setting that may be shown, and one that does not would show the operator's
+// users a secret: the operator has names alone.
+func TestNamesOfSettingsTellSecrets(t *testing.T) {
+	for _, spec := range []connector.Spec{SourceConnector{}.Spec(), SinkConnector{}.Spec()} {
+		for _, k := range spec.Keys {
+			if got := redact.Named(k.Name); got != k.Secret {
+				t.Errorf("%s: %s: its name says secret=%v, its Spec %v", spec.Class, k.Name, got, k.Secret)
+			}
+		}
 	}
 }

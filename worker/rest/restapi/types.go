@@ -2,13 +2,17 @@
 // and other clients read. It has no behaviour beyond names and small accessors.
 package restapi
 
-import "time"
+import (
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/redact"
+)
 
 // Prefix is where the resource API begins.
 const Prefix = "/api/v1"
 
 // Mask stands for a secret config value in every answer. Sent back in a PUT it keeps the stored value.
-const Mask = "********"
+const Mask = redact.Mask
 
 // IdempotencyHeader carries an id of the caller's choice: a write that is sent again with the id it had is answered as
 // the first one was.

@@ -1,0 +1,159 @@
+package redact
+
+import (
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// option is name="value" or name=value, as in a JAAS line, or "name": "value", as in a JSON key file.
+var option = regexp.MustCompile(`([A-Za-z_][\w.-]*)["']?\s*(?:[=:]\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|=\s*([^\s;"',&]+))`)
+
+// shownOptions are the options of a secret value that are none themselves: who logs in, not with what.
+var shownOptions = []string{"username", "user", "principal", "servicename", "clientid", "client_id", "client_email", "scope", "keytab", "type"}
+
+// parts returns what is secret inside a secret value, apart from the whole of it.
+func parts(value string) []string {
+	out := credentials(value)
+	for _, m := range option.FindAllStringSubmatch(value, -1) {
+		if m[2] != "" && !slices.Contains(shownOptions, strings.ToLower(m[1])) {
+			out = append(out, m[2][1:len(m[2])-1], unquote(m[2]))
+		}
+	}
+	if strings.Contains(value, "-----BEGIN") { // errors may show a line of a key
+		for line := range strings.SplitSeq(value, "\n") {
+			if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
+				out = append(out, line)
+			}
+		}
+	}
+	return out
+}
+
+// credentials returns the secrets that any value may hold: the passwords of URLs and of user:password@host, and options
+// whose names say that they are secrets.
+func credentials(value string) []string {
+	var out []string
+	for _, at := range passwords(value) {
+		out = append(out, value[at.from:at.to])
+	}
+	if _, rest, ok := strings.Cut(value, "://"); ok { // a password with blanks ends what looks like a URL too early
+		if colon, at := strings.IndexByte(rest, ':'), strings.LastIndexByte(rest, '@'); len(out) == 0 && colon >= 0 && colon < at &&
+			strings.ContainsAny(rest[:at], " \t\n\"'<>") {
+			out = append(out, rest[colon+1:at])
+		}
+	}
+	for _, item := range fields(value) {
+		if password := beforeHost(item); password != "" {
+			out = append(out, password)
+		}
+	}
+	for _, m := range option.FindAllStringSubmatch(value, -1) {
+		if !Named(m[1]) {
+			continue
+		}
+		if text := m[3] + unquote(m[2]); text != "" {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// beforeHost returns the password of user:password@host without a scheme.
+func beforeHost(item string) string {
+	at := strings.LastIndexByte(item, '@')
+	if at < 0 || strings.Contains(item, "://") {
+		return ""
+	}
+	user, password, _ := strings.Cut(item[:at], ":")
+	if strings.ContainsAny(user, "@/=") {
+		return ""
+	}
+	return password
+}
+
+// unquote takes the quotes and the backslashes of an option's value away.
+func unquote(s string) string {
+	var b strings.Builder
+	for i := 1; i < len(s)-1; i++ {
+		if s[i] == '\\' && i+1 < len(s)-1 {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// passwords returns where the URLs of a text have a password: scheme://user:password@host. User names are no secrets.
+func passwords(s string) []span {
+	var out []span
+	for begin := 0; ; {
+		i := strings.Index(s[begin:], "://")
+		if i < 0 {
+			return out
+		}
+		begin += i + len("://")
+		rest := s[begin:]
+		if end := strings.IndexAny(rest, " \t\r\n\"'<>"); end >= 0 {
+			rest = rest[:end]
+		}
+		if from, to := password(rest); from < to {
+			out = append(out, span{begin + from, begin + to})
+		}
+	}
+}
+
+// password finds the password in what follows the scheme of a URL.
+func password(rest string) (from, to int) {
+	authority := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority = i
+	}
+	colon, at := strings.IndexByte(rest[:authority], ':'), strings.LastIndexByte(rest[:authority], '@')
+	if at < 0 && colon >= 0 && rest[0] != '[' && !isPort(rest[colon+1:authority]) {
+		at = strings.LastIndexByte(rest, '@') // a / in the password, which is not escaped
+	}
+	if colon < 0 || at < colon {
+		return 0, 0
+	}
+	return colon + 1, at
+}
+
+// isPort also says yes to a list of hosts, all but the first with their ports: 9092,other:9092.
+func isPort(s string) bool {
+	first, _, _ := strings.Cut(s, ",")
+	_, err := strconv.Atoi(first)
+	return first == "" || err == nil
+}
+
+// forms are the ways in which a secret may stand in a text: as it is, quoted by Go or JSON, escaped for a URL, and unescaped.
+func forms(secret string) []string {
+	quoted := strconv.Quote(secret)
+	out := []string{secret, quoted[1 : len(quoted)-1], url.QueryEscape(secret), url.PathEscape(secret)}
+	if b, err := json.Marshal(secret); err == nil {
+		out = append(out, string(b[1:len(b)-1]))
+	}
+	if plain, err := url.PathUnescape(secret); err == nil {
+		out = append(out, plain)
+	}
+	return out
+}
+
+func fields(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",; \t\r\n", r) })
+}
+
+// items are the texts by which errors name a value that may be shown: all of it, each part of a list, hosts without ports.
+func items(value string) []string {
+	out := []string{value}
+	for _, item := range fields(value) {
+		out = append(out, item)
+		if i := strings.LastIndexByte(item, ':'); i > 0 {
+			out = append(out, item[:i])
+		}
+	}
+	return out
+}
