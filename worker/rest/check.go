@@ -9,6 +9,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -29,6 +30,18 @@ type findings struct {
 func (f *findings) add(field string, err error) {
 	for _, e := range parts(err) {
 		f.errs = append(f.errs, restapi.FieldError{Field: field, Detail: e.Error()})
+	}
+}
+
+// hide takes secrets out of what was found.
+//
+// Invariant S1: a refusal does not echo them, whoever worded it.
+func (f *findings) hide(r redact.Redactor) {
+	for i := range f.errs {
+		f.errs[i].Detail = r.Text(f.errs[i].Detail)
+	}
+	for i := range f.warnings {
+		f.warnings[i] = r.Text(f.warnings[i])
 	}
 }
 
@@ -53,6 +66,11 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	var f findings
 	f.add("name", config.Name("name", name))
 	f.add("config", checkSize(cfg))
+	for _, key := range slices.Sorted(maps.Keys(cfg)) {
+		if strings.HasPrefix(key, "connect.internal.") {
+			f.add("config."+key, fmt.Errorf("%s is reserved: names that begin with connect.internal. cannot be set", key))
+		}
+	}
 	_, err := config.MaxTasks(cfg)
 	f.add("maxTasks", err)
 	class, err := config.ClassOf(cfg)
@@ -155,16 +173,17 @@ func replaces(before store.Connector, in restapi.Connector) bool {
 func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
 	cfg, f := storedConfig(in, before)
 	checked := s.check(in.Name, cfg)
-	f.errs = append(f.errs, checked.errs...)
+	f.errs, f.warnings = append(f.errs, checked.errs...), checked.warnings
 	switch in.State {
 	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
 	default:
 		f.add("state", stateError(in.State))
 	}
+	f.hide(redact.New(cfg, s.policy(cfg)))
 	if len(f.errs) > 0 {
-		return store.Write{}, checked.warnings, invalid(f.errs)
+		return store.Write{}, f.warnings, invalid(f.errs)
 	}
-	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, checked.warnings, nil
+	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, f.warnings, nil
 }
 
 func stateError(state string) error {
@@ -182,11 +201,6 @@ func storedConfig(in restapi.Connector, before map[string]string) (map[string]st
 	f.add("class", setField(cfg, "class", in.Class, config.ClassKey, config.OldClassKey))
 	if in.MaxTasks != 0 {
 		f.add("maxTasks", setField(cfg, "maxTasks", fmt.Sprint(in.MaxTasks), config.MaxTasksKey, config.OldTasksKey))
-	}
-	for key := range cfg {
-		if strings.HasPrefix(key, "connect.internal.") {
-			f.add("config."+key, fmt.Errorf("%s is reserved: names that begin with connect.internal. cannot be set", key))
-		}
 	}
 	if name, ok := cfg["name"]; ok {
 		if name != in.Name {

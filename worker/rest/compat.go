@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -71,7 +72,8 @@ func (s *Server) compat() http.Handler {
 		handle(path, s.changing(h))
 	}
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
-		text(w, http.StatusNotFound, "Not found: "+r.URL.Path+"; the resource API begins at "+restapi.Prefix)
+		path := redact.Redactor{}.Text(r.URL.Path)
+		text(w, http.StatusNotFound, "Not found: "+path+"; the resource API begins at "+restapi.Prefix)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if trimmed := strings.TrimRight(r.URL.Path, "/"); trimmed != "" && trimmed != r.URL.Path { // as the older servers took it
@@ -98,10 +100,7 @@ func (s *Server) oldChange(h func(*http.Request) (string, error)) func(*http.Req
 
 // failOld answers with one line that says what was wrong and what to do.
 func (s *Server) failOld(w http.ResponseWriter, r *http.Request, err error) {
-	p := s.problemOf(err)
-	if p.Status == http.StatusInternalServerError {
-		s.cfg.Log.Error(err, "Failing a request", "method", r.Method, "path", r.URL.Path, "requestID", requestID(r))
-	}
+	p := s.failure(r, err)
 	line := "failed! " + p.Detail
 	if p.Status == http.StatusInternalServerError {
 		line += " " + requestID(r)

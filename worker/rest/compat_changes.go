@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/queryconfig"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -92,6 +93,7 @@ func (s *Server) oldMerge(r *http.Request, c store.Connector, changes map[string
 
 func (s *Server) oldStore(r *http.Request, w store.Write) (string, error) {
 	found := s.check(w.Name, w.Config)
+	found.hide(redact.New(w.Config, s.policy(w.Config)))
 	if len(found.errs) > 0 {
 		return "", invalid(found.errs)
 	}

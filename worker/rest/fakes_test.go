@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -218,6 +219,13 @@ func (f fakeClass) Validate(cfg connector.Config) error {
 	switch cfg["kafka.topics"] + cfg["topicNames"] {
 	case "panic":
 		panic("boom")
+	case "panic with all":
+		panic(fmt.Sprint(cfg))
+	case "tell all":
+		return fmt.Errorf("kafka.topics cannot be read by %v", cfg)
+	case "tell all as JSON":
+		text, err := json.Marshal(cfg)
+		return errors.Join(err, fmt.Errorf("kafka.topics cannot be read by %s", text))
 	case "bad topic":
 		return errors.New("kafka.topics must not have blanks")
 	}

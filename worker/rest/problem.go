@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -85,13 +87,24 @@ func (s *Server) conflict(status int, current store.Connector) *restapi.Problem 
 	return p
 }
 
-// fail answers with the error's problem. What is the worker's own fault is logged, since the caller sees only an id.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := *s.problemOf(err)
-	p.Instance, p.RequestID = r.URL.Path, requestID(r)
-	if p.Status == http.StatusInternalServerError {
-		s.cfg.Log.Error(err, "Failing a request", "method", r.Method, "path", r.URL.Path, "requestID", p.RequestID)
+// failure is the error's problem as it is answered, without the passwords of URLs: what a class says of a config has passed
+// the config's own redactor. What is the worker's own fault is logged, since the caller sees only an id.
+func (s *Server) failure(r *http.Request, err error) restapi.Problem {
+	p, clean := *s.problemOf(err), redact.Redactor{}.Text
+	p.Detail, p.Instance, p.RequestID = clean(p.Detail), clean(r.URL.Path), requestID(r)
+	p.Errors = slices.Clone(p.Errors)
+	for i, e := range p.Errors {
+		p.Errors[i] = restapi.FieldError{Field: clean(e.Field), Detail: clean(e.Detail)}
 	}
+	if p.Status == http.StatusInternalServerError {
+		s.cfg.Log.Error(errors.New(clean(err.Error())), "Failing a request", "method", r.Method, "path", p.Instance, "requestID", p.RequestID)
+	}
+	return p
+}
+
+// fail answers with the error's problem.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := s.failure(r, err)
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}

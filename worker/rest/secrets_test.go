@@ -1,8 +1,15 @@
 package rest
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/go-logr/logr/funcr"
 
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -39,6 +46,158 @@ func TestNoRouteShowsWhatMayBeSecret(t *testing.T) {
 				}
 				if !strings.HasSuffix(route, "/status") && !strings.Contains(body, restapi.Mask) {
 					t.Errorf("%s shows no mask: %s", route, body)
+				}
+			}
+		})
+	}
+}
+
+// writing asks each route of both dialects that takes a config.
+var writing = map[string]func(w *world, cfg map[string]string) *httptest.ResponseRecorder{
+	"POST": func(w *world, cfg map[string]string) *httptest.ResponseRecorder {
+		return w.put("POST", "/connectors", "n", cfg)
+	},
+	"PUT new": func(w *world, cfg map[string]string) *httptest.ResponseRecorder {
+		return w.put("PUT", "/connectors/n", "n", cfg)
+	},
+	"PUT": func(w *world, cfg map[string]string) *httptest.ResponseRecorder {
+		return w.put("PUT", "/connectors/src", "src", cfg)
+	},
+	"validate": func(w *world, cfg map[string]string) *httptest.ResponseRecorder {
+		return w.put("PUT", "/validate", "src", cfg)
+	},
+	"create": func(w *world, cfg map[string]string) *httptest.ResponseRecorder {
+		return w.query("/connectors/create/n", cfg)
+	},
+	"update": func(w *world, cfg map[string]string) *httptest.ResponseRecorder {
+		return w.query("/connectors/update/src", cfg)
+	},
+}
+
+func (w *world) put(method, path, name string, cfg map[string]string) *httptest.ResponseRecorder {
+	body, err := json.Marshal(restapi.Connector{Name: name, Config: cfg})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.do(method, restapi.Prefix+path, string(body))
+}
+
+func (w *world) query(path string, cfg map[string]string) *httptest.ResponseRecorder {
+	body, err := json.Marshal(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.do("GET", path+"?config="+url.QueryEscape(string(body)), "")
+}
+
+// logged makes a world whose log can be read.
+func logged(t *testing.T) (w *world, log *strings.Builder) {
+	log = &strings.Builder{}
+	w = newWorld(t, func(c *Config, _ *Backends) {
+		c.Log = funcr.New(func(prefix, args string) { fmt.Fprintln(log, prefix, args) }, funcr.Options{Verbosity: 9})
+	})
+	w.source("src")
+	return w, log
+}
+
+func TestRefusalsDoNotEchoSecrets(t *testing.T) {
+	const secret = `hun"ter<2`
+	cases := map[string]map[string]string{
+		"a class that prints its config":         {"kafka.topics": "tell all"},
+		"a class that prints it as JSON":         {"kafka.topics": "tell all as JSON"},
+		"a class that panics with it":            {"kafka.topics": "panic with all"},
+		"a class that is not known":              {"connector.class": "Other"},
+		"a number that is none":                  {"poll": secret},
+		"a value that is not allowed":            {"mode": secret},
+		"a number of tasks that is none":         {"tasks.num": secret},
+		"a setting of the worker":                {"errors.tolerance": secret},
+		"a duration that is none":                {"errors.retry.timeout": secret},
+		"a consumer group that is none":          {"task.group.id": secret},
+		"a topic that is none":                   {"errors.deadletterqueue.topic.name": secret},
+		"a reserved setting":                     {"connect.internal.x": secret},
+		"a setting without a name":               {"": secret},
+		"a URL in the wrong place":               {"mode": "http://ann:" + url.PathEscape(secret) + "@h"},
+		"a URL as the class":                     {"connector.class": "http://ann:" + url.PathEscape(secret) + "@h"},
+		"a broker with a password, told by all":  {"kafka.topics": "tell all", "kafka.bootstrap.server": "ann:" + secret + "@h:1"},
+		"a setting of no class, told by all":     {"kafka.topics": "tell all", "pin": secret},
+		"a setting passed through, told by all":  {"kafka.topics": "tell all", "kafka.client.pin": secret},
+		"a JAAS line, told by all":               {"kafka.topics": "tell all", "sasl.jaas.config": `x required username="ann" password="` + strings.ReplaceAll(secret, `"`, `\"`) + `";`},
+		"a worker's setting without an own form": {"topic.rename.format": secret, "kafka.topics": "tell all"},
+	}
+	forms := []string{secret, `hun\"ter<2`, `hun\"ter\u003c2`, `hun\\\"ter\u003c2`, url.PathEscape(secret), "hun%22ter"}
+	for name, change := range cases {
+		for route, ask := range writing {
+			t.Run(name+"/"+route, func(t *testing.T) {
+				w, log := logged(t)
+				cfg := map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1", "login": secret, "x.password": secret}
+				maps.Copy(cfg, change)
+				rec := ask(w, cfg)
+				body := rec.Body.String()
+				if refused := rec.Code == 422 || strings.Contains(body, `"valid":false`); !refused {
+					t.Errorf("not refused: %d %s", rec.Code, body)
+				}
+				for _, form := range forms {
+					if strings.Contains(body, form) || strings.Contains(log.String(), form) {
+						t.Errorf("the secret is shown: %s\n%s", body, log)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestRequestsThatCannotBeReadAreNotEchoed(t *testing.T) {
+	const one = restapi.Prefix + "/connectors/src"
+	type request struct{ method, target, body, header string }
+	cases := map[string]request{
+		"JSON that breaks off":                {"POST", restapi.Prefix + "/connectors", `{"config":{"login":"hunter2"`, ""},
+		"a secret without quotes":             {"POST", restapi.Prefix + "/connectors", `{"config":{"login":hunter2}}`, ""},
+		"a secret that is a number":           {"POST", restapi.Prefix + "/connectors", `{"config":{"login":4711471147114711}}`, ""},
+		"a secret in an object":               {"PUT", one, `{"config":{"login":{"hunter2":"hunter2"}}}`, ""},
+		"a config that is text":               {"PUT", one, `{"config":"hunter2"}`, ""},
+		"a secret beside config":              {"PUT", one, `{"login":"hunter2"}`, ""},
+		"a URL as a field":                    {"PUT", one, `{"http://ann:hunter2@h":1}`, ""},
+		"more than one value":                 {"PUT", one, `{} "hunter2"`, ""},
+		"an older config that breaks off":     {"GET", `/connectors/create/n?config={"login":"hunter2"`, "", ""},
+		"an older config without quotes":      {"GET", `/connectors/create/n?config={"login":hunter2}`, "", ""},
+		"an older config of objects":          {"GET", `/connectors/update/src?config={"login":{"hunter2":"hunter2"}}`, "", ""},
+		"an older config of lists":            {"GET", `/connectors/update/src?config={"login":["hunter2"]}`, "", ""},
+		"a URL as an older setting":           {"GET", `/connectors/update/src?config={"http://ann:hunter2@h":[]}`, "", ""},
+		"a URL as a name":                     {"GET", restapi.Prefix + "/connectors/http:%2F%2Fann:hunter2@h/status", "", ""},
+		"a URL as a name of the older routes": {"GET", "/getConnectors/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a path":                     {"GET", "/x/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a path of the resource API": {"GET", restapi.Prefix + "/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a name to be created":       {"POST", restapi.Prefix + "/connectors", `{"name":"http://ann:hunter2@h","config":{"kafka.topics":"t"}}`, ""},
+		"a URL as another name":               {"PUT", one, `{"name":"http://ann:hunter2@h"}`, ""},
+		"a URL as a name in config":           {"PUT", one, `{"config":{"name":"http://ann:hunter2@h"}}`, ""},
+		"a URL as a state":                    {"PUT", one + "/state", `{"state":"http://ann:hunter2@h"}`, ""},
+		"a URL as a class":                    {"PUT", one, `{"class":"http://ann:hunter2@h","config":{}}`, ""},
+		"a URL as a task":                     {"POST", one + "/tasks/http:%2F%2Fann:hunter2@h/restart", "", ""},
+		"a URL as an option":                  {"DELETE", one + "?positions=http://ann:hunter2@h", "", ""},
+		"a URL as a revision":                 {"GET", restapi.Prefix + "/watch?from=http://ann:hunter2@h", "", ""},
+		"a URL as an ETag":                    {"PUT", one, `{}`, "If-Match: http://ann:hunter2@h"},
+		"a URL as a media type":               {"PUT", one, `{}`, "Content-Type: http://ann:hunter2@h"},
+		"a URL as a number of tasks":          {"GET", "/connectors/taskNum/src/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a verb":                     {"GET", "/connectors/single/src/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a verb for all":             {"GET", "/connectors/all/http:%2F%2Fann:hunter2@h", "", ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w, log := logged(t)
+			path, query, _ := strings.Cut(tc.target, "?")
+			r := httptest.NewRequestWithContext(t.Context(), tc.method, path, strings.NewReader(tc.body))
+			r.URL.RawQuery = query
+			if header, value, ok := strings.Cut(tc.header, ": "); ok {
+				r.Header.Set(header, value)
+			}
+			rec := httptest.NewRecorder()
+			w.server.Handler().ServeHTTP(rec, r)
+			if rec.Code < 400 || rec.Code > 499 {
+				t.Errorf("got %d %s", rec.Code, rec.Body)
+			}
+			for _, secret := range []string{"hunter2", "4711"} {
+				if strings.Contains(rec.Body.String(), secret) || strings.Contains(log.String(), secret) {
+					t.Errorf("the secret is shown: %s\n%s", rec.Body, log)
 				}
 			}
 		})
