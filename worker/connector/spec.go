@@ -44,6 +44,9 @@ type Key struct {
 	Secret bool
 	// Topics says that the value lists the topics, as records name them, that a source reads.
 	Topics bool
+	// Destination says that the value tells where, how or as whom the secrets of the config are sent. When it changes, stored
+	// secrets are not kept: they have to be given again.
+	Destination bool
 	// Enum lists the values allowed; empty allows all.
 	Enum []string
 	Doc  string
@@ -63,7 +66,7 @@ func (s Spec) Check(cfg Config, reserved func(key string) bool) (unknown []strin
 		}
 	}
 	for name := range cfg {
-		if _, ok := known[name]; !ok && !reserved(name) && !s.hasPrefix(name) {
+		if _, ok := known[name]; !ok && !reserved(name) && !s.Passes(name) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -82,7 +85,8 @@ func (s Spec) Secret(name string, reserved func(key string) bool) bool {
 	return !reserved(name)
 }
 
-func (s Spec) hasPrefix(name string) bool {
+// Passes reports whether the connector passes the setting through unchecked: it may be a secret, and may tell where secrets go.
+func (s Spec) Passes(name string) bool {
 	for _, p := range s.Prefixes {
 		if strings.HasPrefix(name, p) {
 			return true

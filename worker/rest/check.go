@@ -10,6 +10,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/redact"
+	"github.com/rocketmq-connect/operator/worker/rest/keep"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -163,15 +164,16 @@ func unchanged(before store.Connector, write store.Write) bool {
 	return maps.Equal(before.Config, write.Config) && (write.State == "" || write.State == before.State)
 }
 
-// replaces reports whether the request replaces what is there by something else. It does not if a masked secret is missing.
-func replaces(before store.Connector, in restapi.Connector) bool {
-	cfg, found := storedConfig(in, before.Config)
+// replaces reports whether the request replaces what is there by something else. It does not if a masked secret
+// is missing, or not to be kept.
+func (s *Server) replaces(before store.Connector, in restapi.Connector) bool {
+	cfg, found := s.storedConfig(in, before.Config)
 	return len(found.errs) == 0 && !unchanged(before, store.Write{Config: cfg, State: store.State(in.State)})
 }
 
 // writeOf checks the request and makes the write that stores it; before is the stored config, nil for none.
 func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
-	cfg, f := storedConfig(in, before)
+	cfg, f := s.storedConfig(in, before)
 	checked := s.check(in.Name, cfg)
 	f.errs, f.warnings = append(f.errs, checked.errs...), checked.warnings
 	switch in.State {
@@ -192,11 +194,11 @@ func stateError(state string) error {
 
 // storedConfig turns a request into the config that is stored: its settings, class and number of tasks in one map, with masked
 // secrets filled in from before (nil: there is no such connector).
-func storedConfig(in restapi.Connector, before map[string]string) (map[string]string, findings) {
+func (s *Server) storedConfig(in restapi.Connector, before map[string]string) (map[string]string, findings) {
 	var f findings
-	cfg, missing := unmasked(in.Config, before)
+	cfg, kept, missing := keep.Masked(in.Config, before)
 	for _, key := range missing {
-		f.add("config."+key, fmt.Errorf("%s is the mask of a secret, but no value is stored: send the value", key))
+		f.add("config."+key, errNothingStored(key))
 	}
 	f.add("class", setField(cfg, "class", in.Class, config.ClassKey, config.OldClassKey))
 	if in.MaxTasks != 0 {
@@ -208,7 +210,23 @@ func storedConfig(in restapi.Connector, before map[string]string) (map[string]st
 		}
 		delete(cfg, "name")
 	}
+	f.moved(s.keeps(before, cfg, kept))
 	return cfg, f
+}
+
+func errNothingStored(key string) error {
+	return fmt.Errorf("%s is the mask of a secret, but no value is stored: send the value", key)
+}
+
+// keeps reports which of the stored values must not be kept by the config that comes after.
+func (s *Server) keeps(before, after map[string]string, kept []string) []*keep.MovedError {
+	return keep.Check(keep.Config{Settings: before, Spec: s.specOf(before)}, keep.Config{Settings: after, Spec: s.specOf(after)}, kept)
+}
+
+func (f *findings) moved(secrets []*keep.MovedError) {
+	for _, e := range secrets {
+		f.add("config."+e.Key, e)
+	}
 }
 
 // setField puts the value of a field of its own into the config, unless the config says otherwise.
@@ -224,27 +242,4 @@ func setField(cfg map[string]string, field, value string, keys ...string) error 
 	}
 	cfg[keys[0]] = value
 	return err
-}
-
-// unmasked returns a copy in which each Mask is the stored value again, and the keys that have none stored, sorted.
-func unmasked(cfg, stored map[string]string) (out map[string]string, missing []string) {
-	out = make(map[string]string, len(cfg))
-	maps.Copy(out, cfg)
-	for k, v := range cfg {
-		if v != restapi.Mask {
-			continue
-		}
-		if old, ok := stored[k]; ok {
-			out[k] = old
-		} else {
-			missing = append(missing, k)
-		}
-	}
-	slices.Sort(missing)
-	return out, missing
-}
-
-// hasMask reports whether the stored value of a setting is to be kept.
-func hasMask(cfg map[string]string) bool {
-	return slices.Contains(slices.Collect(maps.Values(cfg)), restapi.Mask)
 }

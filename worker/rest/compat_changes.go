@@ -10,6 +10,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/redact"
+	"github.com/rocketmq-connect/operator/worker/rest/keep"
 	"github.com/rocketmq-connect/operator/worker/rest/queryconfig"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -37,6 +38,9 @@ func (s *Server) oldCreate(r *http.Request) (string, error) {
 		}
 		return "", problem(http.StatusConflict, restapi.ProblemConflict, "Conflict",
 			"connector %q exists already: change it with /connectors/update/%s?config={…}", name, name)
+	}
+	if _, _, missing := keep.Masked(cfg, nil); len(missing) > 0 {
+		return "", malformed("%s", errNothingStored(missing[0]))
 	}
 	return s.oldStore(r, store.Write{Name: name, Config: cfg, State: store.Running, IfRevision: 0})
 }
@@ -79,14 +83,23 @@ func (s *Server) oldTaskNum(r *http.Request) (string, error) {
 }
 
 func (s *Server) oldMerge(r *http.Request, c store.Connector, changes map[string]string) (string, error) {
-	changes, missing := unmasked(changes, c.Config)
+	changes, kept, missing := keep.Masked(changes, c.Config)
 	if len(missing) > 0 {
-		return "", malformed("%s is the mask of a secret, but no value is stored: send the value", missing[0])
+		return "", malformed("%s", errNothingStored(missing[0]))
+	}
+	for key := range c.Config {
+		if _, sent := changes[key]; !sent {
+			kept = append(kept, key)
+		}
 	}
 	cfg := maps.Clone(c.Config)
 	maps.Copy(cfg, changes)
 	if maps.Equal(cfg, c.Config) {
 		return done, nil
+	}
+	var found findings
+	if found.moved(s.keeps(c.Config, cfg, kept)); len(found.errs) > 0 {
+		return "", invalid(found.errs)
 	}
 	return s.oldStore(r, store.Write{Name: c.Name, Config: cfg, IfRevision: c.Revision})
 }

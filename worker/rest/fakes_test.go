@@ -256,7 +256,7 @@ func (f fakeCatalog) List() []connector.Spec {
 }
 
 func catalog() fakeCatalog {
-	broker := connector.Key{Name: "kafka.bootstrap.server", Type: connector.List, Required: true, Doc: "host:port of the brokers"}
+	broker := connector.Key{Name: "kafka.bootstrap.server", Type: connector.List, Required: true, Destination: true, Doc: "host:port of the brokers"}
 	hidden := connector.Key{Name: "login", Type: connector.String, Secret: true, Doc: "a secret whose name does not say so"}
 	return fakeCatalog{
 		{connector.Spec{Class: "KafkaSink", Kind: connector.KindSink, Keys: []connector.Key{broker, hidden,

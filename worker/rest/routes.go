@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/rest/keep"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -146,7 +147,7 @@ func (s *Server) putConnector(w http.ResponseWriter, r *http.Request) error {
 // replace puts the connector in the place of the stored one. It ends with a conflict if masked secrets were filled in from a
 // revision that is the newest no more; one with a revision that the caller stated is a problem already.
 func (s *Server) replace(w http.ResponseWriter, r *http.Request, in restapi.Connector, revision int64, given bool) error {
-	before, exists, err := s.newest(r, in.Name, func(c store.Connector) bool { return replaces(c, in) })
+	before, exists, err := s.newest(r, in.Name, func(c store.Connector) bool { return s.replaces(c, in) })
 	if err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func (s *Server) replace(w http.ResponseWriter, r *http.Request, in restapi.Conn
 		s.answerStored(w, before, warnings, http.StatusOK)
 		return nil
 	}
-	if !given && hasMask(in.Config) { // an older secret must not replace a newer one
+	if !given && keep.HasMask(in.Config) { // an older secret must not replace a newer one
 		revision = before.Revision
 	}
 	write.IfRevision, write.RequestID = revision, requestID(r)

@@ -203,3 +203,77 @@ func TestRequestsThatCannotBeReadAreNotEchoed(t *testing.T) {
 		})
 	}
 }
+
+// Invariant S1: whoever may change a connector was never shown its password, and must not have it sent elsewhere.
+func TestAStoredSecretGoesOnlyWhereItWentBefore(t *testing.T) {
+	const elsewhere = "evil:1"
+	mask := func(change ...string) map[string]string {
+		cfg := map[string]string{"kafka.topics": "a,b", "kafka.bootstrap.server": "h:1", "login": restapi.Mask, "kafka.client.password": restapi.Mask}
+		for i := 0; i < len(change); i += 2 {
+			cfg[change[i]] = change[i+1]
+		}
+		return cfg
+	}
+	const moved = "login must be sent again: kafka.bootstrap.server changed"
+	cases := map[string]struct {
+		cfg      map[string]string // in the resource API, a whole config; in the older routes, what is put over the stored one
+		wantText string            // of the refusal; empty: accepted
+	}{
+		"nothing but the topics changes":           {mask("kafka.topics", "c"), ""},
+		"the server changes":                       {mask("kafka.bootstrap.server", elsewhere), moved},
+		"the server and all secrets are sent":      {mask("kafka.bootstrap.server", "other:1", "login", "l", "kafka.client.password", "p"), ""},
+		"one of two secrets is sent":               {mask("kafka.bootstrap.server", elsewhere, "kafka.client.password", "p"), moved},
+		"the class passes something through":       {mask("kafka.client.bootstrap", elsewhere), "login must be sent again: kafka.client.bootstrap changed"},
+		"another class":                            {mask("connector.class", "KafkaSink", "topicNames", "t"), "login must be sent again: connector.class changed"},
+		"the same class by another name":           {mask("connector.class", "java.KafkaSource"), ""},
+		"a secret is taken away with the server":   {mask("kafka.bootstrap.server", "other:1", "login", "", "kafka.client.password", ""), ""},
+		"another secret in the place of the first": {mask("login", "mine"), ""},
+	}
+	for name, tc := range cases {
+		for _, route := range []string{"PUT", "validate", "update"} {
+			t.Run(name+"/"+route, func(t *testing.T) {
+				w := newWorld(t, nil)
+				before := w.source("src")
+				rec := writing[route](w, tc.cfg)
+				body := rec.Body.String()
+				if ok := rec.Code == 200 && !strings.Contains(body, `"valid":false`); ok != (tc.wantText == "") || !strings.Contains(body, tc.wantText) {
+					t.Errorf("got %d %s, want %q", rec.Code, body, tc.wantText)
+				}
+				if tc.wantText != "" && route != "validate" && rec.Code != 422 {
+					t.Errorf("got %d, want 422", rec.Code)
+				}
+				after, _ := w.configs.Get("src")
+				if tc.wantText != "" && !maps.Equal(after.Config, before.Config) || after.Config["kafka.bootstrap.server"] == elsewhere {
+					t.Errorf("stored %v", after.Config)
+				}
+			})
+		}
+	}
+}
+
+func TestTheOlderUpdateKeepsASecretOnlyForTheSamePlace(t *testing.T) {
+	cases := map[string]struct {
+		target   string
+		wantCode int
+		wantBody string
+	}{
+		"a secret that is not named": {`/connectors/update/src?config={"kafka.bootstrap.server":"evil:1"}`, 422,
+			"failed! kafka.client.password must be sent again: kafka.bootstrap.server changed, and a stored secret goes only where it went before; login must"},
+		"no secret is stored":         {`/connectors/update/open?config={"kafka.bootstrap.server":"other:1"}`, 200, "success"},
+		"a mask in a new connector":   {`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h:1","login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
+		"a mask of what is not there": {`/connectors/update/open?config={"login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
+		"another number of tasks":     {"/connectors/taskNum/src/7", 200, "success"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.source("src")
+			w.configs.set(store.Connector{Name: "open", State: store.Running, Epoch: 1, Revision: 2,
+				Config: map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1", "source-record-converter": "x"}})
+			rec := w.do("GET", tc.target, "")
+			if rec.Code != tc.wantCode || !strings.HasPrefix(rec.Body.String(), tc.wantBody) {
+				t.Errorf("got %d %s, want %d %s", rec.Code, rec.Body, tc.wantCode, tc.wantBody)
+			}
+		})
+	}
+}

@@ -156,20 +156,20 @@ func sinkKeys() []connector.Key {
 
 func sharedKeys() []connector.Key {
 	return []connector.Key{
-		{Name: keyBootstrap, Type: connector.List, Doc: "Kafka brokers to ask first, host:port, separated by commas"},
-		{Name: keyBootstrapKafka, Type: connector.List, Doc: "the same, by Kafka's own name"},
+		{Name: keyBootstrap, Type: connector.List, Destination: true, Doc: "Kafka brokers to ask first, host:port, separated by commas"},
+		{Name: keyBootstrapKafka, Type: connector.List, Destination: true, Doc: "the same, by Kafka's own name"},
 		{Name: keyClientID, Type: connector.String, Doc: "the client id that brokers see; by default the connector's name and task, and the Connect cluster's id for what tasks share"},
-		{Name: keyProtocol, Type: connector.String, Default: protocolPlain, Enum: []string{protocolPlain, protocolTLS, protocolSASL, protocolSASLTLS}, Doc: "whether TLS and SASL are used"},
-		{Name: keyMechanism, Type: connector.String, Default: mechanismPlain, Enum: []string{mechanismPlain, mechanismSCRAM256, mechanismSCRAM512}, Doc: "how SASL proves who we are"},
+		{Name: keyProtocol, Type: connector.String, Default: protocolPlain, Enum: []string{protocolPlain, protocolTLS, protocolSASL, protocolSASLTLS}, Destination: true, Doc: "whether TLS and SASL are used"},
+		{Name: keyMechanism, Type: connector.String, Default: mechanismPlain, Enum: []string{mechanismPlain, mechanismSCRAM256, mechanismSCRAM512}, Destination: true, Doc: "how SASL proves who we are"},
 		{Name: keyJAAS, Type: connector.String, Secret: true, Doc: "user name and password in Kafka's form: … required username=\"…\" password=\"…\";"},
-		{Name: keyUsername, Type: connector.String, Doc: "the SASL user name, instead of " + keyJAAS},
+		{Name: keyUsername, Type: connector.String, Destination: true, Doc: "the SASL user name, instead of " + keyJAAS},
 		{Name: keyPassword, Type: connector.String, Secret: true, Doc: "the SASL password, instead of " + keyJAAS},
-		{Name: keyCALocation, Type: connector.String, Doc: "a PEM file with the authorities that sign the brokers' certificates; the system's by default"},
+		{Name: keyCALocation, Type: connector.String, Destination: true, Doc: "a PEM file with the authorities that sign the brokers' certificates; the system's by default"},
 		{Name: keyCertLocation, Type: connector.String, Doc: "a PEM file with the client's certificate chain"},
 		{Name: keyKeyLocation, Type: connector.String, Doc: "a PEM file with the client's private key, not encrypted"},
-		{Name: keyTruststorePEM, Type: connector.String, Doc: "the authorities themselves, PEM"},
+		{Name: keyTruststorePEM, Type: connector.String, Destination: true, Doc: "the authorities themselves, PEM"},
 		{Name: keyKeystoreChain, Type: connector.String, Doc: "the client's certificate chain itself, PEM"},
 		{Name: keyKeystoreKey, Type: connector.String, Secret: true, Doc: "the client's private key itself, PEM, not encrypted"},
-		{Name: keyEndpointIdent, Type: connector.String, Default: "https", Enum: []string{"https", "none"}, Doc: "none accepts a broker certificate of another host name"},
+		{Name: keyEndpointIdent, Type: connector.String, Default: "https", Enum: []string{"https", "none"}, Destination: true, Doc: "none accepts a broker certificate of another host name"},
 	}
 }

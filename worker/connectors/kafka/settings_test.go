@@ -143,3 +143,18 @@ func TestNamesOfSettingsTellSecrets(t *testing.T) {
 		}
 	}
 }
+
+func TestSettingsThatSayWhereSecretsGo(t *testing.T) {
+	want := []string{keyBootstrap, keyBootstrapKafka, keyProtocol, keyMechanism, keyUsername, keyCALocation, keyTruststorePEM, keyEndpointIdent}
+	for _, spec := range []connector.Spec{SourceConnector{}.Spec(), SinkConnector{}.Spec()} {
+		var got []string
+		for _, k := range spec.Keys {
+			if k.Destination {
+				got = append(got, k.Name)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", spec.Class, diff)
+		}
+	}
+}
