@@ -64,8 +64,8 @@ func withWorkerConfig(key string, value v1alpha1.WorkerSetting) *v1alpha1.Connec
 	return cluster(func(c *v1alpha1.ConnectCluster) { c.Spec.Config = map[string]v1alpha1.WorkerSetting{key: value} })
 }
 
-func many(n int) map[string]string {
-	m := map[string]string{}
+func many(n int) map[string]v1alpha1.ConnectorSetting {
+	m := map[string]v1alpha1.ConnectorSetting{}
 	for i := range n {
 		m["key."+strconv.Itoa(i)] = "v"
 	}
@@ -100,7 +100,12 @@ func TestConnectorAdmission(t *testing.T) {
 		"an empty key":                  {object: withConfig("", "x"), want: "1 to 253 characters"},
 		"a key of 254 characters":       {object: withConfig(strings.Repeat("k", 254), "x"), want: "1 to 253 characters"},
 		"a value of 16384 characters":   {object: withConfig("big", strings.Repeat("v", 16384))},
-		"a value of 16385 characters":   {object: withConfig("big", strings.Repeat("v", 16385)), want: "at most 16384 characters"},
+		"a value of 16385 characters":   {object: withConfig("big", strings.Repeat("v", 16385)), want: "may not be more than 16384"},
+		"a certificate":                 {object: withConfig("ca", "-----BEGIN X-----\r\nMII\n\t-----END X-----\n")},
+		"a NUL in a value":              {object: withConfig("a", "b\x00hunter2"), want: "values must not have control characters"},
+		"an escape in a value":          {object: withConfig("a", "\x1b[31m"), want: "values must not have control characters"},
+		"a NUL in a key":                {object: withConfig("a\x00b", "c"), want: "keys must not have control characters"},
+		"a line end in a key":           {object: withConfig("a\nb", "c"), want: "keys must not have control characters"},
 		"512 settings":                  {object: connector(func(c *v1alpha1.Connector) { c.Spec.Config = many(512) })},
 		"513 settings":                  {object: connector(func(c *v1alpha1.Connector) { c.Spec.Config = many(513) }), want: "at most 512"},
 		"a name of 63 characters":       {object: testobj.Connector(strings.Repeat("n", 63)).Obj()},

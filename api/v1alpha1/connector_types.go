@@ -39,6 +39,11 @@ type ClusterReference struct {
 	Name string `json:"name"`
 }
 
+// ConnectorSetting is the value of a connector's setting: at most 16384 characters.
+//
+// +kubebuilder:validation:MaxLength=16384
+type ConnectorSetting string
+
 // ConnectorSpec is what a connector should do, and where.
 type ConnectorSpec struct {
 	// clusterRef names the ConnectCluster, in the same namespace, that runs this connector. It cannot be changed: positions
@@ -67,22 +72,33 @@ type ConnectorSpec struct {
 	// +default="Running"
 	State ConnectorState `json:"state,omitempty"`
 
-	// config holds the connector's own settings. All values are strings: quote numbers and booleans.
+	// config holds the connector's own settings. All values are strings, of at most 16384
+	// characters: quote numbers and booleans.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=512
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) > 0 && size(k) <= 253)",message="keys must have 1 to 253 characters"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 16384)",message="values must have at most 16384 characters"
 	// +kubebuilder:validation:XValidation:rule="!('name' in self)",message="the key name is reserved: the connector's name is metadata.name"
 	// +kubebuilder:validation:XValidation:rule="!('connector.class' in self) && !('connector-class' in self)",message="the keys connector.class and connector-class are reserved: use spec.class"
 	// +kubebuilder:validation:XValidation:rule="!('tasks.num' in self) && !('max.tasks' in self)",message="the keys tasks.num and max.tasks are reserved: use spec.maxTasks"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('connect.internal.'))",message="keys that start with connect.internal. are reserved for the runtime"
-	Config map[string]string `json:"config,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('[[:cntrl:]]'))",message="keys must not have control characters"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !self[k].matches('[\\x00-\\x08\\x0e-\\x1f]'))",message="values must not have control characters other than tabs and line ends"
+	Config map[string]ConnectorSetting `json:"config,omitempty"`
 
 	// deletionPolicy says what happens on the workers when this object is deleted: Delete removes the connector there,
 	// Orphan leaves it running.
 	// +optional
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// Settings is config as plain strings.
+func (s ConnectorSpec) Settings() map[string]string {
+	out := make(map[string]string, len(s.Config))
+	for k, v := range s.Config {
+		out[k] = string(v)
+	}
+	return out
 }
 
 // ConnectorTasks counts a connector's tasks by what they do.

@@ -334,7 +334,7 @@ func (in *ConnectorSpec) DeepCopyInto(out *ConnectorSpec) {
 	}
 	if in.Config != nil {
 		in, out := &in.Config, &out.Config
-		*out = make(map[string]string, len(*in))
+		*out = make(map[string]ConnectorSetting, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}

@@ -148,7 +148,7 @@ func (c *checker) connector(d document) error {
 		return fmt.Errorf("reading the connector: %w", err)
 	}
 	want := restapi.Connector{
-		Name: object.Name, Class: object.Spec.Class, State: string(object.Spec.State), MaxTasks: 1, Config: object.Spec.Config,
+		Name: object.Name, Class: object.Spec.Class, State: string(object.Spec.State), MaxTasks: 1, Config: object.Spec.Settings(),
 	}
 	if object.Spec.MaxTasks != nil {
 		want.MaxTasks = int(*object.Spec.MaxTasks)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -40,7 +39,7 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, s *scope) error {
 func desired(c *v1alpha1.Connector) restapi.Connector {
 	return restapi.Connector{
 		Name: c.Name, Class: c.Spec.Class, State: string(c.Spec.State),
-		MaxTasks: int(ptr.Deref(c.Spec.MaxTasks, 1)), Config: maps.Clone(c.Spec.Config),
+		MaxTasks: int(ptr.Deref(c.Spec.MaxTasks, 1)), Config: c.Spec.Settings(),
 	}
 }
 

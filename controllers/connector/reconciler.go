@@ -50,7 +50,9 @@ func New(c client.Client, f Feed, recorder events.EventRecorder) *Reconciler {
 
 // redactor hides secrets by the names of their settings: the operator knows no classes. The workers know them, and what they
 // say of a connector has passed a redactor of theirs.
-func redactor(c *v1alpha1.Connector) redact.Redactor { return redact.New(c.Spec.Config, redact.Named) }
+func redactor(c *v1alpha1.Connector) redact.Redactor {
+	return redact.New(c.Spec.Settings(), redact.Named)
+}
 
 // scope is what one pass has read and found out.
 type scope struct {

@@ -72,7 +72,7 @@ func Connector(name string) ConnectorMaker {
 			Class:      "KafkaSource",
 			MaxTasks:   ptr.To[int32](4),
 			State:      v1alpha1.ConnectorRunning,
-			Config:     map[string]string{"kafka.topics": "orders", "kafka.bootstrap.server": "kafka:9092"},
+			Config:     map[string]v1alpha1.ConnectorSetting{"kafka.topics": "orders", "kafka.bootstrap.server": "kafka:9092"},
 		},
 	}}
 }
@@ -109,7 +109,7 @@ func (m ConnectorMaker) Class(class string) ConnectorMaker {
 
 // Config sets one setting.
 func (m ConnectorMaker) Config(key, value string) ConnectorMaker {
-	m.c.Spec.Config[key] = value
+	m.c.Spec.Config[key] = v1alpha1.ConnectorSetting(value)
 	return m
 }
 

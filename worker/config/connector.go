@@ -3,9 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The classes that are inferred when a config names none.
@@ -43,6 +46,32 @@ func WorkerKeys() []string {
 // Reserved reports whether the key of a connector config belongs to the worker: every connector may have it.
 func Reserved(key string) bool {
 	return slices.Contains(WorkerKeys(), key) || strings.HasPrefix(key, internalKeys)
+}
+
+// Characters reports the settings with characters that readers of logs, files and other systems' protocols take for something
+// else: in names all that cannot be printed, in values control characters. Tabs and line ends may be in values: certificates
+// and JAAS lines have them. Its errors never show values.
+func Characters(cfg map[string]string) error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(cfg)) {
+		if i := strings.IndexFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			errs = append(errs, fmt.Errorf("config has the setting %q, whose name holds %U at byte %d, which cannot be printed: take it out",
+				clip(key), firstRune(key[i:]), i))
+			continue
+		}
+		value := strings.ReplaceAll(cfg[key], "\r\n", "\n\n") // as many bytes
+		control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+		if i := strings.IndexFunc(value, control); i >= 0 {
+			errs = append(errs, fmt.Errorf("%s holds the control character %U at byte %d of its value: take it out (tabs and line ends may stay)",
+				key, firstRune(value[i:]), i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func firstRune(s string) rune {
+	r, _ := utf8.DecodeRuneInString(s)
+	return r
 }
 
 // SourceOnly reports whether the worker obeys the key for sources alone.

@@ -183,3 +183,31 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestCharacters(t *testing.T) {
+	cases := map[string]struct{ key, value, want string }{
+		"a certificate":                   {"ca", "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n", ""},
+		"a certificate of Windows":        {"ca", "-----BEGIN CERTIFICATE-----\r\nMII\r\n-----END CERTIFICATE-----\r\n", ""},
+		"a JAAS line in lines":            {"sasl.jaas.config", "x required\n\tusername=\"u\"\n\tpassword=\"p\";", ""},
+		"another script":                  {"ключ ✓", "значение 🚀\u200d", ""},
+		"a NUL in a value":                {"a", "x\x00y", "a holds the control character U+0000 at byte 1 of its value: take it out"},
+		"a NUL after a line end":          {"a", "x\r\n\x00", "a holds the control character U+0000 at byte 3"},
+		"a carriage return alone":         {"a", "x\ry", "a holds the control character U+000D at byte 1"},
+		"an escape":                       {"a", "\x1b[2J", "a holds the control character U+001B at byte 0"},
+		"a delete":                        {"a", "\x7f", "a holds the control character U+007F at byte 0"},
+		"a C1 control":                    {"a", "é\u0085", "a holds the control character U+0085 at byte 2"},
+		"a NUL in a name":                 {"kafka\x00topics", "x", `config has the setting "kafka\x00topics", whose name holds U+0000 at byte 5`},
+		"a line end in a name":            {"a\n", "x", `config has the setting "a\n", whose name holds U+000A at byte 1`},
+		"a tab in a name":                 {"\ta", "x", `config has the setting "\ta", whose name holds U+0009 at byte 0`},
+		"a name that is written backward": {"a\u202eb", "x", `config has the setting "a\u202eb", whose name holds U+202E at byte 1`},
+		"a name with an invisible letter": {"a\u200bb", "x", `config has the setting "a\u200bb", whose name holds U+200B at byte 1`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := errorText(Characters(map[string]string{tc.key: tc.value}))
+			if !strings.HasPrefix(got, tc.want) || tc.want == "" && got != "" {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}

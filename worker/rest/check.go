@@ -67,6 +67,7 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	var f findings
 	f.add("name", config.Name("name", name))
 	f.add("config", checkSize(cfg))
+	f.addConfig(connector.Spec{}, cfg, config.Characters(cfg))
 	for _, key := range slices.Sorted(maps.Keys(cfg)) {
 		if strings.HasPrefix(key, "connect.internal.") {
 			f.add("config."+key, fmt.Errorf("%s is reserved: names that begin with connect.internal. cannot be set", key))

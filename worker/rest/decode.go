@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/rest/strictjson"
 )
 
 // maxBody bounds a request's body, in bytes.
@@ -34,16 +36,20 @@ func typed(r *http.Request) error {
 
 // decode reads the JSON body into out and refuses what out does not know. Its errors are problems that name the field.
 func decode(r *http.Request, out any) error {
-	dec := json.NewDecoder(r.Body)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return decodeProblem(err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(out); err != nil {
 		return decodeProblem(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			return decodeProblem(err)
-		}
 		return malformed("the body has more after its JSON value: send one object")
+	}
+	if err := strictjson.Unique(body, true); err != nil {
+		return malformed("the body: %s", err)
 	}
 	return nil
 }

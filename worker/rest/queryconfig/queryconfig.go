@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
+
+	"github.com/rocketmq-connect/operator/worker/rest/strictjson"
 )
 
 // Parse reads the config parameter of a raw query: a JSON object, percent-encoded as browsers send it or plain as
@@ -17,9 +18,15 @@ func Parse(rawQuery string) (map[string]string, error) {
 	if !ok || raw == "" {
 		return nil, errors.New(`the query parameter config is required: ?config={"key":"value"}`)
 	}
-	var object map[string]json.RawMessage
-	if !decodeAny(raw, &object) {
+	text, tail, object := decodeAny(raw)
+	if object == nil {
 		return nil, errors.New(`config must be a JSON object such as {"key":"value"} (with curl use -g and single quotes around the URL)`)
+	}
+	if strings.Contains(tail, "&config=") {
+		return nil, errors.New("the query parameter config is there twice: send it once")
+	}
+	if err := strictjson.Unique([]byte(text), false); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
 	}
 	cfg := make(map[string]string, len(object))
 	for key, value := range object {
@@ -45,8 +52,9 @@ func rawParameter(query, name string) (string, bool) {
 }
 
 // decodeAny percent-decodes the text; in an encoded one + is a blank, as forms have it, in a plain one it is a plus, and a
-// stray % is one, too. What follows the object must be another parameter.
-func decodeAny(raw string, out *map[string]json.RawMessage) bool {
+// stray % is one, too. What follows the object must be another parameter. It returns the object as it was sent, what
+// follows it, and the object decoded: nil if there is none.
+func decodeAny(raw string) (text, tail string, object map[string]json.RawMessage) {
 	unescape, readings := url.QueryUnescape, []string(nil)
 	if strings.HasPrefix(raw, "{") {
 		unescape, readings = url.PathUnescape, []string{raw}
@@ -55,17 +63,17 @@ func decodeAny(raw string, out *map[string]json.RawMessage) bool {
 		readings = []string{s}
 	}
 	for _, text := range readings {
-		*out = nil
+		object = nil
 		dec := json.NewDecoder(strings.NewReader(text))
-		if dec.Decode(out) != nil || *out == nil {
+		if dec.Decode(&object) != nil || object == nil {
 			continue
 		}
-		rest, err := io.ReadAll(dec.Buffered())
-		if tail := strings.TrimSpace(string(rest)); err == nil && (tail == "" || tail[0] == '&') {
-			return true
+		end := dec.InputOffset()
+		if tail := strings.TrimSpace(text[end:]); tail == "" || tail[0] == '&' {
+			return text[:end], tail, object
 		}
 	}
-	return false
+	return "", "", nil
 }
 
 // plain turns a JSON value into a setting: strings, numbers and booleans.
