@@ -157,6 +157,7 @@ func TestAWrongSettingOfTheWorkerIsRefusedAtPut(t *testing.T) {
 	r.answers("/readyz", 200, "ok")
 	for body, want := range map[string]string{
 		`{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1","errors.tolerance":"some"}}`: "errors.tolerance must be none or all",
+		`{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1","transforms":"mask"}}`:       "transforms: this worker cannot transform records yet",
 		`{"class":"KafkaSink","config":{"topicNames":"t","topics":"t,u","kafka.bootstrap.server":"127.0.0.1:1"}}`:                "topics names other topics than topicNames: set one of them",
 	} {
 		code, answer := r.put("n", body)

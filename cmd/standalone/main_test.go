@@ -60,7 +60,7 @@ func TestValidate(t *testing.T) {
 		"a setting of the runtime":           {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerance: all`)},
 		"a setting that nobody knows":        {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, kafka.topic: z`), want: []string{"note: :1: spec.config: kafka.topic is not a setting of KafkaSource and has no effect; did you mean kafka.topics?"}},
 		"a mistyped setting of the runtime":  {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerence: all`), want: []string{"note: :1: spec.config: errors.tolerence is not a setting of KafkaSource and has no effect; did you mean errors.tolerance?"}},
-		"a setting of Java's runtime alone":  {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, transforms: route`), want: []string{"note: :1: spec.config: transforms is not a setting of KafkaSource and has no effect"}},
+		"a setting of Java's runtime alone":  {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, transforms: route`), want: []string{":1: spec.config.transforms: transforms: this worker cannot transform records yet"}},
 		"a wrong setting of the runtime":     {settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerance: some`), []string{`:1: spec.config.errors.tolerance: errors.tolerance must be none or all, not "some"`}},
 		"an unknown field":                   {spec("klass: X"), []string{":1: spec.klass: there is no such field"}},
 		"an unknown field of metadata":       {strings.Replace(sound, "{name", "{labls: {}, name", 1), []string{":1: metadata.labls: there is no such field"}},

@@ -38,7 +38,7 @@ var ErrNoClass = errors.New("no connector class: set connector.class, or kafka.t
 func WorkerKeys() []string {
 	return []string{
 		nameKey, ClassKey, OldClassKey, MaxTasksKey, OldTasksKey, "topic.rename.format", "consume.from.where", "task.group.id",
-		"errors.tolerance", "errors.retry.timeout", "errors.retry.delay.max.ms", "errors.deadletterqueue.topic.name",
+		"errors.tolerance", "errors.retry.timeout", "errors.retry.delay.max.ms", DeadLetterKey,
 		"on.broker.loss", "queue.order",
 	}
 }
@@ -76,6 +76,24 @@ func firstRune(s string) rune {
 
 // SourceOnly reports whether the worker obeys the key for sources alone.
 func SourceOnly(key string) bool { return key == "on.broker.loss" || key == "queue.order" }
+
+// DeadLetterKey names the topic for records that cannot be delivered. Sinks have one.
+const DeadLetterKey = "errors.deadletterqueue.topic.name"
+
+// NotYet returns an error, which begins with the key, if the setting would change records and this worker cannot do it: whoever
+// asks for a mask must not get records without one. Ask it about keys that the class does not know.
+func NotYet(key string) error {
+	_, below, _ := strings.Cut(key, ".converter")
+	switch {
+	case key == "transforms", strings.HasPrefix(key, "transforms."):
+		return fmt.Errorf("%s: this worker cannot transform records yet, and would pass them on unchanged: leave it out", key)
+	case strings.HasSuffix(key, ".converter"), strings.HasPrefix(below, "."):
+		return fmt.Errorf("%s: this worker cannot convert records yet, and would pass on their bytes as they are: leave it out", key)
+	case key == "connect.topicname", key == "connect-topicname":
+		return fmt.Errorf("%s: this worker cannot send all records to one topic by it yet: leave it out, or set topic.rename.format", key)
+	}
+	return nil
+}
 
 // SetByField reports whether fields of a Connector resource give the key, so that its config map may not.
 func SetByField(key string) bool {

@@ -211,3 +211,17 @@ func TestCharacters(t *testing.T) {
 		})
 	}
 }
+
+func TestNotYet(t *testing.T) {
+	for key, want := range map[string]string{
+		"transforms": "transform", "transforms.mask.type": "transform", "value.converter": "convert", "key.converter": "convert",
+		"header.converter": "convert", "value.converter.schemas.enable": "convert", "kafka.value.converter": "convert",
+		"connect.topicname": "one topic", "connect-topicname": "one topic",
+		"connect.topicnames": "", "source-record-converter": "", "transformers": "", "value.converters": "", "kafka.topics": "", "errors.log.enable": "",
+	} {
+		got := errorText(NotYet(key))
+		if want == "" && got != "" || want != "" && (!strings.HasPrefix(got, key+": this worker cannot ") || !strings.Contains(got, want)) {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+}

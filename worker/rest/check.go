@@ -94,15 +94,29 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	if err == nil { // Validate may rely on what Check holds
 		f.addConfig(spec, cfg, service.Guard(func() error { return found.Validate(cfg) }))
 	}
+	f.ignored(spec, cfg, unknown)
+	return f
+}
+
+// ignored refuses what would change records and is not obeyed, and warns of all else that has no effect. An empty value asks
+// for nothing: the older routes can take back a setting by it.
+func (f *findings) ignored(spec connector.Spec, cfg map[string]string, unknown []string) {
 	for _, key := range unknown {
-		f.warnings = append(f.warnings, unknownKey(spec, key))
+		if err := config.NotYet(key); err != nil && cfg[key] != "" {
+			f.errs = append(f.errs, restapi.FieldError{Field: "config." + key, Detail: err.Error()})
+		} else {
+			f.warnings = append(f.warnings, unknownKey(spec, key))
+		}
+	}
+	if spec.Kind == connector.KindSource && cfg[config.DeadLetterKey] != "" {
+		f.add("config."+config.DeadLetterKey, fmt.Errorf("%s: a source has no dead letters yet: it would leave out, count and log "+
+			"what cannot be delivered, and put nothing there: leave it out", config.DeadLetterKey))
 	}
 	for _, key := range slices.Sorted(maps.Keys(cfg)) {
 		if spec.Kind == connector.KindSink && config.SourceOnly(key) {
 			f.warnings = append(f.warnings, fmt.Sprintf("%s is for sources and has no effect on %s", key, spec.Class))
 		}
 	}
-	return f
 }
 
 // Check says what PUT validate says of a connector that is not stored yet. settings is what Backends have as CheckSettings.

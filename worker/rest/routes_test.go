@@ -47,7 +47,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		"settings of the worker that are wrong": {"PUT", "/connectors/n", strings.Replace(validSource, `"config":{`,
 			`"config":{"errors.tolerance":"some","errors.retry.timeout":"soon","errors.retry.delay.max.ms":"0","errors.deadletterqueue.topic.name":"a b","task.group.id":"a b",`, 1),
 			nil, 422, restapi.ProblemInvalid, `errors.tolerance must be none or all, not "some"`, "config.errors.tolerance config.errors.retry.timeout " +
-				"config.errors.retry.delay.max.ms config.task.group.id config.errors.deadletterqueue.topic.name"},
+				"config.errors.retry.delay.max.ms config.task.group.id config.errors.deadletterqueue.topic.name config.errors.deadletterqueue.topic.name"},
 		"what only the class can refuse":   {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"bad topic"`, 1), nil, 422, restapi.ProblemInvalid, "must not have blanks", "config.kafka.topics"},
 		"a class that panics":              {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"panic"`, 1), nil, 422, restapi.ProblemInvalid, "panic: boom", "config"},
 		"a state that cannot be asked for": {"POST", "/connectors", strings.Replace(validSource, `"maxTasks":3`, `"state":"Failed"`, 1), nil, 422, restapi.ProblemInvalid, "Running, Paused or Stopped", "state"},
