@@ -90,8 +90,8 @@ func (w *world) query(path string, cfg map[string]string) *httptest.ResponseReco
 	return w.do("GET", path+"?config="+url.QueryEscape(string(body)), "")
 }
 
-// logged makes a world whose log can be read.
-func logged(t *testing.T) (w *world, log *strings.Builder) {
+// readable makes a world whose log can be read.
+func readable(t *testing.T) (w *world, log *strings.Builder) {
 	log = &strings.Builder{}
 	w = newWorld(t, func(c *Config, _ *Backends) {
 		c.Log = funcr.New(func(prefix, args string) { fmt.Fprintln(log, prefix, args) }, funcr.Options{Verbosity: 9})
@@ -128,7 +128,7 @@ func TestRefusalsDoNotEchoSecrets(t *testing.T) {
 	for name, change := range cases {
 		for route, ask := range writing {
 			t.Run(name+"/"+route, func(t *testing.T) {
-				w, log := logged(t)
+				w, log := readable(t)
 				cfg := map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1", "login": secret, "x.password": secret}
 				maps.Copy(cfg, change)
 				rec := ask(w, cfg)
@@ -183,7 +183,7 @@ func TestRequestsThatCannotBeReadAreNotEchoed(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			w, log := logged(t)
+			w, log := readable(t)
 			path, query, _ := strings.Cut(tc.target, "?")
 			r := httptest.NewRequestWithContext(t.Context(), tc.method, path, strings.NewReader(tc.body))
 			r.URL.RawQuery = query

@@ -21,7 +21,7 @@ func TestControlCharactersAreRefusedByEveryRoute(t *testing.T) {
 	for name, tc := range cases {
 		for route, ask := range writing {
 			t.Run(name+"/"+route, func(t *testing.T) {
-				w, log := logged(t)
+				w, log := readable(t)
 				rec := ask(w, map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1", tc.key: tc.value})
 				body := rec.Body.String()
 				refused := rec.Code == 422 || rec.Code == 200 && strings.Contains(body, `"valid":false`)
