@@ -27,7 +27,30 @@ func (p SourcePartition) Internal() bool { return strings.HasPrefix(string(p), I
 
 // Position is how far a SourcePartition was read, in the connector's own form, for example "1042": a task that is opened
 // with it goes on with the record after the last one it names. The zero value means "nothing read yet".
+//
+// It may carry a note behind it: more that the connector wants to read back, and that a worker of an older version, which
+// does not know notes, can do without.
 type Position string
+
+// noteMark parts a position from its note.
+const noteMark = "\x00"
+
+// Noted is the position with a note behind it; an empty one is none.
+func (p Position) Noted(note string) Position {
+	if note == "" {
+		return p
+	}
+	return p + noteMark + Position(note)
+}
+
+// Split takes a position and its note apart. Noted puts them together again, whatever the position holds.
+func (p Position) Split() (bare Position, note string) {
+	first, rest, _ := strings.Cut(string(p), noteMark)
+	if rest == "" {
+		return p, ""
+	}
+	return Position(first), rest
+}
 
 // Positions maps each known partition to the position to go on from.
 type Positions map[SourcePartition]Position

@@ -222,7 +222,7 @@ func (s *sourceRun) poison(k track.Ticket, where place, stage string, err error)
 	}
 	// Invariant P4: a skip is counted and logged with its source position.
 	s.count.skipped("poison", 1)
-	s.log.Info("Skipping a record that cannot be delivered", "partition", where.partition, "position", where.position,
+	s.log.Info("Skipping a record that cannot be delivered", "partition", where.partition, "position", where.bare(),
 		"stage", stage, "reason", s.a.Scrub(err.Error()))
 	s.settle(k)
 }
@@ -300,5 +300,11 @@ type place struct {
 	position  record.Position
 }
 
+// bare is the position as people know it.
+func (p place) bare() record.Position {
+	position, _ := p.position.Split()
+	return position
+}
+
 // String is "partition at position".
-func (p place) String() string { return fmt.Sprintf("%s at %s", p.partition, p.position) }
+func (p place) String() string { return fmt.Sprintf("%s at %s", p.partition, p.bare()) }

@@ -65,6 +65,14 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 			wantBytes: `{"v":1,"connector":"c","partition":"orders/3","position":"1042","task":2,"epoch":3,"generation":40,"attempt":1,` +
 				`"moves":1,"sequence":7}`,
 		},
+		"a position with a note": {
+			value: &positionValue{
+				V: 1, Connector: "c", Partition: "orders/3", Position: "1042", Note: "AAAA", stamp: stamp{Epoch: 3}, Sequence: 7,
+			},
+			wantKey: "position/c/orders%2F3",
+			wantBytes: `{"v":1,"connector":"c","partition":"orders/3","position":"1042","note":"AAAA","task":0,"epoch":3,"generation":0,` +
+				`"attempt":0,"sequence":7}`,
+		},
 		"a position of bytes": {
 			value: &positionValue{
 				V: 1, Connector: "c", Partition: "\xff", Position: "\xfe\x00", stamp: stamp{Epoch: 1}, Sequence: 1,
@@ -74,9 +82,9 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 				`"generation":0,"attempt":0,"sequence":1}`,
 		},
 		"a reset": {
-			value:     &resetValue{V: 1, Connector: "c", Epoch: 4, Positions: []pair{{"p", "1"}}, ID: "x"},
+			value:     &resetValue{V: 1, Connector: "c", Epoch: 4, Positions: []pair{{"p", "1", ""}, {"q", "2", "n"}}, ID: "x"},
 			wantKey:   "reset/c",
-			wantBytes: `{"v":1,"connector":"c","epoch":4,"positions":[{"partition":"p","position":"1"}],"id":"x"}`,
+			wantBytes: `{"v":1,"connector":"c","epoch":4,"positions":[{"partition":"p","position":"1"},{"partition":"q","position":"2","note":"n"}],"id":"x"}`,
 		},
 		"a status": {
 			value: &statusValue{

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -144,11 +145,14 @@ func (h *history) progressStep() value {
 		owner.Epoch = max(owner.Epoch, l.floor)
 		return &fenceValue{V: 1, Connector: name, Task: task, stamp: owner, ID: fmt.Sprint(h.rnd.Uint32())}
 	case 1:
-		return &resetValue{V: 1, Connector: name, Epoch: l.floor + 1, ID: fmt.Sprint(h.rnd.Uint32()), Positions: []pair{{"p0", "0"}}}
+		return &resetValue{V: 1, Connector: name, Epoch: l.floor + 1, ID: fmt.Sprint(h.rnd.Uint32()), Positions: []pair{{"p0", "0", "n0"}}}
 	}
 	v := &positionValue{
 		V: 1, Connector: name, Partition: text(fmt.Sprint("p", h.rnd.IntN(3))), Position: text(fmt.Sprint(h.rnd.IntN(100))),
 		Task: task, stamp: owner, Sequence: 1,
+	}
+	if h.rnd.IntN(2) == 0 {
+		v.Note = "n" + v.Position
 	}
 	if held := l.values[v.Partition]; held != nil && held.Epoch == v.Epoch {
 		v.Moves, v.Sequence = held.Moves, held.Sequence+1
@@ -307,5 +311,23 @@ func wantEqual(t *testing.T, got, want any) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("unexpected result (-want +got):\n%s", diff)
+	}
+}
+
+// A worker of an older version reads a position without its note, and publishes it again without.
+func TestANoteOutlivesAnOlderWorker(t *testing.T) {
+	v := positionValue{V: 1, Connector: "c", Partition: "p", Position: "7", Note: "n", stamp: stamp{Epoch: 1}, Sequence: 1}
+	older := v
+	older.Note, older.Republished = "", true
+	for name, order := range map[string][]value{"read before": {&v, &older}, "read after": {&older, &v}} {
+		t.Run(name, func(t *testing.T) {
+			f := NewProgress()
+			for _, each := range order {
+				apply(f, []replica.Record{asRecord(each)})
+			}
+			if got, want := f.Read("c")["p"], record.Position("7").Noted("n"); got != want {
+				t.Errorf("%q is read back, want %q", got, want)
+			}
+		})
 	}
 }

@@ -48,7 +48,9 @@ type positionValue struct {
 	Connector string `json:"connector"`
 	Partition text   `json:"partition"`
 	Position  text   `json:"position"`
-	Task      int    `json:"task"`
+	// Note belongs to Position. A worker of an older version leaves it out of what it publishes again.
+	Note text `json:"note,omitempty"`
+	Task int  `json:"task"`
 	stamp
 	// Moves counts how often the partition went to another task within its epoch: it orders writes of different tasks,
 	// whose generations say nothing about each other.
@@ -72,8 +74,19 @@ func (v *positionValue) compare(o *positionValue) int {
 		cmp.Compare(v.Sequence, o.Sequence))
 }
 
-// same reports whether nothing tells two values of the same order apart. One that lift made may have the position of the
-// record that another reader took, and another task or epoch.
+// at is the position with its note.
+func (v *positionValue) at() record.Position {
+	return record.Position(v.Position).Noted(string(v.Note))
+}
+
+// split takes a position and its note apart, as they are stored.
+func split(p record.Position) (position, note text) {
+	bare, rest := p.Split()
+	return text(bare), text(rest)
+}
+
+// same reports whether nothing but a note that got lost tells two values of the same order apart. One that lift made may
+// have the position of the record that another reader took, and another task or epoch.
 func (v *positionValue) same(o *positionValue) bool {
 	return v.Position == o.Position && v.Absent == o.Absent && v.Task == o.Task && v.Since == o.Since
 }
@@ -81,6 +94,7 @@ func (v *positionValue) same(o *positionValue) bool {
 type pair struct {
 	Partition text `json:"partition"`
 	Position  text `json:"position"`
+	Note      text `json:"note,omitempty"`
 }
 
 // resetValue replaces all progress of older epochs by what the user named. One record, so it is all or nothing.
@@ -220,6 +234,9 @@ func (f *Progress) applyPosition(v *positionValue) replica.Verdict {
 	if held := l.values[v.Partition]; held != nil {
 		c := v.compare(held)
 		if c == 0 && v.same(held) {
+			if held.Note == "" && v.Note != "" {
+				f.hold(l, v) // an older worker published it again, without the note
+			}
 			return replica.Same
 		}
 		if c < 0 || c == 0 && !v.Republished {
@@ -236,7 +253,7 @@ func (v *positionValue) under(reset *resetValue) *positionValue {
 		return v
 	}
 	out := *v
-	out.Position, out.Absent, out.Since = "", true, 0
+	out.Position, out.Note, out.Absent, out.Since = "", "", true, 0
 	return &out
 }
 
@@ -248,9 +265,9 @@ func (f *Progress) lift(l *lineage, refused *positionValue) {
 		return
 	}
 	lifted := *refused
-	lifted.Position, lifted.Absent, lifted.Since = "", true, 0
+	lifted.Position, lifted.Note, lifted.Absent, lifted.Since = "", "", true, 0
 	if held != nil && !held.Absent {
-		lifted.Position, lifted.Absent, lifted.Task = held.Position, false, held.Task
+		lifted.Position, lifted.Note, lifted.Absent, lifted.Task = held.Position, held.Note, false, held.Task
 		lifted.Since = cmp.Or(held.Since, held.Epoch)
 	}
 	f.hold(l, &lifted)
@@ -293,14 +310,14 @@ func (f *Progress) Read(connector string) record.Positions {
 	}
 	if l.reset != nil {
 		for _, p := range l.reset.Positions {
-			out[record.SourcePartition(p.Partition)] = record.Position(p.Position)
+			out[record.SourcePartition(p.Partition)] = record.Position(p.Position).Noted(string(p.Note))
 		}
 	}
 	for partition, v := range l.values {
 		if v.Absent {
 			continue
 		}
-		out[record.SourcePartition(partition)] = record.Position(v.Position)
+		out[record.SourcePartition(partition)] = v.at()
 	}
 	return out
 }

@@ -131,7 +131,7 @@ func anyProgress(rnd *rand.Rand, i int) value {
 		if rnd.IntN(3) > 0 {
 			break
 		}
-		return &resetValue{V: 1, Connector: "c", Epoch: s.Epoch, Positions: []pair{{"p1", text(fmt.Sprint("r", i))}}, ID: fmt.Sprint("r", i)}
+		return &resetValue{V: 1, Connector: "c", Epoch: s.Epoch, Positions: []pair{{"p1", text(fmt.Sprint("r", i)), ""}}, ID: fmt.Sprint("r", i)}
 	}
 	return &positionValue{
 		V: 1, Connector: "c", Partition: text(fmt.Sprint("p", rnd.IntN(3))), Position: text(fmt.Sprint(i)), Task: rnd.IntN(2),

@@ -63,16 +63,17 @@ func (w *Writer) Records(f *Progress, changed record.Positions, sequence int64) 
 	out := make([]replica.Record, 0, len(changed))
 	for _, partition := range slices.Sorted(maps.Keys(changed)) {
 		v := positionValue{
-			V: Version, Connector: w.fence.Connector, Partition: text(partition), Position: text(changed[partition]),
-			Task: w.fence.Task, stamp: w.fence.stamp, Sequence: sequence,
+			V: Version, Connector: w.fence.Connector, Partition: text(partition), Task: w.fence.Task, stamp: w.fence.stamp,
+			Sequence: sequence,
 		}
+		v.Position, v.Note = split(changed[partition])
 		held := values[v.Partition]
 		switch {
 		case held == nil || held.Epoch < v.Epoch:
 		case held.Epoch > v.Epoch, held.Task == v.Task && held.stamp.compare(v.stamp) > 0:
 			return nil, fmt.Errorf("task %d of %q at generation %d, epoch %d: %w: partition %s has a position of generation %d, epoch %d",
 				v.Task, v.Connector, v.Generation, v.Epoch, ErrFenced, v.Partition, held.Generation, held.Epoch)
-		case held.writtenBy(w) && held.Position == v.Position && held.Sequence >= sequence:
+		case held.writtenBy(w) && held.at() == v.at() && held.Sequence >= sequence:
 			continue
 		default:
 			v.follow(held)
@@ -111,7 +112,8 @@ func NewReset(connector string, to record.Positions, epoch int64, id string) (*R
 		return nil, fmt.Errorf("resetting the progress of %q: %w: a name and an epoch above 0 are required", connector, ErrInvalid)
 	}
 	for _, partition := range slices.Sorted(maps.Keys(to)) {
-		r.value.Positions = append(r.value.Positions, pair{text(partition), text(to[partition])})
+		position, note := split(to[partition])
+		r.value.Positions = append(r.value.Positions, pair{text(partition), position, note})
 	}
 	return r, nil
 }
