@@ -29,6 +29,8 @@ var (
 	ErrNotConnected = errors.New("not connected")
 	// ErrEndOfSource means the source has no more records and never will: the task drains and stops. It is no failure.
 	ErrEndOfSource = errors.New("end of source")
+	// ErrTopicName means that RocketMQ allows no topic of that name. Nothing helps but another name.
+	ErrTopicName = errors.New("no name for a RocketMQ topic")
 )
 
 // Config is a connector's or a task's settings. Values are never logged: they may be secrets.
@@ -69,6 +71,9 @@ type Env struct {
 	// Skipped counts records that the connector left out on purpose (a loop, a tombstone it cannot carry); each call
 	// needs a reason from a small fixed set. Never nil.
 	Skipped func(reason string, n int)
+	// Warn tells users what the task goes on without, in one text for all of it; empty once there is nothing. It is shown
+	// with the task's status. Never nil, and safe for concurrent use.
+	Warn func(text string)
 	// QueueCount asks how many queues a RocketMQ topic has; 0 when it does not exist. Never nil. A sink names the topic
 	// that it reads (the one in Record.Partition). It must not be called from Poll or Put for each record.
 	QueueCount func(ctx context.Context, topic string) (int, error)

@@ -26,6 +26,7 @@ type Worker struct {
 	mu      sync.Mutex
 	topics  map[string]int
 	skipped map[string]int
+	warning string
 }
 
 // NewWorker returns a worker whose RocketMQ has these topics, with so many queues each.
@@ -41,7 +42,7 @@ func NewWorker(topics map[string]int) *Worker {
 func (w *Worker) Env(task, tasks int) connector.Env {
 	return connector.Env{
 		ClusterID: ClusterID, Connector: "acceptance", Task: task, Tasks: tasks, Log: logr.Discard(),
-		Skipped: w.skip, QueueCount: w.queueCount, EnsureTopic: w.ensureTopic,
+		Skipped: w.skip, Warn: w.warn, QueueCount: w.queueCount, EnsureTopic: w.ensureTopic,
 	}
 }
 
@@ -57,6 +58,19 @@ func (w *Worker) Skipped() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.skipped)
+}
+
+// Warning is what the task warned of last.
+func (w *Worker) Warning() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.warning
+}
+
+func (w *Worker) warn(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.warning = text
 }
 
 func (w *Worker) skip(reason string, n int) {

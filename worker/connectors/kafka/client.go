@@ -90,12 +90,44 @@ func (a access) explain(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%s: %w to Kafka at %s (check %s and %s): %w", doing, connector.ErrNotConnected, at, keyBootstrap, keyProtocol, err)
 }
 
+// explainTopic tells why one topic cannot be read, and what to do.
+func (a access) explainTopic(ctx context.Context, topic string, err error) error {
+	at := strings.Join(a.bootstrap, ",")
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return fmt.Errorf("topic %q does not exist in Kafka at %s: make it, or correct %s: %w", topic, at, keyTopics, err)
+	case errors.Is(err, kerr.InvalidTopicException):
+		return fmt.Errorf("topic %q cannot exist in Kafka: names have letters, digits, '.', '_' and '-', %d at most; correct %s: %w",
+			topic, maxTopic, keyTopics, err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("topic %q cannot be read: the user of %s lacks the rights Describe and Read on it; grant them in Kafka at %s: %w",
+			topic, keyMechanism, at, err)
+	}
+	return a.explain(ctx, "looking up topic "+topic, err)
+}
+
+// passing is an error that may pass by itself, and says itself what is.
+type passing struct{ error }
+
+// Unwrap makes it match connector.ErrNotConnected.
+func (p passing) Unwrap() []error { return []error{p.error, connector.ErrNotConnected} }
+
 func (a access) explainRefusal(doing, at string, refused *kerr.Error, err error) error {
 	switch refused {
 	case kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState:
 		return fmt.Errorf("%s: Kafka at %s refused the credentials; check %s and the user's name and password: %w", doing, at, keyMechanism, err)
 	case kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed:
 		return fmt.Errorf("%s: the user of %s lacks the right; grant it in Kafka at %s: %w", doing, keyMechanism, at, err)
+	}
+	switch refused {
+	case kerr.UnknownTopicID:
+		return passing{fmt.Errorf("%s: the topic in Kafka at %s was deleted, or deleted and made anew, while it was used; it is looked for again: %w",
+			doing, at, err)}
+	case kerr.UnknownTopicOrPartition:
+		return passing{fmt.Errorf("%s: Kafka at %s does not have the topic, or not this partition of it, or hides it from the user of %s; make it, or grant Describe: %w",
+			doing, at, keyMechanism, err)}
+	case kerr.LeaderNotAvailable, kerr.ListenerNotFound:
+		return passing{fmt.Errorf("%s: Kafka at %s has no leader for it at present; it is tried again: %w", doing, at, err)}
 	}
 	if refused.Retriable {
 		return fmt.Errorf("%s: %w to Kafka at %s: %w", doing, connector.ErrNotConnected, at, err)
@@ -122,4 +154,67 @@ func (l clientLog) Level() kgo.LogLevel {
 // Log writes one message.
 func (l clientLog) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
 	l.log.V(1).WithName("kafka-client").Info(msg, keyvals...)
+}
+
+// bounds are the first offset of a partition and the one after its last.
+type bounds struct{ start, end int64 }
+
+// bounds asks for the bounds of partitions.
+func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (out map[int32]bounds, err error) {
+	if len(partitions) == 0 {
+		return nil, nil
+	}
+	err = settled(ctx, func() error {
+		out, err = s.askBounds(ctx, topic, partitions)
+		return err
+	})
+	if err != nil {
+		return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
+	}
+	return out, nil
+}
+
+// maxPause is the longest pause between two questions: three seconds in all.
+const maxPause = 2 * time.Second
+
+// settled asks, more than once while Kafka is not ready to answer: it learns of a topic that was just made, or chooses
+// leaders.
+func settled(ctx context.Context, ask func() error) error {
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		err := ask()
+		if err == nil || !kerr.IsRetriable(err) || pause > maxPause {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (s *Source) askBounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
+	starts, err := s.hub.Admin().ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := s.hub.Admin().ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int32]bounds, len(partitions))
+	for _, p := range partitions {
+		start, _ := starts.Lookup(topic, p)
+		end, known := ends.Lookup(topic, p)
+		switch {
+		case start.Err != nil:
+			return nil, start.Err
+		case end.Err != nil:
+			return nil, end.Err
+		case !known:
+			return nil, kerr.LeaderNotAvailable
+		}
+		out[p] = bounds{start: start.Offset, end: end.Offset}
+	}
+	return out, nil
 }

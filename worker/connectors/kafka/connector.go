@@ -9,6 +9,7 @@ import (
 	"maps"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 )
 
@@ -132,7 +133,7 @@ func sourceKeys() []connector.Key {
 	return append([]connector.Key{
 		{Name: keyTopics, Type: connector.List, Required: true, Topics: true, Doc: "the Kafka topics to read, separated by commas"},
 		{Name: keyQueueSelector, Type: connector.String, Default: selectPartition, Enum: []string{selectPartition, selectKey}, Doc: "what chooses the queue: the Kafka partition's number or the record's key"},
-		{Name: keyReset, Type: connector.String, Default: resetEarliest, Enum: []string{resetEarliest, resetLatest, resetNone}, Doc: "where to start without a stored position, and where to go on when Kafka no longer holds it"},
+		{Name: keyReset, Type: connector.String, Default: string(resume.Earliest), Enum: []string{string(resume.Earliest), string(resume.Latest), string(resume.None)}, Doc: "where to start without a stored position; none fails then, and also where Kafka no longer holds the stored one"},
 		{Name: keyIsolation, Type: connector.String, Default: readCommitted, Enum: []string{readCommitted, "read_uncommitted"}, Doc: "whether records of open and aborted transactions are left out"},
 		{Name: keyMetadataAge, Type: connector.Duration, Default: "10000", Doc: "how often new partitions are looked for"},
 		{Name: keyFetchMax, Type: connector.Int, Default: "4194304", Doc: "how many bytes one answer of a broker may have"},

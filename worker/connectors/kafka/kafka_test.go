@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/connector/connectortest"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
@@ -42,6 +44,29 @@ func newFake(t testing.TB, opts ...kfake.Opt) *fake {
 	}
 	t.Cleanup(f.client.Close)
 	return f
+}
+
+// id is a topic's id as it is stored.
+func (f *fake) id(topic string) string {
+	id := f.TopicInfo(topic).TopicID
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+// at is the position of an offset in a topic as it is now.
+func (f *fake) at(topic string, offset int64) record.Position {
+	return resume.Place{Offset: offset, Topic: f.id(topic)}.Position()
+}
+
+// bare is positions without the ids of their topics.
+func bare(positions record.Positions) record.Positions {
+	var out record.Positions
+	for p, position := range positions {
+		if out == nil {
+			out = record.Positions{}
+		}
+		out[p], _ = position.Split()
+	}
+	return out
 }
 
 func limited(t testing.TB) context.Context {
@@ -116,7 +141,7 @@ func TestSourceAcceptance(t *testing.T) {
 		f := newFake(t, kfake.SeedTopics(3, "orders"))
 		return connectortest.SourceSystem{
 			Config: f.sourceConfig("orders"), Partitions: 3,
-			Name: func(p int) record.SourcePartition { return partitionName("orders", int32(p)) },
+			Name: func(p int) record.SourcePartition { return resume.Partition("orders", int32(p)) },
 			Produce: func(t testing.TB, p int, values ...string) {
 				f.produceValues(t, "orders", p, values...)
 			},

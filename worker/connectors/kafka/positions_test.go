@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/rocketmq-connect/operator/worker/connector/connectortest"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
@@ -30,10 +31,10 @@ func told(t *testing.T, s *Source) record.Positions {
 func TestSourceStartsAtTheEndOnce(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(1, "orders"))
 	f.produceValues(t, "orders", 0, "before")
-	cfg := f.sourceConfig("orders", keyReset, resetLatest)
+	cfg := f.sourceConfig("orders", keyReset, string(resume.Latest))
 	s := openSource(t, cfg, connectortest.NewWorker(nil).Env(0, 1), nil)
 	stored := told(t, s)
-	if diff := cmp.Diff(record.Positions{"orders/0": "1", "orders/0/begun": "1"}, stored); diff != "" {
+	if diff := cmp.Diff(record.Positions{"orders/0": f.at("orders", 1), "orders/0/begun": f.at("orders", 1)}, stored); diff != "" {
 		t.Fatalf("where it starts is to be stored (-want +got):\n%s", diff)
 	}
 	if err := s.Close(limited(t)); err != nil {
@@ -54,24 +55,24 @@ func TestSourceStartsPartitionsWithoutAPosition(t *testing.T) {
 		want    map[watch.Partition]int64
 		wantErr string
 	}{
-		"at the start by default": {reset: resetEarliest, want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 0, {Topic: "orders", Number: 2}: 0}},
-		"at the end with latest":  {reset: resetLatest, want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 1, {Topic: "orders", Number: 2}: 1}},
+		"at the start by default": {reset: string(resume.Earliest), want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 0, {Topic: "orders", Number: 2}: 0}},
+		"at the end with latest":  {reset: string(resume.Latest), want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 1, {Topic: "orders", Number: 2}: 1}},
 		"at the end, too, in a task that starts after another one": {
-			reset: resetLatest, task: 1, from: record.Positions{"orders/0": "1", "orders/0/begun": "3", "orders/2": "1", "orders/2/begun": "3"},
+			reset: string(resume.Latest), task: 1, from: record.Positions{"orders/0": "1", "orders/0/begun": "3", "orders/2": "1", "orders/2/begun": "3"},
 			want: map[watch.Partition]int64{{Topic: "orders", Number: 1}: 1},
 		},
 		"at the start if they came later": {
-			reset: resetLatest, from: record.Positions{"orders/0": "1", "orders/0/begun": "2", "orders/1": "1", "orders/1/begun": "2"},
+			reset: string(resume.Latest), from: record.Positions{"orders/0": "1", "orders/0/begun": "2", "orders/1": "1", "orders/1/begun": "2"},
 			want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 1, {Topic: "orders", Number: 2}: 0},
 		},
 		"at the start of a topic that was begun at its own": {
-			reset: resetLatest, task: 1, from: record.Positions{"orders/0": "1"}, want: map[watch.Partition]int64{{Topic: "orders", Number: 1}: 0},
+			reset: string(resume.Latest), task: 1, from: record.Positions{"orders/0": "1"}, want: map[watch.Partition]int64{{Topic: "orders", Number: 1}: 0},
 		},
 		"with none, at the start if the topic has positions": {
-			reset: resetNone, from: record.Positions{"orders/1": "1"},
+			reset: string(resume.None), from: record.Positions{"orders/1": "1"},
 			want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 0, {Topic: "orders", Number: 2}: 0},
 		},
-		"with none, not at all if it has no position": {reset: resetNone, from: record.Positions{"other/0": "1"}, wantErr: "topic orders has no stored position: set " + keyReset},
+		"with none, not at all if it has no position": {reset: string(resume.None), from: record.Positions{"other/0": "1"}, wantErr: "topic orders has no stored position: set " + keyReset},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +135,7 @@ func TestSourceStoresWhereItGoesOnWhenKafkaLostRecords(t *testing.T) {
 	poll(t, s, 5)
 	f.lostLog(2)
 	passed := record.Positions{}
-	for ctx := limited(t); passed["orders/0"] != "2"; maps.Copy(passed, s.Progressed()) {
+	for ctx := limited(t); passed["orders/0"] != "2"; maps.Copy(passed, bare(s.Progressed())) {
 		if _, err := s.Poll(ctx); err != nil || ctx.Err() != nil {
 			t.Fatalf("the place where it goes on is not told: %v, %v", err, ctx.Err())
 		}
@@ -191,7 +192,7 @@ func TestSourceTellsItsProgressBeforeItFails(t *testing.T) {
 	if err := f.DeleteRecords("orders", 0, 3); err != nil {
 		t.Fatal(err)
 	}
-	s := openSource(t, f.sourceConfig("orders"), connectortest.NewWorker(nil).Env(0, 1), record.Positions{"orders/0": "1", "orders/1": "0"})
+	s := openSource(t, f.sourceConfig("orders"), connectortest.NewWorker(nil).Env(0, 1), record.Positions{"orders/0": f.at("orders", 1), "orders/1": f.at("orders", 0)})
 	f.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Fetch}, Partitions: []int32{1}, Err: kerr.TopicAuthorizationFailed, Count: -1,
 		When: func(req kmsg.Request) bool { // only together with partition 0
@@ -200,7 +201,7 @@ func TestSourceTellsItsProgressBeforeItFails(t *testing.T) {
 		},
 	})
 	passed := record.Positions{}
-	for ctx := limited(t); ; maps.Copy(passed, s.Progressed()) {
+	for ctx := limited(t); ; maps.Copy(passed, bare(s.Progressed())) {
 		_, err := s.Poll(ctx)
 		if ctx.Err() != nil {
 			t.Fatal("it does not fail")
@@ -216,14 +217,18 @@ func TestSourceTellsItsProgressBeforeItFails(t *testing.T) {
 
 func TestSourceWhenKafkaNoLongerHoldsThePosition(t *testing.T) {
 	cases := map[string]struct {
-		reset, position string
-		want            []string
-		wantSkipped     int
-		wantErr         string
+		reset       resume.Reset
+		position    int64
+		want        []string
+		wantSkipped int
+		wantErr     string
 	}{
-		"earliest goes on at the first record and counts what is lost": {reset: resetEarliest, position: "1", want: []string{"3", "4"}, wantSkipped: 2},
-		"earliest reads a topic that was made anew from its start":     {reset: resetEarliest, position: "99", want: []string{"3", "4"}, wantSkipped: 1},
-		"none fails and says what to do":                               {reset: resetNone, position: "1", wantErr: "holds offsets 3 to 5, and the position is 1"},
+		"earliest goes on at the first record and counts what is lost": {reset: resume.Earliest, position: 1, want: []string{"3", "4"}, wantSkipped: 2},
+		"earliest does so above the end, too":                          {reset: resume.Earliest, position: 99, want: []string{"3", "4"}, wantSkipped: 1},
+		"latest drops nothing that is there":                           {reset: resume.Latest, position: 1, want: []string{"3", "4"}, wantSkipped: 2},
+		"latest drops nothing that is there above the end, too":        {reset: resume.Latest, position: 99, want: []string{"3", "4"}, wantSkipped: 1},
+		"none fails and says what to do":                               {reset: resume.None, position: 1, wantErr: "holds offsets 3 to 5, and the position is 1: set " + keyReset},
+		"none fails above the end, too":                                {reset: resume.None, position: 99, wantErr: "holds offsets 3 to 5, and the position is 99"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +238,7 @@ func TestSourceWhenKafkaNoLongerHoldsThePosition(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := connectortest.NewWorker(nil)
-			s := openSource(t, f.sourceConfig("orders", keyReset, tc.reset), w.Env(0, 1), record.Positions{"orders/0": record.Position(tc.position)})
+			s := openSource(t, f.sourceConfig("orders", keyReset, string(tc.reset)), w.Env(0, 1), record.Positions{"orders/0": f.at("orders", tc.position)})
 			if tc.wantErr != "" {
 				if _, err := s.Poll(limited(t)); err == nil || !strings.Contains(err.Error(), tc.wantErr) {
 					t.Errorf("Poll: %v", err)

@@ -2,19 +2,25 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
 // Why records are skipped.
 const (
-	skipLoop       = "loop"         // a sink of this Connect cluster wrote them
-	skipOutOfRange = "out-of-range" // Kafka no longer holds them; one is counted when nobody knows how many
-	skipDataLoss   = "data-loss"    // Kafka lost its newest records; counted once each time
+	skipLoop       = "loop"            // a sink of this Connect cluster wrote them
+	skipOutOfRange = "out-of-range"    // Kafka no longer holds them; one is counted when nobody knows how many
+	skipDataLoss   = "data-loss"       // Kafka lost its newest records; counted once each time
+	skipRemade     = "topic-recreated" // the topic was deleted with what nobody had read yet; one is counted for each partition
 )
 
 // skips gathers one Poll's skipped records per partition, for one log line each.
@@ -38,19 +44,19 @@ func (s *Source) take(fetches kgo.Fetches) []record.Record {
 }
 
 func (s *Source) takePartition(out []record.Record, p kgo.FetchTopicPartition) []record.Record {
-	name, queue := partitionName(p.Topic, p.Partition), int(p.Partition)
+	name, queue, at := resume.Partition(p.Topic, p.Partition), int(p.Partition), resume.In(s.ids[p.Topic])
 	if s.set.byKey {
 		queue = record.QueueAny
 	}
 	for _, in := range p.Records {
 		headers := takeHeaders(in.Headers)
 		if s.env.ClusterID != "" && hasOrigin(headers, s.env.ClusterID) {
-			s.skip(name, in.Offset)
+			s.skip(name, in.Offset, at(in.Offset+1))
 			continue
 		}
 		r := record.Record{
 			Topic: p.Topic, Queue: queue, Key: in.Key, Value: in.Value, Headers: headers,
-			Partition: name, Position: position(in.Offset + 1),
+			Partition: name, Position: at(in.Offset + 1),
 		}
 		if in.Timestamp.UnixMilli() >= 0 { // -1: the record has none
 			r.Timestamp = in.Timestamp
@@ -74,8 +80,8 @@ func takeHeaders(in []kgo.RecordHeader) []record.Header {
 	return headers
 }
 
-func (s *Source) skip(name record.SourcePartition, offset int64) {
-	s.progress[name] = position(offset + 1)
+func (s *Source) skip(name record.SourcePartition, offset int64, after record.Position) {
+	s.progress[name] = after
 	each := s.skips[name]
 	if each == nil {
 		each = &skip{first: offset}
@@ -109,37 +115,82 @@ func (s *Source) sumUpSkips() {
 	}
 }
 
-// reposition goes on at another offset when Kafka does not hold the one that comes next, as auto.offset.reset says.
+// same says whether topics are still those that were begun. The others are left alone until the watch has looked.
+func (s *Source) same(ctx context.Context, maxAge time.Duration, topics ...string) (bool, error) {
+	sh, err := s.lookUp(ctx, maxAge)
+	if err != nil {
+		return false, err
+	}
+	same := true
+	for _, topic := range topics {
+		id, read := s.ids[topic]
+		if !read || s.away[topic] {
+			continue
+		}
+		t, there := sh.topics[topic]
+		if there && !t.Is(id) || !there && !errors.Is(sh.problems[topic], connector.ErrNotConnected) {
+			s.question(topic)
+			same = false
+		}
+	}
+	return same, nil
+}
+
+// question leaves a topic alone until the watch has looked at it.
+func (s *Source) question(topic string) {
+	s.away[topic] = true
+	s.letGo()
+	s.fresh.ask(topic)
+}
+
+// startOver forgets the partitions of a topic that was deleted and made anew. What came with the new one is read from its
+// first record.
+func (s *Source) startOver(topic string, n news) {
+	maps.DeleteFunc(s.next, func(p watch.Partition, _ kgo.EpochOffset) bool { return p.Topic == topic })
+	if len(n.starts) == 0 {
+		return
+	}
+	// Invariant P4: what can no longer be read is counted and logged.
+	s.env.Skipped(skipRemade, len(n.starts))
+	s.env.Log.Info("Reading a topic from its first record: it was deleted and made anew", "topic", topic, "formerID", n.former,
+		"id", n.id, "partitions", len(n.starts))
+}
+
+// reposition goes on at the first record that Kafka holds when it does not hold the one that comes next: retention took it,
+// or the log ends before it. auto.offset.reset says whether to go on at all; to go on at the end would drop what is there.
 func (s *Source) reposition(ctx context.Context, topic string, partition int32) error {
+	same, err := s.same(ctx, 0, topic)
+	if s.away[topic] || err != nil || !same {
+		return err
+	}
 	bounds, err := s.bounds(ctx, topic, []int32{partition})
 	if err != nil {
 		return err
 	}
 	p := watch.Partition{Topic: topic, Number: partition}
-	name, b, next := partitionName(topic, partition), bounds[partition], s.next[p].Offset
-	if s.set.reset == resetNone {
-		return fmt.Errorf("partition %d of %s holds offsets %d to %d, and the position is %d: set %s to %s or %s, or reset the connector's positions",
-			partition, topic, b.start, b.end, next, keyReset, resetEarliest, resetLatest)
+	name, b, next := resume.Partition(topic, partition), bounds[partition], s.next[p].Offset
+	if s.set.reset == resume.None {
+		return fmt.Errorf("partition %d of %s holds offsets %d to %d, and the position is %d: set %s to %s or %s, which go on at offset %d, or reset the connector's positions",
+			partition, topic, b.start, b.end, next, keyReset, resume.Earliest, resume.Latest, b.start)
 	}
-	to := b.start
-	if s.set.reset == resetLatest {
-		to = b.end
-	}
-	lost := max(to-next, 1)
+	lost := max(b.start-next, 1)
 	// Invariant P4: what can no longer be read is counted and logged.
 	s.env.Skipped(skipOutOfRange, int(lost))
-	s.env.Log.Info("Going on at another offset: Kafka does not hold the next one", "partition", name, "position", next,
-		"firstOffset", b.start, "endOffset", b.end, "newPosition", to)
-	s.next[p], s.progress[name] = kgo.EpochOffset{Epoch: -1, Offset: to}, position(to)
-	s.client.RemoveConsumePartitions(map[string][]int32{topic: {partition}})
-	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(to)}})
+	s.env.Log.Info("Going on at the first record: Kafka does not hold the next one", "partition", name, "position", next,
+		"firstOffset", b.start, "endOffset", b.end)
+	s.next[p] = kgo.EpochOffset{Epoch: -1, Offset: b.start}
+	s.advance(p, b.start)
+	if s.client != nil {
+		s.client.RemoveConsumePartitions(map[string][]int32{topic: {partition}})
+		s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(b.start)}})
+	}
 	return nil
 }
 
 // goBack goes on where the log of a new leader parts from what was read: Kafka lost the rest. The client is there already;
 // what is stored has to go back, too, for no later start would notice.
 func (s *Source) goBack(lost *kgo.ErrDataLoss) {
-	p, name := watch.Partition{Topic: lost.Topic, Number: lost.Partition}, partitionName(lost.Topic, lost.Partition)
+	p, name := watch.Partition{Topic: lost.Topic, Number: lost.Partition}, resume.Partition(lost.Topic, lost.Partition)
 	// Invariant P4: what was lost is counted and logged.
 	s.env.Skipped(skipDataLoss, 1)
 	s.env.Log.Error(lost, "Kafka lost records that were read", "partition", name)
@@ -147,7 +198,7 @@ func (s *Source) goBack(lost *kgo.ErrDataLoss) {
 		return // records of the new leader came along: they lie behind the place to go back to
 	}
 	s.next[p] = kgo.EpochOffset{Epoch: lost.ResetToEpoch, Offset: lost.ResetTo}
-	s.progress[name] = position(lost.ResetTo)
+	s.advance(p, lost.ResetTo)
 }
 
 // headerOrigin marks records that a Connect cluster's sink wrote, so that its sources leave them alone.

@@ -10,15 +10,12 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 )
 
 const (
 	selectPartition = "partition"
 	selectKey       = "key"
-
-	resetEarliest = "earliest"
-	resetLatest   = "latest"
-	resetNone     = "none"
 
 	readCommitted = "read_committed"
 
@@ -36,7 +33,7 @@ type sourceSettings struct {
 	access
 	topics                 []string
 	byKey                  bool
-	reset                  string
+	reset                  resume.Reset
 	committed              bool
 	refresh, fetchWait     time.Duration
 	fetchMax, partitionMax int
@@ -120,7 +117,7 @@ func readSourceSettings(cfg connector.Config) (sourceSettings, error) {
 	r := newReader(SourceConnector{}.Spec(), cfg)
 	s := sourceSettings{
 		access: r.access(), topics: r.list(keyTopics),
-		byKey: r.text(keyQueueSelector) == selectKey, reset: r.text(keyReset), committed: r.text(keyIsolation) == readCommitted,
+		byKey: r.text(keyQueueSelector) == selectKey, reset: resume.Reset(r.text(keyReset)), committed: r.text(keyIsolation) == readCommitted,
 		refresh: r.duration(keyMetadataAge, minRefresh), fetchWait: r.duration(keyFetchWait, time.Millisecond),
 		fetchMax: r.number(keyFetchMax, 1024), partitionMax: r.number(keyPartitionMax, 1024), pollMax: r.number(keyPollMax, 1),
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/redact"
 )
 
@@ -40,7 +41,7 @@ func TestSourceSettings(t *testing.T) {
 	if diff := cmp.Diff([]string{"k1:9092", "k2:9093", "[::1]:9092"}, s.bootstrap); diff != "" {
 		t.Errorf("bootstrap (-want +got):\n%s", diff)
 	}
-	if s.fetchMax != 4<<20 || s.partitionMax != 1<<20 || s.reset != resetEarliest || !s.committed || s.byKey {
+	if s.fetchMax != 4<<20 || s.partitionMax != 1<<20 || s.reset != resume.Earliest || !s.committed || s.byKey {
 		t.Errorf("defaults: %+v", s)
 	}
 }

@@ -2,19 +2,21 @@ package kafka
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 )
@@ -26,265 +28,354 @@ func (s *Source) mine(topic string, partition int) bool {
 	return (slices.Index(s.set.topics, topic)+partition)%max(s.env.Tasks, 1) == s.env.Task
 }
 
-// partitionCounts asks how many partitions each topic has. Topics whose leaders are just being chosen are left out.
-func (s *Source) partitionCounts(ctx context.Context) (map[string]int, error) {
-	const doing = "looking up the topics"
-	details, err := s.hub.Topics(ctx, s.set.topics, s.set.refresh/2)
+// shown is what Kafka shows of the topics.
+type shown struct {
+	topics   map[string]resume.Topic
+	problems map[string]error // why the others cannot be read
+	notes    []string         // what users should know of those that can
+}
+
+// lookUp asks for the topics. An answer that is not older than maxAge will do.
+func (s *Source) lookUp(ctx context.Context, maxAge time.Duration) (shown, error) {
+	details, err := s.hub.Topics(ctx, s.set.topics, maxAge)
 	if err != nil {
-		return nil, s.set.explain(ctx, doing, err)
+		return shown{}, s.set.explain(ctx, "looking up the topics", err)
 	}
-	counts := make(map[string]int, len(details))
-	var errs []error
+	out := shown{topics: make(map[string]resume.Topic), problems: make(map[string]error)}
 	for _, topic := range s.set.topics {
-		switch err := details[topic].Err; {
-		case err == nil:
-			counts[topic] = len(details[topic].Partitions)
-		case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InvalidTopicException):
-			errs = append(errs, fmt.Errorf("topic %q does not exist in Kafka at %s: make it, or correct %s: %w",
-				topic, strings.Join(s.set.bootstrap, ","), keyTopics, err))
-		case !kerr.IsRetriable(err):
-			errs = append(errs, s.set.explain(ctx, "looking up topic "+topic, err))
+		d, told := details[topic]
+		if !told {
+			d.Err = kerr.LeaderNotAvailable // a broker that has just started knows nothing
+		}
+		if d.Err != nil {
+			out.problems[topic] = s.set.explainTopic(ctx, topic, d.Err)
+			continue
+		}
+		t := resume.Topic{Name: topic, Partitions: len(d.Partitions)}
+		if d.ID != (kadm.TopicID{}) {
+			t.ID = base64.RawURLEncoding.EncodeToString(d.ID[:]) // as Kafka's own tools show it
+		}
+		out.topics[topic] = t
+		if headless := leaderless(d.Partitions); len(headless) > 0 {
+			out.notes = append(out.notes, fmt.Sprintf("partitions %s of topic %s have no leader in Kafka; they are read on once they have one",
+				strings.Trim(fmt.Sprint(headless), "[]"), topic))
 		}
 	}
-	return counts, errors.Join(errs...)
+	return out, nil
 }
 
-// ensureTargets makes each RocketMQ topic with as many queues as its Kafka topic has partitions.
-func (s *Source) ensureTargets(ctx context.Context, counts map[string]int) error {
-	for topic, partitions := range counts {
-		if err := s.env.EnsureTopic(ctx, topic, partitions); err != nil {
-			return fmt.Errorf("making the RocketMQ topic for Kafka topic %s: %w", topic, err)
+func leaderless(partitions kadm.PartitionDetails) (out []int32) {
+	for number, p := range partitions {
+		if p.Leader < 0 {
+			out = append(out, number)
 		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// warn tells users which topics are not read, and why.
+func (s *Source) warn(sh shown) {
+	texts := slices.Clone(sh.notes)
+	for _, topic := range slices.Sorted(maps.Keys(sh.problems)) {
+		texts = append(texts, fmt.Sprintf("%v; the other topics are read on, and this one is once it can be", sh.problems[topic]))
+	}
+	if text := strings.Join(texts, "; "); text != s.warned {
+		s.warned = text
+		s.env.Warn(text)
+	}
+}
+
+// all is the problems of all topics as one error.
+func (sh shown) all() error {
+	var errs []error
+	for _, topic := range slices.Sorted(maps.Keys(sh.problems)) {
+		errs = append(errs, sh.problems[topic])
+	}
+	return errors.Join(errs...)
+}
+
+// ensureTarget makes the RocketMQ topic with as many queues as its Kafka topic has partitions.
+func (s *Source) ensureTarget(ctx context.Context, t resume.Topic) error {
+	if err := s.env.EnsureTopic(ctx, t.Name, t.Partitions); err != nil {
+		return fmt.Errorf("making the RocketMQ topic for Kafka topic %s: %w", t.Name, err)
 	}
 	return nil
 }
 
-// starts says where this task's partitions go on. Partitions without a position start as auto.offset.reset says; new ones
-// of a topic that was begun before start at their first record.
-func (s *Source) starts(ctx context.Context, counts map[string]int) error {
-	for topic, partitions := range counts {
-		atEnd, err := s.atEnd(topic, partitions)
-		if err != nil {
-			return err
-		}
-		starts, err := s.startsOf(ctx, topic, 0, partitions, atEnd)
-		if err != nil {
-			return err
-		}
-		maps.Copy(s.next, starts)
-		s.known[topic] = partitions
-		for p, next := range starts {
-			if name := partitionName(p.Topic, p.Number); int(p.Number) < atEnd && s.from[name] == "" {
-				// Stored at once: a restart before the first record must not skip what came in between.
-				s.progress[name], s.progress[begunName(name)] = position(next.Offset), position(int64(atEnd))
-			}
-		}
-	}
-	return nil
-}
-
-// atEnd is how many of a topic's partitions, the first ones, start at their end if they have no position: those that the
-// topic had when any task first read it.
-func (s *Source) atEnd(topic string, partitions int) (int, error) {
-	begun, known := 0, false
-	for p := range int32(partitions) {
-		name := partitionName(topic, p)
-		known = known || s.from[name] != ""
-		n, _, err := parseStart(begunName(name), s.from)
-		if err != nil {
-			return 0, err
-		}
-		begun = max(begun, int(n))
-	}
-	switch {
-	case s.set.reset == resetNone && !known:
-		return 0, fmt.Errorf("topic %s has no stored position: set %s to %s or %s", topic, keyReset, resetEarliest, resetLatest)
-	case s.set.reset != resetLatest:
-		return 0, nil
-	case begun == 0 && !known:
-		return partitions, nil
-	}
-	return begun, nil
-}
-
-// begunName is where a task that starts a partition at its end stores how many partitions the topic had. The other tasks'
-// partitions among them are no new ones, however late those tasks start.
-func begunName(p record.SourcePartition) record.SourcePartition { return p + "/begun" }
-
-// startsOf finds where this task's partitions among first..end go on: at the stored position; else at the end of the log
-// if they are below atEnd, or at its start.
-func (s *Source) startsOf(ctx context.Context, topic string, first, end, atEnd int) (map[watch.Partition]kgo.EpochOffset, error) {
-	out := make(map[watch.Partition]kgo.EpochOffset)
+// begin finds out where this task's partitions of a topic begin, from a first one on.
+func (s *Source) begin(ctx context.Context, t resume.Topic, first int, plan resume.Plan) (news, error) {
+	n := news{id: t.ID, former: plan.Former, starts: make(map[watch.Partition]kgo.EpochOffset), progress: make(record.Positions)}
 	var unknown []int32
-	for p := int32(first); p < int32(end); p++ {
-		if !s.mine(topic, int(p)) {
+	for p := first; p < t.Partitions; p++ {
+		if s.mine(t.Name, p) && plan.Starts[p].Where != resume.AtOffset {
+			unknown = append(unknown, int32(p))
+		}
+	}
+	limits, err := s.bounds(ctx, t.Name, unknown)
+	if err != nil {
+		return news{}, err
+	}
+	for p := first; p < t.Partitions; p++ {
+		if !s.mine(t.Name, p) {
 			continue
 		}
-		offset, known, err := parseStart(partitionName(topic, p), s.from)
-		if err != nil {
-			return nil, err
+		start, offset := plan.Starts[p], plan.Starts[p].Offset
+		switch start.Where {
+		case resume.AtFirst:
+			offset = limits[int32(p)].start
+		case resume.AtEnd:
+			offset = limits[int32(p)].end
+			n.progress[resume.Begun(resume.Partition(t.Name, int32(p)))] = resume.Place{Offset: int64(plan.AtEnd), Topic: t.ID}.Position()
 		}
-		if !known {
-			unknown = append(unknown, p)
-			continue
+		n.starts[watch.Partition{Topic: t.Name, Number: int32(p)}] = kgo.EpochOffset{Epoch: -1, Offset: offset}
+		if start.Store {
+			// Stored at once: a restart before the first record must not skip what came in between.
+			n.progress[resume.Partition(t.Name, int32(p))] = resume.Place{Offset: offset, Topic: t.ID}.Position()
 		}
-		out[watch.Partition{Topic: topic, Number: p}] = kgo.EpochOffset{Epoch: -1, Offset: offset}
 	}
-	if len(unknown) == 0 {
-		return out, nil
-	}
-	limits, err := s.bounds(ctx, topic, unknown)
-	for p, b := range limits {
-		offset := b.start
-		if int(p) < atEnd {
-			offset = b.end
-		}
-		out[watch.Partition{Topic: topic, Number: p}] = kgo.EpochOffset{Epoch: -1, Offset: offset}
-	}
-	return out, err
+	return n, nil
 }
 
-// bounds are the first offset of a partition and the one after its last.
-type bounds struct{ start, end int64 }
-
-// bounds asks for the bounds of partitions.
-func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (out map[int32]bounds, err error) {
-	err = settled(ctx, func() error {
-		out, err = s.askBounds(ctx, topic, partitions)
+// beginAll begins the topics that are there. It fails if none is.
+func (s *Source) beginAll(ctx context.Context) error {
+	sh, err := s.lookUp(ctx, s.set.refresh/2)
+	if err != nil {
 		return err
-	})
-	if err != nil {
-		return nil, s.set.explain(ctx, "asking for the offsets of "+topic, err)
 	}
-	return out, nil
-}
-
-// maxPause is the longest pause between two questions: three seconds in all.
-const maxPause = 2 * time.Second
-
-// settled asks, more than once while Kafka is not ready to answer: it learns of a topic that was just made, or chooses
-// leaders.
-func settled(ctx context.Context, ask func() error) error {
-	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		err := ask()
-		if err == nil || !kerr.IsRetriable(err) || pause > maxPause {
-			return err
+	for topic, t := range sh.topics {
+		plan, err := resume.Of(s.from, t, s.set.reset, false)
+		if err != nil {
+			return s.unplanned(topic, err)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
+		var n news
+		if err = s.ensureTarget(ctx, t); err == nil {
+			n, err = s.begin(ctx, t, 0, plan)
 		}
-	}
-}
-
-func (s *Source) askBounds(ctx context.Context, topic string, partitions []int32) (map[int32]bounds, error) {
-	starts, err := s.hub.Admin().ListStartOffsets(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	ends, err := s.hub.Admin().ListEndOffsets(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[int32]bounds, len(partitions))
-	for _, p := range partitions {
-		start, _ := starts.Lookup(topic, p)
-		end, known := ends.Lookup(topic, p)
 		switch {
-		case start.Err != nil:
-			return nil, start.Err
-		case end.Err != nil:
-			return nil, end.Err
-		case !known:
-			return nil, kerr.LeaderNotAvailable
+		case err == nil:
+			s.known[topic] = t
+			s.apply(topic, n)
+		case errors.Is(err, connector.ErrNotConnected), errors.Is(err, connector.ErrTopicName):
+			sh.problems[topic] = err
+		default:
+			return err
 		}
-		out[p] = bounds{start: start.Offset, end: end.Offset}
 	}
-	return out, nil
+	if len(s.known) == 0 {
+		return sh.all()
+	}
+	s.noteAbsent(sh)
+	s.warn(sh)
+	return nil
 }
 
-// watchPartitions picks up new partitions, from their first record, and notices that Kafka or a topic is gone, which
-// neither fetches nor waits tell.
-func (s *Source) watchPartitions() error {
+// noteAbsent stores of topics that are not there that no partition of theirs was, so that they begin at their first record
+// when they come, whatever auto.offset.reset says.
+func (s *Source) noteAbsent(sh shown) {
+	for topic, problem := range sh.problems {
+		name := resume.Partition(topic, 0)
+		if errors.Is(problem, kerr.UnknownTopicOrPartition) && s.set.reset == resume.Latest && s.mine(topic, 0) &&
+			s.from[name] == "" && s.from[resume.Begun(name)] == "" {
+			s.progress[resume.Begun(name)] = resume.Place{}.Position()
+		}
+	}
+}
+
+// unplanned says what to do where auto.offset.reset is none.
+func (s *Source) unplanned(topic string, err error) error {
+	switch {
+	case errors.Is(err, resume.ErrNoPlace):
+		return fmt.Errorf("topic %s has no stored position: set %s to %s or %s", topic, keyReset, resume.Earliest, resume.Latest)
+	case errors.Is(err, resume.ErrRemade):
+		return fmt.Errorf("topic %s was deleted and made anew, and the stored positions are of the former one: set %s to %s or %s, "+
+			"which reads it from its first record, or reset the connector's positions", topic, keyReset, resume.Earliest, resume.Latest)
+	}
+	return err
+}
+
+// watchTopics looks at the topics again and again, and when Poll doubts one: for new partitions, topics that go, come or are
+// made anew. It notices, too, that Kafka is gone, which neither fetches nor waits tell.
+func (s *Source) watchTopics() error {
 	tick := time.NewTicker(s.set.refresh)
 	defer tick.Stop()
 	for {
+		maxAge := s.set.refresh / 2
 		select {
 		case <-s.broken.Done():
 			return nil
 		case <-tick.C:
+		case <-s.fresh.doubt:
+			maxAge = 0
 		}
-		counts, err := s.partitionCounts(s.broken)
+		sh, err := s.lookUp(s.broken, maxAge)
 		if err != nil {
 			return err
 		}
-		if err := s.addNew(counts); err != nil {
+		if err := s.follow(sh, s.fresh.doubts()); err != nil {
 			return err
+		}
+		select { // who doubts again and again waits
+		case <-s.broken.Done():
+			return nil
+		case <-time.After(minRefresh):
 		}
 	}
 }
 
-func (s *Source) addNew(counts map[string]int) error {
-	for topic, partitions := range counts {
-		if partitions <= s.known[topic] {
+// follow tells Poll what has become of each topic. It fails once none can be read and none will by itself.
+func (s *Source) follow(sh shown, doubted map[string]bool) error {
+	hopeless := true
+	for _, topic := range s.set.topics {
+		if t, there := sh.topics[topic]; there {
+			if err := s.followTopic(t, doubted[topic], sh.problems); err != nil {
+				return err
+			}
+			hopeless = false
 			continue
 		}
-		starts, err := s.startsOf(s.broken, topic, s.known[topic], partitions, 0)
-		if err != nil && errors.Is(err, connector.ErrNotConnected) {
-			s.env.Log.V(1).Info("Looking again later for where new partitions start", "topic", topic, "reason", err.Error())
-			continue
+		switch {
+		case errors.Is(sh.problems[topic], connector.ErrNotConnected):
+			hopeless = false
+		case s.known[topic].Name != "" && (doubted[topic] || !s.gone[topic]):
+			s.gone[topic] = true
+			s.fresh.put(topic, news{away: true})
 		}
-		if err != nil {
-			return err
-		}
-		for p := range starts {
-			s.env.Log.Info("Adding a new partition", "partition", partitionName(p.Topic, p.Number))
-		}
-		s.known[topic] = partitions
-		s.fresh.put(starts)
 	}
+	if hopeless {
+		return sh.all()
+	}
+	s.warn(sh)
 	return nil
 }
 
-// arrivals hands new partitions from the watch to Poll.
+// followTopic follows a topic that is there. Why it cannot be begun yet goes to problems.
+func (s *Source) followTopic(t resume.Topic, doubted bool, problems map[string]error) (err error) {
+	known, n := s.known[t.Name], news{id: t.ID}
+	switch {
+	case known.Name == "":
+		if n, err = s.beginLate(t, problems); err != nil || problems[t.Name] != nil {
+			return err
+		}
+	case !t.Is(known.ID):
+		plan, err := resume.Anew(known.ID, t, s.set.reset)
+		if err != nil {
+			return s.unplanned(t.Name, err)
+		}
+		if n, err = s.begin(s.broken, t, 0, plan); err != nil {
+			return err
+		}
+	case t.Partitions > known.Partitions:
+		var grown bool
+		if n, grown, err = s.grow(t, known.Partitions); err != nil || !grown {
+			return err
+		}
+	case !doubted && !s.gone[t.Name]:
+		return nil
+	}
+	delete(s.gone, t.Name)
+	s.known[t.Name] = t
+	s.fresh.put(t.Name, n)
+	return nil
+}
+
+// beginLate begins a topic that was not there when the task started.
+func (s *Source) beginLate(t resume.Topic, problems map[string]error) (news, error) {
+	plan, err := resume.Of(s.from, t, s.set.reset, true)
+	if err != nil {
+		return news{}, s.unplanned(t.Name, err)
+	}
+	var n news
+	if err = s.ensureTarget(s.broken, t); err == nil {
+		n, err = s.begin(s.broken, t, 0, plan)
+	}
+	if err != nil {
+		problems[t.Name] = err
+		return news{}, nil
+	}
+	s.env.Log.Info("Reading a topic that could not be read before", "topic", t.Name)
+	return n, nil
+}
+
+// grow begins the partitions that a topic has got besides the known ones, from their first records.
+func (s *Source) grow(t resume.Topic, known int) (n news, grown bool, err error) {
+	plan, err := resume.Of(s.from, t, s.set.reset, true)
+	if err != nil {
+		return news{}, false, s.unplanned(t.Name, err)
+	}
+	n, err = s.begin(s.broken, t, known, plan)
+	if errors.Is(err, connector.ErrNotConnected) {
+		s.env.Log.V(1).Info("Looking again later for where new partitions start", "topic", t.Name, "reason", err.Error())
+		return news{}, false, nil
+	}
+	n.former = ""
+	for p := range n.starts {
+		s.env.Log.Info("Adding a new partition", "partition", resume.Partition(p.Topic, p.Number))
+	}
+	return n, true, err
+}
+
+// news is what has become of a topic.
+type news struct {
+	away     bool   // it cannot be read
+	id       string // else: the topic's id
+	former   string // the id of the topic that it stands in for
+	starts   map[watch.Partition]kgo.EpochOffset
+	progress record.Positions
+}
+
+// arrivals hands news from the watch to Poll, and doubts back.
 type arrivals struct {
+	doubt chan struct{} // capacity 1
+
 	mu        sync.Mutex
-	starts    map[watch.Partition]kgo.EpochOffset
+	news      []topicNews
+	doubted   map[string]bool
 	interrupt context.CancelFunc
 }
 
+type topicNews struct {
+	topic string
+	news
+}
+
 // put hands over, and ends what Poll waits for.
-func (a *arrivals) put(starts map[watch.Partition]kgo.EpochOffset) {
+func (a *arrivals) put(topic string, n news) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.starts == nil {
-		a.starts = make(map[watch.Partition]kgo.EpochOffset)
-	}
-	maps.Copy(a.starts, starts)
-	if a.interrupt != nil && len(starts) > 0 {
+	a.news = append(a.news, topicNews{topic, n})
+	if a.interrupt != nil {
 		a.interrupt()
 	}
 }
 
 // take returns what has come; from now on interrupt is called when more does.
-func (a *arrivals) take(interrupt context.CancelFunc) map[watch.Partition]kgo.EpochOffset {
+func (a *arrivals) take(interrupt context.CancelFunc) []topicNews {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	starts := a.starts
-	a.starts, a.interrupt = nil, interrupt
-	return starts
+	came := a.news
+	a.news, a.interrupt = nil, interrupt
+	return came
 }
 
-// parseStart returns the stored position, if there is one.
-func parseStart(name record.SourcePartition, from record.Positions) (offset int64, known bool, err error) {
-	stored := from[name]
-	if stored == "" {
-		return 0, false, nil
+// ask has the watch look at a topic now.
+func (a *arrivals) ask(topic string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.doubted == nil {
+		a.doubted = make(map[string]bool)
 	}
-	offset, err = strconv.ParseInt(string(stored), 10, 64)
-	if err != nil || offset < 0 {
-		return 0, false, fmt.Errorf("reading the stored position of %s: %q is not an offset; reset the connector's positions", name, stored)
+	a.doubted[topic] = true
+	select {
+	case a.doubt <- struct{}{}:
+	default:
 	}
-	return offset, true, nil
+}
+
+func (a *arrivals) doubts() map[string]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	doubted := a.doubted
+	a.doubted = nil
+	return doubted
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -43,9 +43,15 @@ type Source struct {
 	broken context.Context
 	stop   context.CancelCauseFunc
 	watch  service.Group
-	known  map[string]int // partitions seen so far per Kafka topic; the watch's own once it runs
+	// known are the topics that were begun, gone those of them that cannot be read at present, warned is what users were told
+	// last; the watch's own once it runs.
+	known  map[string]resume.Topic
+	gone   map[string]bool
+	warned string
 	fresh  arrivals
 
+	ids      map[string]string                   // of the topics that are read
+	away     map[string]bool                     // topics that are left alone until the watch has looked at them
 	next     map[watch.Partition]kgo.EpochOffset // what to read next of each of the task's partitions
 	paused   map[watch.Partition]bool
 	progress record.Positions
@@ -69,7 +75,8 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 		s.shared = &watch.Pool{}
 	}
 	*s = Source{
-		shared: s.shared, quiet: cmp.Or(s.quiet, quiet), env: env, from: from.Clone(), known: make(map[string]int),
+		shared: s.shared, quiet: cmp.Or(s.quiet, quiet), env: env, from: from.Clone(), known: make(map[string]resume.Topic),
+		gone: make(map[string]bool), fresh: arrivals{doubt: make(chan struct{}, 1)}, ids: make(map[string]string), away: make(map[string]bool),
 		next: make(map[watch.Partition]kgo.EpochOffset), progress: make(record.Positions), skips: make(skips),
 	}
 	var err error
@@ -80,21 +87,11 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 		return err
 	}
 	s.broken, s.stop = context.WithCancelCause(context.Background())
-	counts, err := s.partitionCounts(ctx)
-	if err != nil {
-		return err
-	}
-	if len(counts) < len(s.set.topics) {
-		return fmt.Errorf("looking up the topics: %w: Kafka is still choosing leaders for some of them", connector.ErrNotConnected)
-	}
-	if err := s.ensureTargets(ctx, counts); err != nil {
-		return err
-	}
-	if err := s.starts(ctx, counts); err != nil {
+	if err := s.beginAll(ctx); err != nil {
 		return err
 	}
 	s.untold = len(s.progress) > 0
-	s.watch.Go(func() { s.stop(service.Guard(s.watchPartitions)) })
+	s.watch.Go(func() { s.stop(service.Guard(s.watchTopics)) })
 	return nil
 }
 
@@ -140,7 +137,14 @@ func (s *Source) step(ctx context.Context) ([]record.Record, error) {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.broken, cancel)()
-	s.begin(s.fresh.take(cancel))
+	for _, n := range s.fresh.take(cancel) {
+		s.apply(n.topic, n.news)
+		s.untold = s.untold || len(n.progress) > 0
+	}
+	if s.untold { // to be stored before anything is read
+		s.untold = false
+		return nil, nil
+	}
 	if s.client == nil {
 		return nil, s.rest(waiting)
 	}
@@ -151,25 +155,38 @@ func (s *Source) step(ctx context.Context) ([]record.Record, error) {
 func (s *Source) rest(ctx context.Context) error {
 	from := make(map[watch.Partition]int64, len(s.next))
 	for p, next := range s.next {
-		if !s.paused[p] {
+		if s.reads(p) {
 			from[p] = next.Offset
 		}
 	}
+	moved := false
 	for p, offset := range s.hub.Wait(ctx, from) {
 		if offset > from[p] { // there are no records for users in between
 			s.next[p] = kgo.EpochOffset{Epoch: -1, Offset: offset}
-			s.progress[partitionName(p.Topic, p.Number)] = position(offset)
+			s.advance(p, offset)
+			moved = true
 		}
 	}
-	if ctx.Err() != nil || len(s.progress) > 0 {
+	if ctx.Err() != nil || moved {
 		return nil
 	}
-	return s.wakeUp()
+	return s.wakeUp(ctx)
 }
 
-// wakeUp makes a client that reads on.
-func (s *Source) wakeUp() error {
-	var err error
+// reads says whether there is anybody to hand a partition's records to, and anything to take them from.
+func (s *Source) reads(p watch.Partition) bool { return !s.paused[p] && !s.away[p.Topic] }
+
+// advance notes how far a partition was read without a record for users.
+func (s *Source) advance(p watch.Partition, offset int64) {
+	s.progress[resume.Partition(p.Topic, p.Number)] = resume.Place{Offset: offset, Topic: s.ids[p.Topic]}.Position()
+}
+
+// wakeUp makes a client that reads on, if the topics are still the same: a client takes those of the same names.
+func (s *Source) wakeUp(ctx context.Context) error {
+	same, err := s.same(ctx, 0, s.set.topics...)
+	if ctx.Err() != nil || err != nil || !same {
+		return err
+	}
 	if s.client, s.conns, err = s.set.connectTask(s.env, s.options()...); err != nil {
 		return err
 	}
@@ -205,11 +222,22 @@ func (s *Source) letGo() {
 	}
 }
 
-// begin takes up partitions.
-func (s *Source) begin(fresh map[watch.Partition]kgo.EpochOffset) {
-	maps.Copy(s.next, fresh)
-	if s.client != nil && len(fresh) > 0 {
-		s.consume(fresh)
+// apply does what has become of a topic.
+func (s *Source) apply(topic string, n news) {
+	if n.away || s.away[topic] || n.former != "" {
+		s.letGo()
+	}
+	if s.away[topic] = n.away; n.away {
+		return
+	}
+	if n.former != "" {
+		s.startOver(topic, n)
+	}
+	s.ids[topic] = n.id
+	maps.Copy(s.next, n.starts)
+	maps.Copy(s.progress, n.progress)
+	if s.client != nil && len(n.starts) > 0 {
+		s.consume(n.starts)
 	}
 }
 
@@ -217,6 +245,9 @@ func (s *Source) begin(fresh map[watch.Partition]kgo.EpochOffset) {
 func (s *Source) consume(from map[watch.Partition]kgo.EpochOffset) {
 	offsets := make(map[string]map[int32]kgo.Offset)
 	for p, next := range from {
+		if s.away[p.Topic] {
+			continue
+		}
 		if offsets[p.Topic] == nil {
 			offsets[p.Topic] = make(map[int32]kgo.Offset)
 		}
@@ -240,7 +271,7 @@ func (s *Source) failed() error {
 func (s *Source) Pause(partitions []record.SourcePartition) {
 	paused := make(map[watch.Partition]bool, len(partitions))
 	for p := range s.next {
-		if slices.Contains(partitions, partitionName(p.Topic, p.Number)) {
+		if slices.Contains(partitions, resume.Partition(p.Topic, p.Number)) {
 			paused[p] = true
 		}
 	}
@@ -298,6 +329,8 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 			// The poll itself ended: the caller's context or this source did.
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			errs = append(errs, s.reposition(ctx, topic, partition))
+		case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
+			s.question(topic)
 		case errors.As(err, &lost):
 			s.goBack(lost)
 		default:
@@ -306,9 +339,3 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 	})
 	return errors.Join(errs...)
 }
-
-func partitionName(topic string, partition int32) record.SourcePartition {
-	return record.SourcePartition(topic + "/" + strconv.Itoa(int(partition)))
-}
-
-func position(offset int64) record.Position { return record.Position(strconv.FormatInt(offset, 10)) }

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -145,10 +147,37 @@ func (h *Hub) Topics(ctx context.Context, topics []string, maxAge time.Duration)
 
 func (h *Hub) ask(l *lookup, topics []string) {
 	defer close(l.done)
-	l.details, l.err = h.admin.ListTopicsWithInternal(h.ctx, topics...)
+	l.details, l.err = h.topics(topics)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.learn(l.details)
+}
+
+// topics asks a broker. Neither the client's cache, which may be older than a topic that was made anew, nor the admin's
+// request, which fails as a whole for one topic that the user may not see, would do.
+func (h *Hub) topics(names []string) (kadm.TopicDetails, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(h.ctx, h.link.Client)
+	if err != nil {
+		return nil, err
+	}
+	out := make(kadm.TopicDetails, len(resp.Topics))
+	for _, t := range resp.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, Partitions: make(kadm.PartitionDetails), Err: kerr.ErrorForCode(t.ErrorCode)}
+		for _, p := range t.Partitions {
+			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: *t.Topic, Partition: p.Partition, Leader: p.Leader, Err: kerr.ErrorForCode(p.ErrorCode)}
+		}
+		out[*t.Topic] = d
+	}
+	return out, nil
 }
 
 // learn notes who leads the partitions. h.mu is held.

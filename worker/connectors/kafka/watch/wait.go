@@ -136,7 +136,7 @@ func (h *Hub) place() {
 		if len(topics) == 0 {
 			continue
 		}
-		details, err := h.admin.ListTopicsWithInternal(h.ctx, topics...)
+		details, err := h.topics(topics)
 		if err == nil && h.assign(details) {
 			pause = firstPause
 			continue

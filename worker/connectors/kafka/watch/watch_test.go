@@ -46,7 +46,7 @@ func newSystem(t *testing.T, brokers int, committed bool) *system {
 func newClient(t *testing.T, cluster *kfake.Cluster, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.DisableClientMetrics(), kgo.MetadataMinAge(10 * time.Millisecond), kgo.ProducerLinger(0)}, opts...)...)
+		kgo.DisableClientMetrics(), kgo.MetadataMinAge(10 * time.Millisecond), kgo.ProducerLinger(0), kgo.RequestRetries(2)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
