@@ -282,6 +282,9 @@ func (c *Client) lookUp(ctx context.Context, topic string) (*route, error) {
 	}
 	c.routes.put(topic, r)
 	if len(r.queues) == 0 {
+		if len(r.writable) > 0 {
+			return nil, fmt.Errorf("looking up topic %s: %w", topic, ErrNotReadable)
+		}
 		return nil, fmt.Errorf("looking up topic %s: no readable queue: %w", topic, ErrTopicNotFound)
 	}
 	return r, nil

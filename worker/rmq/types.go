@@ -132,6 +132,9 @@ func (e Entry) Counts(n int64) bool {
 var (
 	// ErrTopicNotFound means no broker serves the topic.
 	ErrTopicNotFound = errors.New("topic not found")
+	// ErrNotReadable means that brokers have a topic and let it be written to, but not read. It is an ErrTopicNotFound: there is no
+	// queue to read.
+	ErrNotReadable = fmt.Errorf("no readable queue: %w", ErrTopicNotFound)
 	// ErrTopicShape means a topic that must be one queue on one broker is not.
 	ErrTopicShape = errors.New("topic is not one queue on one broker")
 	// ErrTruncated means a log was asked for at an offset below its first, or beyond its end.

@@ -43,6 +43,8 @@ type fakeClient struct {
 	stuckAt int64
 	// noMaster says that the name server knows no broker.
 	noMaster bool
+	// refused is why a topic cannot be looked up, nor its queues be read.
+	refused map[string]error
 }
 
 func newFakeClient() *fakeClient {
@@ -66,6 +68,9 @@ func (c *fakeClient) Route(_ context.Context, topic string) ([]rmq.Queue, error)
 	if c.noMaster {
 		return nil, fmt.Errorf("looking up topic %s: %w", topic, rmq.ErrUnreachable)
 	}
+	if err := c.refused[topic]; err != nil {
+		return nil, fmt.Errorf("looking up topic %s: %w", topic, err)
+	}
 	n, ok := c.queues[topic]
 	if !ok {
 		return nil, &rmq.BrokerError{Op: "route of topic " + topic, Addr: "n", Code: 17}
@@ -75,6 +80,13 @@ func (c *fakeClient) Route(_ context.Context, topic string) ([]rmq.Queue, error)
 		out = append(out, rmq.Queue{Topic: topic, Broker: "b", ID: i})
 	}
 	return out, nil
+}
+
+// forget has the name server know no such topic; its broker still has it.
+func (c *fakeClient) forget(topic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.queues, topic)
 }
 
 func (c *fakeClient) EnsureTopic(ctx context.Context, topic string, queues int) ([]rmq.Queue, error) {
@@ -260,6 +272,9 @@ func (r *fakeReader) take(limit int) (out []rmq.Received, err error) {
 	defer r.client.mu.Unlock()
 	queues := slices.SortedFunc(maps.Keys(r.next), func(a, b rmq.Queue) int { return cmp.Compare(a.String(), b.String()) })
 	for _, q := range queues {
+		if err := r.client.refused[q.Topic]; err != nil {
+			return nil, fmt.Errorf("reading %s: %w", q, err)
+		}
 		for r.next[q] < int64(len(r.client.messages[q])) && len(out) < limit {
 			if r.client.stuck != nil && r.next[q] == r.client.stuckAt {
 				err = r.client.stuck

@@ -178,7 +178,7 @@ func (s *sourceRun) warn() (waits bool) {
 	}
 	if brokers != s.told {
 		s.told = brokers
-		s.a.Warn(text)
+		s.warnings.set(ofTask, text)
 	}
 	return rest || len(stalled) > 0
 }

@@ -71,32 +71,97 @@ func parsePartition(p record.SourcePartition) (rmq.Queue, bool) {
 	return rmq.Queue{Topic: parts[0], Broker: parts[1], ID: id}, err == nil
 }
 
-// routes asks for the queues of all topics, in order.
-func (r *Runner) routes(ctx context.Context, topics []string) ([]rmq.Queue, error) {
-	var all []rmq.Queue
-	for _, topic := range topics {
-		queues, err := r.client.Route(ctx, topic)
-		if errors.Is(err, rmq.ErrTopicNotFound) {
-			return nil, fmt.Errorf("topic %q does not exist in RocketMQ: create it, or correct %q: %w", topic, connector.TopicKeys()[0], err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
-		}
-		all = append(all, queues...)
-	}
-	return all, nil
+// look is what a name server shows of a sink's topics.
+type look struct {
+	queues  []rmq.Queue      // of all topics, in order
+	missing map[string]error // why other topics cannot be read
 }
 
-// firstRoutes is routes for a start. Topics that were read before are waited for, as a running task does.
-func (s *sinkRun) firstRoutes(ctx context.Context) (queues []rmq.Queue, err error) {
+// routes asks for the queues of all topics. It fails if none can be read.
+func (r *Runner) routes(ctx context.Context, topics []string) (look, error) {
+	out := look{missing: map[string]error{}}
+	var problems []error
+	for _, topic := range topics {
+		queues, err := r.client.Route(ctx, topic)
+		switch {
+		case err == nil:
+			out.queues = append(out.queues, queues...)
+			continue
+		case errors.Is(err, rmq.ErrNotReadable):
+			err = fmt.Errorf("topic %q in RocketMQ can be written to and not read: give it the permission to be read (mqadmin updateTopic -p 6), or correct %q: %w",
+				topic, connector.TopicKeys()[0], err)
+		case errors.Is(err, rmq.ErrTopicNotFound):
+			err = fmt.Errorf("topic %q does not exist in RocketMQ: create it, or correct %q: %w", topic, connector.TopicKeys()[0], err)
+		case errors.Is(err, rmq.ErrTopicAway):
+			err = fmt.Errorf("topic %q cannot be read at present: %w", topic, err)
+			problems = slices.Insert(problems, 0, err) // it is waited for
+			out.missing[topic] = err
+			continue
+		default:
+			return look{}, fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
+		}
+		out.missing[topic] = err
+		problems = append(problems, err)
+	}
+	switch {
+	case len(out.missing) < len(topics):
+		return out, nil
+	case rmq.IsTemporary(problems[0]):
+		return look{}, problems[0]
+	}
+	return look{}, errors.Join(problems...)
+}
+
+// firstRoutes is routes for a start. Topics that were read before are waited for if there is no other, as a running task does.
+func (s *sinkRun) firstRoutes(ctx context.Context) (found look, err error) {
 	again := func(err error) bool {
 		return rmq.IsTemporary(err) || errors.Is(err, rmq.ErrTopicNotFound) && s.allRead()
 	}
 	err = s.patiently(ctx, again, func() error {
-		queues, err = s.routes(ctx, s.set.topics)
+		found, err = s.routes(ctx, s.set.topics)
 		return err
 	})
-	return queues, err
+	return found, err
+}
+
+// begun leaves out queues of topics that were not there yet since the task started: their brokers would refuse.
+func (s *sinkRun) begun(queues []rmq.Queue) []rmq.Queue {
+	return slices.DeleteFunc(slices.Clone(queues), func(q rmq.Queue) bool { return s.absent[q.Topic] })
+}
+
+// came adds the queues of this task that belong to topics which were absent and are not missing any more.
+func (s *sinkRun) came(add []rmq.Queue, missing map[string]error) []rmq.Queue {
+	for topic := range s.absent {
+		if _, still := missing[topic]; still {
+			continue
+		}
+		delete(s.absent, topic)
+		for _, q := range s.share.Mine() {
+			if q.Topic == topic && !slices.Contains(add, q) {
+				add = append(add, q)
+			}
+		}
+	}
+	return s.begun(add)
+}
+
+// warn tells which topics and whose queues cannot be read just now.
+func (s *sinkRun) warn(missing map[string]error) {
+	var texts []string
+	for _, topic := range slices.Sorted(maps.Keys(missing)) {
+		texts = append(texts, fmt.Sprintf("%v; the other topics are read on, and this one is once it can be", missing[topic]))
+	}
+	brokers := map[string]bool{}
+	for _, q := range s.share.Away() {
+		if missing[q.Topic] == nil {
+			brokers[q.Broker] = true
+		}
+	}
+	if len(brokers) > 0 {
+		texts = append(texts, fmt.Sprintf("queues of broker %s are read on once it is registered with the name server again",
+			strings.Join(slices.Sorted(maps.Keys(brokers)), ", ")))
+	}
+	s.warnings.set(ofTask, strings.Join(texts, "; "))
 }
 
 // patiently tries again what fails while a broker or name server starts anew, for as long as a running task outlives it.
@@ -149,7 +214,7 @@ func (s *sinkRun) allRead() bool {
 // watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
 // A name server forgets the topics of a broker that is away. It does not look while the gate is shut: then the broker most
 // likely is.
-func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), found func([]rmq.Queue)) {
+func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), found func(look)) {
 	ticker := time.NewTicker(r.cfg.RecheckInterval)
 	defer ticker.Stop()
 	missing := 0
@@ -162,7 +227,7 @@ func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fa
 		if a.Gate.Wait(ctx, 0) != nil {
 			return
 		}
-		queues, err := r.recent.routes(topics, r.cfg.RecheckInterval/2, func() ([]rmq.Queue, error) { return r.routes(ctx, topics) })
+		seen, err := r.recent.routes(topics, r.cfg.RecheckInterval/2, func() (look, error) { return r.routes(ctx, topics) })
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -175,7 +240,7 @@ func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fa
 			r.logger(a.ID).V(1).Info("Looking for new queues failed; going on with the known ones", "reason", err.Error())
 		default:
 			missing = 0
-			found(queues)
+			found(seen)
 		}
 	}
 }
@@ -187,20 +252,20 @@ type recentRoutes struct {
 }
 
 type recentRoute struct {
-	queues []rmq.Queue
-	at     time.Time
+	look
+	at time.Time
 }
 
 // routes returns an answer that is younger than maxAge, or asks. It is not to be changed.
-func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() ([]rmq.Queue, error)) ([]rmq.Queue, error) {
+func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() (look, error)) (look, error) {
 	key, now := strings.Join(topics, ","), time.Now()
 	r.mu.Lock()
 	answer, known := r.answers[key]
 	r.mu.Unlock()
 	if known && now.Sub(answer.at) < maxAge {
-		return answer.queues, nil
+		return answer.look, nil
 	}
-	queues, err := ask()
+	seen, err := ask()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.answers, func(_ string, a recentRoute) bool { return now.Sub(a.at) >= maxAge })
@@ -208,9 +273,9 @@ func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() 
 		if r.answers == nil {
 			r.answers = map[string]recentRoute{}
 		}
-		r.answers[key] = recentRoute{queues, now}
+		r.answers[key] = recentRoute{seen, now}
 	}
-	return queues, err
+	return seen, err
 }
 
 // starts finds where to read each queue from: our own stored offset, else the group's (a connector that another runtime
@@ -277,8 +342,8 @@ func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, stored record.Pos
 		if err != nil {
 			return 0, fmt.Errorf("asking for the offset of group %s in queue %s: %w", s.set.group, q, err)
 		}
-		if ok && offset >= low && offset <= high {
-			return offset, nil
+		if ok {
+			return offset, nil // whoever asked looks whether the queue holds it
 		}
 	}
 	if s.set.fromLast {

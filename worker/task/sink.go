@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +36,9 @@ type sinkRun struct {
 	reader Reader
 	dead   *deadLetters
 	share  *queues.Share
-	told   string // the warning that was given last
+	// absent are topics that were missing when the task started and ever since.
+	absent   map[string]bool
+	warnings *warnings
 	// group mirrors the offsets for RocketMQ's own tools.
 	group string
 	saver *saver
@@ -57,7 +58,7 @@ type sinkRun struct {
 	mu    sync.Mutex
 	marks *track.Marks // where reading goes on after what was put, and after what is durable
 	// found is the newest look at the queues that the loop has not taken yet; interrupt ends what it waits for.
-	found     []rmq.Queue
+	found     *look
 	interrupt context.CancelFunc
 }
 
@@ -76,7 +77,8 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 		return err
 	}
 	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSink),
-		life: newLifetime(soft, hard), trails: map[rmq.Queue]rmq.Trail{}, marks: track.NewMarks()}
+		life: newLifetime(soft, hard), trails: map[rmq.Queue]rmq.Trail{}, marks: track.NewMarks(),
+		absent: map[string]bool{}, warnings: &warnings{warn: a.Warn}}
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.PutMargin); err != nil {
 		return s.life.outcome(err)
@@ -131,15 +133,18 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	for topic := range shown.missing {
+		s.absent[topic] = true
+	}
 	s.share = queues.NewShare(s.a.ID.Task, s.a.ID.Tasks, s.known()...)
-	mine, _ := s.share.Step(shown)
-	s.warn()
+	mine, _ := s.share.Step(shown.queues)
+	s.warn(shown.missing)
 	if s.set.fromLast {
-		if err := s.lookFirst(ctx, shown); err != nil {
+		if err := s.lookFirst(ctx, shown.queues); err != nil {
 			return nil, err
 		}
 	}
-	from, err := s.starting(ctx, mine)
+	from, err := s.starting(ctx, s.begun(mine))
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +153,7 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	}
 	s.saver = newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.mirror
-	env := s.env(s.a, s.set, s.log, s.count)
+	env := s.env(s.a, s.set, s.log, s.count, s.warnings)
 	env.QueueCount = func(_ context.Context, topic string) (int, error) { return s.share.Count(s.set.origin(topic)), nil }
 	err = open(ctx, s.a, func() error { return s.sink.Open(ctx, env, s.a.Config) }, s.closeSink)
 	if err != nil {
@@ -192,8 +197,8 @@ func (s *sinkRun) pump() error {
 				return err
 			}
 		}
-		if queues := s.takeRoutes(); queues != nil {
-			if err := s.reassign(queues); err != nil {
+		if found := s.takeRoutes(); found != nil {
+			if err := s.reassign(found); err != nil {
 				return err
 			}
 		}
@@ -202,21 +207,21 @@ func (s *sinkRun) pump() error {
 }
 
 // foundRoutes hands the queues to the loop.
-func (s *sinkRun) foundRoutes(queues []rmq.Queue) {
+func (s *sinkRun) foundRoutes(found look) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.found = queues; s.interrupt != nil {
+	if s.found = &found; s.interrupt != nil {
 		s.interrupt()
 	}
 }
 
 // takeRoutes returns queues that were found; nil for none.
-func (s *sinkRun) takeRoutes() []rmq.Queue {
+func (s *sinkRun) takeRoutes() *look {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	queues := s.found
+	found := s.found
 	s.found = nil
-	return queues
+	return found
 }
 
 // whileWaiting has interrupt called when queues are found, and at once if some were.
@@ -303,9 +308,10 @@ func (s *sinkRun) mirror(ctx context.Context, stored record.Positions) {
 }
 
 // reassign follows a change of the topics' queues.
-func (s *sinkRun) reassign(shown []rmq.Queue) error {
-	add, drop := s.share.Step(shown)
-	s.warn()
+func (s *sinkRun) reassign(shown *look) error {
+	add, drop := s.share.Step(shown.queues)
+	s.warn(shown.missing)
+	add = s.came(add, shown.missing)
 	if len(add)+len(drop) == 0 {
 		return nil
 	}
@@ -318,23 +324,11 @@ func (s *sinkRun) reassign(shown []rmq.Queue) error {
 		return s.life.unlessEnding(err)
 	}
 	assignment := make(map[rmq.Queue]int64)
-	for _, q := range s.share.Mine() {
+	for _, q := range s.begun(s.share.Mine()) {
 		assignment[q] = from[q] // queues that stay go on where they are
 	}
 	s.reader.Assign(assignment)
 	return nil
-}
-
-// warn tells whose queues cannot be read just now.
-func (s *sinkRun) warn() {
-	text := ""
-	if away := s.share.Away(); len(away) > 0 {
-		text = fmt.Sprintf("queues of broker %s are read on once it is registered with the name server again", strings.Join(away, ", "))
-	}
-	if text != s.told {
-		s.told = text
-		s.a.Warn(text)
-	}
 }
 
 // gap counts records that the topic's retention took before they were read, and queues that lost their end; the reader has

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -296,7 +297,7 @@ func TestSinkIdleThroughAShutLeaseGoesOn(t *testing.T) {
 func TestSinkNamesATopicThatDoesNotExist(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
-		err := h.runSink(t, &collecting{}, connector.Config{"topics": "orders;missing"}, time.Minute)
+		err := h.runSink(t, &collecting{}, connector.Config{"topics": "missing"}, time.Minute)
 		if !errors.Is(err, rmq.ErrTopicNotFound) || !strings.Contains(err.Error(), `topic "missing"`) {
 			t.Errorf("got %v", err)
 		}
@@ -304,6 +305,60 @@ func TestSinkNamesATopicThatDoesNotExist(t *testing.T) {
 			t.Errorf("without topics: got %v", err)
 		}
 	})
+}
+
+func TestSinkGoesOnWithoutATopic(t *testing.T) {
+	const others = "; the other topics are read on"
+	cases := map[string]struct {
+		refused error
+		stored  record.Positions
+		later   bool // it becomes so while the task runs
+		want    []string
+		warning string
+	}{
+		"that does not exist":                   {refused: rmq.ErrTopicNotFound, want: []string{"o1", "o2", "p1", "p2"}, warning: `topic "payments" does not exist in RocketMQ`},
+		"that was read before and is gone":      {refused: rmq.ErrTopicNotFound, stored: record.Positions{"payments/b/0": "1"}, want: []string{"o1", "o2", "p2"}, warning: `topic "payments" does not exist in RocketMQ`},
+		"that can be written to and not read":   {refused: rmq.ErrNotReadable, want: []string{"o1", "o2", "p1", "p2"}, warning: `topic "payments" in RocketMQ can be written to and not read: give it the permission`},
+		"whose broker is away":                  {refused: rmq.ErrTopicAway, want: []string{"o1", "o2", "p1", "p2"}, warning: `topic "payments" cannot be read at present`},
+		"that goes away while it reads another": {refused: rmq.ErrTopicNotFound, later: true, want: []string{"o1", "p1", "p2", "o2"}, warning: `topic "payments" does not exist in RocketMQ`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t)
+				h.client.produce("orders", 0, "o1")
+				h.client.produce("payments", 0, "p1", "p2")
+				maps.Copy(h.store.values, tc.stored)
+				refuse := func(err error) {
+					h.client.mu.Lock()
+					defer h.client.mu.Unlock()
+					h.client.refused = map[string]error{"payments": err}
+				}
+				if tc.later {
+					// Not read any more from then on: what its brokers answer would end the attempt.
+					time.AfterFunc(5*time.Second, func() { h.client.forget("payments") })
+				} else {
+					refuse(tc.refused)
+				}
+				time.AfterFunc(2*time.Minute, func() { h.client.produce("orders", 0, "o2") })
+				told := ""
+				time.AfterFunc(4*time.Minute, func() { told = h.told(); refuse(nil); h.client.produce("payments", 0) })
+				sink := &collecting{}
+				if err := h.runSink(t, sink, connector.Config{"topics": "orders;payments"}, 5*time.Minute); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tc.want, sink.values()); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if !strings.Contains(told, tc.warning) || !strings.Contains(told, others) || strings.Contains(told, "orders") {
+					t.Errorf("while it is not there: %q", told)
+				}
+				if all := h.told(); !strings.HasSuffix(all, "\n") {
+					t.Errorf("once it is there: %q", all)
+				}
+			})
+		})
+	}
 }
 
 func TestSinkOutlivesTopicsThatTheNameServerForgot(t *testing.T) {

@@ -36,6 +36,7 @@ type sourceRun struct {
 	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at present.
 	bindings *bindings
 	parked   parked
+	warnings *warnings
 	told     string // the brokers that users were warned of last
 	shut     string // a topic that can be written to nowhere
 
@@ -54,7 +55,8 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 		return err
 	}
 	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSource),
-		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: track.New(), commits: record.Positions{}, entries: record.Positions{}}
+		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: track.New(), commits: record.Positions{}, entries: record.Positions{},
+		warnings: &warnings{warn: a.Warn}}
 	s.saver = newSaver(boundWriter{a.Writer}, r.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.stored
 	defer s.life.end()
@@ -81,7 +83,7 @@ func (s *sourceRun) run() error {
 		s.entries[orderEntry] = order
 	}
 	err := open(s.life.reading, s.a, func() error {
-		return s.source.Open(s.life.reading, s.env(s.a, s.set, s.log, s.count), s.a.Config, own(stored))
+		return s.source.Open(s.life.reading, s.env(s.a, s.set, s.log, s.count, s.warnings), s.a.Config, own(stored))
 	}, s.close)
 	if err != nil {
 		return s.life.unlessEnding(fmt.Errorf("opening the source: %w", err))

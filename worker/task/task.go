@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -189,7 +190,7 @@ type Attempt struct {
 	// Waiting is told each time why the connector cannot be opened yet; Opened is called once it is open. Never nil.
 	Waiting func(err error)
 	Opened  func()
-	// Warn is told what users should know of a task that runs, without secrets; empty once there is nothing. Never nil.
+	// Warn is told what users should know of a task that runs, and takes secrets out; empty once there is nothing. Never nil.
 	Warn func(text string)
 }
 
@@ -236,10 +237,42 @@ func open(ctx context.Context, a Attempt, try func() error, reset func()) error 
 	}
 }
 
-func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters) connector.Env {
+// warnings puts together what a task and its connector warn of. It is safe for concurrent use.
+type warnings struct {
+	warn func(text string)
+
+	mu    sync.Mutex
+	texts [2]string
+}
+
+// Who warns.
+const (
+	ofTask = iota
+	ofConnector
+)
+
+// set replaces what one of them warns of; empty is nothing.
+func (w *warnings) set(of int, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.texts[of] == text {
+		return
+	}
+	w.texts[of] = text
+	both := w.texts[ofTask]
+	if other := w.texts[ofConnector]; both == "" {
+		both = other
+	} else if other != "" {
+		both += "; " + other
+	}
+	w.warn(both)
+}
+
+func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters, warn *warnings) connector.Env {
 	return connector.Env{
 		ClusterID: r.cfg.ClusterID, Connector: a.ID.Connector, Task: a.ID.Task, Tasks: a.ID.Tasks, Log: log,
 		Skipped:    func(reason string, n int) { count.skipped(reason, n) },
+		Warn:       func(text string) { warn.set(ofConnector, text) },
 		QueueCount: func(ctx context.Context, topic string) (int, error) { return r.queueCount(ctx, set.target(topic)) },
 		EnsureTopic: func(ctx context.Context, topic string, queues int) error {
 			target := set.target(topic)

@@ -106,14 +106,7 @@ func (s *Share) Count(topic string) (n int) {
 	return n
 }
 
-// Away lists the brokers of this task's queues that no name server shows, sorted.
-func (s *Share) Away() []string {
-	var out []string
-	for q := range s.mine {
-		if !s.seen.queues[q] {
-			out = append(out, q.Broker)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+// Away lists this task's queues that no name server shows, sorted by (topic, broker, id).
+func (s *Share) Away() []rmq.Queue {
+	return slices.DeleteFunc(s.Mine(), func(q rmq.Queue) bool { return s.seen.queues[q] })
 }
