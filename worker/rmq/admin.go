@@ -35,9 +35,14 @@ type TopicSpec struct {
 }
 
 // EnsureTopic returns the queues of a topic and creates it first if no broker serves it. A topic that is there stays as
-// it is, whatever spec says. It returns once the name server shows the topic.
+// it is, whatever spec says, also one that can only be written to. It returns once the name server shows the topic.
 func (c *Client) EnsureTopic(ctx context.Context, topic string, spec TopicSpec) ([]Queue, error) {
 	queues, err := c.Route(ctx, topic)
+	if errors.Is(err, ErrNotReadable) {
+		if r := c.routes.known(topic); r != nil {
+			return slices.Clone(r.writable), nil
+		}
+	}
 	if err == nil || !errors.Is(err, ErrTopicNotFound) {
 		return queues, err
 	}

@@ -211,3 +211,25 @@ func TestAMarkerThatFailsHoldsNothingUp(t *testing.T) {
 		})
 	}
 }
+
+func TestATopicThatCanOnlyBeWrittenToIsThere(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		masters, err := c.Brokers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const onlyWrite = 2
+		if err := rmqtest.CreateCompacting(t.Context(), b.Dial, masters[0].Addr, "orders", onlyWrite); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Route(t.Context(), "orders"); !errors.Is(err, rmq.ErrNotReadable) || !errors.Is(err, rmq.ErrTopicNotFound) {
+			t.Errorf("route: %v", err)
+		}
+		if queues, err := c.EnsureTopic(t.Context(), "orders", rmq.TopicSpec{Queues: 4}); err != nil || len(queues) != 1 {
+			t.Errorf("ensured: %v, %v", queues, err)
+		}
+		if perm, _ := b.Perm("orders", masters[0].Name); perm != onlyWrite {
+			t.Errorf("the permission became %d", perm)
+		}
+	})
+}

@@ -129,6 +129,9 @@ func parseSettings(cfg connector.Config) (settings, error) {
 	if set.deadLetter != "" && set.deadLetter != legalTopic(set.deadLetter) {
 		errs = append(errs, fmt.Errorf("%s: %q is no legal RocketMQ topic: use letters, digits, -, _, %%, |", keyDeadLetter, set.deadLetter))
 	}
+	if len(set.deadLetter) > maxTopic {
+		errs = append(errs, fmt.Errorf("%s has %d characters, and RocketMQ allows %d in a topic's name", keyDeadLetter, len(set.deadLetter), maxTopic))
+	}
 	return set, errors.Join(errs...)
 }
 
@@ -176,6 +179,22 @@ func (s settings) renamed(topic string) string {
 
 // target is the RocketMQ topic for a source's topic.
 func (s settings) target(topic string) string { return legalTopic(s.renamed(topic)) }
+
+// maxTopic is the longest name of a RocketMQ topic, in bytes.
+const maxTopic = 127
+
+// checkTarget refuses a source's topic whose target RocketMQ does not allow.
+func (s settings) checkTarget(topic string) error {
+	target := s.target(topic)
+	switch {
+	case target == "":
+		return fmt.Errorf("%w: %s=%q makes nothing of %q", connector.ErrTopicName, keyRename, s.rename, topic)
+	case len(target) > maxTopic:
+		return fmt.Errorf("%w: %q has %d characters, and RocketMQ allows %d; set %s to what makes a shorter one",
+			connector.ErrTopicName, target, len(target), maxTopic, keyRename)
+	}
+	return nil
+}
 
 // origin is the RocketMQ topic that a sink knows as the renamed topic.
 func (s settings) origin(renamed string) string {

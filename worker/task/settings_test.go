@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,7 @@ func TestSettings(t *testing.T) {
 		"a retry time must be a duration":      {cfg: connector.Config{"errors.retry.timeout": "soon"}, wantErr: true},
 		"what is lost with a broker is known":  {cfg: connector.Config{"on.broker.loss": "panic"}, wantErr: true},
 		"an unknown order is refused":          {cfg: connector.Config{"queue.order": "random"}, wantErr: true},
+		"a dead letter topic may be too long":  {cfg: connector.Config{"errors.deadletterqueue.topic.name": strings.Repeat("d", 128)}, wantErr: true},
 		"a dead letter topic must be legal":    {cfg: connector.Config{"errors.deadletterqueue.topic.name": "a.b"}, wantErr: true},
 	}
 	for name, tc := range cases {
@@ -53,6 +55,32 @@ func TestSettings(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.wantTopics, set.topics); diff != "" {
 				t.Errorf("topics (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTargetsThatRocketMQDoesNotAllowNameTheFormat(t *testing.T) {
+	cases := map[string]struct {
+		format, topic string
+		want          string // part of the error; empty for none
+	}{
+		"as long as allowed":            {topic: strings.Repeat("t", 127)},
+		"too long":                      {topic: strings.Repeat("t", 142), want: "has 142 characters, and RocketMQ allows 127; set topic.rename.format"},
+		"too long with what is added":   {format: "eu-${topic}", topic: strings.Repeat("t", 125), want: "has 128 characters"},
+		"made shorter by the format":    {format: "orders", topic: strings.Repeat("t", 142)},
+		"nothing is left of a topic":    {topic: "", want: "topic.rename.format"},
+		"a replaced character is short": {topic: strings.Repeat("ü", 127)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			set, err := parseSettings(connector.Config{keyRename: tc.format})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = set.checkTarget(tc.topic)
+			if (err == nil) != (tc.want == "") || err != nil && (!errors.Is(err, connector.ErrTopicName) || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
 	}

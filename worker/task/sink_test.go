@@ -457,7 +457,10 @@ func TestSinkStartOffsets(t *testing.T) {
 		"a stored offset above the queue with marks is left to the reader":                 {stored: "700 4@5", wantStored: 700},
 		"a stored offset with marks is gone on from":                                       {stored: "5 4@5 2@3", want: numbers(6, 9)},
 		"a group's offset above the queue starts at the earliest":                          {group: "700", cfg: connector.Config{"task.group.id": "legacy"}, want: numbers(1, 9)},
-		"consume.from.where skips what is there at the first time":                         {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
+		"a group's offset below the queue starts at the earliest, whatever consume.from.where says": {
+			group: "1", low: 4, cfg: connector.Config{"task.group.id": "legacy", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"}, want: numbers(5, 9),
+		},
+		"consume.from.where skips what is there at the first time": {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

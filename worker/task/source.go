@@ -32,7 +32,7 @@ type sourceRun struct {
 	source connector.Source
 	sender Sender
 	saver  *saver
-	topics map[string]bool // target topics that exist
+	topics map[string]bool // the source's topics whose targets exist
 	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at present.
 	bindings *bindings
 	parked   parked
@@ -151,10 +151,10 @@ func (s *sourceRun) deliver(batch []record.Record) error {
 	s.bindings.again()
 	for i := range batch {
 		rec := &batch[i]
-		rec.Topic = s.set.target(rec.Topic)
 		if err := s.ensureTarget(rec.Topic); err != nil {
 			return err
 		}
+		rec.Topic = s.set.target(rec.Topic)
 		if s.life.reading.Err() != nil {
 			return nil
 		}
@@ -229,19 +229,21 @@ func (s *sourceRun) poison(k track.Ticket, where place, stage string, err error)
 	s.settle(k)
 }
 
-// ensureTarget makes the target topic on first use. Sources that know how many queues it should have made it already.
+// ensureTarget makes the target of a source's topic on first use. Sources that know how many queues it should have made it
+// already.
 func (s *sourceRun) ensureTarget(topic string) error {
 	if s.topics[topic] {
 		return nil
 	}
-	if topic == "" {
+	target := s.set.target(topic)
+	if target == "" {
 		return errors.New("the source gave a record without a topic: set its topic, or " + keyRename)
 	}
-	if s.cfg.Internal(topic) {
-		return fmt.Errorf("target topic %q is %w", topic, errInternal)
+	if err := s.checkTarget(s.set, topic); err != nil {
+		return fmt.Errorf("the target of topic %q: %w", topic, err)
 	}
-	if err := s.ensureTopic(s.life.reading, topic, s.cfg.DefaultQueues); err != nil {
-		return s.life.unlessEnding(fmt.Errorf("ensuring target topic %q: %w", topic, err))
+	if err := s.ensureTopic(s.life.reading, target, s.cfg.DefaultQueues); err != nil {
+		return s.life.unlessEnding(fmt.Errorf("ensuring target topic %q: %w", target, err))
 	}
 	s.topics[topic] = true
 	return nil

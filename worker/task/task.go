@@ -275,13 +275,20 @@ func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters, 
 		Warn:       func(text string) { warn.set(ofConnector, text) },
 		QueueCount: func(ctx context.Context, topic string) (int, error) { return r.queueCount(ctx, set.target(topic)) },
 		EnsureTopic: func(ctx context.Context, topic string, queues int) error {
-			target := set.target(topic)
-			if r.cfg.Internal(target) {
-				return fmt.Errorf("topic %q is %w", target, errInternal)
+			if err := r.checkTarget(set, topic); err != nil {
+				return err
 			}
-			return r.ensureTopic(ctx, target, queues)
+			return r.ensureTopic(ctx, set.target(topic), queues)
 		},
 	}
+}
+
+// checkTarget refuses a source's topic whose target is none for it.
+func (r *Runner) checkTarget(set settings, topic string) error {
+	if target := set.target(topic); r.cfg.Internal(target) {
+		return fmt.Errorf("%w: %q is %w", connector.ErrTopicName, target, errInternal)
+	}
+	return set.checkTarget(topic)
 }
 
 func (r *Runner) queueCount(ctx context.Context, topic string) (int, error) {

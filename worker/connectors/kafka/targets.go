@@ -26,8 +26,12 @@ func (s *Sink) target(ctx context.Context, r *record.Record) (*target, error) {
 		return t, nil
 	}
 	name := legalTopic(r.Topic)
-	if name == "" || name == "." || name == ".." {
+	switch {
+	case name == "", name == ".", name == "..":
 		return nil, fmt.Errorf("%q cannot be the name of a Kafka topic: correct topic.rename.format", r.Topic)
+	case len(name) > maxTopic:
+		return nil, fmt.Errorf("%q cannot be the name of a Kafka topic: it has %d characters, and Kafka allows %d; set topic.rename.format to what makes a shorter one",
+			name, len(name), maxTopic)
 	}
 	doing := "looking up topic " + name
 	details, err := s.hub.Admin().ListTopicsWithInternal(ctx, name)
@@ -151,11 +155,10 @@ const maxTopic = 249
 
 // legalTopic is the Kafka topic for a name; characters that Kafka does not allow become "_".
 func legalTopic(name string) string {
-	name = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
 			return r
 		}
 		return '_'
 	}, name)
-	return name[:min(len(name), maxTopic)]
 }
