@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // answering is a gate whose Wait fails with an error.
@@ -40,5 +42,20 @@ func TestWaitingTellsALossFromAStop(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestWarningsOfATaskAndItsConnectorGoTogether(t *testing.T) {
+	var told []string
+	w := &warnings{warn: func(text string) { told = append(told, text) }}
+	w.set(ofConnector, "")
+	w.set(ofConnector, "topic b is missing")
+	w.set(ofTask, "broker a is away")
+	w.set(ofTask, "broker a is away")
+	w.set(ofConnector, "")
+	w.set(ofTask, "")
+	want := []string{"topic b is missing", "broker a is away; topic b is missing", "broker a is away", ""}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -184,6 +184,24 @@ func TestSourceGoesOnWhenOneOfItsTopicsIsDeleted(t *testing.T) {
 	}
 }
 
+func TestSourceGoesOnWithoutATopicWhoseRecordsAreDenied(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "a", "b"))
+	denied := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "b", Err: kerr.TopicAuthorizationFailed, Count: -1})
+	w := connectortest.NewWorker(nil)
+	s := openSource(t, f.sourceConfig("a,b"), w.Env(0, 1), nil)
+	f.produceValues(t, "b", 0, "b 0")
+	f.produceValues(t, "a", 0, "a 0")
+	if diff := cmp.Diff([]string{"a 0"}, values(poll(t, s, 1))); diff != "" {
+		t.Errorf("without b (-want +got):\n%s", diff)
+	}
+	wantWarning(t, w, s, `topic "b" cannot be read`, "lacks the rights")
+	denied.Remove()
+	if diff := cmp.Diff([]string{"b 0"}, values(poll(t, s, 1))); diff != "" {
+		t.Errorf("once b may be read (-want +got):\n%s", diff)
+	}
+	wantWarning(t, w, s)
+}
+
 func TestATopicThatWasAbsentBeginsAtItsFirstRecord(t *testing.T) {
 	for name, restarted := range map[string]bool{"when it comes while the connector runs": false, "when it comes while it does not": true} {
 		t.Run(name, func(t *testing.T) {

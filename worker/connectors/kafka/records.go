@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
@@ -129,18 +130,40 @@ func (s *Source) same(ctx context.Context, maxAge time.Duration, topics ...strin
 		}
 		t, there := sh.topics[topic]
 		if there && !t.Is(id) || !there && !errors.Is(sh.problems[topic], connector.ErrNotConnected) {
-			s.question(topic)
+			s.question(topic, nil)
 			same = false
 		}
 	}
 	return same, nil
 }
 
-// question leaves a topic alone until the watch has looked at it.
-func (s *Source) question(topic string) {
+// question leaves a topic alone until the watch has looked at it; denied is not nil if its records are.
+func (s *Source) question(topic string, denied error) {
 	s.away[topic] = true
 	s.letGo()
-	s.fresh.ask(topic)
+	s.fresh.ask(topic, denied)
+}
+
+// withoutDenied counts topics among the problems whose records were denied, for as long as they are: looking them up takes
+// another right than reading them.
+func (s *Source) withoutDenied(sh shown, doubted map[string]error) {
+	for topic, denied := range doubted {
+		if denied != nil {
+			s.denied[topic] = true
+		}
+	}
+	for topic := range s.denied {
+		if _, there := sh.topics[topic]; !there {
+			continue
+		}
+		err := s.hub.Probe(s.broken, watch.Partition{Topic: topic}, 0)
+		if !errors.Is(err, kerr.TopicAuthorizationFailed) {
+			delete(s.denied, topic)
+			continue
+		}
+		sh.problems[topic] = s.set.explainTopic(s.broken, topic, err)
+		delete(sh.topics, topic)
+	}
 }
 
 // startOver forgets the partitions of a topic that was deleted and made anew. What came with the new one is read from its

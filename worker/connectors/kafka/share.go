@@ -212,7 +212,9 @@ func (s *Source) watchTopics() error {
 		if err != nil {
 			return err
 		}
-		if err := s.follow(sh, s.fresh.doubts()); err != nil {
+		doubted := s.fresh.doubts()
+		s.withoutDenied(sh, doubted)
+		if err := s.follow(sh, doubted); err != nil {
 			return err
 		}
 		select { // who doubts again and again waits
@@ -224,11 +226,12 @@ func (s *Source) watchTopics() error {
 }
 
 // follow tells Poll what has become of each topic. It fails once none can be read and none will by itself.
-func (s *Source) follow(sh shown, doubted map[string]bool) error {
+func (s *Source) follow(sh shown, doubted map[string]error) error {
 	hopeless := true
 	for _, topic := range s.set.topics {
+		_, inDoubt := doubted[topic]
 		if t, there := sh.topics[topic]; there {
-			if err := s.followTopic(t, doubted[topic], sh.problems); err != nil {
+			if err := s.followTopic(t, inDoubt, sh.problems); err != nil {
 				return err
 			}
 			hopeless = false
@@ -237,7 +240,7 @@ func (s *Source) follow(sh shown, doubted map[string]bool) error {
 		switch {
 		case errors.Is(sh.problems[topic], connector.ErrNotConnected):
 			hopeless = false
-		case s.known[topic].Name != "" && (doubted[topic] || !s.gone[topic]):
+		case s.known[topic].Name != "" && (inDoubt || !s.gone[topic]):
 			s.gone[topic] = true
 			s.fresh.put(topic, news{away: true})
 		}
@@ -330,7 +333,7 @@ type arrivals struct {
 
 	mu        sync.Mutex
 	news      []topicNews
-	doubted   map[string]bool
+	doubted   map[string]error
 	interrupt context.CancelFunc
 }
 
@@ -358,21 +361,21 @@ func (a *arrivals) take(interrupt context.CancelFunc) []topicNews {
 	return came
 }
 
-// ask has the watch look at a topic now.
-func (a *arrivals) ask(topic string) {
+// ask has the watch look at a topic now; denied is not nil if its records are.
+func (a *arrivals) ask(topic string, denied error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.doubted == nil {
-		a.doubted = make(map[string]bool)
+		a.doubted = make(map[string]error)
 	}
-	a.doubted[topic] = true
+	a.doubted[topic] = denied
 	select {
 	case a.doubt <- struct{}{}:
 	default:
 	}
 }
 
-func (a *arrivals) doubts() map[string]bool {
+func (a *arrivals) doubts() map[string]error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	doubted := a.doubted

@@ -47,6 +47,7 @@ type Source struct {
 	// last; the watch's own once it runs.
 	known  map[string]resume.Topic
 	gone   map[string]bool
+	denied map[string]bool // topics of which Kafka shows everything but the records
 	warned string
 	fresh  arrivals
 
@@ -76,7 +77,7 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 	}
 	*s = Source{
 		shared: s.shared, quiet: cmp.Or(s.quiet, quiet), env: env, from: from.Clone(), known: make(map[string]resume.Topic),
-		gone: make(map[string]bool), fresh: arrivals{doubt: make(chan struct{}, 1)}, ids: make(map[string]string), away: make(map[string]bool),
+		gone: make(map[string]bool), denied: make(map[string]bool), fresh: arrivals{doubt: make(chan struct{}, 1)}, ids: make(map[string]string), away: make(map[string]bool),
 		next: make(map[watch.Partition]kgo.EpochOffset), progress: make(record.Positions), skips: make(skips),
 	}
 	var err error
@@ -330,7 +331,9 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			errs = append(errs, s.reposition(ctx, topic, partition))
 		case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
-			s.question(topic)
+			s.question(topic, nil)
+		case errors.Is(err, kerr.TopicAuthorizationFailed) && len(s.set.topics) > 1:
+			s.question(topic, err)
 		case errors.As(err, &lost):
 			s.goBack(lost)
 		default:

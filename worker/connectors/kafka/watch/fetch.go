@@ -133,6 +133,27 @@ func (f *fetcher) request(asked map[Partition]int64) *kmsg.FetchRequest {
 	return req
 }
 
+// Probe asks a leader once whether a partition may be read at an offset.
+func (h *Hub) Probe(ctx context.Context, p Partition, offset int64) error {
+	h.mu.Lock()
+	leader, known := h.leaders[p]
+	h.mu.Unlock()
+	if !known {
+		return kerr.LeaderNotAvailable
+	}
+	req := (&fetcher{h: h}).request(map[Partition]int64{p: offset})
+	req.MaxWaitMillis = 0
+	resp, err := h.link.Client.Broker(int(leader)).Request(ctx, req)
+	if err != nil {
+		return err
+	}
+	answer, ok := resp.(*kmsg.FetchResponse)
+	if !ok || len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return kerr.UnknownServerError
+	}
+	return kerr.ErrorForCode(answer.Topics[0].Partitions[0].ErrorCode)
+}
+
 // take deals with an answer.
 func (f *fetcher) take(asked map[Partition]int64, answer *kmsg.FetchResponse) {
 	f.h.mu.Lock()
