@@ -109,27 +109,39 @@ func Of(stored record.Positions, t Topic, reset Reset, late bool) (Plan, error) 
 		return Plan{}, ErrNoPlace
 	}
 	plan := Plan{Starts: make([]Start, t.Partitions), Former: h.former}
-	switch {
-	case reset != Latest || late || h.former != "":
-	case h.begun >= 0:
-		plan.AtEnd = h.begun
-	case !h.known:
-		plan.AtEnd = t.Partitions
+	if reset == Latest && !late {
+		plan.AtEnd = h.atEnd(t)
 	}
 	for p := range plan.Starts {
-		start := &plan.Starts[p]
-		switch place, known := h.places[p]; {
-		case known && t.Is(place.Topic):
-			*start = Start{Offset: place.Offset, Store: place.Topic == "" && t.ID != ""}
-		case h.former != "":
-			*start = Start{Store: true}
-		case p < plan.AtEnd:
-			*start = Start{Where: AtEnd, Store: true}
-		default:
-			*start = Start{Where: AtFirst}
-		}
+		plan.Starts[p] = h.start(p, t, plan.AtEnd)
 	}
 	return plan, nil
+}
+
+// atEnd is how many partitions begin at their end with Latest: those that the topic had when any task first read it.
+func (h history) atEnd(t Topic) int {
+	switch {
+	case h.former != "":
+		return 0
+	case h.begun >= 0:
+		return h.begun
+	case h.known:
+		return 0
+	}
+	return t.Partitions
+}
+
+func (h history) start(p int, t Topic, atEnd int) Start {
+	place, known := h.places[p]
+	switch {
+	case known && t.Is(place.Topic):
+		return Start{Offset: place.Offset, Store: place.Topic == "" && t.ID != ""}
+	case h.former != "":
+		return Start{Store: true}
+	case p < atEnd:
+		return Start{Where: AtEnd, Store: true}
+	}
+	return Start{Where: AtFirst}
 }
 
 // Anew plans for a topic that was made anew under the name of one that is read. Offsets of a new topic begin at 0; if
