@@ -113,6 +113,23 @@ func (c *Configs) Put(ctx context.Context, w Write) (Connector, error) {
 	}
 }
 
+// Identity tells this cluster from every other one, whatever they are called. It is made once, by whoever asks first, and kept
+// with the configs: where nobody has it any more, it is made anew.
+func (c *Configs) Identity(ctx context.Context) (string, error) {
+	id := newID()
+	for {
+		var known string
+		var next *keyedlog.Record
+		c.table.View(func() { known, next = c.fold.Identity(), c.fold.Identify(id, time.Now()) })
+		if next == nil {
+			return known, nil
+		}
+		if err := c.table.Append(ctx, *next); err != nil && !errors.Is(err, keyedlog.ErrLogLost) {
+			return "", fmt.Errorf("making the cluster's identity: %w", err)
+		}
+	}
+}
+
 // PublishTasks gives an epoch of a connector its task set. The first in log order wins, and the result has what won;
 // *ConflictError when the connector is not (any more) at that epoch, ErrNotFound when it is gone.
 func (c *Configs) PublishTasks(ctx context.Context, name string, epoch int64, tasks []map[string]string) (Connector, error) {

@@ -140,6 +140,54 @@ func TestOfWritesOnOneRevisionOneWins(t *testing.T) {
 	})
 }
 
+func TestAnIdentityIsMadeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker()
+		workers := []*worker{startWorker(t, b, nil), startWorker(t, b, notOldest), startWorker(t, b, notOldest)}
+		var group service.Group
+		ids := make([]string, len(workers))
+		for i, w := range workers {
+			group.Go(func() {
+				var err error
+				if ids[i], err = w.Configs().Identity(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		elapse(time.Minute)
+		b.log("config").Compact()
+		for _, w := range append(workers, startWorker(t, b, nil)) {
+			if id, err := w.Configs().Identity(t.Context()); err != nil || id != ids[0] || id == "" {
+				t.Errorf("%q, %v; the first answers were %q", id, err, ids)
+			}
+			w.stop()
+		}
+		other := startWorker(t, newBroker(), nil)
+		if id, err := other.Configs().Identity(t.Context()); err != nil || id == ids[0] {
+			t.Errorf("another cluster has %q, %v", id, err)
+		}
+		other.stop()
+	})
+}
+
+func TestAnIdentityOutlivesItsTopic(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := startWorker(t, newBroker(), inDir(dir))
+		before, err := w.Configs().Identity(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		w = startWorker(t, newBroker(), inDir(dir))
+		if after, err := w.Configs().Identity(t.Context()); err != nil || after != before {
+			t.Errorf("%q, %v, want %q", after, err, before)
+		}
+		w.stop()
+	})
+}
+
 func TestWritesOnAnyRevisionAllWin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBroker()

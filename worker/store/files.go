@@ -17,6 +17,7 @@ import (
 const (
 	connectorFile = "connectorConfig.json"
 	taskFile      = "taskConfig.json"
+	identityFile  = "identity.json"
 	positionFile  = "position.json"
 	offsetFile    = "offset.json"
 )

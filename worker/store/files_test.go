@@ -350,8 +350,8 @@ func TestADiskThatFailsHoldsNothingUp(t *testing.T) {
 		}
 		elapse(2 * time.Second)
 		synctest.Wait()
-		if got := counter(t, reg, "connect_worker_store_file_writes_total", "written"); got != 4 {
-			t.Errorf("%v writes are counted after the disk is back, want 4", got)
+		if got := counter(t, reg, "connect_worker_store_file_writes_total", "written"); got != 5 {
+			t.Errorf("%v writes are counted after the disk is back, want 5", got)
 		}
 		w.stop()
 	})

@@ -32,6 +32,7 @@ var (
 const (
 	kindConnector = "connector"
 	kindTasks     = "tasks"
+	kindIdentity  = "identity"
 	kindFence     = "fence"
 	kindReset     = "reset"
 	kindPosition  = "position"

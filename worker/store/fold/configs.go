@@ -116,6 +116,7 @@ func (v *tasksValue) valid(counts func(int64) bool) bool {
 type Configs struct {
 	connectors map[string]*connectorValue // by key
 	tasks      map[string]*tasksValue     // by key
+	identity   *identityValue             // nil until it is made
 }
 
 // NewConfigs makes a fold of nothing.
@@ -138,6 +139,12 @@ func (f *Configs) Apply(e rmq.Entry) (replica.Verdict, error) {
 			return verdict, err
 		}
 		return f.applyTasks(v), nil
+	case kindIdentity:
+		v, verdict, err := decode[*identityValue](e)
+		if err != nil {
+			return verdict, err
+		}
+		return f.applyIdentity(v), nil
 	}
 	return replica.Foreign, errKey
 }
@@ -189,12 +196,21 @@ func (f *Configs) Current(key string) ([]byte, bool) {
 		again.Republished = true
 		return Encode(&again), true
 	}
+	if key == kindIdentity && f.identity != nil {
+		again := *f.identity
+		again.Republished = true
+		return Encode(&again), true
+	}
 	return nil, false
 }
 
 // Keys gives every key with a value.
 func (f *Configs) Keys() []string {
-	return slices.AppendSeq(slices.Collect(maps.Keys(f.connectors)), maps.Keys(f.tasks))
+	keys := slices.AppendSeq(slices.Collect(maps.Keys(f.connectors)), maps.Keys(f.tasks))
+	if f.identity != nil {
+		keys = append(keys, kindIdentity)
+	}
+	return keys
 }
 
 // View joins a connector with the task set of its epoch; the result shares nothing with the fold.

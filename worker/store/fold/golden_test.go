@@ -51,6 +51,11 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 			wantKey:   "tasks/c",
 			wantBytes: `{"v":1,"name":"c","epoch":3,"tasks":[{"a":"1","b":"2"},{}],"id":"x"}`,
 		},
+		"an identity": {
+			value:     &identityValue{V: 1, ID: "4f1c", MadeAt: at},
+			wantKey:   "identity",
+			wantBytes: `{"v":1,"id":"4f1c","madeAt":"2026-01-02T03:04:05.006Z"}`,
+		},
 		"a fence": {
 			value:     &fenceValue{V: 1, Connector: "c", Task: 2, stamp: stamp{Epoch: 3, Generation: 40, Attempt: 1}, ID: "x"},
 			wantKey:   "fence/c/2",
@@ -116,6 +121,8 @@ func read(key string, data []byte) (out value, err error) {
 	switch kindOf(key) {
 	case kindConnector:
 		out, _, err = decode[*connectorValue](rmq.Entry{Key: key, Value: data})
+	case kindIdentity:
+		out, _, err = decode[*identityValue](rmq.Entry{Key: key, Value: data})
 	case kindTasks:
 		out, _, err = decode[*tasksValue](rmq.Entry{Key: key, Value: data})
 	case kindFence:

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -108,6 +109,9 @@ func compacted(log []replica.Record) []replica.Record {
 func (h *history) configStep() value {
 	fold, _ := h.reader().(*Configs)
 	name := fmt.Sprint("c", h.rnd.IntN(2))
+	if h.rnd.IntN(10) == 0 {
+		return &identityValue{V: 1, ID: fmt.Sprint(h.rnd.Uint32()), MadeAt: time.Unix(h.rnd.Int64N(9), 0).UTC()}
+	}
 	if h.rnd.IntN(3) == 0 {
 		view, _ := fold.View(name)
 		return &tasksValue{V: 1, Name: name, Epoch: max(1, view.Epoch), Tasks: []map[string]string{{"n": fmt.Sprint(h.rnd.IntN(9))}}, ID: fmt.Sprint(h.rnd.Uint32())}
@@ -327,6 +331,32 @@ func TestANoteOutlivesAnOlderWorker(t *testing.T) {
 			}
 			if got, want := f.Read("c")["p"], record.Position("7").Noted("n"); got != want {
 				t.Errorf("%q is read back, want %q", got, want)
+			}
+		})
+	}
+}
+
+// Workers on two sides of a loss may each have made an identity: whatever they publish again in whatever order, the older one
+// is left.
+func TestIdentitiesOfTwoSidesOfALossConverge(t *testing.T) {
+	older := identityValue{V: 1, ID: "b", MadeAt: time.Unix(1, 0).UTC()}
+	newer := identityValue{V: 1, ID: "a", MadeAt: time.Unix(2, 0).UTC()}
+	for name, mine := range map[string][]identityValue{"the older one first": {older, newer}, "the newer one first": {newer, older}} {
+		t.Run(name, func(t *testing.T) {
+			folds := []*Configs{NewConfigs(), NewConfigs()}
+			for i, f := range folds {
+				apply(f, []replica.Record{asRecord(&mine[i])})
+			}
+			for range 2 {
+				for i, f := range folds {
+					again, _ := f.Current(kindIdentity)
+					apply(folds[1-i], []replica.Record{{Key: kindIdentity, Value: again}})
+				}
+			}
+			for _, f := range folds {
+				if f.Identity() != "b" || f.Identify("c", time.Unix(0, 0)) != nil {
+					t.Errorf("the identity is %q", f.Identity())
+				}
 			}
 		})
 	}
