@@ -236,8 +236,8 @@ func (p *parts) buildWork() error {
 	cfg, log := p.cfg, p.opts.Log
 	runner, err := task.New(task.Config{
 		Worker: cfg.WorkerID, ClusterID: cfg.ClusterID, SendTimeout: cfg.SendTimeout, PutMargin: schedule.LeaseMargin(cfg.SessionTimeout),
-		FlushInterval: cfg.FlushInterval, Now: cluster.Now, Log: log.WithName("task"), Audit: p.opts.Audit, Registerer: p.opts.Registerer,
-		Internal: cfg.Topics.Internal,
+		FlushInterval: cfg.FlushInterval, Identity: p.stores.Configs().Identity, Internal: cfg.Topics.Internal,
+		Now: cluster.Now, Log: log.WithName("task"), Audit: p.opts.Audit, Registerer: p.opts.Registerer,
 	}, taskClient{Client: task.FromClient(p.client), createGroups: cfg.AutoCreateGroup})
 	if err != nil {
 		return fmt.Errorf("setting up tasks: %w", err)

@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// OriginHeader is what the Kafka sink adds; it is no part of a record's content.
-const OriginHeader = "connect-origin"
+// PathHeader is what the Kafka sink adds; it is no part of a record's content.
+const PathHeader = "connect-path"
 
 // Plan says which records to make. The same plan makes the same records.
 type Plan struct {
@@ -90,7 +90,7 @@ func DigestOf(r *kgo.Record) Digest {
 	part(r.Value)
 	part([]byte(strconv.FormatInt(r.Timestamp.UnixMilli(), 10)))
 	for _, x := range r.Headers {
-		if x.Key != OriginHeader {
+		if x.Key != PathHeader {
 			part([]byte(x.Key))
 			part(x.Value)
 		}

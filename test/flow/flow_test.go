@@ -42,7 +42,7 @@ func TestCheckerCountsWhatWentWrong(t *testing.T) {
 		},
 		"the sink's own header is no change": {
 			change: func(in []*kgo.Record) []*kgo.Record {
-				in[0].Headers = append(in[0].Headers, kgo.RecordHeader{Key: OriginHeader, Value: []byte("c")})
+				in[0].Headers = append(in[0].Headers, kgo.RecordHeader{Key: PathHeader, Value: []byte("c")})
 				return in
 			},
 			want: Result{Read: 60, Distinct: 60},

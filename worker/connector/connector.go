@@ -62,7 +62,7 @@ type SinkConnector interface {
 
 // Env is what the worker tells a task about itself.
 type Env struct {
-	// ClusterID names the Connect cluster; sinks mark their records with it so that sources can skip them.
+	// ClusterID names the Connect cluster.
 	ClusterID string
 	// Connector is the connector's name; Task is the task's index, from 0; Tasks is how many there are.
 	Connector   string
@@ -129,6 +129,13 @@ type Sink interface {
 	Flush(ctx context.Context) error
 	// Close lets go of everything, buffered records included. It is called once for each Open that was tried.
 	Close(ctx context.Context) error
+}
+
+// Placed is implemented by sinks to topics that others read, and may carry back: records that have been in one are left out,
+// and the others come with their path, which the sink writes with them. Sources of such a system set Record.Path.
+type Placed interface {
+	// Place names the topic that takes the records of a Record.Topic. It is asked once Open has returned nil.
+	Place(topic string) record.Place
 }
 
 // LastWriter is implemented by sinks that know exactly when they last delivered something. Without it a delivery counts as

@@ -24,6 +24,7 @@ const (
 	PropertyHeaders   = "connect-headers"   // base64 of the JSON list of all headers
 	PropertyOrder     = "connect-order"     // ranks of the headers, when they are not sorted by name
 	PropertyTimestamp = "connect-timestamp" // milliseconds since 1970
+	PropertyPath      = record.PathHeader   // the topics in which the record has been
 )
 
 const (
@@ -55,6 +56,9 @@ func ToMessage(r *record.Record) (rmq.Message, error) {
 	if !r.Timestamp.IsZero() {
 		b.values = strconv.AppendInt(b.values, r.Timestamp.UnixMilli(), 10)
 		b = b.end(PropertyTimestamp)
+	}
+	if r.Path != "" {
+		b = b.add(PropertyPath, string(r.Path))
 	}
 	b, err := b.addHeaders(r.Headers)
 	if err != nil {
@@ -165,8 +169,14 @@ func FromMessage(m *rmq.Received) (record.Record, error) {
 		r.Timestamp = time.UnixMilli(ms)
 	}
 	if p.headers != "" {
-		r.Headers, err = decodeHeaders(p.headers)
-		return r, err
+		if r.Headers, err = decodeHeaders(p.headers); err != nil {
+			return r, err
+		}
+		path, headers := record.TakePath(r.Headers) // an older worker carries it as it finds it
+		if r.Headers = headers; r.Path == "" {
+			r.Path = path
+		}
+		return r, nil
 	}
 	r.Headers = p.userHeaders(m.Properties)
 	return r, nil
@@ -191,6 +201,8 @@ func (p *parsed) take(r *record.Record, each *rmq.Property) {
 		p.headers = each.Value
 	case PropertyOrder:
 		p.order = each.Value
+	case PropertyPath:
+		r.Path = record.ParsePath(each.Value)
 	case PropertyNull:
 		r.Value = nil
 	case PropertyEmpty:

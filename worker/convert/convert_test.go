@@ -27,6 +27,8 @@ func header(name, value string) record.Header { return record.Header{Name: name,
 func nasty() map[string]record.Record {
 	long := strings.Repeat("k", 256)
 	return map[string]record.Record{
+		"with a path":                     {Value: []byte("v"), Path: record.Path(record.PlaceOf("kafka:x", "orders"))},
+		"with a path and odd headers":     {Value: []byte("v"), Path: record.Path(record.PlaceOf("kafka:x", "orders")), Headers: []record.Header{{Name: "n"}}},
 		"plain":                           {Key: []byte("order-17"), Value: []byte("hello"), Timestamp: at, Headers: []record.Header{header("trace", "abc def")}},
 		"no key, no headers":              {Value: []byte("v"), Timestamp: at},
 		"no timestamp":                    {Key: []byte("k"), Value: []byte("v")},
@@ -286,5 +288,21 @@ func BenchmarkFromMessage(b *testing.B) {
 		if _, err := FromMessage(in); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Workers that know no paths carry them as they find them, among the headers that cannot be properties.
+func TestAPathThatCameAsAHeaderIsTaken(t *testing.T) {
+	path := record.Path(record.PlaceOf("kafka:x", "orders"))
+	m, err := ToMessage(&record.Record{Value: []byte("v"), Headers: []record.Header{header("a", "1"), header("connect-path", string(path))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := FromMessage(received(m, time.Time{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]record.Header{header("a", "1")}, got.Headers); diff != "" || got.Path != path {
+		t.Errorf("path %q, headers (-want +got):\n%s", got.Path, diff)
 	}
 }

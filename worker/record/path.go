@@ -3,6 +3,7 @@ package record
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,20 @@ const (
 	// MaxPlaces is how many topics a record may go through. One that has been in so many goes round.
 	MaxPlaces = 32
 )
+
+// PathHeader is the header, or property, in which a record carries its path.
+const PathHeader = "connect-path"
+
+// TakePath takes a record's path out of its headers, which it changes.
+func TakePath(headers []Header) (Path, []Header) {
+	var path Path
+	is := func(h Header) bool { return h.Name == PathHeader }
+	if at := slices.IndexFunc(headers, is); at >= 0 {
+		path = ParsePath(string(headers[at].Value))
+		headers = slices.DeleteFunc(headers, is)
+	}
+	return path, headers
+}
 
 // Place is a topic of one system, as a path names it: letters, digits, - and _, always as many. The zero value is no place.
 type Place string

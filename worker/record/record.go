@@ -77,6 +77,8 @@ type Record struct {
 	Headers    []Header
 	// Timestamp is when the record was born; the zero time means unknown.
 	Timestamp time.Time
+	// Path is the topics in which the record has been, that in which a connector found it included.
+	Path Path
 	// Partition and Position say where the record lies in its source: after it is delivered, Position is what may be
 	// stored for Partition. For a sink record they name the RocketMQ queue and the offset after the record.
 	Partition SourcePartition

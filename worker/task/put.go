@@ -23,6 +23,7 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 	origins := make([]*rmq.Received, 0, len(batch))
 	bytes := 0
 	var from queueFacts
+	var goes bool
 	for i := range batch {
 		m := &batch[i]
 		if i == 0 || m.Queue != from.queue {
@@ -35,9 +36,14 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 			}
 			continue
 		}
+		if rec.Path, goes = s.rounds.Goes(from.partition, rec.Path.In(from.place), from.to); !goes {
+			wentRound(&s.rounds, place{from.partition, position(m.Offset)}, s.count, s.log)
+			continue
+		}
 		rec.Topic, rec.Queue, rec.Partition, rec.Position = from.topic, from.index, from.partition, position(m.NextOffset)
 		records, origins, bytes = append(records, rec), append(origins, m), bytes+len(m.Body)
 	}
+	s.warnings.set(ofRounds, s.rounds.Warning())
 	if err := s.put(records, origins); err != nil {
 		return err
 	}
@@ -73,10 +79,16 @@ type queueFacts struct {
 	topic     string
 	index     int
 	partition record.SourcePartition
+	// place is the queue's topic, to the one that its records go to; empty if the sink does not tell.
+	place, to record.Place
 }
 
 func (s *sinkRun) facts(q rmq.Queue) queueFacts {
-	return queueFacts{queue: q, topic: s.set.renamed(q.Topic), index: s.share.Index(q), partition: partition(q)}
+	f := queueFacts{queue: q, topic: s.set.renamed(q.Topic), index: s.share.Index(q), partition: partition(q)}
+	if placed, ok := s.sink.(connector.Placed); ok {
+		f.place, f.to = record.PlaceOf(s.system, q.Topic), placed.Place(f.topic)
+	}
+	return f
 }
 
 // put hands the records over, once more after failures for as long as errors.retry.timeout allows, and without those that

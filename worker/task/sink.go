@@ -36,6 +36,8 @@ type sinkRun struct {
 	reader Reader
 	dead   *deadLetters
 	share  *queues.Share
+	system string // the RocketMQ that is read
+	rounds track.Rounds
 	// absent are topics that were missing when the task started and ever since.
 	absent   map[string]bool
 	warnings *warnings
@@ -95,6 +97,10 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	}
 	defer s.count.setLag(0)
 	defer s.close()
+	if s.system, err = r.system(s.life.reading); err != nil {
+		return s.life.outcome(s.life.unlessEnding(err))
+	}
+	defer func() { sumUpRounds(&s.rounds, s.log) }()
 	return s.life.outcome(s.run())
 }
 

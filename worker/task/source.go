@@ -32,7 +32,9 @@ type sourceRun struct {
 	source connector.Source
 	sender Sender
 	saver  *saver
-	topics map[string]bool // the source's topics whose targets exist
+	system string                  // the RocketMQ that is written to
+	topics map[string]record.Place // of the source's topics, the targets that exist
+	rounds track.Rounds
 	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at present.
 	bindings *bindings
 	parked   parked
@@ -55,7 +57,7 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 		return err
 	}
 	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSource),
-		life: newLifetime(soft, hard), topics: map[string]bool{}, tracker: track.New(), commits: record.Positions{}, entries: record.Positions{},
+		life: newLifetime(soft, hard), topics: map[string]record.Place{}, tracker: track.New(), commits: record.Positions{}, entries: record.Positions{},
 		warnings: &warnings{warn: a.Warn}}
 	s.saver = newSaver(boundWriter{a.Writer}, r.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.stored
@@ -72,6 +74,10 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 		return fmt.Errorf("making the source: %w", err)
 	}
 	defer s.close()
+	if s.system, err = r.system(s.life.reading); err != nil {
+		return s.life.outcome(s.life.unlessEnding(err))
+	}
+	defer func() { sumUpRounds(&s.rounds, s.log) }()
 	return s.life.outcome(s.run())
 }
 
@@ -149,11 +155,13 @@ func (s *sourceRun) passed() error {
 // deliver hands records to the lanes. What it leaves out when reading ends is read again by the next attempt.
 func (s *sourceRun) deliver(batch []record.Record) error {
 	s.bindings.again()
+	defer func() { s.warnings.set(ofRounds, s.rounds.Warning()) }()
 	for i := range batch {
 		rec := &batch[i]
 		if err := s.ensureTarget(rec.Topic); err != nil {
 			return err
 		}
+		place := s.topics[rec.Topic]
 		rec.Topic = s.set.target(rec.Topic)
 		if s.life.reading.Err() != nil {
 			return nil
@@ -161,11 +169,24 @@ func (s *sourceRun) deliver(batch []record.Record) error {
 		s.mu.Lock()
 		k := s.tracker.Add(rec.Partition, rec.Position)
 		s.mu.Unlock()
+		if !s.goes(rec, place) {
+			s.settle(k)
+			continue
+		}
 		if err := s.sendOrPark(pending{*rec, k}); err != nil {
 			return s.life.unlessEnding(err)
 		}
 	}
 	return nil
+}
+
+// goes decides whether a record goes on to its target, and is its path there.
+func (s *sourceRun) goes(rec *record.Record, to record.Place) bool {
+	there, goes := s.rounds.Goes(rec.Partition, rec.Path, to)
+	if rec.Path = there; !goes {
+		wentRound(&s.rounds, place{rec.Partition, rec.Position}, s.count, s.log)
+	}
+	return goes
 }
 
 // send hands a record to its lane. It fails with rmq.ErrStalled when the queue takes nothing at present.
@@ -232,7 +253,7 @@ func (s *sourceRun) poison(k track.Ticket, where place, stage string, err error)
 // ensureTarget makes the target of a source's topic on first use. Sources that know how many queues it should have made it
 // already.
 func (s *sourceRun) ensureTarget(topic string) error {
-	if s.topics[topic] {
+	if s.topics[topic] != "" {
 		return nil
 	}
 	target := s.set.target(topic)
@@ -245,7 +266,7 @@ func (s *sourceRun) ensureTarget(topic string) error {
 	if err := s.ensureTopic(s.life.reading, target, s.cfg.DefaultQueues); err != nil {
 		return s.life.unlessEnding(fmt.Errorf("ensuring target topic %q: %w", target, err))
 	}
-	s.topics[topic] = true
+	s.topics[topic] = record.PlaceOf(s.system, target)
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/task/track"
 )
 
 var (
@@ -131,6 +134,8 @@ type Config struct {
 	DefaultQueues int
 	// Internal says which topics are a Connect cluster's own, which no connector reads or writes; nil: none is.
 	Internal func(topic string) bool
+	// Identity tells the cluster from every other one, whatever they are called. Nil takes ClusterID.
+	Identity func(ctx context.Context) (string, error)
 	// Now reads the clock of the audit lines, CLOCK_BOOTTIME. Required.
 	Now func() time.Duration
 	// Log is for people, Audit for the start and stop lines.
@@ -148,6 +153,10 @@ func (c Config) withDefaults() Config {
 	c.DefaultQueues = orDefault(c.DefaultQueues, 4)
 	if c.Internal == nil {
 		c.Internal = func(string) bool { return false }
+	}
+	if c.Identity == nil {
+		id := c.ClusterID
+		c.Identity = func(context.Context) (string, error) { return id, nil }
 	}
 	return c
 }
@@ -242,13 +251,14 @@ type warnings struct {
 	warn func(text string)
 
 	mu    sync.Mutex
-	texts [2]string
+	texts [3]string
 }
 
 // Who warns.
 const (
 	ofTask = iota
 	ofConnector
+	ofRounds
 )
 
 // set replaces what one of them warns of; empty is nothing.
@@ -259,13 +269,35 @@ func (w *warnings) set(of int, text string) {
 		return
 	}
 	w.texts[of] = text
-	both := w.texts[ofTask]
-	if other := w.texts[ofConnector]; both == "" {
-		both = other
-	} else if other != "" {
-		both += "; " + other
+	all := slices.DeleteFunc(slices.Clone(w.texts[:]), func(text string) bool { return text == "" })
+	w.warn(strings.Join(all, "; "))
+}
+
+// system names the RocketMQ that this cluster reaches, for places.
+func (r *Runner) system(ctx context.Context) (string, error) {
+	id, err := r.cfg.Identity(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking who the cluster is: %w", err)
 	}
-	w.warn(both)
+	return "connect:" + id, nil
+}
+
+// wentRound counts and tells of records that were left out for they go round: a topic that is carried both ways is nothing
+// but such records on one of them, so people are told of the first only, and at the end of how many there were.
+//
+// Invariant P4: every skip is counted and logged with its place.
+func wentRound(rounds *track.Rounds, where place, count *counters, log logr.Logger) {
+	count.skipped("loop", 1)
+	if rounds.All() > 1 {
+		log = log.V(1)
+	}
+	log.Info("Leaving out a record that would come back to a topic in which it has been", "partition", where.partition, "position", where.bare())
+}
+
+func sumUpRounds(rounds *track.Rounds, log logr.Logger) {
+	if n := rounds.All(); n > 0 {
+		log.Info("Left out records that would have come back to a topic in which they had been", "records", n)
+	}
 }
 
 func (r *Runner) env(a Attempt, set settings, log logr.Logger, count *counters, warn *warnings) connector.Env {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
+	"github.com/rocketmq-connect/operator/worker/record"
 )
 
 const (
@@ -71,6 +73,15 @@ func (a access) share(pool *watch.Pool, env connector.Env, committed bool) (*wat
 		}
 		return watch.Link{Client: client, Committed: committed, Close: func() { conns.cut(); client.Close() }}, nil
 	})
+}
+
+// place names a Kafka topic. Brokers that give no cluster id are known by how they are reached.
+func (a access) place(hub *watch.Hub, topic string) record.Place {
+	id := hub.ID()
+	if id == "" {
+		id = strings.Join(slices.Sorted(slices.Values(a.bootstrap)), ",")
+	}
+	return record.PlaceOf("kafka:"+id, topic)
 }
 
 // explain tells why a request failed and what to do. What may pass by itself matches connector.ErrNotConnected.

@@ -164,7 +164,7 @@ func TestSourceWhenKafkaLostRecords(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := &Source{
-				env: connectortest.NewWorker(nil).Env(0, 1), progress: record.Positions{}, skips: skips{},
+				env: connectortest.NewWorker(nil).Env(0, 1), progress: record.Positions{}, skips: skips{}, places: map[string]record.Place{"orders": "p"},
 				next: map[watch.Partition]kgo.EpochOffset{{Topic: "orders"}: {Epoch: 7, Offset: 148}},
 			}
 			lost := &kgo.ErrDataLoss{Topic: "orders", ConsumedTo: 150, ConsumedToEpoch: 7, ResetTo: 100, ResetToEpoch: 6}

@@ -18,7 +18,7 @@ import (
 
 // Why records are skipped.
 const (
-	skipLoop       = "loop"            // a sink of this Connect cluster wrote them
+	skipLoop       = "loop"            // a sink of this Connect cluster wrote them, an older one that gives no path
 	skipOutOfRange = "out-of-range"    // Kafka no longer holds them; one is counted when nobody knows how many
 	skipDataLoss   = "data-loss"       // Kafka lost its newest records; counted once each time
 	skipRemade     = "topic-recreated" // the topic was deleted with what nobody had read yet; one is counted for each partition
@@ -49,15 +49,16 @@ func (s *Source) takePartition(out []record.Record, p kgo.FetchTopicPartition) [
 	if s.set.byKey {
 		queue = record.QueueAny
 	}
+	here := s.place(p.Topic)
 	for _, in := range p.Records {
-		headers := takeHeaders(in.Headers)
-		if s.env.ClusterID != "" && hasOrigin(headers, s.env.ClusterID) {
+		path, headers := record.TakePath(takeHeaders(in.Headers))
+		if path == "" && s.env.ClusterID != "" && hasOrigin(headers, s.env.ClusterID) {
 			s.skip(name, in.Offset, at(in.Offset+1))
 			continue
 		}
 		r := record.Record{
 			Topic: p.Topic, Queue: queue, Key: in.Key, Value: in.Value, Headers: headers,
-			Partition: name, Position: at(in.Offset + 1),
+			Path: path.In(here), Partition: name, Position: at(in.Offset + 1),
 		}
 		if in.Timestamp.UnixMilli() >= 0 { // -1: the record has none
 			r.Timestamp = in.Timestamp
@@ -224,7 +225,17 @@ func (s *Source) goBack(lost *kgo.ErrDataLoss) {
 	s.advance(p, lost.ResetTo)
 }
 
-// headerOrigin marks records that a Connect cluster's sink wrote, so that its sources leave them alone.
+// place names a topic that is read.
+func (s *Source) place(topic string) record.Place {
+	place, known := s.places[topic]
+	if !known {
+		place = s.set.place(s.hub, topic)
+		s.places[topic] = place
+	}
+	return place
+}
+
+// headerOrigin marks records that a sink of an older version wrote, by its cluster's name. Later ones write a path.
 const headerOrigin = "connect-origin"
 
 func hasOrigin(headers []record.Header, cluster string) bool {

@@ -35,7 +35,6 @@ type Sink struct {
 	hub    *watch.Hub
 	client *kgo.Client // from the first Put on
 	conns  *connections
-	origin []byte
 
 	mu      sync.Mutex
 	targets map[string]*target // by record.Topic
@@ -47,6 +46,7 @@ type Sink struct {
 var (
 	_ connector.Sink       = (*Sink)(nil)
 	_ connector.LastWriter = (*Sink)(nil)
+	_ connector.Placed     = (*Sink)(nil)
 )
 
 var errCutOff = fmt.Errorf("%w: the sink was cut off from Kafka and has to be opened again", connector.ErrNotConnected)
@@ -56,7 +56,7 @@ func (s *Sink) Open(ctx context.Context, env connector.Env, cfg connector.Config
 	if s.shared == nil {
 		s.shared = &watch.Pool{}
 	}
-	*s = Sink{shared: s.shared, env: env, origin: []byte(env.ClusterID), targets: make(map[string]*target), limits: make(map[string]int)}
+	*s = Sink{shared: s.shared, env: env, targets: make(map[string]*target), limits: make(map[string]int)}
 	var err error
 	if s.set, err = readSinkSettings(cfg); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (s *Sink) Put(ctx context.Context, batch []record.Record) error {
 
 // prepare maps the batch up to the first record that Kafka would refuse for its size.
 func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Record, *connector.PoisonError, error) {
-	space, headers := make([]kgo.Record, len(batch)), s.newHeaders(batch)
+	space, headers := make([]kgo.Record, len(batch)), newHeaders(batch)
 	out := make([]*kgo.Record, 0, len(batch))
 	for i := range batch {
 		r := &batch[i]
@@ -149,7 +149,7 @@ func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Recor
 				"it takes %d bytes, and Kafka topic %s takes %d (its max.message.bytes)", size, to.name, to.limit)}, nil
 		}
 		space[i] = kgo.Record{
-			Topic: to.name, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Headers: headers.of(r.Headers),
+			Topic: to.name, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Headers: headers.of(r),
 			Partition: int32(r.Queue), // read by the partitioner
 		}
 		out = append(out, &space[i])
@@ -160,31 +160,35 @@ func (s *Sink) prepare(ctx context.Context, batch []record.Record) ([]*kgo.Recor
 // headers makes the headers of a batch's records in one piece of memory. Those of most records are the same.
 type headers struct {
 	space []kgo.RecordHeader
-	// own is what the sink adds to each record.
-	own []kgo.RecordHeader
+	// own is what the sink adds to a record of a path: most have the same as the one before.
+	path record.Path
+	own  []kgo.RecordHeader
 }
 
-func (s *Sink) newHeaders(batch []record.Record) headers {
+func newHeaders(batch []record.Record) headers {
 	var h headers
-	if s.env.ClusterID != "" {
-		h.own = []kgo.RecordHeader{{Key: headerOrigin, Value: s.origin}}
-	}
 	n := 0
 	for i := range batch {
 		if len(batch[i].Headers) > 0 {
-			n += len(batch[i].Headers) + len(h.own)
+			n += len(batch[i].Headers) + 1
 		}
 	}
 	h.space = make([]kgo.RecordHeader, 0, n)
 	return h
 }
 
-func (h *headers) of(in []record.Header) []kgo.RecordHeader {
-	if len(in) == 0 {
+func (h *headers) of(r *record.Record) []kgo.RecordHeader {
+	if r.Path != h.path {
+		h.path, h.own = r.Path, nil
+		if r.Path != "" {
+			h.own = []kgo.RecordHeader{{Key: record.PathHeader, Value: []byte(r.Path)}}
+		}
+	}
+	if len(r.Headers) == 0 {
 		return h.own
 	}
 	from := len(h.space)
-	for _, each := range in {
+	for _, each := range r.Headers {
 		h.space = append(h.space, kgo.RecordHeader{Key: each.Name, Value: each.Value})
 	}
 	h.space = append(h.space, h.own...)

@@ -128,8 +128,9 @@ func TestSinkWritesWhatKafkaClientsExpect(t *testing.T) {
 		{Topic: "orders", Queue: 1, Key: []byte{}, Value: []byte{}},
 		{Topic: "orders", Queue: 1, Key: []byte("gone")},
 	}
+	path := record.Path("").In(record.PlaceOf("connect:x", "orders")).In(s.Place("copy.of.orders"))
 	for i := range in { // as a worker with topic.rename.format=copy.of.${topic} hands them over
-		in[i].Topic, in[i].Partition = "copy.of.orders", "orders/broker-a/0"
+		in[i].Topic, in[i].Partition, in[i].Path = "copy.of.orders", "orders/broker-a/0", path
 	}
 	if err := s.Put(limited(t), in); err != nil {
 		t.Fatal(err)
@@ -140,7 +141,7 @@ func TestSinkWritesWhatKafkaClientsExpect(t *testing.T) {
 		HasTimestamp bool
 		Headers      []kgo.RecordHeader
 	}
-	origin := kgo.RecordHeader{Key: "connect-origin", Value: []byte(connectortest.ClusterID)}
+	origin := kgo.RecordHeader{Key: "connect-path", Value: []byte(path)}
 	got := map[string]seen{}
 	for _, r := range f.read(t, "copy.of.orders", len(in)) {
 		got[string(r.Key)+"/"+string(r.Value)] = seen{r.Partition, r.Key, r.Value, r.Timestamp.Equal(at), r.Headers}

@@ -51,7 +51,8 @@ type Source struct {
 	warned string
 	fresh  arrivals
 
-	ids      map[string]string                   // of the topics that are read
+	ids      map[string]string // of the topics that are read
+	places   map[string]record.Place
 	away     map[string]bool                     // topics that are left alone until the watch has looked at them
 	next     map[watch.Partition]kgo.EpochOffset // what to read next of each of the task's partitions
 	paused   map[watch.Partition]bool
@@ -77,7 +78,7 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 	}
 	*s = Source{
 		shared: s.shared, quiet: cmp.Or(s.quiet, quiet), env: env, from: from.Clone(), known: make(map[string]resume.Topic),
-		gone: make(map[string]bool), denied: make(map[string]bool), fresh: arrivals{doubt: make(chan struct{}, 1)}, ids: make(map[string]string), away: make(map[string]bool),
+		gone: make(map[string]bool), denied: make(map[string]bool), fresh: arrivals{doubt: make(chan struct{}, 1)}, ids: make(map[string]string), places: make(map[string]record.Place), away: make(map[string]bool),
 		next: make(map[watch.Partition]kgo.EpochOffset), progress: make(record.Positions), skips: make(skips),
 	}
 	var err error

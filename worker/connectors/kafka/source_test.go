@@ -31,7 +31,7 @@ func TestSourceKeepsWhatARecordHolds(t *testing.T) {
 	w := connectortest.NewWorker(nil)
 	s := openSource(t, f.sourceConfig("shop.orders"), w.Env(0, 1), nil)
 	got := poll(t, s, 3)
-	base := record.Record{Topic: "shop.orders", Queue: 1, Timestamp: at, Partition: "shop.orders/1"}
+	base := record.Record{Topic: "shop.orders", Path: record.Path(s.place("shop.orders")), Queue: 1, Timestamp: at, Partition: "shop.orders/1"}
 	want := []record.Record{base, base, base}
 	want[0].Key, want[0].Value, want[0].Position = []byte{0, 0xff}, []byte("v"), f.at("shop.orders", 1)
 	want[0].Headers = []record.Header{{Name: "a", Value: []byte("1")}, {Name: "a"}, {Name: "b", Value: []byte{}}}
@@ -192,7 +192,7 @@ func own(value string) *kgo.Record {
 	return &kgo.Record{Topic: "orders", Value: []byte(value), Headers: []kgo.RecordHeader{{Key: headerOrigin, Value: []byte("other")}, {Key: headerOrigin, Value: []byte(connectortest.ClusterID)}}}
 }
 
-func TestSourceSkipsItsOwnClustersRecords(t *testing.T) {
+func TestSourceSkipsWhatOlderSinksOfItsClusterWrote(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(1, "orders"))
 	f.produce(t, own("loop 0"))
 	f.produceValues(t, "orders", 0, "mine 1")
@@ -220,6 +220,33 @@ func TestSourceSkipsItsOwnClustersRecords(t *testing.T) {
 	}
 	if s.Progressed() != nil {
 		t.Error("progress is reported twice")
+	}
+}
+
+func TestSourceTakesThePathOfARecord(t *testing.T) {
+	f := newFake(t, kfake.SeedTopics(1, "orders"))
+	s := openSource(t, f.sourceConfig("orders"), connectortest.NewWorker(nil).Env(0, 1), nil)
+	from, here := record.PlaceOf("connect:x", "orders"), s.place("orders")
+	other := kgo.RecordHeader{Key: "a", Value: []byte("1")}
+	carried := func(path string) []kgo.RecordHeader {
+		return []kgo.RecordHeader{{Key: headerOrigin, Value: []byte(connectortest.ClusterID)}, {Key: "connect-path", Value: []byte(path)}, other}
+	}
+	f.produce(t,
+		&kgo.Record{Topic: "orders", Headers: []kgo.RecordHeader{other}},
+		&kgo.Record{Topic: "orders", Headers: carried(string(from))},
+		&kgo.Record{Topic: "orders", Headers: carried(string(record.Path("").In(from).In(here)))})
+	var got []record.Path
+	for _, r := range poll(t, s, 3) {
+		got = append(got, r.Path)
+		if r.Headers[len(r.Headers)-1].Name != "a" || len(r.Headers) > 2 {
+			t.Errorf("headers %v", r.Headers)
+		}
+	}
+	if diff := cmp.Diff([]record.Path{record.Path(here), record.Path("").In(from).In(here), record.Path("").In(from).In(here)}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if again := openSink(t, f.sinkConfig("orders"), connectortest.NewWorker(nil).Env(0, 1)).Place("orders"); again != here {
+		t.Errorf("a sink names the topic %s, a source %s", again, here)
 	}
 }
 

@@ -58,6 +58,9 @@ func (s *Sink) target(ctx context.Context, r *record.Record) (*target, error) {
 	return t, nil
 }
 
+// Place names the Kafka topic of a record's topic.
+func (s *Sink) Place(topic string) record.Place { return s.set.place(s.hub, legalTopic(topic)) }
+
 // create makes a Kafka topic with as many partitions as the RocketMQ topic has queues. Another task may be first.
 func (s *Sink) create(ctx context.Context, r *record.Record, name string) error {
 	// The partition is topic/broker/queue; the record's topic is already the renamed one.

@@ -78,6 +78,7 @@ type Hub struct {
 	tasks service.Group
 
 	mu       sync.Mutex
+	id       string // of the Kafka cluster, once it was asked anything; empty where brokers give none
 	lookups  map[string]*lookup
 	leaders  map[Partition]int32
 	spots    map[Partition]*spot
@@ -105,7 +106,17 @@ func (h *Hub) close() {
 func (h *Hub) Admin() *kadm.Client { return h.admin }
 
 // Ping fails when no broker can be reached.
-func (h *Hub) Ping(ctx context.Context) error { return h.link.Client.Ping(ctx) }
+func (h *Hub) Ping(ctx context.Context) error {
+	_, err := h.topics(ctx, nil)
+	return err
+}
+
+// ID is the Kafka cluster's, once a broker has answered; empty where brokers give none.
+func (h *Hub) ID() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.id
+}
 
 // lookup is one question for topics, and its answer once done is closed.
 type lookup struct {
@@ -147,7 +158,7 @@ func (h *Hub) Topics(ctx context.Context, topics []string, maxAge time.Duration)
 
 func (h *Hub) ask(l *lookup, topics []string) {
 	defer close(l.done)
-	l.details, l.err = h.topics(topics)
+	l.details, l.err = h.topics(h.ctx, topics)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.learn(l.details)
@@ -155,16 +166,22 @@ func (h *Hub) ask(l *lookup, topics []string) {
 
 // topics asks a broker. Neither the client's cache, which may be older than a topic that was made anew, nor the admin's
 // request, which fails as a whole for one topic that the user may not see, would do.
-func (h *Hub) topics(names []string) (kadm.TopicDetails, error) {
+func (h *Hub) topics(ctx context.Context, names []string) (kadm.TopicDetails, error) {
 	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // nil would be all
 	for _, name := range names {
 		topic := kmsg.NewMetadataRequestTopic()
 		topic.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, topic)
 	}
-	resp, err := req.RequestWith(h.ctx, h.link.Client)
+	resp, err := req.RequestWith(ctx, h.link.Client)
 	if err != nil {
 		return nil, err
+	}
+	if resp.ClusterID != nil {
+		h.mu.Lock()
+		h.id = *resp.ClusterID
+		h.mu.Unlock()
 	}
 	out := make(kadm.TopicDetails, len(resp.Topics))
 	for _, t := range resp.Topics {

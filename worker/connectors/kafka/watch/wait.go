@@ -136,7 +136,7 @@ func (h *Hub) place() {
 		if len(topics) == 0 {
 			continue
 		}
-		details, err := h.topics(topics)
+		details, err := h.topics(h.ctx, topics)
 		if err == nil && h.assign(details) {
 			pause = firstPause
 			continue
