@@ -162,3 +162,22 @@ func plugins(specs []connector.Spec) []restapi.Plugin {
 	}
 	return out
 }
+
+// maxTaskConfigs bounds what answers repeat of a connector's settings for each of its tasks, in bytes.
+const maxTaskConfigs = 4 << 20
+
+// taskConfigs are the whole configs of a connector's tasks; what each has besides the connector's where that would be too much.
+func taskConfigs(c store.Connector) []map[string]string {
+	size := 0
+	for k, v := range c.Config {
+		size += len(k) + len(v)
+	}
+	if size*len(c.Tasks) > maxTaskConfigs {
+		return c.Tasks
+	}
+	out := make([]map[string]string, len(c.Tasks))
+	for i := range out {
+		out[i] = c.TaskConfig(i)
+	}
+	return out
+}

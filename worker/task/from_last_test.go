@@ -11,6 +11,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
 // A connector that skips what is there skips that alone: what comes after its first start is read, whatever queue it comes to,
@@ -96,7 +97,7 @@ func TestFromLastRefusesWhatItCannotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
 		h.client.produce("orders", 0, numbers(1, 9)...)
-		h.store.values[firstEntry+"orders/3"] = record.Position("b/zero@1")
+		h.store.values[queues.FirstEntry("orders", 3)] = record.Position("b/zero@1")
 		err := h.runSink(t, &collecting{}, connector.Config{"topics": "orders", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"}, 2*time.Second)
 		if err == nil {
 			t.Error("the task ran")

@@ -347,7 +347,7 @@ func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, stored record.Pos
 		}
 	}
 	if s.set.fromLast {
-		looks, err := firstLooks(stored, q.Topic)
+		looks, err := queues.FirstLooks(stored, q.Topic)
 		if end, there := queues.EndAt(looks, q); err != nil || there {
 			return end, err
 		}
@@ -355,30 +355,12 @@ func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, stored record.Pos
 	return low, nil
 }
 
-// firstEntry begins the names under which it is stored, per topic and task, where the queues ended when the task first saw them.
-const firstEntry = record.InternalPrefix + "first/"
-
-// firstLooks are what is stored of a topic.
-func firstLooks(stored record.Positions, topic string) (out []queues.FirstLook, err error) {
-	for p, text := range stored {
-		if !strings.HasPrefix(string(p), firstEntry+topic+"/") {
-			continue
-		}
-		look, err := queues.ParseFirstLook(topic, string(text))
-		if err != nil {
-			return nil, fmt.Errorf("reading where the queues of topic %s ended when the connector began: %w", topic, err)
-		}
-		out = append(out, look)
-	}
-	return out, nil
-}
-
 // lookFirst stores where the queues of the topics end that the connector sees for the first time, if it is to skip what is
 // there. All queues are noted, and before the first offset: another task may start much later.
 func (s *sinkRun) lookFirst(ctx context.Context, shown []rmq.Queue) error {
 	stored, read, fresh := s.a.Stored(), s.read(), record.Positions{}
 	for _, topic := range s.set.topics {
-		looks, err := firstLooks(stored, topic)
+		looks, err := queues.FirstLooks(stored, topic)
 		if err != nil {
 			return err
 		}
@@ -394,7 +376,7 @@ func (s *sinkRun) lookFirst(ctx context.Context, shown []rmq.Queue) error {
 				return fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 			}
 		}
-		fresh[record.SourcePartition(fmt.Sprintf("%s%s/%d", firstEntry, topic, s.a.ID.Task))] = record.Position(look.String())
+		fresh[queues.FirstEntry(topic, s.a.ID.Task)] = record.Position(look.String())
 	}
 	if len(fresh) == 0 {
 		return nil

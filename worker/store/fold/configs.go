@@ -53,14 +53,20 @@ type connectorValue struct {
 func (v *connectorValue) key() string { return connectorKey(v.Name) }
 
 func (v *connectorValue) valid(counts func(int64) bool) bool {
+	if !v.restartable() || len(v.Requests) == 0 || len(v.Requests) > maxRequests {
+		return false
+	}
 	for _, r := range v.Requests {
 		if len(r.ID) > maxText {
 			return false
 		}
 	}
 	return v.Name != "" && len(v.Name) <= maxText && v.Revision == v.Replaces+1 && counts(v.Replaces) && v.Epoch > 0 && counts(v.Epoch) &&
-		v.Born > 0 && v.Born <= v.Epoch && len(v.Requests) > 0 && len(v.Requests) <= maxRequests && knownState(v.State) &&
-		len(v.Restarts) <= maxTask && (v.Restart == nil || validTask(v.Restart.Task))
+		v.Born > 0 && v.Born <= v.Epoch && knownState(v.State)
+}
+
+func (v *connectorValue) restartable() bool {
+	return len(v.Restarts) <= maxTask && (v.Restart == nil || validTask(v.Restart.Task))
 }
 
 func (v *connectorValue) id() string { return v.Requests[len(v.Requests)-1].ID }

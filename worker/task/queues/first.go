@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -54,6 +55,29 @@ func ParseFirstLook(topic, text string) (FirstLook, error) {
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", errFirstLook)
+	}
+	return out, nil
+}
+
+// firstPrefix begins the names under which FirstLooks are stored beside the offsets.
+const firstPrefix = record.InternalPrefix + "first/"
+
+// FirstEntry is the name under which a task stores its FirstLook at a topic.
+func FirstEntry(topic string, task int) record.SourcePartition {
+	return record.SourcePartition(fmt.Sprintf("%s%s/%d", firstPrefix, topic, task))
+}
+
+// FirstLooks are what the tasks of a connector have stored of a topic.
+func FirstLooks(stored record.Positions, topic string) (out []FirstLook, err error) {
+	for p, text := range stored {
+		if !strings.HasPrefix(string(p), firstPrefix+topic+"/") {
+			continue
+		}
+		look, err := ParseFirstLook(topic, string(text))
+		if err != nil {
+			return nil, fmt.Errorf("reading where the queues of topic %s ended when the connector began: %w", topic, err)
+		}
+		out = append(out, look)
 	}
 	return out, nil
 }
