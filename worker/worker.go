@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -193,6 +194,7 @@ func (p *parts) buildState() error {
 	var err error
 	p.cluster, err = cluster.New(cluster.Config{
 		ClusterID: cfg.ClusterID, WorkerID: cfg.WorkerID, Address: cfg.AdvertisedAddress, Version: p.opts.Version, StoreDir: cfg.StoreDir,
+		Stores:            strings.Join(cfg.Topics.All()[1:], ", "),
 		HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout, SendTimeout: cfg.SendTimeout,
 		RebalanceDelay: cfg.RebalanceDelay, Log: log.WithName("cluster"), Registerer: p.opts.Registerer,
 		Allocation: allocate.Params{Strategy: cfg.Strategy, VirtualNodes: cfg.VirtualNode, MaxLoadFactor: cfg.MaxLoadFactor},
@@ -202,8 +204,8 @@ func (p *parts) buildState() error {
 	}
 	p.stores, err = store.Open(store.Options{
 		ClusterID: cfg.ClusterID, Broker: cfg.ClusterTopicBroker, Dir: filepath.Join(cfg.StoreDir, "config"),
-		Topics:   store.Topics{Config: cfg.Topics.Config, Position: cfg.Topics.Position, Offset: cfg.Topics.Offset, Status: cfg.Topics.Status},
-		IsOldest: p.isOldest, Claimed: p.claimed, Log: log.WithName("store"), Registerer: p.opts.Registerer,
+		Topics:       store.Topics{Config: cfg.Topics.Config, Position: cfg.Topics.Position, Offset: cfg.Topics.Offset, Status: cfg.Topics.Status},
+		ClusterTopic: cfg.Topics.Cluster, IsOldest: p.isOldest, Claimed: p.claimed, Log: log.WithName("store"), Registerer: p.opts.Registerer,
 	}, store.RocketMQ(p.client, cfg.Topics.Cluster))
 	if err != nil {
 		return fmt.Errorf("setting up the stores: %w", err)
@@ -275,6 +277,7 @@ func (p *parts) services() []service.Service {
 	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ, Run: p.watchCredentials}, p.comparing()}
 	out = append(out, p.starting("reading the stores", p.storesTrouble))
 	out = append(out, p.stores.Services()...)
+	out = append(out, service.Service{Name: "the cluster's topics", Start: p.stores.Configs().CheckTopics})
 	out = append(out, p.starting("joining the cluster", p.clusterTrouble), p.cluster.Service(), service.Service{Name: "internal topics", Run: p.tendTopics}, p.scheduler.Service())
 	return append(out, service.Service{Name: "boot", Start: p.booted, Stop: p.stopping})
 }

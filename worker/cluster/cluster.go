@@ -72,7 +72,7 @@ func New(cfg Config, open func(ctx context.Context) (Log, error)) (*Cluster, err
 
 func (c *Cluster) newMachine(proof *fold.Proof) *member.Machine {
 	m := member.New(member.Config{
-		Cluster: c.cfg.ClusterID, Worker: c.cfg.WorkerID, Address: c.cfg.Address, Version: c.cfg.Version, Incarnation: randomID(), Proof: proof, Terms: c.cfg.terms(),
+		Cluster: c.cfg.ClusterID, Stores: c.cfg.Stores, Worker: c.cfg.WorkerID, Address: c.cfg.Address, Version: c.cfg.Version, Incarnation: randomID(), Proof: proof, Terms: c.cfg.terms(),
 	})
 	m.Restart(c.now(), fold.New())
 	return m

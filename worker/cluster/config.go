@@ -22,6 +22,8 @@ type Config struct {
 	WorkerID, Address, Version string
 	// ClusterID is the cluster's: workers with another one on the same log are refused.
 	ClusterID string
+	// Stores names the topics of the stores: workers with others on the same log are refused. Empty compares nothing.
+	Stores string
 	// StoreDir is locked for the life of the process; empty locks nothing and proves nothing after a restart.
 	StoreDir string
 	// HeartbeatInterval is 500 ms if zero, SessionTimeout 5 s, SendTimeout 2 s.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +38,8 @@ const (
 type Configs struct {
 	table *keyedlog.Table
 	fold  *fold.Configs
+	// topics are all of the cluster's internal ones, its log's first.
+	topics []string
 	// used gives the highest epoch that other stores know for a connector: one that lost its config topic goes on above.
 	used func(name string) int64
 	all  atomic.Pointer[fold.Listing]
@@ -120,7 +124,7 @@ func (c *Configs) Identity(ctx context.Context) (string, error) {
 	for {
 		var known string
 		var next *keyedlog.Record
-		c.table.View(func() { known, next = c.fold.Identity(), c.fold.Identify(id, time.Now()) })
+		c.table.View(func() { known, next = c.fold.Identity(), c.fold.Identify(id, c.topics, time.Now()) })
 		if next == nil {
 			return known, nil
 		}
@@ -128,6 +132,24 @@ func (c *Configs) Identity(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("making the cluster's identity: %w", err)
 		}
 	}
+}
+
+// ErrOtherTopics means that the config topic is that of a cluster whose other internal topics are others than this worker's: both
+// would run its connectors, each without knowing who owns what in the other.
+var ErrOtherTopics = errors.New("the config topic belongs to a cluster with other internal topics")
+
+// CheckTopics makes the cluster's identity if it has none, and fails with ErrOtherTopics if it was made with other topics.
+func (c *Configs) CheckTopics(ctx context.Context) error {
+	if _, err := c.Identity(ctx); err != nil {
+		return err
+	}
+	var theirs []string
+	c.table.View(func() { theirs = c.fold.Topics() })
+	if theirs == nil || slices.Equal(theirs, c.topics) {
+		return nil
+	}
+	return fmt.Errorf("%w: its topics are %s, and this worker's are %s: correct their names in the configuration, or give this cluster five topics of its own",
+		ErrOtherTopics, strings.Join(theirs, ", "), strings.Join(c.topics, ", "))
 }
 
 // PublishTasks gives an epoch of a connector its task set. The first in log order wins, and the result has what won;

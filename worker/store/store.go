@@ -62,6 +62,8 @@ type Options struct {
 	// ClusterID is written into the local files: files of another cluster are never restored.
 	ClusterID string
 	Topics    Topics
+	// ClusterTopic is the cluster's log: the cluster that a config topic belongs to is known by all of its topics.
+	ClusterTopic string
 	// Broker names the broker of the topics; "" takes any.
 	Broker string
 	// Dir is <storePathRootDir>/config. It is made with mode 0700. "" keeps no files.
@@ -112,7 +114,7 @@ func Open(opts Options, client Client) (*Stores, error) {
 	}
 	b := &builder{opts: opts, client: client, metrics: keyedlog.NewMetrics(opts.Registerer)}
 	s := &Stores{
-		configs:   &Configs{fold: fold.NewConfigs()},
+		configs:   &Configs{fold: fold.NewConfigs(), topics: []string{opts.ClusterTopic, opts.Topics.Config, opts.Topics.Position, opts.Topics.Offset, opts.Topics.Status}},
 		positions: &Progress{fold: fold.NewProgress(), isOldest: opts.IsOldest},
 		offsets:   &Progress{fold: fold.NewProgress(), isOldest: opts.IsOldest},
 		statuses:  &Statuses{fold: fold.NewStatuses()},

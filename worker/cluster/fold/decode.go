@@ -98,7 +98,7 @@ func short(most int, texts ...string) bool {
 
 func (j *Joining) valid(counts func(int64) bool) bool {
 	return j != nil && j.Worker != "" && j.Incarnation != "" && j.Proof.valid(counts) &&
-		short(maxText, j.Worker, j.Incarnation, j.Address, j.Version, j.Cluster)
+		short(maxText, j.Worker, j.Incarnation, j.Address, j.Version, j.Cluster) && len(j.Stores) <= 8*maxText
 }
 
 func (p *Proof) valid(counts func(int64) bool) bool {

@@ -18,6 +18,7 @@ type Session struct {
 	Address     string `json:"address,omitempty"`
 	Version     string `json:"version,omitempty"`
 	Cluster     string `json:"cluster,omitempty"`
+	Stores      string `json:"stores,omitempty"`
 	Proof       *Proof `json:"proof,omitempty"`
 	Terms       Terms  `json:"terms"`
 	// Sequence is that of the newest accepted record, Heartbeat the offset of the newest heartbeat, or of the join.
@@ -222,7 +223,7 @@ func (f *Fold) join(offset int64, r *Record) (Reason, []Event) {
 	}
 	f.sessions[offset] = Session{
 		ID: offset, Worker: r.Join.Worker, Incarnation: r.Join.Incarnation, Address: r.Join.Address,
-		Version: r.Join.Version, Cluster: r.Join.Cluster, Proof: r.Join.Proof, Terms: *r.Terms, Heartbeat: offset,
+		Version: r.Join.Version, Cluster: r.Join.Cluster, Stores: r.Join.Stores, Proof: r.Join.Proof, Terms: *r.Terms, Heartbeat: offset,
 	}
 	if m := f.marks[r.Join.Worker]; m.Away > 0 {
 		m.Away = 0

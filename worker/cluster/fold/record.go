@@ -63,7 +63,9 @@ type Joining struct {
 	Version     string `json:"version,omitempty"`
 	// Cluster is the id of the cluster that the worker belongs to: only one may use a log.
 	Cluster string `json:"cluster,omitempty"`
-	Proof   *Proof `json:"storeProof,omitempty"`
+	// Stores names the topics of the worker's stores: one log has one set of them. Older versions did not say.
+	Stores string `json:"stores,omitempty"`
+	Proof  *Proof `json:"storeProof,omitempty"`
 }
 
 // Proof names a locked store directory. Whoever holds the same one later proves that the earlier holder's process is gone.

@@ -16,7 +16,9 @@ import (
 // Config is what does not change in the life of a process.
 type Config struct {
 	// Cluster is the id of the cluster: workers of another one on the same log are refused.
-	Cluster                  string
+	Cluster string
+	// Stores names the topics of the stores: workers with others on the same log are refused. Empty compares nothing.
+	Stores                   string
 	Worker, Address, Version string
 	// Incarnation is random and unique to the process.
 	Incarnation string
@@ -275,7 +277,14 @@ func (m *Machine) alien(out fold.Outcome) error {
 		return nil
 	}
 	s, live := m.fold.Session(r.Session)
-	if !live || s.Cluster == m.cfg.Cluster || m.phase == joined && m.session < s.ID {
+	if !live || m.phase == joined && m.session < s.ID {
+		return nil
+	}
+	if s.Cluster == m.cfg.Cluster && s.Stores != m.cfg.Stores && s.Stores != "" && m.cfg.Stores != "" {
+		return fmt.Errorf("%w: worker %s at %s (session %d) has its stores in the topics %s, this one in %s; give all workers of a cluster the same five internal topics",
+			ErrOtherCluster, s.Worker, s.Address, s.ID, s.Stores, m.cfg.Stores)
+	}
+	if s.Cluster == m.cfg.Cluster {
 		return nil
 	}
 	return fmt.Errorf("%w: worker %s at %s (session %d) is of cluster %q, this one of %q; give each cluster internal topics of its own, "+

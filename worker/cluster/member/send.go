@@ -125,7 +125,7 @@ func (m *Machine) join() fold.Record {
 		proof = &attempt
 	}
 	return fold.Record{Kind: fold.Join, AsOf: m.fold.Offset(), Log: m.fold.Log(), Terms: &m.cfg.Terms, Join: &fold.Joining{
-		Worker: m.cfg.Worker, Incarnation: m.incarnation(), Address: m.cfg.Address, Version: m.cfg.Version, Cluster: m.cfg.Cluster, Proof: proof}}
+		Worker: m.cfg.Worker, Incarnation: m.incarnation(), Address: m.cfg.Address, Version: m.cfg.Version, Cluster: m.cfg.Cluster, Stores: m.cfg.Stores, Proof: proof}}
 }
 
 // keptBeats is of how many heartbeats under way the time is kept; an older one that is stored after all buys nothing.

@@ -10,8 +10,10 @@ import (
 
 // identityValue tells the cluster from every other one, whatever they are called. It is made once.
 type identityValue struct {
-	V      int       `json:"v"`
-	ID     string    `json:"id"`
+	V  int    `json:"v"`
+	ID string `json:"id"`
+	// Topics are the cluster's internal topics: its log, then the stores'. None in what an older version made.
+	Topics []string  `json:"topics,omitempty"`
 	MadeAt time.Time `json:"madeAt"`
 	// Republished marks a value that had been accepted before.
 	Republished bool `json:"republished,omitempty"`
@@ -46,12 +48,20 @@ func (f *Configs) Identity() string {
 	return f.identity.ID
 }
 
+// Topics are those that the cluster was made with; nil while that is not known. It must not be modified.
+func (f *Configs) Topics() []string {
+	if f.identity == nil {
+		return nil
+	}
+	return f.identity.Topics
+}
+
 // Identify gives what to append for the cluster to have an identity: this one, unless somebody is faster. Nil if it has one.
-func (f *Configs) Identify(id string, now time.Time) *replica.Record {
+func (f *Configs) Identify(id string, topics []string, now time.Time) *replica.Record {
 	if f.identity != nil {
 		return nil
 	}
-	r := recordOf(&identityValue{V: Version, ID: id, MadeAt: now.UTC()})
+	r := recordOf(&identityValue{V: Version, ID: id, Topics: topics, MadeAt: now.UTC()})
 	return &r
 }
 

@@ -354,7 +354,7 @@ func TestIdentitiesOfTwoSidesOfALossConverge(t *testing.T) {
 				}
 			}
 			for _, f := range folds {
-				if f.Identity() != "b" || f.Identify("c", time.Unix(0, 0)) != nil {
+				if f.Identity() != "b" || f.Identify("c", nil, time.Unix(0, 0)) != nil {
 					t.Errorf("the identity is %q", f.Identity())
 				}
 			}
