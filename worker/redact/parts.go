@@ -87,34 +87,49 @@ func unquote(s string) string {
 	return b.String()
 }
 
-// passwords returns where the URLs of a text have a password: scheme://user:password@host. User names are no secrets.
+// passwords returns where the URLs of a text have a password: scheme://user:password@host. User names are no secrets. Its time is
+// linear, whatever the text: it goes through it once, from its end, and knows what comes next.
 func passwords(s string) []span {
+	if !strings.Contains(s, "://") || !strings.Contains(s, "@") {
+		return nil
+	}
 	var out []span
-	for begin := 0; ; {
-		i := strings.Index(s[begin:], "://")
-		if i < 0 {
-			return out
+	authority, colon := len(s), -1    // the next / ? # and the next :
+	lastAt, lastInAuthority := -1, -1 // the last @ before the next blank or quote, and before authority
+	for i := len(s) - 1; i >= len("://"); i-- {
+		switch s[i] {
+		case ' ', '\t', '\r', '\n', '"', '\'', '<', '>':
+			authority, colon, lastAt, lastInAuthority = i, -1, -1, -1
+		case '/', '?', '#':
+			authority, lastInAuthority = i, -1
+		case ':':
+			colon = i
+		case '@':
+			lastAt, lastInAuthority = max(lastAt, i), max(lastInAuthority, i)
 		}
-		begin += i + len("://")
-		rest := s[begin:]
-		if end := strings.IndexAny(rest, " \t\r\n\"'<>"); end >= 0 {
-			rest = rest[:end]
+		if s[i-len("://"):i] != "://" {
+			continue
 		}
-		if from, to := password(rest); from < to {
-			out = append(out, span{begin + from, begin + to})
+		if from, to := password(s, i, address{authority, colon, lastAt, lastInAuthority}); from < to {
+			out = append(out, span{from, to})
 		}
 	}
+	return out
 }
 
-// password finds the password in what follows the scheme of a URL.
-func password(rest string) (from, to int) {
-	authority := len(rest)
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority = i
+// address is what is known of a URL: where its authority ends, the first colon in it, the last @ of the URL and of the authority; -1:
+// none.
+type address struct{ authority, colon, lastAt, lastInAuthority int }
+
+// password finds the password in what follows the scheme of a URL, from i on.
+func password(s string, i int, u address) (from, to int) {
+	colon := u.colon
+	if colon >= u.authority {
+		colon = -1
 	}
-	colon, at := strings.IndexByte(rest[:authority], ':'), strings.LastIndexByte(rest[:authority], '@')
-	if at < 0 && colon >= 0 && rest[0] != '[' && !isPort(rest[colon+1:authority]) {
-		at = strings.LastIndexByte(rest, '@') // a / in the password, which is not escaped
+	at := u.lastInAuthority
+	if at < 0 && colon >= 0 && s[i] != '[' && !isPort(s[colon+1:u.authority]) {
+		at = u.lastAt // a / in the password, which is not escaped
 	}
 	if colon < 0 || at < colon {
 		return 0, 0

@@ -58,38 +58,44 @@ func (p Policy) Config(cfg map[string]string) map[string]string {
 	return out
 }
 
-// Redactor hides the secrets of one config inside texts, and the passwords of all URLs. The zero value knows no config.
-type Redactor struct{ words []word }
+// The bounds of what is looked for, and in how much text. Whoever writes a config says how much there is to do, and others wait.
+const (
+	// maxSecrets is how many texts are looked for: with more of them a text is hidden as a whole.
+	maxSecrets = 4096
+	// maxPublic is how many texts are known to be public: more of them may be hidden where a secret is a part of them.
+	maxPublic = 4096
+	// maxInput is how much of a text is looked at; of a longer one maxShown bytes are left, since the last ones may be a part of a secret.
+	maxInput, maxShown = 16 << 10, 12 << 10
+)
 
-// word is a text that is hidden wherever it stands, but inside a longer one that may be shown.
-type word struct {
-	text   string
-	within []string
+// Redactor hides the secrets of one config inside texts, and the passwords of all URLs. The zero value knows no config.
+type Redactor struct {
+	hidden []string
+	// public are texts that may be shown, and in which a secret is no secret: a password "kafka" must not make an address or the
+	// name of a setting unreadable, and tell itself by that.
+	public []string
 }
 
 // New makes the Redactor of a config.
 func New(cfg map[string]string, p Policy) Redactor {
-	hidden, public := map[string]bool{}, []string(nil)
+	hidden, public := map[string]bool{}, map[string]bool{}
 	for key, value := range cfg {
-		public = append(public, key)
+		public[key] = true
 		switch {
 		case !p.Hides(key, value):
-			public = append(public, items(value)...)
+			for _, item := range items(value) {
+				public[item] = true
+			}
 		case p.Secret(key):
 			add(hidden, append(parts(value), value, strings.TrimSpace(value))...)
 		default:
 			add(hidden, credentials(value)...)
 		}
 	}
-	var r Redactor
-	for _, text := range slices.Sorted(maps.Keys(hidden)) {
-		w := word{text: text}
-		for _, p := range public {
-			if len(p) > len(text) && strings.Contains(p, text) {
-				w.within = append(w.within, p)
-			}
-		}
-		r.words = append(r.words, w)
+	r := Redactor{hidden: slices.Sorted(maps.Keys(hidden))}
+	if len(hidden) > 0 {
+		r.public = slices.Sorted(maps.Keys(public))
+		r.public = r.public[:min(len(r.public), maxPublic)]
 	}
 	return r
 }
@@ -97,6 +103,9 @@ func New(cfg map[string]string, p Policy) Redactor {
 // add notes the texts that are long enough, in each form that they take on their way into an error.
 func add(hidden map[string]bool, texts ...string) {
 	for _, text := range texts {
+		if len(hidden) > maxSecrets {
+			return
+		}
 		for _, form := range forms(text) {
 			if len(form) >= minWord && form != Mask && form != "true" && form != "false" {
 				hidden[form] = true
@@ -108,40 +117,59 @@ func add(hidden map[string]bool, texts ...string) {
 // span is a part of a text, in bytes.
 type span struct{ from, to int }
 
-// Text returns s with Mask in the place of secrets.
+// Text returns s with Mask in the place of secrets, and shortened if it is very long.
 func (r Redactor) Text(s string) string {
-	hide := passwords(s)
-	for _, w := range r.words {
+	if len(r.hidden) > maxSecrets {
+		return Mask + " (the config has too many secrets to tell them from the rest of the text)"
+	}
+	long := len(s) > maxInput
+	if long {
+		s = s[:maxInput]
+	}
+	s = cut(s, append(passwords(s), r.secrets(s)...))
+	if long {
+		s = strings.ToValidUTF8(s[:min(len(s), maxShown)], "") + "…"
+	}
+	return s
+}
+
+// secrets are where s holds what is hidden, but inside longer texts that may be shown.
+func (r Redactor) secrets(s string) []span {
+	found := occurrences(s, r.hidden)
+	if len(found) == 0 {
+		return nil
+	}
+	// reach is up to where a public text goes that begins at each byte; before is the same of all bytes before it.
+	reach, before := make([]int, len(s)+1), 0
+	for _, p := range occurrences(s, r.public) {
+		reach[p.from] = max(reach[p.from], p.to)
+	}
+	slices.SortFunc(found, func(a, b span) int { return a.from - b.from })
+	at := 0
+	return slices.DeleteFunc(found, func(w span) bool {
+		for ; at < w.from; at++ {
+			before = max(before, reach[at])
+		}
+		return before >= w.to || reach[w.from] > w.to
+	})
+}
+
+// occurrences are all places of texts in s, those that overlap included.
+func occurrences(s string, texts []string) (out []span) {
+	for _, text := range texts {
+		if text == "" {
+			continue
+		}
 		for at := 0; ; at++ {
-			i := strings.Index(s[at:], w.text)
+			i := strings.Index(s[at:], text)
 			if i < 0 {
 				break
 			}
 			at += i
-			if !w.public(s, at) {
-				hide = append(hide, span{at, at + len(w.text)})
-			}
+			out = append(out, span{at, at + len(text)})
 		}
 	}
-	return cut(s, hide)
-}
-
-// public reports whether the word at that place is a part of what may be shown: a password "kafka" must not make an address
-// or the name of a setting unreadable, and tell itself by that.
-func (w word) public(s string, at int) bool {
-	for _, p := range w.within {
-		for from := 0; ; from++ {
-			i := strings.Index(p[from:], w.text)
-			if i < 0 {
-				break
-			}
-			from += i
-			if from <= at && strings.HasPrefix(s[at-from:], p) {
-				return true
-			}
-		}
-	}
-	return false
+	return out
 }
 
 // cut puts one Mask in the place of each run of spans that overlap or touch.

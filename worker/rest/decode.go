@@ -93,7 +93,14 @@ func typeProblem(e *json.UnmarshalTypeError) *restapi.Problem {
 	if field == "" {
 		field = "the body"
 	}
-	p := malformed("%s must be %s, not a %s (byte %d)", field, want, e.Value, e.Offset)
+	if field == "config" { // the decoder does not say of which key
+		field = "each value of config"
+	}
+	article := "a"
+	if strings.HasPrefix(e.Value, "a") || strings.HasPrefix(e.Value, "o") {
+		article = "an"
+	}
+	p := malformed("%s must be %s, not %s %s (before byte %d)", field, want, article, e.Value, e.Offset)
 	p.Errors = []restapi.FieldError{{Field: e.Field, Detail: p.Detail}}
 	return p
 }

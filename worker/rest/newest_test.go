@@ -237,7 +237,7 @@ func TestAMaskedSecretIsThatOfTheRevisionThatIsReplaced(t *testing.T) {
 	}{
 		"somebody else changes the secret meanwhile":          {masked, nil, rotate, 200, `"revision":11`, "rotated"},
 		"any revision is all right":                           {masked, []string{"If-Match: *"}, rotate, 200, `"revision":11`, "rotated"},
-		"the caller states the revision":                      {masked, []string{`If-Match: "7"`}, rotate, 412, "is at revision 8", "rotated"},
+		"the caller states the revision":                      {masked, []string{`If-Match: "7"`}, rotate, 412, "at revision 8", "rotated"},
 		"the secret is sent":                                  {strings.Replace(masked, restapi.Mask, "mine", 1), nil, rotate, 200, `"revision":11`, "mine"},
 		"the connector is deleted meanwhile":                  {masked, nil, func(c *store.Connector) { c.Deleted, c.Config = true, nil }, 422, "send the value", ""},
 		"somebody else changes the connector again and again": {masked, nil, func(c *store.Connector) { c.Revision++ }, 409, "read it, apply the change to that", "hunter2"},

@@ -80,7 +80,7 @@ func (s *Server) conflict(status int, current store.Connector) *restapi.Problem 
 	if current.Name == "" || current.Deleted || current.Revision == 0 {
 		return problem(status, kind, title, "the connector does not exist (any more)")
 	}
-	p := problem(status, kind, title, "connector %q is at revision %d: read it, apply the change to that, and send If-Match: \"%d\"",
+	p := problem(status, kind, title, "connector %q exists, at revision %d: to change it, read it, apply the change to that, and PUT it with If-Match: \"%d\"",
 		current.Name, current.Revision, current.Revision)
 	shown := s.show(current)
 	p.Current = &shown

@@ -36,7 +36,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		"two JSON values":                 {"POST", "/connectors", validSource + "{}", nil, 400, restapi.ProblemMalformed, "more after its JSON value", ""},
 		"an unknown field":                {"POST", "/connectors", `{"title":"n"}`, nil, 400, restapi.ProblemMalformed, `unknown field "title"`, "title"},
 		"a wrong type":                    {"POST", "/connectors", `{"maxTasks":"3"}`, nil, 400, restapi.ProblemMalformed, "maxTasks must be a whole number, not a string", "maxTasks"},
-		"a config value that is a number": {"POST", "/connectors", `{"config":{"poll":5}}`, nil, 400, restapi.ProblemMalformed, "config must be a string, not a number", "config"},
+		"a config value that is a number": {"POST", "/connectors", `{"config":{"poll":5}}`, nil, 400, restapi.ProblemMalformed, "each value of config must be a string, not a number", "config"},
 		"another media type":              {"POST", "/connectors", "a=b", []string{"Content-Type: application/x-www-form-urlencoded"}, 415, restapi.ProblemMalformed, "application/json", ""},
 		"a body too large":                {"POST", "/connectors", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, nil, 413, restapi.ProblemTooLarge, "at most 1048576 bytes", ""},
 		"no name and no class":            {"POST", "/connectors", `{"config":{}}`, nil, 422, restapi.ProblemInvalid, "name must not be empty", "name class"},

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -131,15 +132,23 @@ func (s *Server) Service() service.Service {
 func (s *Server) listen(ctx context.Context) error {
 	s.announce()
 	if err := s.api.listen(ctx, s.metrics.ports); err != nil {
-		return fmt.Errorf("listening on httpPort: %w; is another worker running on this port?", err)
+		return listening("httpPort", err)
 	}
 	if s.probes == nil {
 		return nil
 	}
 	if err := s.probes.listen(ctx, s.metrics.ports); err != nil {
-		return errors.Join(fmt.Errorf("listening on probePort: %w; is another worker running on this port?", err), s.api.listener.Close())
+		return errors.Join(listening("probePort", err), s.api.listener.Close())
 	}
 	return nil
+}
+
+// listening says what most likely keeps a worker from its port.
+func listening(key string, err error) error {
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return fmt.Errorf("listening on %s: %w: httpHost must be an address of this machine, or 0.0.0.0 for all", key, err)
+	}
+	return fmt.Errorf("listening on %s: %w; is another worker running on this port?", key, err)
 }
 
 func (s *Server) serve(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
@@ -41,7 +42,7 @@ func (s *Scheduler) start(h *held, c store.Connector) {
 	soft, stop := context.WithCancel(hard)
 	h.stop, h.kill = stop, kill
 	j := job{held: h, unit: h.unit, grant: g, attempt: attempt, connector: c}
-	j.scrub = s.scrubber(c)
+	j.scrub = s.scrubOf(c)
 	s.cfg.Log.Info("Starting a unit", "connector", j.unit.Connector, "task", j.unit.Task, "worker", s.cfg.WorkerID,
 		"generation", g.Generation, "epoch", g.Epoch, "attempt", j.attempt)
 	s.units.Go(func() {
@@ -94,6 +95,23 @@ func (s *Scheduler) find(cfg map[string]string) (connector.Connector, error) {
 
 // maxProblem bounds an error's text in a status.
 const maxProblem = 2048
+
+// scrub is the scrubber of one epoch of a connector: all of its units share it, and it is made when it is first needed, for it
+// takes long configs a while.
+type scrub struct {
+	epoch int64
+	text  func(string) string
+}
+
+// scrubOf needs s.mu.
+func (s *Scheduler) scrubOf(c store.Connector) func(string) string {
+	if have, ok := s.scrubs[c.Name]; ok && have.epoch == c.Epoch {
+		return have.text
+	}
+	made := sync.OnceValue(func() func(string) string { return s.scrubber(c) })
+	s.scrubs[c.Name] = scrub{c.Epoch, func(text string) string { return made()(text) }}
+	return s.scrubs[c.Name].text
+}
 
 // scrubber returns a function that takes the connector's secrets out of a text and bounds its length. Of a class that this
 // worker does not know, every value is one.

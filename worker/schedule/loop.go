@@ -77,6 +77,7 @@ func (s *Scheduler) forget(connectors []store.Connector) {
 		if !known[name] {
 			s.deps.Runner.Forget(name)
 			s.metrics.forget(name)
+			delete(s.scrubs, name)
 		}
 	}
 	s.known = known

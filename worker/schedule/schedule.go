@@ -125,6 +125,8 @@ type Scheduler struct {
 	mu    sync.Mutex
 	book  *Book
 	known map[string]bool // connectors of the last pass, and those of which something ran
+	// scrubs take secrets out of the texts of a connector's units, by its name.
+	scrubs map[string]scrub
 }
 
 // New checks cfg and deps. The Scheduler does nothing before its service runs.
@@ -136,7 +138,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Scheduler{cfg: cfg, deps: deps, metrics: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1),
-		book: NewBook(cfg.WorkerID, cfg.SessionTimeout, cfg.Random), known: map[string]bool{}}
+		book: NewBook(cfg.WorkerID, cfg.SessionTimeout, cfg.Random), known: map[string]bool{}, scrubs: map[string]scrub{}}
 	s.status = newStatusWriter(deps.Statuses, cfg.Log)
 	s.base, s.endBase = context.WithCancel(context.Background())
 	return s, nil

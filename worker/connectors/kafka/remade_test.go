@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/rocketmq-connect/operator/worker/connector/connectortest"
@@ -186,5 +187,46 @@ func TestPositionsOfAnOlderVersionGetTheTopicsID(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"1", "2"}, values(poll(t, s, 2))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A topic is made anew with fewer partitions and grows back while it is read: what was stored of the partition before, by a version
+// that noted no ids, says nothing of the new one.
+func TestSourceReadsAPartitionThatGrewBackFromItsFirstRecord(t *testing.T) {
+	cases := map[string]func(f *fake) record.Positions{
+		"positions of an older version": func(*fake) record.Positions { return record.Positions{"orders/0": "10", "orders/1": "10"} },
+		"positions with the topic's id": func(f *fake) record.Positions {
+			return record.Positions{"orders/0": f.at("orders", 10), "orders/1": f.at("orders", 10)}
+		},
+	}
+	for name, stored := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, kfake.SeedTopics(2, "orders"))
+			for p := range 2 {
+				f.produceValues(t, "orders", p, numbered("old", 10)...)
+			}
+			worker, from := connectortest.NewWorker(nil), stored(f)
+			s := &Source{quiet: 50 * time.Millisecond}
+			if err := s.Open(limited(t), worker.Env(0, 1), f.sourceConfig("orders"), from); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close(limited(t)) }()
+			maps.Copy(from, s.Progressed())
+			for p := range 2 {
+				f.produceValues(t, "orders", p, "x")
+			}
+			drive(t, s, 2, from)
+			f.remake(t, 1, 5)
+			drive(t, s, 5, from)
+			if _, err := kadm.NewClient(f.client).CreatePartitions(limited(t), 1, "orders"); err != nil {
+				t.Fatal(err)
+			}
+			f.client.PurgeTopicsFromProducing("orders")
+			want := numbered("grown", 15)
+			f.produceValues(t, "orders", 1, want...)
+			if diff := cmp.Diff(want, drive(t, s, len(want), from)); diff != "" {
+				t.Errorf("records (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

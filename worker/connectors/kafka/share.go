@@ -300,9 +300,10 @@ func (s *Source) beginLate(t resume.Topic, problems map[string]error) (news, err
 	return n, nil
 }
 
-// grow begins the partitions that a topic has got besides the known ones, from their first records.
+// grow begins the partitions that a topic has got besides the known ones, from their first records. What was stored when the
+// source was opened counts where it is surely of this topic: it may have been made anew since with fewer partitions.
 func (s *Source) grow(t resume.Topic, known int) (n news, grown bool, err error) {
-	plan, err := resume.Of(s.from, t, s.set.reset, true)
+	plan, err := resume.Of(resume.Sure(s.from, t), t, resume.Earliest, true)
 	if err != nil {
 		return news{}, false, s.unplanned(t.Name, err)
 	}

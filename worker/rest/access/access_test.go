@@ -86,6 +86,8 @@ func TestCallersOnThisMachine(t *testing.T) {
 		"from the address of no machine":             {"0.0.0.0:1", "0.0.0.0:8082", nil, false},
 		"by a proxy on this machine for somebody":    {"127.0.0.1:40000", "127.0.0.1:8082", []string{"X-Forwarded-For: 192.168.1.9"}, false},
 		"by such a proxy, as the standard has it":    {"127.0.0.1:40000", "127.0.0.1:8082", []string{"Forwarded: for=192.168.1.9"}, false},
+		"by a proxy that adds a line of its own":     {"127.0.0.1:40000", "127.0.0.1:8082", []string{"X-Forwarded-For: ", "X-Forwarded-For: 192.168.1.9"}, false},
+		"by a proxy that says only which it is":      {"127.0.0.1:40000", "127.0.0.1:8082", []string{"Via: 1.1 proxy"}, false},
 		"from the network, said to be local by name": {"192.168.1.9:40000", "192.168.1.115:8082", []string{"X-Forwarded-For: 127.0.0.1"}, false},
 	}
 	for name, tc := range cases {

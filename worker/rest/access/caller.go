@@ -8,14 +8,14 @@ import (
 )
 
 // forwarded are the headers by which proxies say that the caller is somebody else.
-var forwarded = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"}
+var forwarded = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"}
 
 // OnThisMachine reports whether the caller is on the worker's own machine: it comes from a loopback address (127.0.0.0/8, ::1,
 // or the former inside IPv6), or from the very address that it called. The kernel takes neither from a network. What a
 // proxy on this machine passes on is not the machine's own.
 func OnThisMachine(r *http.Request) bool {
 	for _, name := range forwarded {
-		if r.Header.Get(name) != "" {
+		if len(r.Header[name]) > 0 { // an empty one that the caller sent stands before the proxy's own
 			return false
 		}
 	}

@@ -39,11 +39,11 @@ func origin(u *url.URL) string {
 func Unclear(r *http.Request) *Refusal {
 	h := r.Header
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
-		if purpose := h.Get(name); purpose != "" {
+		if purpose := strings.Join(h.Values(name), ", "); len(h.Values(name)) > 0 {
 			return forbidden(ReasonOrigin, "this GET changes something, and a browser sent it ahead (%s: %s): nothing was changed", name, clip(purpose))
 		}
 	}
-	if strings.Contains(h.Get("User-Agent"), "Mozilla/") && h.Get("Sec-Fetch-Site") == "" && h.Get("Origin") == "" && h.Get("Referer") == "" {
+	if strings.Contains(h.Get("User-Agent"), "Mozilla/") && len(h.Values("Sec-Fetch-Site"))+len(h.Values("Origin"))+len(h.Values("Referer")) == 0 {
 		return forbidden(ReasonOrigin, "this GET changes something, and a browser does not say which page had it sent: use curl, or another client with a User-Agent of its own")
 	}
 	return nil

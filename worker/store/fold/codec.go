@@ -43,8 +43,10 @@ const maxKeyPart = 512
 
 // The bounds of what a stored value may say. No worker comes near them.
 const (
-	maxText = 1 << 16 // bytes of a name or an id
-	maxTask = 1 << 16
+	maxText  = 1 << 16 // bytes of a partition's name or an id
+	maxName  = 512     // of a connector's name: the cluster log takes no longer ones
+	maxTask  = 1 << 16
+	maxTasks = 1024 // of a connector
 )
 
 func validTask(task int) bool { return task >= allTasks && task < maxTask }

@@ -61,7 +61,7 @@ func (v *connectorValue) valid(counts func(int64) bool) bool {
 			return false
 		}
 	}
-	return v.Name != "" && len(v.Name) <= maxText && v.Revision == v.Replaces+1 && counts(v.Replaces) && v.Epoch > 0 && counts(v.Epoch) &&
+	return v.Name != "" && len(v.Name) <= maxName && v.Revision == v.Replaces+1 && counts(v.Replaces) && v.Epoch > 0 && counts(v.Epoch) &&
 		v.Born > 0 && v.Born <= v.Epoch && knownState(v.State)
 }
 
@@ -112,7 +112,7 @@ type tasksValue struct {
 func (v *tasksValue) key() string { return tasksKey(v.Name) }
 
 func (v *tasksValue) valid(counts func(int64) bool) bool {
-	return v.Name != "" && len(v.Name) <= maxText && v.Epoch > 0 && counts(v.Epoch) && v.ID != "" && v.Tasks != nil && len(v.Tasks) <= maxTask
+	return v.Name != "" && len(v.Name) <= maxName && v.Epoch > 0 && counts(v.Epoch) && v.ID != "" && v.Tasks != nil && len(v.Tasks) <= maxTasks
 }
 
 // Configs holds the connectors, tombstones included, and their newest task sets. A connector's value follows the one

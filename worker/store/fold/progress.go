@@ -39,7 +39,7 @@ type fenceValue struct {
 func (v *fenceValue) key() string { return fenceKey(v.Connector, v.Task) }
 
 func (v *fenceValue) valid(counts func(int64) bool) bool {
-	return v.Connector != "" && len(v.Connector) <= maxText && v.ID != "" && v.Epoch > 0 && v.stamp.valid(counts) && validTask(v.Task)
+	return v.Connector != "" && len(v.Connector) <= maxName && v.ID != "" && v.Epoch > 0 && v.stamp.valid(counts) && validTask(v.Task)
 }
 
 // positionValue is the progress of one partition.
@@ -65,7 +65,7 @@ type positionValue struct {
 func (v *positionValue) key() string { return positionKey(v.Connector, string(v.Partition)) }
 
 func (v *positionValue) valid(counts func(int64) bool) bool {
-	return v.Connector != "" && len(v.Connector) <= maxText && len(v.Partition) <= maxText && v.Epoch > 0 && v.stamp.valid(counts) &&
+	return v.Connector != "" && len(v.Connector) <= maxName && len(v.Partition) <= maxText && v.Epoch > 0 && v.stamp.valid(counts) &&
 		validTask(v.Task) && counts(v.Moves) && counts(v.Sequence) && counts(v.Since)
 }
 
@@ -110,7 +110,7 @@ type resetValue struct {
 func (v *resetValue) key() string { return resetKey(v.Connector) }
 
 func (v *resetValue) valid(counts func(int64) bool) bool {
-	return v.Connector != "" && len(v.Connector) <= maxText && v.Epoch > 0 && counts(v.Epoch) && v.ID != ""
+	return v.Connector != "" && len(v.Connector) <= maxName && v.Epoch > 0 && counts(v.Epoch) && v.ID != ""
 }
 
 // lineage is the progress of one connector.

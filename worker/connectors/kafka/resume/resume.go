@@ -144,6 +144,17 @@ func (h history) start(p int, t Topic, atEnd int) Start {
 	return Start{Where: AtFirst}
 }
 
+// Sure is what is stored with the id of a topic; all of it where brokers give none.
+func Sure(stored record.Positions, t Topic) record.Positions {
+	out := record.Positions{}
+	for p, position := range stored {
+		if _, id := position.Split(); t.ID == "" || id == t.ID {
+			out[p] = position
+		}
+	}
+	return out
+}
+
 // Anew plans for a topic that was made anew under the name of one that is read. Offsets of a new topic begin at 0; if
 // retention took its first records already, the reader finds out.
 func Anew(former string, t Topic, reset Reset) (Plan, error) {
