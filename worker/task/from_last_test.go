@@ -104,3 +104,23 @@ func TestFromLastRefusesWhatItCannotRead(t *testing.T) {
 		}
 	})
 }
+
+// Where it begins is stored with a mark of the record before, though that was never delivered: it tells later whether the topic is
+// another one.
+func TestFromLastBeginsWithAMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.client.produce("orders", 0, numbers(1, 9)...)
+		h.client.produce("orders", 1)
+		if err := h.runSink(t, &collecting{}, connector.Config{"topics": "orders", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"}, 2*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		offset, trail, err := parsePosition(h.store.read()["orders/b/0"])
+		if err != nil || offset != 9 || len(trail) != 1 || trail[0].Offset != 8 {
+			t.Errorf("stored %d with %v, %v", offset, trail, err)
+		}
+		if empty := h.store.read()["orders/b/1"]; empty != "0" {
+			t.Errorf("an empty queue is stored as %q", empty)
+		}
+	})
+}

@@ -240,3 +240,33 @@ func bodies(messages []*rmq.Received) int {
 	}
 	return sum
 }
+
+// markTimeout is how long marks of new starts are waited for.
+const markTimeout = 2 * time.Second
+
+// markStarts reads the records before new starts, for marks of them: by an offset alone nobody can tell later that the topic is
+// another one. A queue that does not answer in time begins without.
+func (s *sinkRun) markStarts(ctx context.Context, behind map[rmq.Queue]int64, fresh record.Positions) {
+	if len(behind) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	reader := s.client.NewReader(s.group, s.cfg.MaxBufferedBytes, s.trail, func(rmq.Queue, int64, int64) {})
+	defer reader.Close()
+	reader.Assign(behind)
+	for missing := len(behind); missing > 0 && ctx.Err() == nil; {
+		batch, err := reader.Poll(ctx, maxPutRecords)
+		if err != nil {
+			s.log.V(1).Info("Starting without marks of what is left behind", "queues", missing, "reason", err.Error())
+			return
+		}
+		for _, m := range batch {
+			if offset, wanted := behind[m.Queue]; wanted && offset == m.Offset {
+				s.trails[m.Queue] = rmq.Trail{m.Mark()}
+				fresh[partition(m.Queue)] = markedPosition(offset+1, s.trails[m.Queue])
+				missing--
+			}
+		}
+	}
+}

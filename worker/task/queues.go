@@ -283,7 +283,8 @@ func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() 
 func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
 	stored := s.a.Stored()
 	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
-	away := map[string]bool{} // brokers that did not answer
+	away := map[string]bool{}       // brokers that did not answer
+	behind := map[rmq.Queue]int64{} // the records that a new start leaves behind itself, by their queues
 	for _, q := range queues {
 		pos, known := stored[partition(q)]
 		if known {
@@ -309,6 +310,9 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.
 			if from[q], err = s.firstStart(ctx, q, stored, low, high); err != nil {
 				return nil, nil, err
 			}
+			if from[q] > low && from[q] <= high {
+				behind[q] = from[q] - 1
+			}
 		}
 		// With marks, the reader finds out how much of its end a queue lost.
 		if offset := from[q]; offset < low || offset > high && len(s.trails[q]) == 0 {
@@ -321,6 +325,7 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.
 			fresh[partition(q)] = position(from[q])
 		}
 	}
+	s.markStarts(ctx, behind, fresh)
 	return from, fresh, nil
 }
 
