@@ -60,7 +60,7 @@ func keyDocs() map[string]string {
 		"rebalanceDelay":          "How long the work of a worker that left waits for its return; 0 to 1 h.",
 		"positionPersistInterval": "How often positions and offsets are stored; 10 ms to 10 min. A crash repeats at most what was delivered since.",
 		"drainTimeout":            "How long a worker that was told to stop may take to hand its tasks over; 1 s to 1 h.",
-		"clusterStoreTopic":       "Topic of the cluster log. This and the next four say which workers are one cluster; another cluster needs five others.",
+		"clusterStoreTopic":       "Topic of the cluster log. This and the next four say which workers are one cluster. Another cluster needs five others: a worker that shares some of them with a running cluster, and not all, ends and says so.",
 		"configStoreTopic":        "Topic of connector configs.",
 		"positionStoreTopic":      "Topic of sources' positions.",
 		"offsetStoreTopic":        "Topic of sinks' offsets.",
