@@ -85,6 +85,7 @@ func TestAWorkerIsCalledByItsNamesAndProbedOnAPortOfItsOwn(t *testing.T) {
 			t.Errorf("called by %s it answers %d %s", host, code, body)
 		}
 	}
+	r.eventually("it is ready", func() bool { code, _ := r.ask(cfg.ProbePort, "/readyz", "any.example"); return code == 200 })
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/getClusterInfo": 404} {
 		if code, body := r.ask(cfg.ProbePort, path, "any.example"); code != want {
 			t.Errorf("%s on the port of the probes: %d %s", path, code, body)

@@ -310,9 +310,7 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.
 			if from[q], err = s.firstStart(ctx, q, stored, low, high); err != nil {
 				return nil, nil, err
 			}
-			if from[q] > low && from[q] <= high {
-				behind[q] = from[q] - 1
-			}
+			leave(behind, q, from[q], low, high)
 		}
 		// With marks, the reader finds out how much of its end a queue lost.
 		if offset := from[q]; offset < low || offset > high && len(s.trails[q]) == 0 {
@@ -327,6 +325,13 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.
 	}
 	s.markStarts(ctx, behind, fresh)
 	return from, fresh, nil
+}
+
+// leave notes the record before a start that lies within a queue.
+func leave(behind map[rmq.Queue]int64, q rmq.Queue, from, low, high int64) {
+	if from > low && from <= high {
+		behind[q] = from - 1
+	}
 }
 
 // bounds asks for a queue's first offset and its end. Without a stored offset there is no start before the answer.
