@@ -25,7 +25,7 @@ func report(w io.Writer, done []outcome, machine string) error {
 		sum.Took += o.Took
 		sum.Sent, sum.CameOut, sum.Lost, sum.Missing = sum.Sent+o.Sent, sum.CameOut+o.CameOut, sum.Lost+o.Lost, max(sum.Missing, o.Missing)
 		sum.Repeats, sum.OutOfOrder, sum.Overtaken = sum.Repeats+o.Repeats, sum.OutOfOrder+o.OutOfOrder, sum.Overtaken+o.Overtaken
-		sum.Changed, sum.Foreign = sum.Changed+o.Changed, sum.Foreign+o.Foreign
+		sum.Changed, sum.Foreign, sum.Late = sum.Changed+o.Changed, sum.Foreign+o.Foreign, sum.Late+o.Late
 		attempts += o.Attempts
 		violations += len(o.Violations)
 		if o.Skipped != "" {
@@ -34,8 +34,8 @@ func report(w io.Writer, done []outcome, machine string) error {
 	}
 	fmt.Fprintf(w, "%s\n\n%s\n%d rounds (%d left out) in %s; %d attempts of tasks; violations: %d\n", machine, ranges(done), len(done), skipped,
 		sum.Took.Round(time.Second), attempts, violations)
-	fmt.Fprintf(w, "records sent %d, come out %d, missing %d, lost with a broker's store %d, repeats %d, out of order %s, changed %d, foreign %d\n\n",
-		sum.Sent, sum.CameOut, sum.Missing, sum.Lost, sum.Repeats, disorder(done, sum), sum.Changed, sum.Foreign)
+	fmt.Fprintf(w, "records sent %d, come out %d, missing %d, lost with a broker's store %d%s, repeats %d, out of order %s, changed %d, foreign %d\n\n",
+		sum.Sent, sum.CameOut, sum.Missing, sum.Lost, late(sum), sum.Repeats, disorder(done, sum), sum.Changed, sum.Foreign)
 	unownedTable(w, done)
 	fmt.Fprintln(w)
 	repeatsTable(w, done)
@@ -52,6 +52,14 @@ func report(w io.Writer, done []outcome, machine string) error {
 		return errViolated
 	}
 	return nil
+}
+
+// late says how many came late after a broker lost them, if any did.
+func late(sum outcome) string {
+	if sum.Late == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and late after that %d", sum.Late)
 }
 
 // disorder counts by key; by partition, too, where that is checked.

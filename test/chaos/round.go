@@ -36,6 +36,8 @@ type outcome struct {
 	// Sent and CameOut are different records. Lost ones were excused: a broker lost them with its store. Missing ones had to
 	// come out, and did not.
 	Sent, CameOut, Lost, Missing int
+	// Late ones came out of order, and were excused: a broker lost them after it had confirmed them, and they were sent again.
+	Late int `json:",omitempty"`
 	// OutOfOrder are by their key, Overtaken by their partition.
 	OutOfOrder, Overtaken, Changed, Foreign int
 	// Attempts are those of tasks that ran in the round.
@@ -150,6 +152,7 @@ func (s *scene) bound(peak, resent, gone int) bound {
 func (o *outcome) difference(before, after traffic.Tally) {
 	o.Repeats, o.Peak, o.Missing = after.Duplicates-before.Duplicates, after.Peak, after.Missing
 	o.Sent, o.CameOut, o.Lost = after.Sent-before.Sent, after.Distinct-before.Distinct, after.Lost-before.Lost
+	o.Late = after.Late - before.Late
 	o.OutOfOrder, o.Overtaken = after.OutOfOrder-before.OutOfOrder, after.Overtaken-before.Overtaken
 	o.Changed, o.Foreign = after.Corrupt-before.Corrupt, after.Foreign-before.Foreign
 }
@@ -225,6 +228,9 @@ func (s *scene) tell(out outcome) {
 	line += fmt.Sprintf(", %d repeats of at most %d", out.Repeats, out.Allowed)
 	if out.Lost > 0 {
 		line += fmt.Sprintf(", %d records lost with the broker's store", out.Lost)
+	}
+	if out.Late > 0 {
+		line += fmt.Sprintf(", %d late after it lost them", out.Late)
 	}
 	s.say("%s", line)
 	for _, v := range out.Violations {

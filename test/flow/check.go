@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,8 +17,9 @@ type Result struct {
 	Read, Distinct, Missing int
 	// Duplicates are repeats with the same content; Corrupt have a known id but other content; Foreign no known id.
 	Duplicates, Corrupt, Foreign int
-	// Lost counts records that were forgiven, and did not come later.
-	Lost int
+	// Lost counts records that were forgiven, and did not come later; Late those that came, out of order: a broker lost them after it had
+	// confirmed them, and they were sent again.
+	Lost, Late int
 	// OutOfOrder counts first sightings that came after a later record of the same key.
 	OutOfOrder int
 	// Overtaken counts those that came after a later record of the same partition of the plan, where it has partitions.
@@ -44,6 +46,8 @@ type Checker struct {
 	lost   map[int]bool
 	prefix int
 	result Result
+	// outOfOrder and overtaken are the records that came behind later ones of their key, and of their partition.
+	outOfOrder, overtaken []int
 }
 
 // NewChecker starts with nothing seen.
@@ -69,9 +73,13 @@ func (c *Checker) See(r *kgo.Record) {
 	}
 	c.seen[id] = true
 	c.result.Distinct++
+	forgiven := c.lost[id]
 	delete(c.lost, id)
 	c.advance()
 	c.order(r.Key, id)
+	if forgiven {
+		c.excuse(id, id+1)
+	}
 }
 
 // order compares a record that is seen for the first time with those before it.
@@ -79,7 +87,7 @@ func (c *Checker) order(of []byte, id int) {
 	if len(c.front) > 0 {
 		front := &c.front[c.plan.Partition(id)]
 		if *front > id {
-			c.result.Overtaken++
+			c.overtaken = append(c.overtaken, id)
 		}
 		*front = max(*front, id)
 	}
@@ -88,7 +96,7 @@ func (c *Checker) order(of []byte, id int) {
 	}
 	key := string(of)
 	if last, ok := c.newest[key]; ok && last > id {
-		c.result.OutOfOrder++
+		c.outOfOrder = append(c.outOfOrder, id)
 	}
 	c.newest[key] = max(c.newest[key], id)
 }
@@ -97,7 +105,25 @@ func (c *Checker) order(of []byte, id int) {
 func (c *Checker) Result() Result {
 	out := c.result
 	out.Missing, out.Lost = c.plan.Records-out.Distinct, len(c.lost)
+	out.OutOfOrder, out.Overtaken = len(c.outOfOrder), len(c.overtaken)
 	return out
+}
+
+// excuse counts those of the records from..to-1 as late that came out of order.
+func (c *Checker) excuse(from, to int) {
+	late := map[int]bool{}
+	for _, ids := range []*[]int{&c.outOfOrder, &c.overtaken} {
+		*ids = slices.DeleteFunc(*ids, func(id int) bool {
+			excused := id >= from && id < to
+			late[id] = late[id] || excused
+			return excused
+		})
+	}
+	for _, excused := range late {
+		if excused {
+			c.result.Late++
+		}
+	}
 }
 
 // Prefix is the first record of the plan that was neither seen yet nor forgiven: all before it were.
@@ -119,13 +145,14 @@ func (c *Checker) Unseen(from, to int) (n int) {
 	return n
 }
 
-// Forgive lets those of the records from..to-1 that were not seen be lost: Prefix passes over them.
+// Forgive lets those of the records from..to-1 that were not seen be lost, and the others have come late: Prefix passes over them.
 func (c *Checker) Forgive(from, to int) {
 	for id := from; id < to; id++ {
 		if !c.seen[id] {
 			c.lost[id] = true
 		}
 	}
+	c.excuse(from, to)
 	c.advance()
 }
 

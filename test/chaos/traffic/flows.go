@@ -56,7 +56,7 @@ func (ts Tallies) Sum() Tally {
 	var sum Tally
 	for _, t := range ts {
 		sum.Sent, sum.Peak, sum.Missing = sum.Sent+t.Sent, max(sum.Peak, t.Peak), sum.Missing+t.Missing
-		sum.Distinct, sum.Duplicates, sum.Lost = sum.Distinct+t.Distinct, sum.Duplicates+t.Duplicates, sum.Lost+t.Lost
+		sum.Distinct, sum.Duplicates, sum.Lost, sum.Late = sum.Distinct+t.Distinct, sum.Duplicates+t.Duplicates, sum.Lost+t.Lost, sum.Late+t.Late
 		sum.Corrupt, sum.Foreign = sum.Corrupt+t.Corrupt, sum.Foreign+t.Foreign
 		sum.OutOfOrder, sum.Overtaken = sum.OutOfOrder+t.OutOfOrder, sum.Overtaken+t.Overtaken
 	}
