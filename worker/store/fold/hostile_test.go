@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,4 +175,34 @@ func FuzzValues(f *testing.F) {
 			t.Fatalf("a later owner: %v", err)
 		}
 	})
+}
+
+// A name that the cluster log does not take would spoil each claim that it is part of, and each task costs memory.
+func TestNamesAndTaskSetsAreBounded(t *testing.T) {
+	connector := func(n int) *connectorValue {
+		return &connectorValue{V: Version, Name: strings.Repeat("n", n), State: Running, Epoch: 1, Born: 1, Revision: 1, Requests: []request{{ID: "r"}}}
+	}
+	tasks := func(n int) *tasksValue {
+		v := &tasksValue{V: Version, Name: "c", Epoch: 1, ID: "i"}
+		for range n {
+			v.Tasks = append(v.Tasks, map[string]string{})
+		}
+		return v
+	}
+	cases := map[string]struct {
+		value value
+		want  replica.Verdict
+	}{
+		"the longest name":          {connector(512), replica.Accepted},
+		"a longer one":              {connector(513), replica.Malformed},
+		"the most tasks":            {tasks(1024), replica.Accepted},
+		"more than any connector's": {tasks(1025), replica.Malformed},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := stored(t, NewConfigs(), at, tc.value, nil); got != tc.want {
+				t.Errorf("verdict %v, want %v", got, tc.want)
+			}
+		})
+	}
 }
