@@ -66,6 +66,17 @@ func (p *parts) leasedErr() error {
 	return fmt.Errorf("RocketMQ has not brought back a heartbeat sent after %s: %s: no task delivers anything until it takes records again", stamp(since), why)
 }
 
+// disputedErr returns nil unless as many workers make something else of the cluster log than this one as make the same.
+func (p *parts) disputedErr() error {
+	d, disputed := p.cluster.Disputed()
+	if !disputed {
+		return nil
+	}
+	return fmt.Errorf("%sup to offset %d worker %s has digest %s, this one (%s) %s, and as many workers agree with the one as with the other: "+
+		"no task is started that does not run already; start one more worker, which tells who is wrong, or restart the worker that is",
+		restapi.LogDisputed, d.Offset, d.Worker, d.Theirs, p.cfg.WorkerID, d.Mine)
+}
+
 // clusterTrouble says what keeps the cluster log from being written or read, if anything is known.
 func (p *parts) clusterTrouble() (out []string) {
 	if t, ok := p.cluster.Trouble(); ok {

@@ -263,7 +263,7 @@ func (p *parts) buildWork() error {
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
-		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings(cfg.Topics.Internal), Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr,
+		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings(cfg.Topics.Internal), Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr, Disputed: p.disputedErr,
 		Warnings: p.warnings, Local: p.local,
 	})
 	if err != nil {

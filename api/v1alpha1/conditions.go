@@ -48,6 +48,9 @@ const (
 	// ReasonStoresNotWritten means that records flow but positions, offsets, configs or statuses are stored nowhere for longer
 	// than a session; the message says which topic, which broker, and since when.
 	ReasonStoresNotWritten = "StoresNotWritten"
+	// ReasonClusterLogDisputed means that as many workers make one thing of the cluster log as make another: nothing new is
+	// started until most agree; the message says who they are and what to do.
+	ReasonClusterLogDisputed = "ClusterLogDisputed"
 	// ReasonSecretNotFound means that pods wait for the Secret of spec.rocketmq.credentialsSecretRef, which does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.

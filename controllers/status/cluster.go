@@ -42,7 +42,7 @@ type Cluster struct {
 // JudgeCluster says what the conditions are to say.
 func JudgeCluster(o Cluster) Verdict {
 	ready := Verdict{Ready: true, Reason: v1alpha1.ReasonWorkersReady, Message: fmt.Sprintf("%d of %d workers are ready and have joined", o.Want, o.Want)}
-	return Judge(o, ready, nameTaken, cannotRender, cannotApply, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, storesNotWritten, podsNotReady, noView, membersDiffer)
+	return Judge(o, ready, nameTaken, cannotRender, cannotApply, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, logDisputed, storesNotWritten, podsNotReady, noView, membersDiffer)
 }
 
 func nameTaken(o Cluster) (Verdict, bool) {
@@ -95,18 +95,30 @@ func rolling(o Cluster) (Verdict, bool) {
 		!onDelete && s.Status.UpdatedReplicas < o.Want
 }
 
-// storesNotWritten is known from the workers' report, or, once all of them are unready and no report is read, from one of them.
 func storesNotWritten(o Cluster) (Verdict, bool) {
+	reported := func(v *restapi.Cluster) string { return v.StoresNotWritten }
+	message := o.said(restapi.StoresNotWritten, reported)
+	return Verdict{Reason: v1alpha1.ReasonStoresNotWritten, Message: message, Phase: Reconciling}, message != ""
+}
+
+func logDisputed(o Cluster) (Verdict, bool) {
+	message := o.said(restapi.LogDisputed, func(v *restapi.Cluster) string { return v.LogDisputed })
+	return Verdict{Reason: v1alpha1.ReasonClusterLogDisputed, Message: message, Phase: Reconciling}, message != ""
+}
+
+// said is what the workers report, or, once all of them are unready and no report is read, what one of them says behind
+// prefix; empty if nothing is wrong.
+func (o Cluster) said(prefix string, reported func(*restapi.Cluster) string) string {
 	message := ""
 	if o.View != nil {
-		message = o.View.StoresNotWritten
+		message = reported(o.View)
 	}
 	for _, said := range o.Unready {
-		if _, found, ok := strings.Cut(said, restapi.StoresNotWritten); ok {
-			message = restapi.StoresNotWritten + found
+		if _, found, ok := strings.Cut(said, prefix); ok {
+			message = prefix + found
 		}
 	}
-	return Verdict{Reason: v1alpha1.ReasonStoresNotWritten, Message: message, Phase: Reconciling}, message != ""
+	return message
 }
 
 // SetTopics writes the condition InternalTopicsHealthy. Without a report it stays as it is.

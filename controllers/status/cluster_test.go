@@ -140,6 +140,17 @@ func TestJudgeCluster(t *testing.T) {
 			},
 			want: conditions{"False/StoresNotWritten", "Reconciling/StoresNotWritten", "stores not written: topic p: broker b"},
 		},
+		"the workers dispute the log": {
+			see:  func(o *status.Cluster) { o.View.LogDisputed = "cluster log disputed: w0 and w1" },
+			want: conditions{"False/ClusterLogDisputed", "Reconciling/ClusterLogDisputed", "cluster log disputed: w0 and w1"},
+		},
+		"the workers dispute the log, and none is ready for that": {
+			see: func(o *status.Cluster) {
+				o.StatefulSet, o.View = statefulSet(3, 3, 3, 0), nil
+				o.Unready = map[string]string{"w0": "not ready: cluster log disputed: w0 and w1"}
+			},
+			want: conditions{"False/ClusterLogDisputed", "Reconciling/ClusterLogDisputed", "cluster log disputed: w0 and w1"},
+		},
 		"warnings alone": {
 			see:  func(o *status.Cluster) { o.View.Warnings = []string{"topic c compacts"} },
 			want: conditions{"True/WorkersReady", "", "3 of 3 workers are ready and have joined"},

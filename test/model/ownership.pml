@@ -8,7 +8,9 @@
  * In it: join, heartbeat, expire, leave, claim and release; records that are late, lost, stored twice or out of order;
  * workers that are slow in reading, freeze, die and come back in their store or without it, or give their session up and
  * start over; a config that is replaced; generations that are known from an earlier log.
- * Not in it: a log that loses records (C4), snapshots, digests, who should own what. The simulation has these.
+ * Not in it: a log that loses records (C4), snapshots, digests, who should own what. The simulation has these. What a worker
+ * does that most others contradict is in it, though: it gives its session up and starts over, as any may here at any time,
+ * and what it holds its claims back for is a claim that is not made yet.
  *
  * Time is ticks, which all workers see. A timer says how many it has left, or has counted: no clock is compared with another.
  *

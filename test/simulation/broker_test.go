@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -210,5 +211,5 @@ func (s *sim) createElsewhere(p *proc) {
 	}
 	p.log = s.second
 	p.m.GiveUp(s.time(p))
-	s.bootstrap(p)
+	s.bootstrap(p, member.FromSnapshot)
 }

@@ -66,8 +66,8 @@ func (w *truth) observe(s *sim, e rmq.Entry) {
 func (w *truth) checkFold(s *sim, p *proc, e rmq.Entry) {
 	// Invariant C1.
 	f := p.m.Fold()
-	if e.Offset < f.Offset() {
-		return // on its way to the last one that it read
+	if e.Offset < f.Offset() || f == p.wrong {
+		return // on its way to the last one that it read, or known to be wrong
 	}
 	if want, ok := w.digests[f.Offset()]; ok && want != f.Digest() {
 		s.fail("C1: worker %s has digest %s at offset %d, want %s", p.id, f.Digest(), f.Offset(), want)

@@ -70,7 +70,7 @@ func (s *sim) fault() {
 	}
 	p := live[ids[s.rng.IntN(len(ids))]]
 	b := s.anyBroker()
-	switch s.rng.IntN(22) {
+	switch s.rng.IntN(23) {
 	case 0, 1:
 		s.crash(p)
 		s.startAgain(p, s.random(12*time.Second))
@@ -109,6 +109,8 @@ func (s *sim) fault() {
 		t.slow = s.random(3 * time.Second)
 		s.tracef("slow %s %v", t.name, t.slow)
 		s.at(s.random(8*time.Second), func() { t.slow = 0 })
+	case 16:
+		s.damage(p)
 	default:
 		s.faultOf(b)
 	}

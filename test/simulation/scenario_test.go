@@ -175,6 +175,9 @@ func (s *sim) commandTo(p *proc, verb string, rest []string, settings map[string
 		s.thaw(p)
 	case "cut":
 		s.setCut(p, rest[0] == "true")
+	case "damage":
+		p.bad = settings["lasting"] != ""
+		s.damage(p)
 	case "step-clock":
 		d, err := time.ParseDuration(rest[0])
 		p.wallStep += d

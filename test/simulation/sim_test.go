@@ -52,6 +52,9 @@ type sim struct {
 	parted     int              // how often the workers held older configs than the log in the end
 	ids        int
 	restarts   int
+	damages    int // how many folds were damaged
+	wrong      int // those, and the folds that began with what such a worker wrote
+	rereads    int // how often a worker read again because most others contradicted it
 
 	plant  plant
 	terms  fold.Terms
@@ -93,6 +96,9 @@ type proc struct {
 	ready       bool             // it has read the log for the first time
 	startedAt   time.Duration    // when that was
 	seen        map[int64][]byte // what it read, by offset
+	rereads     member.Rereads
+	wrong       *fold.Fold // what it folded, once that is damaged
+	bad         bool       // each fold of it is damaged soon
 	worker      worker
 }
 
@@ -189,17 +195,17 @@ func (s *sim) start(id, store string) *proc {
 	s.newWorker(p)
 	s.procs = append(s.procs, p)
 	s.tracef("start %s incarnation=%s", id, cfg.Incarnation)
-	s.bootstrap(p)
+	s.bootstrap(p, member.FromSnapshot)
 	return p
 }
 
 // bootstrap folds from the newest snapshot that somebody wrote on, or from the first entry, once the broker is up.
-func (s *sim) bootstrap(p *proc) {
+func (s *sim) bootstrap(p *proc, how member.Reread) {
 	if !p.log.there() || !p.ready && slices.ContainsFunc(s.internal, func(t *topic) bool { return !t.there() }) {
 		s.ensure(p)
 		s.at(100*time.Millisecond, func() {
 			if p.alive {
-				s.bootstrap(p)
+				s.bootstrap(p, how)
 			}
 		})
 		return
@@ -211,10 +217,11 @@ func (s *sim) bootstrap(p *proc) {
 	for _, e := range p.log.entries[max(0, len(p.log.entries)-400):] {
 		found.Add(e)
 	}
-	f := found.Newest()
-	if f == nil {
+	f := found.Newest(p.id)
+	if f == nil || how == member.FromStart {
 		f = fold.New()
 	}
+	s.inherit(p, f)
 	p.read, p.conn, p.seen = int(max(0, f.Offset())), p.log.broker.conn, map[int64][]byte{}
 	p.first = p.read
 	p.m.Restart(s.time(p), f)
@@ -290,7 +297,11 @@ func (s *sim) step(p *proc) {
 	if errors.Is(err, member.ErrOtherLog) {
 		s.tracef("%s starts over: %v", p.id, err)
 		p.m.GiveUp(s.time(p))
-		s.bootstrap(p)
+		s.bootstrap(p, member.FromSnapshot)
+		return
+	}
+	if errors.Is(err, member.ErrDigest) {
+		s.contradicted(p, err)
 		return
 	}
 	if err != nil {

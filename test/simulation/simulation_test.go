@@ -34,7 +34,7 @@ func TestSimulation(t *testing.T) {
 	for part := range uint64(parts) {
 		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
 			t.Parallel()
-			losses, holes, anew, moves, twins, parted := 0, 0, 0, 0, 0, 0
+			losses, holes, anew, moves, twins, parted, damages, rereads := 0, 0, 0, 0, 0, 0, 0, 0
 			for seed := from + part; seed < from+n && !failed.Load(); seed += parts {
 				s := simulate(seed, plant{})
 				if s.failed != nil {
@@ -43,10 +43,12 @@ func TestSimulation(t *testing.T) {
 				}
 				losses, holes, anew, moves = losses+len(s.losses), holes+s.holes, anew+s.anew, moves+s.moves
 				twins, parted = twins+len(s.flow.twins), parted+s.parted
+				damages, rereads = damages+s.damages, rereads+s.rereads
 			}
 			t.Logf("%d losses of the cluster log's tail, %d overlaps by newcomers within one session of them; %d logs created anew; "+
-				"%d partitions whose queue became another; %d connectors with two configs of one epoch; %d times the workers held older configs than the log", losses, holes, anew, moves, twins, parted)
-			if n >= simSeeds && min(losses, anew, moves) == 0 && !failed.Load() {
+				"%d partitions whose queue became another; %d connectors with two configs of one epoch; %d times the workers held older configs than the log; "+
+				"%d damaged folds, %d read again", losses, holes, anew, moves, twins, parted, damages, rereads)
+			if n >= simSeeds && min(losses, anew, moves, rereads) == 0 && !failed.Load() {
 				t.Error("nothing was ever lost, or created anew, or moved")
 			}
 		})
@@ -162,6 +164,9 @@ func (s *sim) calm() {
 	s.heal()
 	s.at(3*time.Second, s.heal) // faults that were still to end
 	s.at(20*time.Second, s.newcomer)
+	for after := 5 * time.Second; after < simCalm; after += 5 * time.Second {
+		s.at(after, s.decide)
+	}
 	// The user asks again, as the operator does, for what a broker that lost records may have undone.
 	for after := 15 * time.Second; after < simCalm; after += 25 * time.Second {
 		for _, name := range []string{sourceConnector, sinkConnector} {
@@ -240,6 +245,9 @@ func (s *sim) unrest() string {
 	}
 	if missing := s.flow.missing(s); missing != "" {
 		return "P4: " + missing
+	}
+	if wrong := s.wrongInTheEnd(); wrong != "" {
+		return "C1: " + wrong
 	}
 	return s.flow.unsettled(s)
 }

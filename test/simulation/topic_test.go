@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -162,7 +163,7 @@ func (s *sim) reconnect(p *proc) {
 	case s.plant.blind || p.read == 0:
 	case p.read > len(p.log.entries):
 		s.tracef("%s starts over: log ends at %d and was read to %d", p.id, len(p.log.entries), p.read)
-		s.bootstrap(p)
+		s.bootstrap(p, member.FromSnapshot)
 	default:
 		p.read = max(p.first, p.read-goneOver)
 	}

@@ -23,7 +23,7 @@ var (
 	ErrSessionLost = member.ErrSessionLost
 	// ErrDuplicate means another live worker has this worker's id.
 	ErrDuplicate = member.ErrDuplicate
-	// ErrDigest means two workers made different things of the same log.
+	// ErrDigest means most other workers made something else of the log than this one, also after it read it again.
 	ErrDigest = member.ErrDigest
 )
 
@@ -47,10 +47,12 @@ type Cluster struct {
 	revision   int64
 	viewed     *fold.Fold // the fold that revision is of
 	silent     []int64    // those who were silent in that view
+	rereads    member.Rereads
+	mismatches int64 // those that were told
 	watchers   map[chan struct{}]struct{}
 	deliveries map[*delivery]struct{}
 
-	strays             service.Seldom // records that no worker wrote
+	strays, dissents   service.Seldom // records that no worker wrote; heartbeats with another digest
 	opening, appending rmq.Failing    // opening and reading the log from its start; appending to it
 }
 
@@ -62,7 +64,7 @@ func New(cfg Config, open func(ctx context.Context) (Log, error)) (*Cluster, err
 	}
 	c := &Cluster{
 		cfg: cfg, open: open, kick: make(chan struct{}, 1), signal: make(chan struct{}), watchers: map[chan struct{}]struct{}{},
-		deliveries: map[*delivery]struct{}{}, strays: service.Seldom{Every: strayPeriod},
+		deliveries: map[*delivery]struct{}{}, strays: service.Seldom{Every: strayPeriod}, dissents: service.Seldom{Every: strayPeriod},
 	}
 	c.machine = c.newMachine(nil)
 	c.view.Store(c.machine.View())
@@ -198,6 +200,14 @@ func (c *Cluster) Trouble() (rmq.Trouble, bool) {
 		return rmq.Trouble{}, false
 	}
 	return log.Unread()
+}
+
+// Disputed returns a heartbeat of those who contradict this worker's fold of the cluster log, while as many do as agree with
+// it: nobody can tell who is wrong, and no unit is claimed until most workers agree.
+func (c *Cluster) Disputed() (fold.Dissent, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.machine.Disputed()
 }
 
 // leaseTimes is the age of the lease and what is left of it.

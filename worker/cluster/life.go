@@ -29,7 +29,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	c.log = log
 	c.machine = c.newMachine(c.store.proof)
 	c.mu.Unlock()
-	if err := c.restart(ctx); err != nil {
+	if err := c.restart(ctx, member.FromSnapshot); err != nil {
 		return err
 	}
 	c.cfg.Log.Info("Joining the cluster", "worker", c.cfg.WorkerID, "provesRestart", c.store.proof != nil)
@@ -180,11 +180,11 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // restart gives up what is held and makes the fold anew from the log.
-func (c *Cluster) restart(ctx context.Context) error {
+func (c *Cluster) restart(ctx context.Context, how member.Reread) error {
 	var f *fold.Fold
 	left := silence{patience: c.cfg.SessionTimeout}
 	err := c.retry(ctx, "reading the cluster log", c.noted(func() (err error) {
-		f, c.from, err = bootstrap(ctx, c.log, func(a ancients) bool { return left.over(c.now().Boot, a) })
+		f, c.from, err = bootstrap(ctx, c.log, c.cfg.WorkerID, how, func(a ancients) bool { return left.over(c.now().Boot, a) })
 		return err
 	}))
 	if err != nil {
@@ -241,13 +241,17 @@ func (s *silence) over(now time.Duration, a ancients) bool {
 }
 
 // bootstrap returns the fold of the newest complete snapshot, or the empty fold, and the offset to read on from. Where the
-// log's start has aged out and no snapshot is there, ended says whether those who wrote what is left are gone.
+// log's start has aged out, FromStart is FromSnapshot; where no snapshot is there then, ended says whether those who wrote
+// what is left are gone.
 //
 // Invariant C1: nobody folds from the middle of a log that others have folded from its start.
-func bootstrap(ctx context.Context, log Log, ended func(ancients) bool) (*fold.Fold, int64, error) {
+func bootstrap(ctx context.Context, log Log, worker string, how member.Reread, ended func(ancients) bool) (*fold.Fold, int64, error) {
 	first, end, err := log.Bounds(ctx)
 	if err != nil {
 		return nil, 0, err
+	}
+	if how == member.FromStart && first == 0 {
+		return fold.New(), 0, nil
 	}
 	for window := int64(firstWindow); ; window *= 4 {
 		from := max(first, end-window)
@@ -262,7 +266,7 @@ func bootstrap(ctx context.Context, log Log, ended func(ancients) bool) (*fold.F
 			return nil, 0, err
 		}
 		// A snapshot whose next entry has aged out leads nowhere.
-		if f := found.Newest(); f != nil && f.Offset()+1 >= first {
+		if f := found.Newest(worker); f != nil && f.Offset()+1 >= first {
 			return f, max(f.Offset(), first), nil
 		}
 		if from > first {

@@ -22,12 +22,22 @@ func (c *Cluster) keep(ctx context.Context, done func() bool) error {
 			return nil
 		case err == nil:
 			return nil
+		case errors.Is(err, member.ErrDigest):
 		case !lostLog(err) && !errors.Is(err, fold.ErrGap) && !errors.Is(err, member.ErrOtherLog):
 			c.shut()
 			return fmt.Errorf("following the cluster log: %w", err)
 		}
-		c.cfg.Log.Info("Joining anew, for the cluster log does not go on where it was read to", "error", err.Error())
-		if err := c.startOver(ctx, err); err != nil {
+		how := member.FromSnapshot
+		if errors.Is(err, member.ErrDigest) {
+			how = c.rereads.Next(c.now())
+		}
+		if how == member.NoMore {
+			c.shut()
+			return fmt.Errorf("following the cluster log: it was read again from a snapshot and from its start, and %w; "+
+				"run one version on all workers, and look for bad memory on this machine", err)
+		}
+		c.cfg.Log.Info("Reading the cluster log again and joining anew", "fromStart", how == member.FromStart, "error", err.Error())
+		if err := c.startOver(ctx, err, how); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -53,7 +63,7 @@ func lostLog(err error) bool {
 // Invariant C4: gates are shut before anything else, for the log can no longer tell who owns what.
 //
 // Invariant C2: reading it may take long, and nobody enforces leases meanwhile: nothing may run under the old session any more.
-func (c *Cluster) startOver(ctx context.Context, why error) error {
+func (c *Cluster) startOver(ctx context.Context, why error, how member.Reread) error {
 	c.mu.Lock()
 	c.machine.GiveUp(c.now())
 	c.publish()
@@ -67,7 +77,7 @@ func (c *Cluster) startOver(ctx context.Context, why error) error {
 		c.log = log
 		c.mu.Unlock()
 	}
-	return c.restart(ctx)
+	return c.restart(ctx, how)
 }
 
 // shut ends every delivery for good. The session stays in the log until Stop's leave, or until it expires.
@@ -202,6 +212,7 @@ func (t *turn) step(e rmq.Entry) error {
 func (c *Cluster) stepOne(e rmq.Entry) (fold.Outcome, error) {
 	before, now := c.machine.Lease(), c.now()
 	out, err := c.machine.Step(now, e)
+	c.tellMismatch()
 	after := c.machine.Lease()
 	was, had := before.Sent()
 	if is, has := after.Sent(); had && has && is != was {
@@ -235,6 +246,19 @@ func (c *Cluster) report(out fold.Outcome) {
 			c.cfg.Log.V(1).Info("Following a change of ownership", "what", ev.Kind, "connector", ev.Unit.Connector, "task", ev.Unit.Task,
 				"session", ev.Session, "generation", ev.Generation, "epoch", ev.Epoch, "reason", ev.Reason)
 		}
+	}
+}
+
+// tellMismatch logs a heartbeat whose writer made something else of the log. The caller holds mu.
+func (c *Cluster) tellMismatch() {
+	count, d := c.machine.Mismatches()
+	if count == c.mismatches {
+		return
+	}
+	c.mismatches = count
+	if untold, ok := c.dissents.Pass(time.Now()); ok {
+		c.cfg.Log.Info("Counting a heartbeat whose writer made something else of the cluster log", "worker", d.Worker, "session", d.Session,
+			"offset", d.Offset, "theirs", d.Theirs, "mine", d.Mine, "untold", untold)
 	}
 }
 

@@ -33,6 +33,20 @@ func newMetrics(reg prometheus.Registerer, c *Cluster) *metrics {
 		_, left := c.leaseTimes()
 		return left.Seconds()
 	})
+	f.NewCounterFunc(prometheus.CounterOpts{Name: "connect_worker_cluster_digest_mismatches_total",
+		Help: "Heartbeats of other workers that made something else of the cluster log than this one."}, func() float64 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		count, _ := c.machine.Mismatches()
+		return float64(count)
+	})
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "connect_worker_cluster_disputed",
+		Help: "1 while as many workers contradict this one's fold of the cluster log as agree: nothing is claimed then."}, func() float64 {
+		if _, disputed := c.Disputed(); disputed {
+			return 1
+		}
+		return 0
+	})
 	return &metrics{
 		ignored: f.NewCounterVec(prometheus.CounterOpts{Name: "connect_worker_cluster_records_ignored_total",
 			Help: "Records of the cluster log that the fold did not accept."}, []string{"reason"}),

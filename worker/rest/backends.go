@@ -58,7 +58,7 @@ type LocalTask struct {
 	Stopping bool
 }
 
-// Backends are the parts of the worker that the server speaks for. All but CheckSettings, Stored, Warnings,
+// Backends are the parts of the worker that the server speaks for. All but CheckSettings, Stored, Disputed, Warnings,
 // Local and Reload are required.
 type Backends struct {
 	Configs            Configs
@@ -78,6 +78,9 @@ type Backends struct {
 	// Stored returns nil while the stores take records, or have failed to for a short time only; else which do not and why:
 	// the readiness probe fails. nil: nothing is known of it.
 	Stored func() error
+	// Disputed returns nil while this worker and most others make the same of the cluster log, or most others do without it;
+	// else nobody can tell who is wrong: the readiness probe fails. nil: nothing is known of it.
+	Disputed func() error
 	// Warnings says what is wrong with the internal topics though the worker can work with them; nil: nothing.
 	Warnings func() []string
 	// Local lists what runs on this worker; nil: nothing.
@@ -120,6 +123,13 @@ func (b Backends) stored() error {
 		return nil
 	}
 	return b.Stored()
+}
+
+func (b Backends) disputed() error {
+	if b.Disputed == nil {
+		return nil
+	}
+	return b.Disputed()
 }
 
 func (b Backends) warnings() []string {

@@ -110,5 +110,5 @@ func (s *Server) watchToken(done <-chan struct{}) {
 
 // notReady returns why the readiness probe fails.
 func (s *Server) notReady() error {
-	return cmp.Or(s.backends.Ready(), s.backends.Leased(), s.backends.stored(), s.tokenErr())
+	return cmp.Or(s.backends.Ready(), s.backends.Leased(), s.backends.stored(), s.backends.disputed(), s.tokenErr())
 }

@@ -16,12 +16,19 @@ import (
 // health is what a test has the stores and topics say.
 type health struct {
 	stored   atomic.Pointer[error]
+	disputed atomic.Pointer[error]
 	warnings atomic.Pointer[[]string]
 }
 
 func (h *health) into(_ *Config, b *Backends) {
 	b.Stored = func() error {
 		if err := h.stored.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}
+	b.Disputed = func() error {
+		if err := h.disputed.Load(); err != nil {
 			return *err
 		}
 		return nil
@@ -65,6 +72,29 @@ func TestReadinessTellsOfStoresAndTopics(t *testing.T) {
 				t.Errorf("the API answers %d %s", got.Code, got.Body)
 			}
 		})
+	}
+}
+
+func TestADisputedLogIsTold(t *testing.T) {
+	h := &health{}
+	w := newWorld(t, h.into)
+	w.serve()
+	next := w.reports(t)
+	next()
+	for _, want := range []string{"cluster log disputed: w0 and w1", ""} {
+		var disputed error
+		wantCode, wantBody := http.StatusOK, "ok\n"
+		if want != "" {
+			disputed = errors.New(want)
+			wantCode, wantBody = http.StatusServiceUnavailable, "not ready: "+want+"\n"
+		}
+		h.disputed.Store(&disputed)
+		if got := next(); got.LogDisputed != want {
+			t.Errorf("watchers are told %q, want %q", got.LogDisputed, want)
+		}
+		if got := w.do(http.MethodGet, "/readyz", ""); got.Code != wantCode || got.Body.String() != wantBody {
+			t.Errorf("the probe answers %d %q, want %d %q", got.Code, got.Body, wantCode, wantBody)
+		}
 	}
 }
 

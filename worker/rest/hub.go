@@ -92,15 +92,19 @@ func (h *hub) isReady() bool {
 	return h.ready
 }
 
-// healthChanged reports whether the stores or the internal topics are in another state than the newest event says.
+// healthChanged reports whether the stores, the cluster log or the internal topics are in another state than the newest
+// event says.
 func (h *hub) healthChanged() bool {
-	unstored, warnings := "", h.server.backends.warnings()
+	unstored, disputed, warnings := "", "", h.server.backends.warnings()
 	if err := h.server.backends.stored(); err != nil {
 		unstored = err.Error()
 	}
+	if err := h.server.backends.disputed(); err != nil {
+		disputed = err.Error()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return unstored != h.cluster.StoresNotWritten || !slices.Equal(warnings, h.cluster.Warnings)
+	return unstored != h.cluster.StoresNotWritten || disputed != h.cluster.LogDisputed || !slices.Equal(warnings, h.cluster.Warnings)
 }
 
 // refresh reads the state and makes an event of each difference.

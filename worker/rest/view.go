@@ -143,6 +143,9 @@ func (s *Server) clusterView(view cluster.View) restapi.Cluster {
 	if err := s.backends.stored(); err != nil {
 		out.StoresNotWritten = err.Error()
 	}
+	if err := s.backends.disputed(); err != nil {
+		out.LogDisputed = err.Error()
+	}
 	out.Warnings = s.backends.warnings()
 	slices.SortFunc(out.Members, func(a, b restapi.Member) int { return strings.Compare(a.Worker, b.Worker) })
 	return out

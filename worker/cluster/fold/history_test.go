@@ -124,6 +124,9 @@ func TestSnapshotNeedsAWitness(t *testing.T) {
 			if r.Log == "" {
 				r.AsOf, r.Log = f.Offset(), f.Log()
 			}
+			if r.Kind == Heartbeat && r.Digest == "" {
+				r.Digest = f.Digest()
+			}
 			e, err := r.Entry()
 			if err != nil {
 				t.Fatal(err)
@@ -146,11 +149,19 @@ func TestSnapshotNeedsAWitness(t *testing.T) {
 	}
 	lost, _ := start()
 	build(lost, claimOf(0, 1, Asked{"lost", 0, 1, 0}))
+	otherwise := func(r Record) Record {
+		r.Digest = "beef"
+		return r
+	}
 	cases := map[string]struct {
 		snapshot func(*Fold) Record
 		after    []Record
 		want     int64 // the offset of the fold that is found
 	}{
+		"who wrote on made something else":   {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2))}, -1},
+		"as many made something else":        {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2)), beat(0, 3)}, -1},
+		"one was wrong before":               {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2)), beat(1, 3)}, 2},
+		"the reader itself made another":     {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{joinOf("reader", "p3", nil), otherwise(beat(4, 1))}, 2},
 		"nobody wrote on":                    {func(f *Fold) Record { return snapshotOf(f, 2) }, nil, -1},
 		"somebody wrote on":                  {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{beat(1, 2)}, 2},
 		"records that were lost are in it":   {func(*Fold) Record { return snapshotOf(lost, 2) }, []Record{beat(1, 2), beat(0, 3)}, -1},
@@ -167,7 +178,7 @@ func TestSnapshotNeedsAWitness(t *testing.T) {
 				found.Add(e)
 			}
 			got := int64(-1)
-			if n := found.Newest(); n != nil {
+			if n := found.Newest("reader"); n != nil {
 				got = n.Offset()
 			}
 			if got != tc.want || found.Unconfirmed() == nil {

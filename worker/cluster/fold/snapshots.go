@@ -29,13 +29,13 @@ const (
 	keptPartial = 64
 )
 
-// Newest returns the fold of the newest snapshot that somebody wrote on; nil without one.
+// Newest returns the fold of the newest snapshot that somebody wrote on, for a worker to go on from; nil without one.
 //
 // Invariant C4: a worker that has not noticed yet that the log lost its tail may still write a snapshot of what was lost.
 // It cannot write on what follows it, for it reads nothing more before it has noticed.
-func (s *Snapshots) Newest() *Fold {
+func (s *Snapshots) Newest(worker string) *Fold {
 	for _, c := range slices.Backward(s.complete) {
-		if f, err := Restore(c.image); err == nil && s.confirmed(f, c.at) {
+		if f, err := Restore(c.image); err == nil && s.confirmed(f, c.at, worker) {
 			return restored(c)
 		}
 	}
@@ -59,8 +59,13 @@ func restored(c complete) *Fold {
 	return f
 }
 
-// confirmed folds on, and reports whether a member that had read the snapshot's record as well came to the same log.
-func (s *Snapshots) confirmed(f *Fold, at int64) bool {
+// confirmed folds on, and reports whether a member that had read the snapshot's record as well came to the same log, and
+// more of those who wrote since made the same of it than something else: its writer's fold may have been wrong. What the
+// worker itself wrote before says nothing of that.
+func (s *Snapshots) confirmed(f *Fold, at int64, worker string) bool {
+	var votes Votes
+	votes.Note(f)
+	written := false
 	for _, e := range s.entries {
 		if e.Offset <= f.offset {
 			continue
@@ -69,11 +74,12 @@ func (s *Snapshots) confirmed(f *Fold, at int64) bool {
 		if err != nil {
 			return false
 		}
-		if out.Reason == Accepted && out.Record.AsOf >= at {
-			return true
-		}
+		votes.Note(f)
+		votes.Hear(f, out)
+		written = written || out.Reason == Accepted && out.Record.AsOf >= at
 	}
-	return false
+	agree, disagree := votes.Count(f, worker, 1)
+	return written && (disagree == 0 || disagree < agree)
 }
 
 // Add takes the next entry. What is no part of a snapshot, or does not fit together, is passed over.

@@ -28,8 +28,8 @@ type Config struct {
 }
 
 var (
-	// ErrDigest means two workers made different things of the same log.
-	ErrDigest = errors.New("cluster log was folded to different states")
+	// ErrDigest means most other workers made something else of the log than this one.
+	ErrDigest = errors.New("most workers made something else of the cluster log than this one")
 	// ErrDuplicate means another live worker has the same id.
 	ErrDuplicate = errors.New("another live worker has the same id")
 	// ErrOtherCluster means workers of another cluster use the log.
@@ -54,7 +54,6 @@ const (
 type Machine struct {
 	cfg     Config
 	fold    *fold.Fold
-	history history
 	expiry  *Expiry
 	silent  []int64 // the others that have missed a heartbeat, by number; nil without any
 	phase   phase
@@ -79,6 +78,7 @@ type Machine struct {
 	blocker int64         // the session that holds this worker's id
 	waited  time.Duration // counted since this worker's join was first refused for it
 
+	agreement agreement
 	ownership ownership
 	snapshot  snapshots
 	calm      calm
@@ -93,8 +93,8 @@ func New(cfg Config) *Machine {
 // session that was held is given up, and no new one is asked for while its lease runs.
 func (m *Machine) Restart(now Time, f *fold.Fold) {
 	m.lose(now)
-	m.fold, m.history, m.proved = f, history{}, false
-	m.history.add(f.Offset(), f.Digest())
+	m.fold, m.agreement.votes, m.proved = f, fold.Votes{}, false
+	m.agreement.votes.Note(f)
 	m.expiry, m.silent = NewExpiry(m.cfg.Terms.Interval()), nil
 	m.blocker, m.waited = noSession, 0
 	for _, s := range f.Sessions() {
@@ -137,8 +137,8 @@ func (m *Machine) incarnation() string {
 	return m.cfg.Incarnation + "-" + strconv.FormatInt(m.attempt, 10)
 }
 
-// Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap and ErrOtherLog are cured by GiveUp and Restart, the others
-// (ErrDigest, ErrDuplicate, ErrOtherCluster, ErrSuperseded) by a person.
+// Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap, ErrOtherLog and,
+// as Rereads says, ErrDigest are cured by GiveUp and Restart, the others (ErrDuplicate, ErrOtherCluster, ErrSuperseded) by a person.
 func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	// With nothing read, a reconnect shows nothing again: it may have been just now.
 	if m.resumed && m.fold.Offset() < 0 {
@@ -152,7 +152,7 @@ func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 		return out, m.again(now, e)
 	}
 	m.proved = true
-	m.history.add(e.Offset, m.fold.Digest())
+	m.agreement.votes.Note(m.fold)
 	counted := m.account(now, out)
 	if out.Record == nil {
 		return out, nil
@@ -160,7 +160,7 @@ func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	if out.Reason == fold.OtherLog && m.phase == joined && out.Record.Session == m.session && hasSequence(out.Record.Kind) {
 		return out, fmt.Errorf("%w: a record of this session, as of %d, is void at %d", ErrOtherLog, out.Record.AsOf, e.Offset)
 	}
-	if err := errors.Join(m.compare(out), m.alien(out)); err != nil {
+	if err := errors.Join(m.agree(out), m.alien(out)); err != nil {
 		return out, err
 	}
 	if m.phase == joined && out.Record.Session == m.session && hasSequence(out.Record.Kind) {
@@ -251,24 +251,6 @@ func (m *Machine) isOwn(r *fold.Record) bool {
 	return m.phase == joined && hasSequence(r.Kind) && r.Session == m.session
 }
 
-// compare proves by the digest that the writer's fold and this one are the same.
-//
-// Invariant C1: workers that folded to the same offset hold the same state.
-func (m *Machine) compare(out fold.Outcome) error {
-	r := out.Record
-	if out.Reason != fold.Accepted || r.Kind != fold.Heartbeat && r.Kind != fold.Snapshot {
-		return nil
-	}
-	s, live := m.fold.Session(r.Session)
-	mine, known := m.history.at(r.AsOf)
-	if !live || !known || s.Terms.Fold != fold.Version || r.Digest == mine {
-		return nil
-	}
-	return fmt.Errorf("%w: at offset %d worker %s (session %d) has digest %s, this worker %s; "+
-		"run one version of the worker, or restart all workers if the cluster topic was changed by hand",
-		ErrDigest, r.AsOf, s.Worker, s.ID, r.Digest, mine)
-}
-
 // alien refuses a log on which a worker of another cluster is alive that was there first: two clusters would run each other's
 // connectors. A session whose process is dead does no harm, and says nothing.
 func (m *Machine) alien(out fold.Outcome) error {
@@ -323,6 +305,7 @@ func (m *Machine) followEvents(now Time, out fold.Outcome) error {
 		case ev.Kind == fold.Joined && m.phase == joining && out.Record.Join.Incarnation == m.incarnation():
 			m.phase, m.session, m.nextBeat = joined, ev.Session, now.Boot
 			m.blocker, m.waited = noSession, 0
+			m.agreement.votes.Forget()
 		case m.phase != joined || ev.Session != m.session:
 		case ev.Kind == fold.Superseded:
 			m.lose(now)
@@ -358,22 +341,4 @@ func (m *Machine) wait(out fold.Outcome, counted time.Duration) error {
 			"give each worker a workerId of its own", ErrDuplicate, m.cfg.Worker, older.Address, older.ID, m.cfg.Address)
 	}
 	return nil
-}
-
-// historySize is for how many offsets the digests are kept: what a heartbeat may be late.
-const historySize = 8192
-
-type history struct{ digests map[int64]string }
-
-func (h *history) add(offset int64, digest string) {
-	if h.digests == nil {
-		h.digests = make(map[int64]string)
-	}
-	h.digests[offset] = digest
-	delete(h.digests, offset-historySize)
-}
-
-func (h *history) at(offset int64) (string, bool) {
-	d, ok := h.digests[offset]
-	return d, ok
 }

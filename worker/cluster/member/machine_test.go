@@ -78,36 +78,6 @@ func (a *alone) join(worker string, proof *fold.Proof) (session int64, err error
 		Join: &fold.Joining{Worker: worker, Incarnation: "other", Address: "there", Proof: proof}})
 }
 
-func TestDigestsAreCompared(t *testing.T) {
-	cases := map[string]struct {
-		change func(*fold.Record)
-		want   error
-	}{
-		"the same digest":                 {func(*fold.Record) {}, nil},
-		"another digest":                  {func(r *fold.Record) { r.Digest = "beef" }, ErrDigest},
-		"another digest of other rules":   {func(r *fold.Record) { r.Digest, r.Terms.Fold = "beef", fold.Version+1 }, nil},
-		"a digest of an unknown offset":   {func(r *fold.Record) { r.Digest, r.AsOf = "beef", 1<<40 }, nil},
-		"another digest on another log":   {func(r *fold.Record) { r.Digest, r.Log = "beef", "0123456789abcdef" }, nil},
-		"another digest in a void record": {func(r *fold.Record) { r.Digest, r.Session = "beef", 1<<40 }, nil},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			a := startAlone(t)
-			session, err := a.join("v", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := a.m.Fold()
-			terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
-			r := fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1, AsOf: f.Offset(), Log: f.Log(), Digest: f.Digest(), Terms: &terms}
-			tc.change(&r)
-			if err := a.putRecord(r); !errors.Is(err, tc.want) {
-				t.Errorf("got %v, want %v", err, tc.want)
-			}
-		})
-	}
-}
-
 func TestSupersededWorkerEnds(t *testing.T) {
 	a := startAlone(t)
 	_, err := a.join("w", &fold.Proof{Store: "s", Boot: "b", Start: 2})
@@ -193,7 +163,7 @@ func TestOldestMemberWritesSnapshotsInParts(t *testing.T) {
 			parts++
 		}
 	}
-	f := found.Newest()
+	f := found.Newest("w")
 	if f == nil || parts < 3 {
 		t.Fatalf("%d parts, complete: %t", parts, f != nil)
 	}

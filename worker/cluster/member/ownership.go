@@ -196,8 +196,8 @@ func (o *ownership) unsent(first, last int64) {
 const maxUnits = 1000
 
 // due returns the records of what is open and not under way. One whose sequence came back, or was passed by a later one,
-// without having been answered is sent again.
-func (o *ownership) due(returned int64, record func(fold.Kind) fold.Record) []fold.Record {
+// without having been answered is sent again. Claims wait while mayClaim is false.
+func (o *ownership) due(returned int64, mayClaim bool, record func(fold.Kind) fold.Record) []fold.Record {
 	var out []fold.Record
 	units := 0
 	var held []fold.Held
@@ -220,7 +220,7 @@ func (o *ownership) due(returned int64, record func(fold.Kind) fold.Record) []fo
 	}
 	for _, request := range o.order {
 		c := o.claims[request]
-		if c.done || c.sent > returned || units >= maxUnits {
+		if !mayClaim || c.done || c.sent > returned || units >= maxUnits {
 			continue
 		}
 		r := record(fold.Claim)

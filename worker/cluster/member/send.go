@@ -88,7 +88,7 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 	if beat {
 		m.nextBeat = now.Boot + m.cfg.Terms.Interval()
 		r, terms := m.record(fold.Heartbeat), m.cfg.Terms
-		terms.Resting = m.calming(now)
+		terms.Resting = m.calming(now) || !m.mayClaim()
 		r.Terms, r.Digest = &terms, m.fold.Digest()
 		m.sentBeat(r.Sequence, now)
 		records = append(append(records, r), m.expired()...)
@@ -101,7 +101,7 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 		r.AsOf, r.Log, r.Digest, r.Part = m.snapshot.asOf, m.snapshot.log, m.snapshot.digest, &part
 		records, fl.part = append(records, r), true
 	}
-	return append(records, m.ownership.due(m.returned, m.record)...), nil
+	return append(records, m.ownership.due(m.returned, m.mayClaim(), m.record)...), nil
 }
 
 // overtake goes on above a sequence that somebody else wrote for this session: below it nothing would be accepted any more.

@@ -108,12 +108,17 @@ type Cluster struct {
 	Members []Member `json:"members"`
 	// StoresNotWritten says which stores take nothing for longer than a session, and why; empty while they do.
 	StoresNotWritten string `json:"storesNotWritten,omitempty"`
+	// LogDisputed says who makes something else of the cluster log while nobody can tell who is wrong; empty otherwise.
+	LogDisputed string `json:"logDisputed,omitempty"`
 	// Warnings says what is wrong with the internal topics though the workers can work with them.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
 // StoresNotWritten is what Cluster.StoresNotWritten begins with, and what an unready worker says then after "not ready: ".
 const StoresNotWritten = "stores not written: "
+
+// LogDisputed is the same for Cluster.LogDisputed.
+const LogDisputed = "cluster log disputed: "
 
 // Member is a live worker.
 type Member struct {

@@ -75,14 +75,19 @@ func removeNetwork(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	for _, p := range ports {
-		_, err := step.Output(ctx, "ip", "link", "del", p.Name())
-		errs = append(errs, err)
+		errs = append(errs, removeDevice(ctx, p.Name()))
 	}
-	if _, err := net.InterfaceByName(layout.Bridge); err == nil {
-		_, err := step.Output(ctx, "ip", "link", "del", layout.Bridge)
-		errs = append(errs, err)
+	return errors.Join(append(errs, removeDevice(ctx, layout.Bridge))...)
+}
+
+// removeDevice removes a network device. One that is gone is no error, also when it goes in this moment: the kernel takes
+// a pod's device away by itself, some time after the pod's network namespace has no process left.
+func removeDevice(ctx context.Context, name string) error {
+	_, err := step.Output(ctx, "ip", "link", "del", name)
+	if _, gone := net.InterfaceByName(name); gone != nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // mountsBelow lists the mounts at and below the folders, the deepest and latest first.
