@@ -12,6 +12,9 @@ import (
 // pullRecords is how many records a reader asks for; brokers give fewer by their own limits (32 unless configured).
 const pullRecords = 512
 
+// doubtful is how long a pull takes, at least, while which a topic can be deleted, created again and filled.
+const doubtful = time.Second
+
 // endAge is how old the known end of a queue may be, for the lag, while there is no room to pull.
 const endAge = 2 * time.Second
 
@@ -29,6 +32,7 @@ type fetch struct {
 	looked time.Time // when the end was last seen
 	trail  Trail     // of what was pulled
 	conn   int64     // the connection on which the queue was found to be as the trail says, or none
+	doubt  bool      // the queue may be another one since
 
 	// Guarded by r.mu.
 	chunks   []chunk
@@ -133,19 +137,22 @@ func (f *fetch) step() error {
 		}
 		f.jump(low)
 	}
+	began := time.Now()
 	p, err := f.r.c.pull(f.ctx, pullRequest{
 		queue: f.q, group: f.r.group, offset: f.next, max: pullRecords, hold: true, purpose: f.r.purpose,
 	})
+	f.doubt = f.doubt || err != nil || time.Since(began) >= doubtful
 	if err != nil {
 		return err
 	}
-	if p.conn != f.conn && len(f.trail) > 0 { // the broker may have lost what was read, and given its offsets out again
+	// The broker may have lost what was read, and given its offsets out again; or the topic was deleted and created again.
+	if (p.conn != f.conn || f.doubt && p.code == remoting.Success) && len(f.trail) > 0 {
 		at := f.next
 		if err := f.retrace(false); err != nil || f.next != at || f.conn != p.conn {
 			return err
 		}
 	}
-	f.conn = p.conn
+	f.conn, f.doubt = p.conn, f.doubt && p.code != remoting.Success
 	if p.code == remoting.Success {
 		f.keep(p)
 		return nil

@@ -1,0 +1,55 @@
+package rmq_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
+)
+
+// Invariant P4: a topic that is deleted and created again under a reader is read from its first record on, also when it has
+// grown past where the reader was by the time that a pull is answered.
+func TestReaderOfATopicThatIsCreatedAgain(t *testing.T) {
+	const read = 6
+	cases := map[string]func(t *testing.T, b *rmqtest.Broker, l *rmq.Log){
+		"while a pull is held": func(t *testing.T, b *rmqtest.Broker, l *rmq.Log) {
+			b.Renew("log", "broker-a")
+			appendAll(t, l, 100, 110)
+		},
+		"while a pull is held, and is as long as before for a while": func(t *testing.T, b *rmqtest.Broker, l *rmq.Log) {
+			b.Renew("log", "broker-a")
+			appendAll(t, l, 100, 100+read)
+			time.Sleep(40 * time.Second)
+			appendAll(t, l, 100+read, 110)
+		},
+		"and is not there for a while": func(t *testing.T, b *rmqtest.Broker, l *rmq.Log) {
+			b.Forget("log", "broker-a")
+			time.Sleep(20 * time.Second)
+			b.Create("log", 1)
+			appendAll(t, l, 100, 110)
+		},
+	}
+	for name, renew := range cases {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+				h := rewound{c: c}
+				var l *rmq.Log
+				l, h.q = logOf(t, c)
+				h.open(0)
+				appendAll(t, l, 0, read)
+				h.poll(t, read-1)
+				time.Sleep(5 * time.Second)
+				renew(t, b, l)
+				if diff := cmp.Diff(numbered(100, 110), h.poll(t, 109)); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff([][2]int64{{read, 0}}, h.seen()); diff != "" {
+					t.Errorf("gaps (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
