@@ -13,7 +13,7 @@ import (
 const pullRecords = 512
 
 // doubtful is how long a pull takes, at least, while which a topic can be deleted, created again and filled.
-const doubtful = time.Second
+const doubtful = 100 * time.Millisecond
 
 // endAge is how old the known end of a queue may be, for the lag, while there is no room to pull.
 const endAge = 2 * time.Second

@@ -37,6 +37,7 @@ func (l *Log) shape(ctx context.Context) error {
 		return err
 	}
 	if err := logShape(l.q.Topic, r); err != nil {
+		l.c.routes.suspect(l.q.Topic) // a permission that is given back is to be seen at the next try, not when the route is old
 		return err
 	}
 	if r.queues[0] != l.q {

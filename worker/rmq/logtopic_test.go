@@ -292,6 +292,9 @@ func TestALogOnABrokerThatIsReadOnlyIsWaitedFor(t *testing.T) {
 		}
 		ask(t, b, c, &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
 			{Name: "topic", Value: "log"}, {Name: "readQueueNums", Value: "1"}, {Name: "perm", Value: "6"}}})
+		if _, err := l.Append(t.Context(), rmq.Entry{Value: []byte("x")}); err != nil {
+			t.Errorf("appending to it at once after it may be written again: %v", err)
+		}
 		if _, err := c.EnsureLogTopic(t.Context(), "log", rmq.LogPlace{}); err != nil {
 			t.Error(err)
 		}
