@@ -54,7 +54,9 @@ func (v *Votes) Hear(f *Fold, out Outcome) (Dissent, bool) {
 func (v *Votes) Count(f *Fold, worker string, inRow int) (agree, disagree int) {
 	for session, times := range v.against {
 		switch s, live := f.sessions[session]; {
-		case !live || s.Worker == worker:
+		case !live:
+			delete(v.against, session)
+		case s.Worker == worker:
 		case times == 0:
 			agree++
 		case times >= inRow:

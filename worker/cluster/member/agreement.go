@@ -29,7 +29,7 @@ func (m *Machine) agree(out fold.Outcome) error {
 		a.mismatches++
 		a.dissent = d
 	}
-	if m.phase != joined {
+	if m.phase != joined || out.Record.Kind != fold.Heartbeat {
 		return nil
 	}
 	agree, disagree := a.votes.Count(m.fold, m.cfg.Worker, convinced)
