@@ -77,8 +77,12 @@ func firstRune(s string) rune {
 // SourceOnly reports whether the worker obeys the key for sources alone.
 func SourceOnly(key string) bool { return key == "on.broker.loss" || key == "queue.order" }
 
-// DeadLetterKey names the topic for records that cannot be delivered. Sinks have one.
-const DeadLetterKey = "errors.deadletterqueue.topic.name"
+const (
+	// DeadLetterKey names the topic for records that cannot be delivered. Sinks have one.
+	DeadLetterKey = "errors.deadletterqueue.topic.name"
+	// ToleranceKey says what becomes of such records: "none" fails the task, "all" goes on without them.
+	ToleranceKey = "errors.tolerance"
+)
 
 // NotYet returns an error, which begins with the key, if the setting would change records and this worker cannot do it: whoever
 // asks for a mask must not get records without one. Ask it about keys that the class does not know.

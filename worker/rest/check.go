@@ -112,6 +112,10 @@ func (f *findings) ignored(spec connector.Spec, cfg map[string]string, unknown [
 		f.add("config."+config.DeadLetterKey, fmt.Errorf("%s: a source has no dead letters yet: it would leave out, count and log "+
 			"what cannot be delivered, and put nothing there: leave it out", config.DeadLetterKey))
 	}
+	if spec.Kind == connector.KindSink && cfg[config.DeadLetterKey] != "" && !strings.EqualFold(cfg[config.ToleranceKey], "all") {
+		f.warnings = append(f.warnings, fmt.Sprintf("%s has no effect unless %s is all: a record that cannot be delivered fails its task, "+
+			"which tries it again until it can", config.DeadLetterKey, config.ToleranceKey))
+	}
 	for _, key := range slices.Sorted(maps.Keys(cfg)) {
 		if spec.Kind == connector.KindSink && config.SourceOnly(key) {
 			f.warnings = append(f.warnings, fmt.Sprintf("%s is for sources and has no effect on %s", key, spec.Class))

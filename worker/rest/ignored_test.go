@@ -54,6 +54,21 @@ func TestSettingsThatWouldChangeRecordsAreNotIgnored(t *testing.T) {
 	}
 }
 
+func TestDeadLettersWithoutToleranceAreWarnedOf(t *testing.T) {
+	const key, want = "errors.deadletterqueue.topic.name", "has no effect unless errors.tolerance is all"
+	for tolerance, warned := range map[string]bool{"": true, "none": true, "all": false, "ALL": false} {
+		w := newWorld(t, nil)
+		cfg := map[string]string{"topicNames": "t", "kafka.bootstrap.server": "h:1", key: "dead"}
+		if tolerance != "" {
+			cfg["errors.tolerance"] = tolerance
+		}
+		rec := writing["POST"](w, cfg)
+		if got := strings.Contains(strings.Join(rec.Header().Values("Warning"), "\n")+rec.Body.String(), want); rec.Code >= 300 || got != warned {
+			t.Errorf("tolerance %q: %d %s %s, want a warning: %t", tolerance, rec.Code, rec.Header(), rec.Body, warned)
+		}
+	}
+}
+
 // A connector that was stored before its settings were refused can be mended by the older routes, too.
 func TestWhatIsIgnoredCanBeTakenBack(t *testing.T) {
 	w := newWorld(t, nil)

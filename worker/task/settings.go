@@ -7,16 +7,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
 // The settings of a connector that the worker itself obeys.
 const (
-	keyTolerance    = "errors.tolerance"
+	keyTolerance    = config.ToleranceKey
 	keyRetryTimeout = "errors.retry.timeout"
 	keyRetryDelay   = "errors.retry.delay.max.ms"
-	keyDeadLetter   = "errors.deadletterqueue.topic.name"
+	keyDeadLetter   = config.DeadLetterKey
 	keyRename       = "topic.rename.format"
 	keyFromWhere    = "consume.from.where"
 	keyGroup        = "task.group.id"
