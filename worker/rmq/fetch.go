@@ -137,16 +137,11 @@ func (f *fetch) step() error {
 		}
 		f.jump(low)
 	}
-	began := time.Now()
-	p, err := f.r.c.pull(f.ctx, pullRequest{
-		queue: f.q, group: f.r.group, offset: f.next, max: pullRecords, hold: true, purpose: f.r.purpose,
-	})
-	f.doubt = f.doubt || err != nil || time.Since(began) >= doubtful
+	p, err := f.pull()
 	if err != nil {
 		return err
 	}
-	// The broker may have lost what was read, and given its offsets out again; or the topic was deleted and created again.
-	if (p.conn != f.conn || f.doubt && p.code == remoting.Success) && len(f.trail) > 0 {
+	if f.suspects(p) {
 		at := f.next
 		if err := f.retrace(false); err != nil || f.next != at || f.conn != p.conn {
 			return err
@@ -162,6 +157,22 @@ func (f *fetch) step() error {
 		return nil
 	}
 	return f.moved()
+}
+
+// pull asks for what is at next.
+func (f *fetch) pull() (pulled, error) {
+	began := time.Now()
+	p, err := f.r.c.pull(f.ctx, pullRequest{
+		queue: f.q, group: f.r.group, offset: f.next, max: pullRecords, hold: true, purpose: f.r.purpose,
+	})
+	f.doubt = f.doubt || err != nil || time.Since(began) >= doubtful
+	return p, err
+}
+
+// suspects reports whether the queue may be another one than was read: its broker may have lost what was read, and given its
+// offsets out again, or its topic was deleted and created again.
+func (f *fetch) suspects(p pulled) bool {
+	return len(f.trail) > 0 && (p.conn != f.conn || f.doubt && p.code == remoting.Success)
 }
 
 // moved finds out why the broker does not have the offset. Invariant P4: what was lost is counted and logged.
