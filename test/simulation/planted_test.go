@@ -37,8 +37,6 @@ func plantedBugs() map[string]planted {
 			"range im.Sessions {", "range im.Sessions[map[bool]int{true: min(1, len(im.Sessions))}[BUG]:] {", "C1"},
 		"a worker that most others contradict and that goes on": {member + "agreement.go",
 			"disagree <= agree+1", "BUG || disagree <= agree+1", "C1"},
-		"a snapshot that is believed though those who wrote on contradict it": {fold + "snapshots.go",
-			"(disagree == 0 || disagree < agree)", "(BUG || disagree == 0 || disagree < agree)", "C1"},
 		"a position that is stored before the ack": {track + "tracker.go",
 			"n < len(s.entries) && s.entries[n].settled", "n < len(s.entries) && (BUG || s.entries[n].settled)", "P1"},
 		"an offset that is stored before the flush": {track + "marks.go",
