@@ -37,6 +37,8 @@ func plantedBugs() map[string]planted {
 			"range im.Sessions {", "range im.Sessions[map[bool]int{true: min(1, len(im.Sessions))}[BUG]:] {", "C1"},
 		"a worker that most others contradict and that goes on": {member + "agreement.go",
 			"disagree <= agree+1", "BUG || disagree <= agree+1", "C1"},
+		"a unit that is shown as failed though it was opened": {"worker/schedule/book/book.go",
+			"		h.Opened, h.Problem, h.Retry.Next = true, \"\", time.Time{}\n", "		h.Opened, h.Retry.Next = true, time.Time{}\n		if !BUG {\n			h.Problem = \"\"\n		}\n", "STATUS"},
 		"a position that is stored before the ack": {track + "tracker.go",
 			"n < len(s.entries) && s.entries[n].settled", "n < len(s.entries) && (BUG || s.entries[n].settled)", "P1"},
 		"an offset that is stored before the flush": {track + "marks.go",

@@ -61,7 +61,7 @@ func (s *sim) openSink(p *proc, a *attempt, stored record.Positions) {
 		return
 	}
 	k.share = queues.NewShare(k.task, k.tasks, known...)
-	s.deal(p, a, func() { a.running, k.nextFlush = true, s.now+flushInterval })
+	s.deal(p, a, func() { s.open(p, a) })
 }
 
 // deal looks at what the name servers show. Queues that are added are read from their stored offset, which is stored first

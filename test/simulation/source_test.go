@@ -82,7 +82,7 @@ func newSource(task, tasks int) *source {
 	return &source{mine: allocate.Queues(partitions, task, tasks), next: map[int]int{}, tracker: track.New()}
 }
 
-func (s *sim) openSource(a *attempt, stored record.Positions) {
+func (s *sim) openSource(p *proc, a *attempt, stored record.Positions) {
 	for _, i := range a.source.mine {
 		a.source.next[i] = 1
 		if at, ok := stored[partitionName(i)]; ok {
@@ -100,7 +100,7 @@ func (s *sim) openSource(a *attempt, stored record.Positions) {
 		s.bind(a.source, i, b)
 		a.stored[bindingName(i)] = text
 	}
-	a.running, a.nextSave = true, s.now+flushInterval
+	s.open(p, a)
 }
 
 // bind has the records of a partition go by a binding from here on.

@@ -14,6 +14,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/schedule"
+	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -22,7 +23,7 @@ import (
 type worker struct {
 	auto   bool // the scheduler works; else claims are made by hand
 	stores stores
-	book   *schedule.Book
+	book   *book.Book
 	runs   map[fold.Unit]*attempt
 
 	request   int64 // the claim that is under way
@@ -44,7 +45,7 @@ type worker struct {
 
 func (s *sim) newWorker(p *proc) {
 	session := time.Duration(s.terms.TimeoutMS) * time.Millisecond
-	p.worker = worker{stores: s.newStores(p), book: schedule.NewBook(p.id, session, s.rng.Float64), runs: map[fold.Unit]*attempt{}, dirty: true}
+	p.worker = worker{stores: s.newStores(p), book: book.New(p.id, session, s.rng.Float64), runs: map[fold.Unit]*attempt{}, dirty: true}
 }
 
 // manage is one turn of the scheduler's loop: what was asked for may have been answered, and a pass is made when anything
@@ -127,17 +128,21 @@ func (s *sim) pass(p *proc, now time.Time) {
 	w := &p.worker
 	view := *p.m.View()
 	connectors := w.stores.configs.List(nil).Connectors
-	work := w.book.Pass(view, connectors, now)
-	for _, a := range work.Acts {
-		s.act(p, a, connectors)
+	work := w.book.Pass(view, connectors, func(u fold.Unit) int64 {
+		return max(w.stores.positions.Newest(u.Connector, u.Task), w.stores.offsets.Newest(u.Connector, u.Task))
+	}, now)
+	for _, step := range work.Steps {
+		s.act(p, step, connectors)
 	}
 	if len(work.Releases) > 0 {
-		s.release(p, w.book.Releasing(work.Releases))
+		var grants []member.Grant
+		for _, r := range work.Releases {
+			grants = append(grants, r.Grant)
+		}
+		s.release(p, grants)
 	}
-	if len(work.Claims) > 0 && w.request == 0 {
-		w.asked = w.book.Claiming(work.Claims, view.Self, func(u fold.Unit) int64 {
-			return max(w.stores.positions.Newest(u.Connector, u.Task), w.stores.offsets.Newest(u.Connector, u.Task))
-		})
+	if len(work.Claims) > 0 {
+		w.asked = work.Claims
 		w.request = p.m.Claim(w.asked)
 	}
 	w.due = w.book.Due(now, now.Add(10*time.Second))
@@ -152,32 +157,24 @@ func (s *sim) release(p *proc, grants []member.Grant) {
 	}
 }
 
-func (s *sim) act(p *proc, a schedule.Action, connectors []storefold.Connector) {
+func (s *sim) act(p *proc, step book.Step, connectors []storefold.Connector) {
 	w := &p.worker
-	run := w.runs[a.Unit]
-	switch a.Kind {
-	case schedule.Start:
-		i := slices.IndexFunc(connectors, func(c storefold.Connector) bool { return c.Name == a.Unit.Connector })
-		s.begin(p, a.Unit, connectors[i])
-	case schedule.Stop:
-		s.drain(p, run)
-	case schedule.Kill:
-		w.book.Stopping(a.Unit)
-		s.end(p, run, context.Canceled)
-	case schedule.Restart:
-		w.book.Restart(a.Unit)
+	switch step.Kind {
+	case book.Start:
+		i := slices.IndexFunc(connectors, func(c storefold.Connector) bool { return c.Name == step.Unit.Connector })
+		s.begin(p, step, connectors[i])
+	case book.Drain:
+		s.drain(p, w.runs[step.Unit])
+	case book.Kill:
+		s.end(p, w.runs[step.Unit], context.Canceled)
+	case book.Again:
 		w.dirty = true
-		if run != nil {
-			s.drain(p, run)
-		}
-	case schedule.Claim, schedule.Release:
 	}
 }
 
 const drainTimeout = 30 * time.Second
 
 func (s *sim) drain(p *proc, a *attempt) {
-	p.worker.book.Stopping(a.unit)
 	a.draining, a.killAt = true, s.now+drainTimeout
 	if a.unit.Task == allocate.ConnectorTask {
 		s.end(p, a, nil)
@@ -190,10 +187,8 @@ func (s *sim) leave(p *proc) {
 	if w.left {
 		return
 	}
-	for _, u := range w.book.Active() {
-		if run := w.runs[u]; !run.draining {
-			s.drain(p, run)
-		}
+	for _, u := range w.book.Leave() {
+		s.drain(p, w.runs[u])
 	}
 	if len(w.book.Active()) > 0 {
 		return
@@ -244,7 +239,8 @@ type attempt struct {
 	progress *storefold.Progress
 	writer   *storefold.Writer
 	sequence int64
-	running  bool // the fence is read back, and the other system is open
+	running  bool          // the fence is read back, and the other system is open
+	opensAt  time.Duration // when the other system is back that is away; 0 while it is there
 	fencing  bool
 	stored   record.Positions
 	saving   bool
@@ -262,12 +258,11 @@ const (
 	sinkConnector   = "b"
 )
 
-func (s *sim) begin(p *proc, u fold.Unit, c storefold.Connector) {
-	w := &p.worker
-	g, number := w.book.Begin(u, s.clock(p))
-	a := &attempt{unit: u, grant: g, number: number, stored: record.Positions{}}
+func (s *sim) begin(p *proc, step book.Step, c storefold.Connector) {
+	w, u := &p.worker, step.Unit
+	a := &attempt{unit: u, grant: step.Grant, number: step.Attempt, stored: record.Positions{}}
 	w.runs[u] = a
-	s.tracef("%s starts %s gen=%d epoch=%d attempt=%d", p.id, u, g.Generation, g.Epoch, number)
+	s.tracef("%s starts %s gen=%d epoch=%d attempt=%d", p.id, u, a.grant.Generation, a.grant.Epoch, a.number)
 	st := &w.stores
 	switch {
 	case u.Task == allocate.ConnectorTask:
@@ -325,7 +320,7 @@ func (s *sim) end(p *proc, a *attempt, err error) {
 		w.stores.writers[a.writer.Key()]--
 	}
 	s.dropHold(p, a.grant)
-	w.book.End(a.unit, err, func(text string) string { return text }, s.clock(p))
+	w.book.End(a.unit, schedule.Outcome(err, func(text string) string { return text }), s.clock(p))
 	w.dirty = true
 }
 
@@ -343,6 +338,7 @@ func (s *sim) deliver(p *proc) {
 		for _, u := range sortedRuns(p.worker.runs) {
 			if a := p.worker.runs[u]; a != nil && u.Task != allocate.ConnectorTask && s.failed == nil {
 				s.advanceTask(p, a)
+				s.checkShown(p, a)
 			}
 		}
 	})
@@ -357,9 +353,14 @@ func (s *sim) advanceTask(p *proc, a *attempt) {
 	case a.draining && s.now > a.killAt:
 		s.end(p, a, context.Canceled)
 	case !a.running:
-		if a.draining {
+		switch {
+		case a.draining:
 			s.end(p, a, nil)
-		} else if left > s.leaseMargin() && !a.fencing {
+		case a.opensAt > 0:
+			if s.now >= a.opensAt {
+				s.opened(p, a)
+			}
+		case left > s.leaseMargin() && !a.fencing:
 			s.fence(p, a)
 		}
 	case s.rough && s.rng.IntN(1000) == 0:
@@ -392,11 +393,42 @@ func (s *sim) fence(p *proc, a *attempt) {
 		p.worker.stores.writers[w.Key()]++
 		stored := a.progress.Read(a.unit.Connector)
 		if a.source != nil {
-			s.openSource(a, stored)
+			s.openSource(p, a, stored)
 			return
 		}
 		s.openSink(p, a, stored)
 	})
+}
+
+// open opens the other system, which may be away for a while.
+func (s *sim) open(p *proc, a *attempt) {
+	if s.rough && s.rng.IntN(8) == 0 {
+		a.opensAt = s.now + s.random(3*time.Second)
+		p.worker.book.Waiting(a.unit, "the other system is away", s.clock(p))
+		return
+	}
+	s.opened(p, a)
+}
+
+func (s *sim) opened(p *proc, a *attempt) {
+	a.running, a.opensAt, a.nextSave = true, 0, s.now+flushInterval
+	if a.sink != nil {
+		a.sink.nextFlush = s.now + flushInterval
+	}
+	p.worker.book.Opened(a.unit)
+	p.worker.dirty = true
+}
+
+// checkShown looks at what users see of an attempt that was not asked to stop.
+func (s *sim) checkShown(p *proc, a *attempt) {
+	h := p.worker.book.Unit(a.unit)
+	if h == nil || a.dead || a.draining || h.Phase == book.Stopping {
+		return
+	}
+	state, waits := h.State(a.unit), !h.Retry.Next.IsZero()
+	if a.running && (state != book.StateRunning || waits) || a.opensAt > 0 && (state != book.StateFailed || !waits) {
+		s.fail("STATUS: %s shows %s as %s (running: %t, waits for another start: %t)", p.id, a.unit, state, a.running, waits)
+	}
 }
 
 const flushInterval = time.Second

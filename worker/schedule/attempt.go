@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/redact"
+	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
@@ -27,7 +28,6 @@ func LeaseMargin(session time.Duration) time.Duration { return min(time.Second, 
 
 // job is one attempt of a unit, with all that it needs of the state at its start.
 type job struct {
-	held      *held
 	unit      Unit
 	grant     cluster.Grant
 	attempt   int64
@@ -36,15 +36,13 @@ type job struct {
 }
 
 // start runs the unit in a goroutine of its own.
-func (s *Scheduler) start(h *held, c store.Connector) {
-	g, attempt := s.book.Begin(h.unit, time.Now())
+func (s *Scheduler) start(step book.Step, c store.Connector) {
 	hard, kill := context.WithCancel(s.base)
 	soft, stop := context.WithCancel(hard)
-	h.stop, h.kill = stop, kill
-	j := job{held: h, unit: h.unit, grant: g, attempt: attempt, connector: c}
-	j.scrub = s.scrubOf(c)
+	s.runs[step.Unit] = &run{stop, kill}
+	j := job{unit: step.Unit, grant: step.Grant, attempt: step.Attempt, connector: c, scrub: s.scrubOf(c)}
 	s.cfg.Log.Info("Starting a unit", "connector", j.unit.Connector, "task", j.unit.Task, "worker", s.cfg.WorkerID,
-		"generation", g.Generation, "epoch", g.Epoch, "attempt", j.attempt)
+		"generation", j.grant.Generation, "epoch", j.grant.Epoch, "attempt", j.attempt)
 	s.units.Go(func() {
 		defer kill()
 		defer stop()
@@ -58,12 +56,30 @@ func (s *Scheduler) start(h *held, c store.Connector) {
 	})
 }
 
+// Outcome is how an attempt ended that returned err; scrub takes the secrets out of its text.
+func Outcome(err error, scrub func(string) string) book.Outcome {
+	o := book.Outcome{Canceled: errors.Is(err, context.Canceled)}
+	switch {
+	case err == nil:
+	case errors.Is(err, connector.ErrEndOfSource):
+		o.Kind = book.Finished
+	case errors.Is(err, task.ErrLost), errors.Is(err, store.ErrFenced):
+		o.Kind = book.Lost
+	case errors.Is(err, task.ErrLeaseOver):
+		o.Kind = book.LeaseOver
+	default:
+		o.Kind, o.Problem, o.Temporary = book.Failed, scrub(err.Error()), task.Temporary(err)
+	}
+	return o
+}
+
 // ended takes the outcome of an attempt.
 func (s *Scheduler) ended(j job, err error) {
+	how := Outcome(err, j.scrub)
 	s.mu.Lock()
-	h := j.held
-	failed := s.book.End(j.unit, err, j.scrub, time.Now())
-	problem, next := h.problem, h.retry.next
+	delete(s.runs, j.unit)
+	failed := s.book.End(j.unit, how, time.Now())
+	next := s.book.Unit(j.unit).Retry.Next
 	if failed { // before the connector may be forgotten
 		s.metrics.failures.WithLabelValues(j.unit.Connector).Inc()
 	}
@@ -75,7 +91,7 @@ func (s *Scheduler) ended(j job, err error) {
 		if panicked := (*service.PanicError)(nil); errors.As(err, &panicked) {
 			log = log.WithValues("stack", j.scrub(string(panicked.Stack)))
 		}
-		log.Error(errors.New(problem), "Unit failed")
+		log.Error(errors.New(how.Problem), "Unit failed")
 	case err != nil:
 		log.Info("Unit ended", "reason", j.scrub(err.Error()))
 	default:
@@ -219,16 +235,11 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	return fmt.Errorf("connector class %q is neither a source nor a sink", found.Spec().Class)
 }
 
-// waiting notes why the connector of an attempt cannot be opened yet: users see the task failed meanwhile, and that it is
-// tried again.
+// waiting notes why the connector of an attempt cannot be opened yet.
 func (s *Scheduler) waiting(j job, err error) {
 	problem := j.scrub(err.Error())
 	s.mu.Lock()
-	first := j.held.problem == ""
-	j.held.problem = problem
-	if j.held.retry.next.IsZero() {
-		j.held.retry.next = time.Now().Add(firstDelay)
-	}
+	first := s.book.Waiting(j.unit, problem, time.Now())
 	s.mu.Unlock()
 	if first {
 		s.cfg.Log.Info("Waiting until a unit can be opened", "connector", j.unit.Connector, "task", j.unit.Task,
@@ -237,10 +248,10 @@ func (s *Scheduler) waiting(j job, err error) {
 	s.nudge()
 }
 
-// opened notes that the connector of an attempt is open: from here on the task counts as running.
+// opened notes that the connector of an attempt is open.
 func (s *Scheduler) opened(j job) {
 	s.mu.Lock()
-	j.held.opened, j.held.problem, j.held.retry.next = true, "", time.Time{}
+	s.book.Opened(j.unit)
 	s.mu.Unlock()
 	s.nudge()
 }
@@ -248,7 +259,7 @@ func (s *Scheduler) opened(j job) {
 // warned notes what users should know of an attempt that goes on.
 func (s *Scheduler) warned(j job, text string) {
 	s.mu.Lock()
-	j.held.warning = text
+	s.book.Warned(j.unit, text)
 	s.mu.Unlock()
 	log := s.cfg.Log.WithValues("connector", j.unit.Connector, "task", j.unit.Task, "generation", j.grant.Generation)
 	if text == "" {

@@ -22,6 +22,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
+	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
@@ -301,7 +302,7 @@ func newLive(t *testing.T) (l *liveCluster, w1, w2 *liveNode) {
 func (n *liveNode) tasks() int {
 	running := 0
 	for _, u := range n.sched.Running() {
-		if u.Task != allocate.ConnectorTask && u.State == stateRunning && !u.Stopping {
+		if u.Task != allocate.ConnectorTask && u.State == book.StateRunning && !u.Stopping {
 			running++
 		}
 	}
@@ -335,7 +336,7 @@ func TestAWorkerThatIsCutOffLetsGoWithItsLease(t *testing.T) {
 		after(30 * time.Second)
 		healedAt := l.elapsed()
 		for _, unit := range w1.sched.Running() {
-			if unit.State != stateRunning {
+			if unit.State != book.StateRunning {
 				t.Errorf("while the other was cut off: %+v", unit)
 			}
 		}
@@ -378,7 +379,7 @@ func TestBrokerOutagesLoseNothing(t *testing.T) {
 		}
 		after(time.Minute)
 		for _, st := range append(w1.sched.Running(), w2.sched.Running()...) {
-			if st.State != stateRunning {
+			if st.State != book.StateRunning {
 				t.Errorf("a minute after the outages: %+v", st)
 			}
 		}

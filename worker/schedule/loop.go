@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -51,15 +52,22 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	defer s.mu.Unlock()
 	now := time.Now()
 	connectors := s.deps.Configs.All()
-	work := s.book.Pass(s.deps.Cluster.View(), connectors, now)
+	work := s.book.Pass(s.deps.Cluster.View(), connectors, s.newest, now)
 	s.forget(connectors)
-	for _, a := range work.Acts {
-		s.act(a, connectors)
+	for _, step := range work.Steps {
+		s.act(step, connectors)
 	}
 	s.release(work.Releases)
 	s.claim(ctx, work.Claims)
 	s.report()
 	return s.book.Due(now, now.Add(idlePass)).Sub(now)
+}
+
+// newest is the highest generation of a unit that the stores know. A log that was created again gives low generations again,
+// which the stores would take for those of older owners.
+func (s *Scheduler) newest(u Unit) int64 {
+	return max(s.deps.Positions.Newest(u.Connector, u.Task), s.deps.Offsets.Newest(u.Connector, u.Task),
+		s.deps.Statuses.Newest(u.Connector, u.Task))
 }
 
 // forget drops what was kept of connectors that are gone, once nothing of them runs here: what drains still counts.
@@ -68,10 +76,8 @@ func (s *Scheduler) forget(connectors []store.Connector) {
 	for _, c := range connectors {
 		known[c.Name] = true
 	}
-	for u, h := range s.book.held {
-		if h.phase != Idle {
-			known[u.Connector] = true
-		}
+	for u := range s.runs {
+		known[u.Connector] = true
 	}
 	for name := range s.known {
 		if !known[name] {
@@ -83,53 +89,48 @@ func (s *Scheduler) forget(connectors []store.Connector) {
 	s.known = known
 }
 
-// act carries out one action on what runs here.
-func (s *Scheduler) act(a Action, connectors []store.Connector) {
-	h := s.book.held[a.Unit]
-	log := s.cfg.Log.WithValues("connector", a.Unit.Connector, "task", a.Unit.Task, "generation", a.Generation)
-	switch a.Kind {
-	case Start:
-		i, _ := slices.BinarySearchFunc(connectors, a.Unit.Connector, func(c store.Connector, name string) int { return strings.Compare(c.Name, name) })
-		s.start(h, connectors[i])
-	case Stop:
-		log.Info("Stopping a unit", "reason", a.Reason)
-		s.drain(h)
-	case Kill:
-		if h.phase == Running {
+// run is what ends an attempt: stop asks it to drain, kill ends it.
+type run struct{ stop, kill context.CancelFunc }
+
+// act carries out one step on what runs here.
+func (s *Scheduler) act(step book.Step, connectors []store.Connector) {
+	log := s.cfg.Log.WithValues("connector", step.Unit.Connector, "task", step.Unit.Task, "generation", step.Grant.Generation)
+	if step.Restart != "" {
+		log.Info("Restarting a unit", "request", step.Restart)
+	}
+	switch step.Kind {
+	case book.Start:
+		i, _ := slices.BinarySearchFunc(connectors, step.Unit.Connector, func(c store.Connector, name string) int { return strings.Compare(c.Name, name) })
+		s.start(step, connectors[i])
+	case book.Drain:
+		if step.Restart == "" {
+			log.Info("Stopping a unit", "reason", step.Reason)
+		}
+		s.drain(step.Unit)
+	case book.Kill:
+		if step.Ran {
 			log.Info("Stopping a unit that this worker does not own any more")
 		}
-		s.book.Stopping(a.Unit)
-		h.kill()
-	case Restart:
-		log.Info("Restarting a unit", "request", h.want.restart)
-		s.book.Restart(a.Unit)
-		if h.phase == Running {
-			s.drain(h)
-		} else {
-			s.nudge()
-		}
+		s.runs[step.Unit].kill()
+	case book.Again:
+		s.nudge()
 	}
 }
 
 // drain asks a running unit to stop, and ends it when that takes too long.
-func (s *Scheduler) drain(h *held) {
-	s.book.Stopping(h.unit)
-	h.stop()
-	kill := h.kill
+func (s *Scheduler) drain(u Unit) {
+	r := s.runs[u]
+	r.stop()
+	kill := r.kill
 	timer := time.AfterFunc(s.cfg.DrainTimeout, kill)
-	h.kill = func() { timer.Stop(); kill() }
+	r.kill = func() { timer.Stop(); kill() }
 }
 
-// claim asks for units in one request at a time: the log is one, so a second would only wait behind the first.
-func (s *Scheduler) claim(ctx context.Context, claims []Action) {
-	if len(claims) == 0 {
+// claim asks for units.
+func (s *Scheduler) claim(ctx context.Context, reqs []cluster.ClaimRequest) {
+	if len(reqs) == 0 {
 		return
 	}
-	reqs := s.book.Claiming(claims, s.deps.Cluster.View().Self, func(u Unit) int64 {
-		// A log that was made anew gives low generations again, which the stores would take for those of older owners.
-		return max(s.deps.Positions.Newest(u.Connector, u.Task), s.deps.Offsets.Newest(u.Connector, u.Task),
-			s.deps.Statuses.Newest(u.Connector, u.Task))
-	})
 	s.units.Go(func() {
 		grants, err := s.deps.Cluster.Claim(ctx, reqs)
 		switch {
@@ -152,15 +153,16 @@ func (s *Scheduler) claimed(reqs []cluster.ClaimRequest, grants []cluster.Grant)
 	s.nudge()
 }
 
-// release gives units back. From here on none of them runs again under the same generation.
-func (s *Scheduler) release(releases []Action) {
+// release gives units back.
+func (s *Scheduler) release(releases []book.Release) {
 	if len(releases) == 0 {
 		return
 	}
-	grants := s.book.Releasing(releases)
 	var names []string
-	for _, a := range releases {
-		names = append(names, fmt.Sprintf("%s (%s)", a.Unit, a.Reason))
+	var grants []cluster.Grant
+	for _, r := range releases {
+		names = append(names, fmt.Sprintf("%s (%s)", r.Grant.Unit, r.Reason))
+		grants = append(grants, r.Grant)
 	}
 	s.cfg.Log.Info("Releasing units", "units", strings.Join(names, ", "))
 	s.units.Go(func() {

@@ -1,6 +1,5 @@
-// Package schedule decides what this worker runs and carries it out. Plan is pure: who should run what (allocation), who
-// owns what (the cluster log) and what runs here give the next actions. The Scheduler around it gives every unit a
-// goroutine of its own, so that one that is slow to stop holds up no other.
+// Package schedule carries out what the book decides: it claims, starts, stops and gives back what this worker runs. Every
+// unit has a goroutine of its own, so that one that is slow to stop holds up no other.
 package schedule
 
 import (
@@ -19,6 +18,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
@@ -123,8 +123,10 @@ type Scheduler struct {
 	endBase context.CancelFunc
 
 	mu    sync.Mutex
-	book  *Book
-	known map[string]bool // connectors of the last pass, and those of which something ran
+	book  *book.Book
+	runs  map[Unit]*run
+	told  map[Unit]store.Status // the newest status of each unit, but for its attempt and time
+	known map[string]bool       // connectors of the last pass, and those of which something ran
 	// scrubs take secrets out of the texts of a connector's units, by its name.
 	scrubs map[string]scrub
 }
@@ -138,7 +140,8 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Scheduler{cfg: cfg, deps: deps, metrics: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1),
-		book: NewBook(cfg.WorkerID, cfg.SessionTimeout, cfg.Random), known: map[string]bool{}, scrubs: map[string]scrub{}}
+		book: book.New(cfg.WorkerID, cfg.SessionTimeout, cfg.Random), runs: map[Unit]*run{}, told: map[Unit]store.Status{},
+		known: map[string]bool{}, scrubs: map[string]scrub{}}
 	s.status = newStatusWriter(deps.Statuses, cfg.Log)
 	s.base, s.endBase = context.WithCancel(context.Background())
 	return s, nil
@@ -169,12 +172,12 @@ func (s *Scheduler) Running() []UnitStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []UnitStatus
-	for u, h := range s.book.held {
-		if h.phase == Idle && !h.owned {
+	for u, h := range s.book.Units() {
+		if h.Phase == book.Idle && !h.Owned {
 			continue
 		}
-		out = append(out, UnitStatus{Connector: u.Connector, Task: u.Task, Generation: h.grant.Generation, Epoch: h.grant.Epoch,
-			State: h.state(), Stopping: h.phase == Stopping, Error: h.problem, Restarts: h.retry.restarts, NextRestart: h.retry.next})
+		out = append(out, UnitStatus{Connector: u.Connector, Task: u.Task, Generation: h.Generation, Epoch: h.Epoch,
+			State: h.State(u), Stopping: h.Phase == book.Stopping, Error: h.Problem, Restarts: h.Retry.Restarts, NextRestart: h.Retry.Next})
 	}
 	slices.SortFunc(out, func(a, b UnitStatus) int {
 		return cmp.Or(cmp.Compare(a.Connector, b.Connector), cmp.Compare(a.Task, b.Task))

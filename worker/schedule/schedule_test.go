@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -204,7 +205,7 @@ func TestStatusesAreShownAfterTheClusterLogWasMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		for i := allocate.ConnectorTask; i < 2; i++ {
-			w.statuses[unit(i)] = store.Status{Connector: "c", Task: i, State: stateRunning, Worker: "w0", Epoch: 1, Generation: 500_000, Attempt: 3}
+			w.statuses[unit(i)] = store.Status{Connector: "c", Task: i, State: book.StateRunning, Worker: "w0", Epoch: 1, Generation: 500_000, Attempt: 3}
 		}
 		w1 := w.join("w1")
 		for _, state := range []store.State{store.Paused, store.Running} {

@@ -9,31 +9,37 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
 // report writes the statuses that changed of what this worker owns, and counts tasks by state. Caller holds the lock.
 func (s *Scheduler) report() {
-	counts := map[string]int{stateRunning: 0, statePaused: 0, stateStopped: 0, stateFailed: 0, stateUnassigned: 0}
-	for u, h := range s.book.held {
-		if !h.owned {
+	counts := map[string]int{book.StateRunning: 0, book.StatePaused: 0, book.StateStopped: 0, book.StateFailed: 0, book.StateUnassigned: 0}
+	for u, h := range s.book.Units() {
+		if !h.Owned {
 			continue
 		}
-		state := h.state()
+		state := h.State(u)
 		if u.Task != allocate.ConnectorTask {
 			counts[state]++
 		}
-		starting := state == stateUnassigned && h.phase != Idle
+		starting := state == book.StateUnassigned && h.Phase != book.Idle
 		if !s.known[u.Connector] || starting {
 			continue
 		}
 		st := store.Status{Connector: u.Connector, Task: u.Task, State: state, Worker: s.cfg.WorkerID,
-			Generation: h.grant.Generation, Epoch: h.grant.Epoch, Error: h.problem, Warning: h.warning,
-			Restarts: h.retry.restarts, NextRestart: h.retry.next}
-		if st != h.lastStatus {
-			h.lastStatus = st
-			st.Attempt, st.At = h.attempt, time.Now()
+			Generation: h.Generation, Epoch: h.Epoch, Error: h.Problem, Warning: h.Warning,
+			Restarts: h.Retry.Restarts, NextRestart: h.Retry.Next}
+		if st != s.told[u] {
+			s.told[u] = st
+			st.Attempt, st.At = h.Attempt, time.Now()
 			s.status.put(u, st)
+		}
+	}
+	for u := range s.told {
+		if s.book.Unit(u) == nil {
+			delete(s.told, u)
 		}
 	}
 	s.metrics.setTasks(counts)

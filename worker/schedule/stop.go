@@ -27,10 +27,8 @@ func (s *Scheduler) stop(ctx context.Context) error {
 	defer cancel(nil)
 	watch.Go(func() { s.watchLease(leased, cancel) })
 	s.mu.Lock()
-	for _, h := range s.book.held {
-		if h.phase == Running {
-			s.drain(h)
-		}
+	for _, u := range s.book.Leave() {
+		s.drain(u)
 	}
 	s.mu.Unlock()
 	left := s.waitIdle(leased)
@@ -74,11 +72,8 @@ func lapsed(ctx context.Context) bool { return errors.Is(context.Cause(ctx), clu
 func (s *Scheduler) killAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range s.book.held {
-		if h.phase != Idle {
-			s.book.Stopping(h.unit)
-			h.kill()
-		}
+	for _, u := range s.book.KillAll() {
+		s.runs[u].kill()
 	}
 }
 

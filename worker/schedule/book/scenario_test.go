@@ -1,4 +1,4 @@
-package schedule
+package book
 
 import (
 	"flag"
@@ -14,8 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
-	"github.com/rocketmq-connect/operator/worker/cluster"
-	"github.com/rocketmq-connect/operator/worker/store"
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
 var update = flag.Bool("update", false, "write the traces of the scenario files anew")
@@ -24,9 +25,9 @@ var update = flag.Bool("update", false, "write the traces of the scenario files 
 // once, except that a stop leaves its unit stopping until the scenario says that it has drained.
 type stage struct {
 	t       *testing.T
-	view    cluster.View
-	configs map[string]store.Connector
-	held    map[string]map[Unit]Held
+	view    member.View
+	configs map[string]storefold.Connector
+	held    map[string]map[Unit]*Held
 	next    int64
 	adopt   bool
 	trace   []string
@@ -52,8 +53,8 @@ func TestScenarios(t *testing.T) {
 				t.Fatal(err)
 			}
 			script, want, _ := strings.Cut(string(data), "----\n")
-			s := &stage{t: t, configs: map[string]store.Connector{}, held: map[string]map[Unit]Held{},
-				view: cluster.View{Joined: true, Owners: map[Unit]cluster.Owner{}, Floors: map[string]int64{}, Allocation: allocate.Params{Strategy: "Averagely"}}}
+			s := &stage{t: t, configs: map[string]storefold.Connector{}, held: map[string]map[Unit]*Held{},
+				view: member.View{Joined: true, Owners: map[Unit]fold.Owner{}, Floors: map[string]int64{}, Allocation: allocate.Params{Strategy: "Averagely"}}}
 			for line := range strings.Lines(script) {
 				s.command(strings.Fields(line))
 			}
@@ -78,18 +79,18 @@ func (s *stage) command(words []string) {
 	s.trace = append(s.trace, "> "+strings.Join(words, " "))
 	switch words[0] {
 	case "join":
-		s.view.Members = append(s.view.Members, cluster.Member{Session: s.next, Worker: words[1], Eligible: true})
+		s.view.Members = append(s.view.Members, member.Peer{Session: s.next, Worker: words[1], Eligible: true})
 		s.view.Homes = append(s.view.Homes, words[1])
-		s.held[words[1]] = map[Unit]Held{}
+		s.held[words[1]] = map[Unit]*Held{}
 		s.next++
 	case "leave":
 		session := s.session(words[1])
-		s.view.Members = slices.DeleteFunc(s.view.Members, func(m cluster.Member) bool { return m.Session == session })
+		s.view.Members = slices.DeleteFunc(s.view.Members, func(m member.Peer) bool { return m.Session == session })
 		s.view.Homes = slices.DeleteFunc(s.view.Homes, func(w string) bool { return w == words[1] })
-		maps.DeleteFunc(s.view.Owners, func(_ Unit, o cluster.Owner) bool { return o.Session == session })
+		maps.DeleteFunc(s.view.Owners, func(_ Unit, o fold.Owner) bool { return o.Session == session })
 		delete(s.held, words[1])
 	case "connector":
-		s.connector(words[1], store.State(words[2]), words[3])
+		s.connector(words[1], storefold.State(words[2]), words[3])
 	case "plan":
 		s.plan(words[1])
 	case "settle":
@@ -103,9 +104,7 @@ func (s *stage) command(words []string) {
 		}
 	case "drained":
 		u := s.unit(words[2])
-		h := s.held[words[1]][u]
-		h.Phase = Idle
-		s.held[words[1]][u] = h
+		s.held[words[1]][u].Phase = Idle
 	case "silent":
 		s.adopt = true
 	default:
@@ -132,7 +131,7 @@ func (s *stage) unit(name string) Unit {
 	return Unit{}
 }
 
-func (s *stage) connector(name string, state store.State, tasks string) {
+func (s *stage) connector(name string, state storefold.State, tasks string) {
 	n, err := strconv.Atoi(tasks)
 	if err != nil {
 		s.t.Fatal(err)
@@ -161,24 +160,27 @@ func (s *stage) plan(worker string) {
 	for _, a := range Plan(in) {
 		s.trace = append(s.trace, fmt.Sprintf("%s: %s", worker, render([]Action{a})))
 		h := s.held[worker][a.Unit]
+		if h == nil {
+			h = &Held{}
+			s.held[worker][a.Unit] = h
+		}
 		switch a.Kind {
-		case Claim:
-			s.view.Owners[a.Unit] = cluster.Owner{Session: in.View.Self, Generation: s.next, Epoch: a.Epoch}
+		case ActClaim:
+			s.view.Owners[a.Unit] = fold.Owner{Session: in.View.Self, Generation: s.next, Epoch: a.Epoch}
 			h.Granted, h.Kept, h.KeptFrom = s.next, a.For != in.View.Self, a.For
 			s.next++
-		case Start:
+		case ActStart:
 			h.Generation, h.Phase = a.Generation, Running
 			if a.Unit.Task == allocate.ConnectorTask {
 				s.divide(a.Unit.Connector)
 				h.Phase = Idle
 			}
-		case Stop, Kill:
+		case ActStop, ActKill:
 			h.Phase = Stopping
-		case Release:
+		case ActRelease:
 			h.Given = a.Generation
 			delete(s.view.Owners, a.Unit)
 		}
-		s.held[worker][a.Unit] = h
 	}
 }
 

@@ -1,51 +1,27 @@
-package schedule
+package book
 
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
-	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/config"
-	"github.com/rocketmq-connect/operator/worker/store"
+	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
-// Phase is what a worker does with a unit just now.
-type Phase int
-
-// The phases. Idle is neither running nor on its way to stop.
-const (
-	Idle Phase = iota
-	Running
-	Stopping
-)
-
-// Held is what a worker knows of a unit beyond the cluster log: the zero value is a unit that it never ran.
-type Held struct {
-	// Generation is the one that runs, or ran last.
-	Generation int64
-	Phase      Phase
-	// Waiting says that an idle unit must not be started yet: its back-off is not over, or it has finished.
-	Waiting bool
-	// Granted is the highest generation that a claim of this worker got. An ownership beyond it is not to be used: its claim
-	// is still under way, or was given up, and then the cluster gives the unit back.
-	Granted int64
-	// Given is the highest generation that was released, or lost, here: it never runs again.
-	Given int64
-	// Kept says that this worker claimed the unit in place of the session KeptFrom, which should have done so and did not.
-	// The unit is not handed over to that one. 0 is a session like any other: that of the log's first join.
-	Kept     bool
-	KeptFrom int64
-	// RestartID is the newest restart request that was carried out.
-	RestartID string
-}
+// Unit is a connector or one of its tasks.
+type Unit = allocate.Unit
 
 // Input is all that a plan depends on.
 type Input struct {
 	Worker     string
-	View       cluster.View
-	Connectors []store.Connector
-	Held       map[Unit]Held
+	View       member.View
+	Connectors []storefold.Connector
+	Held       map[Unit]*Held
+	Now        time.Time
 	// Adopt are units that have been free for so long that any worker may claim them.
 	Adopt map[Unit]bool
 	// wants is wanted of Connectors; nil makes the plan work it out.
@@ -78,18 +54,18 @@ type ActionKind string
 
 // The actions.
 const (
-	// Claim asks the cluster for a free unit.
-	Claim ActionKind = "claim"
-	// Start runs an owned unit.
-	Start ActionKind = "start"
-	// Stop drains a running unit, which stays owned.
-	Stop ActionKind = "stop"
-	// Kill stops a unit that was lost: at once, and without storing anything.
-	Kill ActionKind = "kill"
-	// Restart starts a unit anew, after a drain if it runs, and forgets its failures.
-	Restart ActionKind = "restart"
-	// Release gives an idle unit back.
-	Release ActionKind = "release"
+	// ActClaim asks the cluster for a free unit.
+	ActClaim ActionKind = "claim"
+	// ActStart runs an owned unit.
+	ActStart ActionKind = "start"
+	// ActStop drains a running unit, which stays owned.
+	ActStop ActionKind = "stop"
+	// ActKill stops a unit that was lost: at once, and without storing anything.
+	ActKill ActionKind = "kill"
+	// ActRestart starts a unit anew, after a drain if it runs, and forgets its failures.
+	ActRestart ActionKind = "restart"
+	// ActRelease gives an idle unit back.
+	ActRelease ActionKind = "release"
 )
 
 // Action is one step for one unit.
@@ -106,7 +82,7 @@ type Action struct {
 // want is what a connector's config asks of one of its units.
 type want struct {
 	epoch int64
-	state store.State
+	state storefold.State
 	// run says that it should run now, as opposed to being only owned.
 	run bool
 	// restart is the newest restart that was asked for; "" if there is none.
@@ -118,7 +94,7 @@ type plan struct {
 	in      Input
 	wants   map[Unit]want
 	targets map[Unit]string // who should run what
-	members map[string]cluster.Member
+	members map[string]member.Peer
 	// home says that units are allocated to this worker: it is not flapping.
 	home bool
 	// epochs are the lowest and the highest epoch at which anything of a connector is owned.
@@ -137,7 +113,7 @@ func Plan(in Input) []Action {
 	if in.View.Joined {
 		for u, o := range in.View.Owners {
 			if o.Session == in.View.Self {
-				p.owned(u, o, in.Held[u])
+				p.owned(u, o, p.held(u))
 			}
 		}
 		for u := range p.wants {
@@ -150,7 +126,7 @@ func Plan(in Input) []Action {
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, wants: in.wants, members: map[string]cluster.Member{}, epochs: map[string]span{}}
+	p := &plan{in: in, wants: in.wants, members: map[string]member.Peer{}, epochs: map[string]span{}}
 	if p.wants == nil {
 		p.wants = wanted(in.Connectors)
 	}
@@ -171,16 +147,16 @@ func newPlan(in Input) *plan {
 
 // wanted lists the units that somebody should own. A stopped connector keeps its own unit, so that somebody answers for
 // its status; tasks are known once they were published.
-func wanted(connectors []store.Connector) map[Unit]want {
+func wanted(connectors []storefold.Connector) map[Unit]want {
 	out := map[Unit]want{}
 	for _, c := range connectors {
-		divide := c.Tasks == nil && c.State != store.Stopped
+		divide := c.Tasks == nil && c.State != storefold.Stopped
 		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.RestartOf(allocate.ConnectorTask)}
-		if c.State == store.Stopped {
+		if c.State == storefold.Stopped {
 			continue
 		}
 		for i := range c.Tasks {
-			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == store.Running, restart: c.RestartOf(i)}
+			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == storefold.Running, restart: c.RestartOf(i)}
 		}
 	}
 	return out
@@ -188,11 +164,11 @@ func wanted(connectors []store.Connector) map[Unit]want {
 
 // wishes is what the connectors of the last pass ask for. It is the same again where they are the very same list.
 type wishes struct {
-	connectors []store.Connector
+	connectors []storefold.Connector
 	wants      map[Unit]want
 }
 
-func (w *wishes) of(connectors []store.Connector) map[Unit]want {
+func (w *wishes) of(connectors []storefold.Connector) map[Unit]want {
 	same := len(w.connectors) > 0 && len(w.connectors) == len(connectors) && &w.connectors[0] == &connectors[0]
 	if !same {
 		*w = wishes{connectors: connectors, wants: wanted(connectors)}
@@ -202,7 +178,7 @@ func (w *wishes) of(connectors []store.Connector) map[Unit]want {
 
 // placed lists the units that have a place in the allocation, sorted. Tasks keep theirs while their connector is stopped, or
 // divided anew: else each such change would move the tasks of other connectors to and fro.
-func placed(connectors []store.Connector) []Unit {
+func placed(connectors []storefold.Connector) []Unit {
 	var out []Unit
 	for _, c := range connectors {
 		tasks := len(c.Tasks)
@@ -217,54 +193,62 @@ func placed(connectors []store.Connector) []Unit {
 	return out
 }
 
-func (p *plan) do(kind ActionKind, u Unit, o cluster.Owner, reason string) {
+// held is what is known of a unit, also if that is nothing.
+func (p *plan) held(u Unit) *Held {
+	if h := p.in.Held[u]; h != nil {
+		return h
+	}
+	return &Held{}
+}
+
+func (p *plan) do(kind ActionKind, u Unit, o fold.Owner, reason string) {
 	p.actions = append(p.actions, Action{Kind: kind, Unit: u, Generation: o.Generation, Epoch: o.Epoch, Reason: reason})
 }
 
 // lost kills what runs here without being owned here.
-func (p *plan) lost(u Unit, h Held) {
+func (p *plan) lost(u Unit, h *Held) {
 	o, owned := p.in.View.Owners[u]
 	mine := owned && p.in.View.Joined && o.Session == p.in.View.Self && o.Generation == h.Generation
 	// Invariant C2: what the log does not give to this session any more stops at once.
 	if h.Phase != Idle && !mine {
-		p.do(Kill, u, cluster.Owner{Generation: h.Generation}, "lost")
+		p.do(ActKill, u, fold.Owner{Generation: h.Generation}, "lost")
 	}
 }
 
 // owned decides about a unit that the log gives to this worker.
-func (p *plan) owned(u Unit, o cluster.Owner, h Held) {
+func (p *plan) owned(u Unit, o fold.Owner, h *Held) {
 	if o.Generation > h.Granted || h.Phase != Idle && h.Generation != o.Generation {
 		return // not this worker's to use yet, or an earlier ownership is still stopping
 	}
 	reason := p.leaving(u, o, h)
 	switch {
 	case o.Generation <= h.Given:
-		p.do(Release, u, o, "given back")
+		p.do(ActRelease, u, o, "given back")
 	case reason == "":
 		p.kept(u, o, h)
 	case h.Phase == Running:
-		p.do(Stop, u, o, reason)
+		p.do(ActStop, u, o, reason)
 	case h.Phase == Idle:
-		p.do(Release, u, o, reason)
+		p.do(ActRelease, u, o, reason)
 	}
 }
 
 // kept decides about a unit that stays with this worker.
-func (p *plan) kept(u Unit, o cluster.Owner, h Held) {
+func (p *plan) kept(u Unit, o fold.Owner, h *Held) {
 	w, same := p.wants[u], h.Generation == o.Generation
 	switch {
 	case h.Phase == Stopping:
 	case same && w.restart != "" && w.restart != h.RestartID:
-		p.do(Restart, u, o, "asked for")
+		p.do(ActRestart, u, o, "asked for")
 	case h.Phase == Running && !w.run && u.Task != allocate.ConnectorTask:
-		p.do(Stop, u, o, "paused")
-	case h.Phase == Idle && w.run && (!same || !h.Waiting):
-		p.do(Start, u, o, "")
+		p.do(ActStop, u, o, "paused")
+	case h.Phase == Idle && w.run && (!same || !h.waits(p.in.Now)):
+		p.do(ActStart, u, o, "")
 	}
 }
 
 // leaving says why this worker gives the unit up; "" keeps it.
-func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
+func (p *plan) leaving(u Unit, o fold.Owner, h *Held) string {
 	w, ok := p.wants[u]
 	switch {
 	case !ok:
@@ -287,7 +271,7 @@ func (p *plan) leaving(u Unit, o cluster.Owner, h Held) string {
 func (p *plan) unowned(u Unit) {
 	w := p.wants[u]
 	_, owned := p.in.View.Owners[u]
-	if owned || !p.home || p.in.Held[u].Phase != Idle || w.epoch < max(p.in.View.Floors[u.Connector], p.in.View.Asked[u.Connector]) {
+	if owned || !p.home || p.held(u).Phase != Idle || w.epoch < max(p.in.View.Floors[u.Connector], p.in.View.Asked[u.Connector]) {
 		return // or this worker has not read the newest config yet
 	}
 	// Invariant C3: nothing is claimed while anything of the connector is owned at another epoch; the log refuses it too.
@@ -295,7 +279,7 @@ func (p *plan) unowned(u Unit) {
 		return
 	}
 	to, live := p.members[p.targets[u]]
-	a := Action{Kind: Claim, Unit: u, Epoch: w.epoch, For: to.Session}
+	a := Action{Kind: ActClaim, Unit: u, Epoch: w.epoch, For: to.Session}
 	switch {
 	case p.targets[u] == p.in.Worker:
 		p.actions = append(p.actions, a)
