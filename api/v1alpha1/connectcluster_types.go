@@ -41,6 +41,40 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
+// SecretKeyReference names a key of a Secret of the same namespace.
+type SecretKeyReference struct {
+	// name is the Secret's metadata.name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// key is the key of the Secret's data.
+	// +optional
+	// +default="ca.crt"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
+}
+
+// RocketMQTLSSpec says how TLS to RocketMQ is made. The Secrets are mounted into the worker pods; the operator never reads them.
+// Renewed ones are used from the next connection on, and no pod is restarted.
+type RocketMQTLSSpec struct {
+	// caSecretRef names the PEM file with the certificates that must have signed those of name servers and brokers. Without it
+	// the roots in the worker's image count.
+	// +optional
+	CASecretRef *SecretKeyReference `json:"caSecretRef,omitempty"`
+	// certSecretRef names a Secret of type kubernetes.io/tls, as cert-manager makes it: tls.crt and tls.key are shown to servers
+	// that ask clients for a certificate.
+	// +optional
+	CertSecretRef *SecretReference `json:"certSecretRef,omitempty"`
+	// serverName is the name that the servers' certificates must have; by default the host that is dialled.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
+	ServerName string `json:"serverName,omitempty"`
+}
+
 // RocketMQSpec says how to reach RocketMQ.
 type RocketMQSpec struct {
 	// nameServers are the name servers, each as host:port.
@@ -55,6 +89,10 @@ type RocketMQSpec struct {
 	// the worker pods; the operator never reads it. Without it requests are not signed.
 	// +optional
 	CredentialsSecretRef *SecretReference `json:"credentialsSecretRef,omitempty"`
+	// tls has name servers and brokers reached by TLS; an empty object is enough where their certificates are signed by a public
+	// authority. Without it connections are not encrypted.
+	// +optional
+	TLS *RocketMQTLSSpec `json:"tls,omitempty"`
 }
 
 // InternalTopicsSpec is about the topics through which the workers keep their state. Their names follow from the cluster id.
@@ -229,6 +267,7 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['workerId', 'connectClusterId', 'namesrvAddr', 'httpHost', 'httpPort', 'httpHostNames', 'probePort', 'advertisedAddress', 'storePathRootDir']))",message="workerId, connectClusterId, namesrvAddr, httpHost, httpPort, httpHostNames, probePort, advertisedAddress and storePathRootDir are reserved: they follow from other fields"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['clusterStoreTopic', 'configStoreTopic', 'positionStoreTopic', 'offsetStoreTopic', 'statusStoreTopic', 'connectStatusTopic', 'clusterTopicBroker']))",message="the names of the internal topics are reserved: they follow from spec.clusterId; clusterTopicBroker is spec.internalTopics.broker"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['tlsEnable', 'tlsCA', 'tlsCert', 'tlsKey', 'tlsServerName']))",message="tlsEnable, tlsCA, tlsCert, tlsKey and tlsServerName are reserved: use spec.rocketmq.tls"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"
 	Config map[string]WorkerSetting `json:"config,omitempty"`
 
