@@ -95,6 +95,9 @@ func (s *stack) environment(c call, set broker.Set) string {
 		}
 		if c.acl {
 			fmt.Fprintf(&b, "export RMQ_ACCESS_KEY=%s RMQ_SECRET_KEY=%s\n", broker.AccessKey, broker.SecretKey)
+			if path := set.PlainACL(); path != "" {
+				fmt.Fprintf(&b, "export RMQ_PLAIN_ACL=%s\n", quote(path))
+			}
 		}
 	}
 	if c.wants(partKafka) {

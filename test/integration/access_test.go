@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
@@ -39,6 +40,8 @@ type grantee struct {
 	broker string
 	name   string
 	may    map[string][]string // actions by resource
+	plain  string              // the file of a 4.9 broker's users; "": it has policies
+	before string              // what was in the file
 }
 
 func newGrantee(t *testing.T, name string) *grantee {
@@ -60,9 +63,47 @@ func newGrantee(t *testing.T, name string) *grantee {
 	g.pool = remoting.NewPool(dialer(t), 5*time.Second, remoting.Credentials{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey})
 	t.Cleanup(g.pool.Close)
 	if answer := g.ask(createUser, map[string]string{"username": name, "password": password, "userType": "Normal"}, remoting.Field{Name: "username", Value: name}); answer.Code == remoting.CodeNotSupported {
-		t.Skip("the broker has no users and policies: it is older than 5.3")
+		g.inFile(os.Getenv("RMQ_PLAIN_ACL"))
 	}
 	return g
+}
+
+// inFile has the user in the file of a 4.9 broker for as long as the test runs.
+func (g *grantee) inFile(path string) {
+	if g.plain = path; path == "" {
+		g.t.Skip("the broker is older than 5.3, and RMQ_PLAIN_ACL does not name the file with its users")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.before = string(text)
+	g.t.Cleanup(func() { g.write(g.before) })
+	g.write(g.before + g.account())
+}
+
+func (g *grantee) write(text string) {
+	g.t.Helper()
+	if err := os.WriteFile(g.plain, []byte(text), 0o644); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// account is the user in a 4.9 broker's file.
+func (g *grantee) account() string {
+	text := fmt.Sprintf("- accessKey: %s\n  secretKey: %s\n  admin: false\n  defaultTopicPerm: DENY\n  defaultGroupPerm: DENY\n", g.name, password)
+	for _, kind := range []string{"topic", "group"} {
+		var perms string
+		for _, resource := range slices.Sorted(maps.Keys(g.may)) {
+			if name, ok := strings.CutPrefix(resource, kind+":"); ok {
+				perms += fmt.Sprintf("  - %s=%s\n", name, strings.Join(slices.Sorted(slices.Values(g.may[resource])), "|"))
+			}
+		}
+		if perms != "" {
+			text += fmt.Sprintf("  %sPerms:\n%s", kind, perms)
+		}
+	}
+	return text
 }
 
 func (g *grantee) ask(code int, body any, fields ...remoting.Field) *remoting.Command {
@@ -93,6 +134,10 @@ func (g *grantee) grant(action, resource string) {
 	}
 	g.t.Logf("granting %s on %s", action, resource)
 	g.may[resource] = append(g.may[resource], action)
+	if g.plain != "" {
+		g.write(g.before + g.account())
+		return
+	}
 	type entry struct {
 		Resource string   `json:"resource"`
 		Actions  []string `json:"actions"`
@@ -107,20 +152,39 @@ func (g *grantee) grant(action, resource string) {
 		remoting.Field{Name: "subject", Value: subject})
 }
 
-var needed = regexp.MustCompile(`accessKey needs the permission (\w+) on ((?:Topic|Group|Cluster):\S+) from`)
+var needed = regexp.MustCompile(`accessKey needs the permission (\w+) on (?:((?:Topic|Group|Cluster):\S+) from|(topic|group) (\S+) \()`)
 
 // A worker whose user may nothing says what it needs, one after the other, and goes on once that is granted. What was granted by
 // then is the smallest set that does: docs/operations.md, "Access control".
 func TestAWorkerNamesThePermissionsThatItNeeds(t *testing.T) {
 	c := newTestCluster(t)
 	g := newGrantee(t, "u"+c.id)
+	root, err := rmq.Open(clusterConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	line4 := g.plain != ""
+	if line4 { // only administrators may create topics
+		for _, topic := range process.InternalTopics(c.id) {
+			if _, err := root.EnsureLogTopic(t.Context(), topic, rmq.LogPlace{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	id, port := "worker", freePort(t)
 	w := start(t, port, c.signed(id, port, g.name, password))
-	internal := func(resource string) string { // the five topics of the cluster are granted at once
-		if strings.HasPrefix(resource, "Topic:"+c.id+"-") {
-			return "Topic:" + c.id + "-*"
+	grant := func(action, resource string) { // the five topics of the cluster are granted at once
+		switch {
+		case strings.HasPrefix(resource, "Topic:"+c.id+"-"):
+			g.grant(action, "Topic:"+c.id+"-*")
+		case strings.HasPrefix(resource, "topic:"+c.id+"-"):
+			for _, topic := range process.InternalTopics(c.id) {
+				g.grant(action, "topic:"+topic)
+			}
+		default:
+			g.grant(action, resource)
 		}
-		return resource
 	}
 	await := func(path string, done func(text string) bool) {
 		t.Helper()
@@ -133,22 +197,27 @@ func TestAWorkerNamesThePermissionsThatItNeeds(t *testing.T) {
 				text = err.Error()
 			}
 			for _, m := range needed.FindAllStringSubmatch(text, -1) {
-				g.grant(m[1], internal(m[2]))
+				resource := m[2]
+				if resource == "" {
+					resource = m[3] + ":" + m[4]
+				}
+				grant(m[1], resource)
 			}
 			return fmt.Errorf("%s answers %s", path, text)
 		})
 	}
 	await("/readyz", func(text string) bool { return strings.HasPrefix(text, "ok") })
 	worker := map[string][]string{"Topic:" + c.id + "-*": {"Create", "Get", "Sub", "Pub"}, "Group:TOOLS_CONSUMER": {"Sub"}}
+	if line4 {
+		worker = map[string][]string{"group:TOOLS_CONSUMER": {"SUB"}}
+		for _, topic := range process.InternalTopics(c.id) {
+			worker["topic:"+topic] = []string{"PUB", "SUB"}
+		}
+	}
 	if diff := cmp.Diff(worker, g.may, sorted()); diff != "" {
 		t.Errorf("a worker needs (-want +got):\n%s", diff)
 	}
 
-	root, err := rmq.Open(clusterConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
 	of := func(begin map[string][]string) map[string][]string { // what was granted besides
 		more := map[string][]string{}
 		for resource, actions := range g.may {
@@ -160,13 +229,15 @@ func TestAWorkerNamesThePermissionsThatItNeeds(t *testing.T) {
 	}
 
 	in := newRealKafka(t, 1, nil)
-	for i := range 10 {
-		in.produce(t, &kgo.Record{Topic: in.topic, Value: fmt.Append(nil, i)})
+	in.produce(t, &kgo.Record{Topic: in.topic, Value: []byte("one")}) // a 4.9 broker does not look at who sends batches
+	source, wantSource := "source-"+c.id, map[string][]string{"Topic:" + in.topic: {"Create", "Pub"}}
+	if line4 {
+		sendTo(t, root, in.topic, 0)
+		wantSource = map[string][]string{"topic:" + in.topic: {"PUB"}}
 	}
-	source := "source-" + c.id
 	w.curl(`/connectors/create/`+source+`?config={"connector.class":"KafkaSource","tasks.num":"1","kafka.topics":"`+in.topic+`","kafka.bootstrap.server":"`+kafkaAddr()+`"}`, "success")
-	await("/api/v1/connectors/"+source+"/status", func(string) bool { return stored(t, root, in.topic) == 10 })
-	if diff := cmp.Diff(map[string][]string{"Topic:" + in.topic: {"Create", "Pub"}}, of(worker), sorted()); diff != "" {
+	await("/api/v1/connectors/"+source+"/status", func(string) bool { return stored(t, root, in.topic) == 1 })
+	if diff := cmp.Diff(wantSource, of(worker), sorted()); diff != "" {
 		t.Errorf("a source needs (-want +got):\n%s", diff)
 	}
 
@@ -183,8 +254,15 @@ func TestAWorkerNamesThePermissionsThatItNeeds(t *testing.T) {
 		return end.Offset == 10
 	})
 	group := "connect-" + c.id + "-" + sink
-	if diff := cmp.Diff(map[string][]string{"Topic:" + out.topic: {"Get", "Sub"}, "Group:" + group: {"Sub"}}, of(before), sorted()); diff != "" {
+	wantSink := map[string][]string{"Topic:" + out.topic: {"Get", "Sub"}, "Group:" + group: {"Sub"}}
+	if line4 {
+		wantSink = map[string][]string{"topic:" + out.topic: {"SUB"}, "group:" + group: {"SUB"}}
+	}
+	if diff := cmp.Diff(wantSink, of(before), sorted()); diff != "" {
 		t.Errorf("a sink needs (-want +got):\n%s", diff)
+	}
+	if line4 {
+		return
 	}
 
 	// The broker takes the name of the group for that of a topic, where offsets are to be shown to RocketMQ's own tools.

@@ -16,11 +16,11 @@ import (
 //
 // 4.9, each after the name of an exception:
 //
-//	No default permission for topic:orders-in
+//	No default permission for topic:orders-in, org.apache.rocketmq.acl.plain.PlainPermissionManager.checkPerm(…)
 //	Need admin permission for request code=17, but accessKey=orders is not
 var (
 	noPolicy     = regexp.MustCompile(`has no permission to access (\S+) from (\S+), (.*)`)
-	noPermission = regexp.MustCompile(`No (?:default )?permission for (topic|group):(\S+)`)
+	noPermission = regexp.MustCompile(`No (?:default )?permission for (topic|group):([\w%|-]+)`)
 	needsAdmin   = regexp.MustCompile(`Need admin permission for request code=(\d+)`)
 )
 

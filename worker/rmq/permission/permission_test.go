@@ -9,7 +9,7 @@ import (
 
 // The remarks are those of 5.3.3 and 4.9.7.
 func TestARefusalIsExplained(t *testing.T) {
-	const line4 = "org.apache.rocketmq.acl.common.AclException: "
+	const line4, thrown = "org.apache.rocketmq.acl.common.AclException: ", "org.apache.rocketmq.acl.plain.PlainPermissionManager.checkPerm(PlainPermissionManager.java:605)"
 	cases := map[string]struct {
 		request      int
 		remark, want string
@@ -29,8 +29,8 @@ func TestARefusalIsExplained(t *testing.T) {
 		"committing":         {remoting.CommitOffset, "User:*** has no permission to access Topic:g from 10.0.0.1, no matched policies.", "accessKey needs the permission Sub on Topic:g from 10.0.0.1: no policy of its user allows that"},
 		"creating, 4.9":      {remoting.CreateTopic, line4 + "Need admin permission for request code=17, but accessKey=*** is not", "accessKey needs admin: true for creating topics; or create the topic beforehand"},
 		"a group, 4.9":       {remoting.CreateGroup, line4 + "Need admin permission for request code=200, but accessKey=*** is not", "accessKey needs admin: true for creating groups; or create the group beforehand and set autoCreateGroupEnable=false"},
-		"sending, 4.9":       {remoting.SendMessageV2, line4 + "No default permission for topic:a", "accessKey needs the permission PUB on topic a (topicPerms)"},
-		"pulling, 4.9":       {remoting.PullMessage, line4 + "No permission for group:g", "accessKey needs the permission SUB on group g (groupPerms)"},
+		"sending, 4.9":       {remoting.SendMessageV2, line4 + "No default permission for topic:a, " + thrown, "accessKey needs the permission PUB on topic a (topicPerms)"},
+		"pulling, 4.9":       {remoting.PullMessage, line4 + "No permission for group:g, " + thrown, "accessKey needs the permission SUB on group g (groupPerms)"},
 		"something else":     {remoting.CreateTopic, "the broker is tired", ""},
 		"nothing":            {remoting.CreateTopic, "", ""},
 	}
