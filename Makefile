@@ -67,7 +67,7 @@ test-failover: ## Tests on two masters that are restarted in turn, and on a mast
 test-topologies: ## Tests on masters, a controller, a replicated pair and a proxy (TOPOLOGY="proxy" for some alone, PORT_BASE=22000)
 	hack/topologies.sh
 .PHONY: test-failover test-topologies
-test-rocketmq-versions: ## The RocketMQ suite on 5.3.3 and 4.9.7, with and without access control, on brokers of its own
+test-rocketmq-versions: ## The RocketMQ suite on 5.3.3 and 4.9.7, with and without access control and TLS, on brokers of its own
 	hack/rmq-matrix.sh
 .PHONY: test-rocketmq-versions
 e2e: ## The whole of it on a real Kubernetes: chart, samples, 50,000 records, pause, scale, delete, upgrade, uninstall

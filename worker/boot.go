@@ -25,13 +25,27 @@ var errRenewed = errors.New("the credentials in credentialsDir have changed: sta
 // awaitRocketMQ returns once the internal topics are there. Whatever is in the way (no name server, no broker, refused
 // credentials, a topic of the wrong shape) can be mended while the worker waits, so it is asked again until ctx ends.
 func (p *parts) awaitRocketMQ(ctx context.Context) error {
+	return p.await(ctx, func(error) bool { return true }, p.ensureTopics)
+}
+
+// checkTopics waits while RocketMQ refuses what it needs.
+func (p *parts) checkTopics(ctx context.Context) error {
+	return p.await(ctx, func(err error) bool { return errors.Is(err, rmq.ErrAccessDenied) }, p.stores.Configs().CheckTopics)
+}
+
+// await calls fn until it succeeds, fails in a way that is not waited for, or ctx ends. Meanwhile the worker is not ready, and says
+// why.
+func (p *parts) await(ctx context.Context, waits func(error) bool, fn func(context.Context) error) error {
 	wait := firstRetry
 	var failing rmq.Failing
 	for {
 		began := time.Now()
-		err := p.ensureTopics(ctx)
-		if err == nil || ctx.Err() != nil {
+		err := fn(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
 			return ctx.Err()
+		case !waits(err):
+			return err
 		}
 		failing.Failed(began, err)
 		err = explained(proxied(err, p.cfg), p.cfg.NamesrvAddrs)
@@ -79,7 +93,7 @@ func (p *parts) renewed() bool {
 func explained(err error, nameServers []string) error {
 	switch {
 	case errors.Is(err, rmq.ErrAccessDenied):
-		return fmt.Errorf("RocketMQ refuses the credentials or their rights: set aclEnable=true with an accessKey and secretKey that may administer topics: %w", err)
+		return fmt.Errorf("RocketMQ refuses access, and the worker waits until it is granted (docs/operations.md, \"Access control\"): %w", err)
 	case errors.Is(err, rmq.ErrTopicShape):
 		return fmt.Errorf("an internal topic must have exactly one queue on one broker: mend or remove it, or name another in the configuration: %w", err)
 	case errors.Is(err, rmq.ErrTopicAway):

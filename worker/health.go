@@ -171,7 +171,7 @@ func earliest(a, b rmq.Trouble) rmq.Trouble {
 func told(t rmq.Trouble) string {
 	var answer *rmq.BrokerError
 	if errors.As(t.Err, &answer) && answer.Broker != "" {
-		return fmt.Sprintf("broker %s at %s answers since %s: code %d: %s", answer.Broker, answer.Addr, stamp(t.Alike), answer.Code, answer.Remark)
+		return fmt.Sprintf("broker %s at %s answers since %s: %s", answer.Broker, answer.Addr, stamp(t.Alike), answer.Answer())
 	}
 	return fmt.Sprintf("%s, since %s", cause(t.Err), stamp(t.Alike))
 }
@@ -182,7 +182,7 @@ func cause(err error) string {
 	var away *rmq.AwayError
 	switch {
 	case errors.As(err, &answer) && answer.Broker != "":
-		return fmt.Sprintf("%s %s %d %s", answer.Broker, answer.Addr, answer.Code, answer.Remark)
+		return answer.Broker + " " + answer.Addr + " " + answer.Answer()
 	case errors.As(err, &away) && away.Broker != "":
 		return away.Error()
 	}

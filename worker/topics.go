@@ -58,7 +58,11 @@ func (p *parts) tendTopics(ctx context.Context) error {
 
 // warnings are what somebody should do something about while the worker works.
 func (p *parts) warnings() []string {
-	return append(p.topics.warnings(), p.client.DeniedLogTopics()...)
+	out := append(p.topics.warnings(), p.client.DeniedLogTopics()...)
+	if err := p.client.StaleTLS(); err != nil {
+		out = append(out, "new connections to RocketMQ are made with the TLS files as they were before, for now they are of no use: "+err.Error())
+	}
+	return out
 }
 
 // warningsOf says what is wrong with topics that can be used.

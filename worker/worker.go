@@ -25,6 +25,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rest"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
 	"github.com/rocketmq-connect/operator/worker/schedule"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -163,7 +164,7 @@ func build(cfg config.Worker, opts Options) (*parts, error) {
 	p.client, err = rmq.Open(rmq.Config{
 		NameServers: cfg.NamesrvAddrs, AccessKey: creds.AccessKey, SecretKey: creds.SecretKey, SecurityToken: creds.SecurityToken,
 		Namespace: cfg.Namespace, ClientID: clientID(cfg), SendTimeout: cfg.SendTimeout, Log: opts.Log.WithName("rmq"),
-		LogGone: cfg.SessionTimeout, LogBrokers: known,
+		LogGone: cfg.SessionTimeout, LogBrokers: known, TLS: secured(cfg),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up RocketMQ access: %w", err)
@@ -175,6 +176,14 @@ func build(cfg config.Worker, opts Options) (*parts, error) {
 		return nil, errors.Join(err, p.client.Close())
 	}
 	return p, nil
+}
+
+// secured is what TLS to RocketMQ is made with, nil without.
+func secured(cfg config.Worker) *tlsdial.Files {
+	if !cfg.TLSEnable {
+		return nil
+	}
+	return &tlsdial.Files{CA: cfg.TLSCA, Cert: cfg.TLSCert, Key: cfg.TLSKey, ServerName: cfg.TLSServerName}
 }
 
 // clientID names this process to the brokers in the characters they take.
@@ -277,7 +286,7 @@ func (p *parts) services() []service.Service {
 	out := []service.Service{p.server.Service(), {Name: "RocketMQ", Start: p.awaitRocketMQ, Run: p.watchCredentials}, p.comparing()}
 	out = append(out, p.starting("reading the stores", p.storesTrouble))
 	out = append(out, p.stores.Services()...)
-	out = append(out, service.Service{Name: "the cluster's topics", Start: p.stores.Configs().CheckTopics})
+	out = append(out, service.Service{Name: "the cluster's topics", Start: p.checkTopics})
 	out = append(out, p.starting("joining the cluster", p.clusterTrouble), p.cluster.Service(), service.Service{Name: "internal topics", Run: p.tendTopics}, p.scheduler.Service())
 	return append(out, service.Service{Name: "boot", Start: p.booted, Stop: p.stopping})
 }

@@ -211,7 +211,7 @@ func TestRefusedCredentialsAreExplainedAndRenewedOnesEndTheWorker(t *testing.T) 
 	cfg := configFor(t, broker.NameServer())
 	cfg.ACLEnable, cfg.CredentialsDir = true, dir
 	r := start(t, cfg)
-	r.answers("/readyz", 503, "RocketMQ refuses the credentials or their rights")
+	r.answers("/readyz", 503, "RocketMQ refuses access", "wrong secretKey")
 	write("secretKey", "12345678")
 	if err := r.ended(); !errors.Is(err, errRenewed) {
 		t.Errorf("ended with %v", err)

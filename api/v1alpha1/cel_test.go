@@ -159,6 +159,24 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"a URL as name server":       {object: servers("http://namesrv:9876"), want: "spec.rocketmq.nameServers[0]"},
 		"17 name servers":            {object: servers(strings.Fields(strings.Repeat("a:9876 ", 17))...), want: "at most 16"},
 		"credentials without a name": {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{} }), want: "credentialsSecretRef.name"},
+		"TLS":                        {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{} })},
+		"TLS with all of it": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
+			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{CASecretRef: &v1alpha1.SecretKeyReference{Name: "ca", Key: "rocketmq_ca-1.pem"},
+				CertSecretRef: &v1alpha1.SecretReference{Name: "cert"}, ServerName: "rocketmq.example.com"}
+		})},
+		"a CA without a name": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
+			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{CASecretRef: &v1alpha1.SecretKeyReference{}}
+		}), want: "tls.caSecretRef.name"},
+		"a CA's key with a slash": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
+			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{CASecretRef: &v1alpha1.SecretKeyReference{Name: "ca", Key: "../a"}}
+		}), want: "tls.caSecretRef.key"},
+		"a certificate without a name": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
+			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{CertSecretRef: &v1alpha1.SecretReference{}}
+		}), want: "tls.certSecretRef.name"},
+		"a server name with a port": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
+			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{ServerName: "a:9876"}
+		}), want: "tls.serverName"},
+		"TLS in config":              {object: withWorkerConfig("tlsCA", "/tmp/x"), want: "use spec.rocketmq.tls"},
 		"a cluster id":               {object: id("Orders_2-b")},
 		"a cluster id with a dot":    {object: id("a.b"), want: "spec.clusterId"},
 		"a cluster id too long":      {object: id(strings.Repeat("i", 96)), want: "spec.clusterId"},

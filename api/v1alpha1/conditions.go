@@ -51,7 +51,8 @@ const (
 	// ReasonClusterLogDisputed means that as many workers make one thing of the cluster log as make another: nothing new is
 	// started until most agree; the message says who they are and what to do.
 	ReasonClusterLogDisputed = "ClusterLogDisputed"
-	// ReasonSecretNotFound means that pods wait for the Secret of spec.rocketmq.credentialsSecretRef, which does not exist.
+	// ReasonSecretNotFound means that pods wait for a Secret of spec.rocketmq.credentialsSecretRef or spec.rocketmq.tls, which does
+	// not exist.
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"

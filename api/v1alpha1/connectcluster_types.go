@@ -41,22 +41,6 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
-// RocketMQSpec says how to reach RocketMQ.
-type RocketMQSpec struct {
-	// nameServers are the name servers, each as host:port.
-	// +required
-	// +listType=atomic
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:MaxLength=260
-	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`
-	NameServers []string `json:"nameServers"`
-	// credentialsSecretRef names a Secret with the keys accessKey, secretKey and, if needed, securityToken. It is mounted into
-	// the worker pods; the operator never reads it. Without it requests are not signed.
-	// +optional
-	CredentialsSecretRef *SecretReference `json:"credentialsSecretRef,omitempty"`
-}
-
 // InternalTopicsSpec is about the topics through which the workers keep their state. Their names follow from the cluster id.
 type InternalTopicsSpec struct {
 	// broker is the name of the broker that holds the cluster topic; by default it is the first one by name. It has to be
@@ -229,6 +213,7 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['workerId', 'connectClusterId', 'namesrvAddr', 'httpHost', 'httpPort', 'httpHostNames', 'probePort', 'advertisedAddress', 'storePathRootDir']))",message="workerId, connectClusterId, namesrvAddr, httpHost, httpPort, httpHostNames, probePort, advertisedAddress and storePathRootDir are reserved: they follow from other fields"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['clusterStoreTopic', 'configStoreTopic', 'positionStoreTopic', 'offsetStoreTopic', 'statusStoreTopic', 'connectStatusTopic', 'clusterTopicBroker']))",message="the names of the internal topics are reserved: they follow from spec.clusterId; clusterTopicBroker is spec.internalTopics.broker"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['tlsEnable', 'tlsCA', 'tlsCert', 'tlsKey', 'tlsServerName']))",message="tlsEnable, tlsCA, tlsCert, tlsKey and tlsServerName are reserved: use spec.rocketmq.tls"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"
 	Config map[string]WorkerSetting `json:"config,omitempty"`
 

@@ -38,6 +38,12 @@ type options struct {
 	clusterID   string
 	store       string
 	credentials string
+	tls         tlsOptions
+}
+
+type tlsOptions struct {
+	enable                    bool
+	ca, cert, key, serverName string
 }
 
 // fileList is a flag that may be given several times.
@@ -67,6 +73,11 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.clusterID, "cluster-id", "standalone", "the `id` of the cluster that this worker makes up: positions and offsets are kept under it")
 	flags.StringVar(&o.store, "store", "", "a `folder` for the worker's files; empty: a temporary one")
 	flags.StringVar(&o.credentials, "credentials", "", "a `folder` with the files accessKey and secretKey for RocketMQ")
+	flags.BoolVar(&o.tls.enable, "tls", false, "speak TLS with RocketMQ")
+	flags.StringVar(&o.tls.ca, "tls-ca", "", "a PEM `file` with the certificates that must have signed RocketMQ's ones; empty: the system's roots")
+	flags.StringVar(&o.tls.cert, "tls-cert", "", "a PEM `file` with the certificate to show to RocketMQ")
+	flags.StringVar(&o.tls.key, "tls-key", "", "a PEM `file` with the key of -tls-cert")
+	flags.StringVar(&o.tls.serverName, "tls-server-name", "", "the `name` that RocketMQ's certificates must have; empty: the host that is dialled")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

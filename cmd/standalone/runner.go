@@ -113,6 +113,7 @@ func workerConfig(o options, port int) config.Worker {
 	cfg.StoreDir = o.store
 	cfg.DrainTimeout = 15 * time.Second
 	cfg.ACLEnable, cfg.CredentialsDir = o.credentials != "", o.credentials
+	cfg.TLSEnable, cfg.TLSCA, cfg.TLSCert, cfg.TLSKey, cfg.TLSServerName = o.tls.enable, o.tls.ca, o.tls.cert, o.tls.key, o.tls.serverName
 	prefix := o.clusterID + "-connector-"
 	cfg.Topics = config.Topics{
 		Cluster: prefix + "cluster-topic", Config: prefix + "config-topic", Position: prefix + "position-topic",

@@ -215,20 +215,18 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	return r.follow(ctx, s, set.Status.ReadyReplicas > 0)
 }
 
-// missingSecret names the credentials' Secret if it is not there. Only its metadata is asked for: the values are none of the
-// operator's business.
+// missingSecret names a Secret that the pods mount and that is not there. Only its metadata is asked for: the values are none of
+// the operator's business.
 func (r *Reconciler) missingSecret(ctx context.Context, c *v1alpha1.ConnectCluster) (string, error) {
-	ref := c.Spec.RocketMQ.CredentialsSecretRef
-	if ref == nil {
-		return "", nil
-	}
-	secret := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
-	err := r.live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: ref.Name}, secret)
-	if apierrors.IsNotFound(err) {
-		return ref.Name, nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("looking for Secret %s: %w", ref.Name, err)
+	for _, name := range render.Secrets(c) {
+		secret := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
+		err := r.live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, secret)
+		if apierrors.IsNotFound(err) {
+			return name, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("looking for Secret %s: %w", name, err)
+		}
 	}
 	return "", nil
 }

@@ -38,6 +38,9 @@ func conf(c *v1alpha1.ConnectCluster) (string, error) {
 		set("aclEnable", true)
 		set("credentialsDir", credentialsDir)
 	}
+	if tls := c.Spec.RocketMQ.TLS; tls != nil {
+		setTLS(set, tls)
+	}
 	set("clusterStoreTopic", id+"-connector-cluster-topic")
 	set("configStoreTopic", id+"-connector-config-topic")
 	set("positionStoreTopic", id+"-connector-position-topic")

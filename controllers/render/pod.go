@@ -183,14 +183,16 @@ func mounts(c *v1alpha1.ConnectCluster) []*corev1ac.VolumeMountApplyConfiguratio
 	if c.Spec.RocketMQ.CredentialsSecretRef != nil {
 		out = append(out, at("credentials", credentialsDir).WithReadOnly(true))
 	}
-	return out
+	_, tls := tlsVolumes(c)
+	return append(out, tls...)
 }
 
+// secretMode is readable for the group, which is the pod's fsGroup, and for nobody else.
+const secretMode = 0o440
+
 func volumes(c *v1alpha1.ConnectCluster) []*corev1ac.VolumeApplyConfiguration {
-	// Readable for the group, which is the pod's fsGroup, and for nobody else.
-	const mode = 0o440
 	secret := func(volume, name string) *corev1ac.VolumeApplyConfiguration {
-		return corev1ac.Volume().WithName(volume).WithSecret(corev1ac.SecretVolumeSource().WithSecretName(name).WithDefaultMode(mode))
+		return corev1ac.Volume().WithName(volume).WithSecret(corev1ac.SecretVolumeSource().WithSecretName(name).WithDefaultMode(secretMode))
 	}
 	out := []*corev1ac.VolumeApplyConfiguration{
 		corev1ac.Volume().WithName("config").WithConfigMap(corev1ac.ConfigMapVolumeSource().WithName(WorkerName(c))),
@@ -201,5 +203,6 @@ func volumes(c *v1alpha1.ConnectCluster) []*corev1ac.VolumeApplyConfiguration {
 	if ref := c.Spec.RocketMQ.CredentialsSecretRef; ref != nil {
 		out = append(out, secret("credentials", ref.Name))
 	}
-	return out
+	tls, _ := tlsVolumes(c)
+	return append(out, tls...)
 }

@@ -63,6 +63,13 @@ func clusters() map[string]*v1alpha1.ConnectCluster {
 						}}`)},
 				}
 			}).Obj(),
+		"tls": testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) { // a Secret of cert-manager
+			c.Spec.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{CASecretRef: &v1alpha1.SecretKeyReference{Name: "rocketmq-client"},
+				CertSecretRef: &v1alpha1.SecretReference{Name: "rocketmq-client"}, ServerName: "rocketmq.example.com"}
+		}).Obj(),
+		"tls of public authorities": testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+			c.Spec.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{}
+		}).Obj(),
 		"replaced by hand": testobj.Cluster("demo").Replicas(0).With(func(c *v1alpha1.ConnectCluster) {
 			c.Spec.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: v1alpha1.UpdateOnDelete}
 		}).Obj(),

@@ -78,9 +78,13 @@ func podsMissing(o Cluster) (Verdict, bool) {
 }
 
 func secretMissing(o Cluster) (Verdict, bool) {
+	hint := "create it with the keys accessKey and secretKey, or correct spec.rocketmq.credentialsSecretRef"
+	if ref := o.Object.Spec.RocketMQ.CredentialsSecretRef; ref == nil || ref.Name != o.MissingSecret {
+		hint = "create it, or correct spec.rocketmq.tls"
+	}
 	return Verdict{
 		Reason: v1alpha1.ReasonSecretNotFound, Phase: Reconciling,
-		Message: fmt.Sprintf("Secret %s does not exist in namespace %s: create it with the keys accessKey and secretKey, or correct spec.rocketmq.credentialsSecretRef", o.MissingSecret, o.Object.Namespace),
+		Message: fmt.Sprintf("Secret %s does not exist in namespace %s: %s", o.MissingSecret, o.Object.Namespace, hint),
 	}, o.MissingSecret != ""
 }
 

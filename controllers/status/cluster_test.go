@@ -92,8 +92,15 @@ func TestJudgeCluster(t *testing.T) {
 			want: conditions{"False/Progressing", "Reconciling/Progressing", "1 of 3 worker pods exist"},
 		},
 		"the credentials are missing": {
-			see:  func(o *status.Cluster) { o.StatefulSet, o.MissingSecret = statefulSet(3, 3, 3, 0), "keys" },
+			see: func(o *status.Cluster) {
+				o.StatefulSet, o.MissingSecret = statefulSet(3, 3, 3, 0), "keys"
+				o.Object.Spec.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{Name: "keys"}
+			},
 			want: conditions{"False/SecretNotFound", "Reconciling/SecretNotFound", "Secret keys does not exist in namespace test: create it with the keys accessKey and secretKey, or correct spec.rocketmq.credentialsSecretRef"},
+		},
+		"a certificate is missing": {
+			see:  func(o *status.Cluster) { o.StatefulSet, o.MissingSecret = statefulSet(3, 3, 3, 0), "client" },
+			want: conditions{"False/SecretNotFound", "Reconciling/SecretNotFound", "Secret client does not exist in namespace test: create it, or correct spec.rocketmq.tls"},
 		},
 		"pods are replaced": {
 			see:  func(o *status.Cluster) { o.StatefulSet = statefulSet(3, 3, 1, 2) },

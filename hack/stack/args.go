@@ -39,6 +39,9 @@ const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on thi
                     proxy       one name server, one broker, a proxy
   --rocketmq V    the version of RocketMQ: 5.3.3 (the default) or 4.9.7
   --acl           RocketMQ checks signatures; env prints the keys
+  --tls MODE      RocketMQ takes TLS only, with certificates of the instance's own CA; env prints their paths:
+                    server      the servers show certificates
+                    mutual      clients have to show one, too
   --port-base N   another instance, on the ports from N on; the cluster itself exists once on a machine
 `
 
@@ -61,6 +64,7 @@ type call struct {
 	sync      bool
 	rocketmq  string // a version
 	acl       bool
+	tls       string // a mode; none: without
 	wipe      bool
 	buildOnly bool
 	follow    bool
@@ -87,6 +91,7 @@ func parse(args []string) (call, error) {
 	flags.BoolVar(&c.wipe, "wipe", false, "")
 	flags.StringVar(&c.rocketmq, "rocketmq", fetch.RocketMQ5, "")
 	flags.BoolVar(&c.acl, "acl", false, "")
+	flags.StringVar(&c.tls, "tls", "", "")
 	flags.BoolVar(&c.buildOnly, "build-only", false, "")
 	flags.BoolVar(&c.follow, "f", false, "")
 	flags.StringVar(&c.outDir, "out", "dist", "")
@@ -119,6 +124,9 @@ func parse(args []string) (call, error) {
 	}
 	if versions := []string{fetch.RocketMQ5, fetch.RocketMQ4}; !slices.Contains(versions, c.rocketmq) {
 		return call{}, fmt.Errorf("--rocketmq %s: the versions are %s", c.rocketmq, strings.Join(versions, " and "))
+	}
+	if c.tls != "" && !slices.Contains(broker.TLSModes, c.tls) {
+		return call{}, fmt.Errorf("--tls %s: the modes are %s", c.tls, strings.Join(broker.TLSModes, " and "))
 	}
 	if c.topology != "" && !slices.Contains(broker.Topologies, c.topology) {
 		return call{}, fmt.Errorf("--topology %s: the topologies are %s", c.topology, strings.Join(broker.Topologies, ", "))

@@ -45,7 +45,7 @@ var errTopology = errors.New("the instance has another topology")
 
 // options are what a call asks for, on top of what the instance has.
 func (c call) options(have broker.Options) (broker.Options, error) {
-	o := broker.Options{Topology: c.topology, Sync: c.sync, Version: c.rocketmq, ACL: c.acl}
+	o := broker.Options{Topology: c.topology, Sync: c.sync, Version: c.rocketmq, ACL: c.acl, TLS: c.tls}
 	switch {
 	case c.topology == "" && have.Topology != "":
 		o.Topology, o.Sync = have.Topology, c.sync || have.Sync

@@ -87,8 +87,17 @@ func (s *stack) environment(c call, set broker.Set) string {
 		if set.Topology == broker.Proxy {
 			fmt.Fprintf(&b, "export RMQ_PROXY=%s\n", quote(layout.Address(layout.Loopback, s.ports.Proxy)))
 		}
+		if set.TLS != "" {
+			fmt.Fprintf(&b, "export RMQ_TLS_CA=%s\n", quote(set.TLSFile("ca.pem")))
+		}
+		if set.TLS == broker.TLSMutual {
+			fmt.Fprintf(&b, "export RMQ_TLS_CERT=%s RMQ_TLS_KEY=%s\n", quote(set.TLSFile("client.pem")), quote(set.TLSFile("client.key")))
+		}
 		if c.acl {
 			fmt.Fprintf(&b, "export RMQ_ACCESS_KEY=%s RMQ_SECRET_KEY=%s\n", broker.AccessKey, broker.SecretKey)
+			if path := set.PlainACL(); path != "" {
+				fmt.Fprintf(&b, "export RMQ_PLAIN_ACL=%s\n", quote(path))
+			}
 		}
 	}
 	if c.wants(partKafka) {

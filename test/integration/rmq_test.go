@@ -12,6 +12,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqsuite"
+	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
 )
 
 // nameServers are the real cluster's.
@@ -32,11 +33,33 @@ func TestRocketMQ(t *testing.T) {
 	})
 }
 
-// clusterConfig signs requests if RMQ_ACCESS_KEY and RMQ_SECRET_KEY are set.
+// clusterConfig signs requests if RMQ_ACCESS_KEY and RMQ_SECRET_KEY are set, and speaks TLS if RMQ_TLS_CA is.
 func clusterConfig() rmq.Config {
 	return rmq.Config{
-		NameServers: nameServers(), AccessKey: os.Getenv("RMQ_ACCESS_KEY"), SecretKey: os.Getenv("RMQ_SECRET_KEY"),
+		NameServers: nameServers(), AccessKey: os.Getenv("RMQ_ACCESS_KEY"), SecretKey: os.Getenv("RMQ_SECRET_KEY"), TLS: tlsFiles(),
 	}
+}
+
+// tlsFiles are nil without TLS.
+func tlsFiles() *tlsdial.Files {
+	if os.Getenv("RMQ_TLS_CA") == "" {
+		return nil
+	}
+	return &tlsdial.Files{CA: os.Getenv("RMQ_TLS_CA"), Cert: os.Getenv("RMQ_TLS_CERT"), Key: os.Getenv("RMQ_TLS_KEY")}
+}
+
+// dialer dials as the clients of clusterConfig do.
+func dialer(t *testing.T) remoting.Dialer {
+	t.Helper()
+	plain, files := remoting.TCP(time.Second), tlsFiles()
+	if files == nil {
+		return plain
+	}
+	d, err := tlsdial.New(*files, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Dial
 }
 
 func TestRocketMQRefusesOtherCredentials(t *testing.T) {
@@ -74,5 +97,5 @@ func TestRocketMQMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	rmqsuite.RunMembers(t, c, remoting.TCP(time.Second), remoting.Credentials{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey})
+	rmqsuite.RunMembers(t, c, dialer(t), remoting.Credentials{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey})
 }

@@ -163,8 +163,9 @@ func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error
 	}
 }
 
+// isPermanent does not hold for a refusal of access: somebody may grant it meanwhile.
 func isPermanent(err error) bool {
-	return errors.Is(err, rmq.ErrTopicShape) || errors.Is(err, rmq.ErrAccessDenied) || errors.Is(err, rmq.ErrClosed)
+	return errors.Is(err, rmq.ErrTopicShape) || errors.Is(err, rmq.ErrClosed)
 }
 
 // wait returns after d, or with the cause when ctx ends.

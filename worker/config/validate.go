@@ -18,6 +18,7 @@ func (w Worker) Validate() error {
 		w.validateAddresses(),
 		w.validateNames(),
 		w.validateCredentials(),
+		w.validateTLS(),
 		w.validateTimes(),
 		oneOf("restCompat", w.RESTCompat, CompatOld, CompatNew),
 		oneOf("allocTaskStrategy", w.Strategy, ConsistentHash, Averagely),
@@ -95,6 +96,24 @@ func (w Worker) validateCredentials() error {
 		check(w.AccessKey != "", "accessKey is required with aclEnable=true (or credentialsDir, a folder with the files accessKey and secretKey)"),
 		check(w.SecretKey != "", "secretKey is required with aclEnable=true (or credentialsDir)"),
 	)
+}
+
+// validateTLS does not look into the files: they are read where they are used.
+func (w Worker) validateTLS() error {
+	var errs []error
+	for _, k := range []struct{ key, value string }{
+		{"tlsCA", w.TLSCA}, {"tlsCert", w.TLSCert}, {"tlsKey", w.TLSKey}, {"tlsServerName", w.TLSServerName},
+	} {
+		errs = append(errs, check(w.TLSEnable || k.value == "", "%s has no effect without tlsEnable=true: set that, or leave out %[1]s", k.key))
+	}
+	if w.TLSServerName != "" {
+		bad := strings.ContainsFunc(w.TLSServerName, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*/,@", r) })
+		_, _, port := net.SplitHostPort(w.TLSServerName)
+		errs = append(errs, check(!bad && port != nil, "tlsServerName must be one host name without port, such as rocketmq.example.com, not %q", clip(w.TLSServerName)))
+	}
+	return errors.Join(append(errs,
+		check(w.TLSCert == "" || w.TLSKey != "", "tlsKey is required with tlsCert: the file with its key"),
+		check(w.TLSKey == "" || w.TLSCert != "", "tlsCert is required with tlsKey: the file with its certificate"))...)
 }
 
 func (w Worker) validateTimes() error {

@@ -56,6 +56,18 @@ func TestValidate(t *testing.T) {
 			func(w *Worker) { w.ACLEnable, w.CredentialsDir, w.AccessKey = true, "/c", "a" },
 			[]string{"accessKey and secretKey must not be set beside credentialsDir"},
 		},
+		"TLS with all of it": {change: func(w *Worker) {
+			w.TLSEnable, w.TLSCA, w.TLSCert, w.TLSKey, w.TLSServerName = true, "/ca", "/cert", "/key", "rocketmq.example.com"
+		}},
+		"TLS with a name that is an address": {change: func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "fd00::1" }},
+		"TLS that is not enabled": {
+			func(w *Worker) { w.TLSCA, w.TLSServerName = "/ca", "a" },
+			[]string{"tlsCA has no effect without tlsEnable=true: set that, or leave out tlsCA", "tlsServerName has no effect without tlsEnable=true"},
+		},
+		"TLS with half of a pair": {func(w *Worker) { w.TLSEnable, w.TLSCert = true, "/cert" }, []string{"tlsKey is required with tlsCert"}},
+		"TLS with the other half": {func(w *Worker) { w.TLSEnable, w.TLSKey = true, "/key" }, []string{"tlsCert is required with tlsKey"}},
+		"TLS with a port":         {func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "a:1" }, []string{"tlsServerName must be one host name without port"}},
+		"TLS with several names":  {func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "*.a" }, []string{"tlsServerName must be one host name without port"}},
 		"choices": {
 			func(w *Worker) { w.RESTCompat, w.Strategy, w.LogLevel, w.LogFormat = "x", "y", "loud", "xml" },
 			[]string{"restCompat must be one of old, new", "allocTaskStrategy must be one of", "logLevel must be one of", "logFormat must be one of"},

@@ -56,6 +56,10 @@ type Worker struct {
 	ACLEnable                           bool
 	AccessKey, SecretKey, SecurityToken string
 	CredentialsDir                      string
+	// TLSEnable (tlsEnable) has RocketMQ reached by TLS. TLSCA (tlsCA), TLSCert and TLSKey (tlsCert, tlsKey) are PEM files, all of
+	// them optional; TLSServerName (tlsServerName) is the name that servers' certificates must have, empty: the host dialled.
+	TLSEnable                             bool
+	TLSCA, TLSCert, TLSKey, TLSServerName string
 	// Namespace (namespace) is RocketMQ's namespace of all topics and groups; empty: none.
 	Namespace string
 	// AutoCreateGroup (autoCreateGroupEnable) creates the consumer groups of sinks.

@@ -30,8 +30,8 @@ type waiter struct {
 }
 
 // Append stores the records and returns when all of them were read back and folded, so that View shows what became of
-// them. It tries again for as long as ctx lives, except where that cannot help (ErrTooLarge, ErrAccessDenied,
-// ErrTopicShape), or where the broker lost what it had confirmed (ErrLogLost): then it is for the caller to write again.
+// them. It tries again for as long as ctx lives, except where that cannot help (ErrTooLarge, ErrTopicShape), or may help only
+// after somebody has done something (ErrAccessDenied), or where the broker lost what it had confirmed (ErrLogLost): then it is for the caller to write again.
 // After any error the records may be stored all the same, also twice and late: the Fold must not mind.
 // Records of one call that fit into 512 records and 1 MiB are one batch, together with those of other callers.
 func (t *Table) Append(ctx context.Context, records ...Record) error {
@@ -136,12 +136,15 @@ func (t *Table) send(ctx context.Context, batch []*request) {
 			t.await(time.Now(), first, batch)
 			return
 		}
-		if permanent(err) {
+		denied := errors.Is(err, rmq.ErrAccessDenied)
+		if ctx.Err() == nil && !permanent(err) {
+			t.health.appending.Failed(began, err)
+		}
+		if denied || permanent(err) { // who asked can tell somebody, and asks again
 			t.refuse(ctx, batch, err)
 			return
 		}
 		if ctx.Err() == nil {
-			t.health.appending.Failed(began, err)
 			t.complain("append", err, "Retrying to append")
 		}
 		if errors.Is(err, rmq.ErrUnconfirmed) { // the broker stores it each time

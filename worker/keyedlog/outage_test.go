@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,10 +46,8 @@ func TestStartThatWaitsEndsWithItsContext(t *testing.T) {
 
 func TestLastingErrorsEndTheWorker(t *testing.T) {
 	cases := map[string]error{
-		"the broker refuses the credentials":       fmt.Errorf("pulling: %w", rmq.ErrAccessDenied),
-		"the topic is no longer one queue":         fmt.Errorf("checking: %w", rmq.ErrTopicShape),
-		"the client was closed under the table":    rmq.ErrClosed,
-		"the same, as the broker's numeric answer": &rmq.BrokerError{Op: "pull", Code: 16},
+		"the topic is no longer one queue":      fmt.Errorf("checking: %w", rmq.ErrTopicShape),
+		"the client was closed under the table": rmq.ErrClosed,
 	}
 	for name, broken := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +69,43 @@ func TestLastingErrorsEndTheWorker(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRefusedAccessIsWaitedFor(t *testing.T) {
+	refused := &rmq.BrokerError{Op: "pulling", Broker: "broker-a", Code: 16, Why: "accessKey needs the permission Sub on Topic:config"}
+	synctest.Test(t, func(t *testing.T) {
+		log := logtest.New()
+		inject(t, log, "n/1", "4")
+		var granted atomic.Bool
+		a := newNode(t, log, func(o *keyedlog.Options) {
+			open := o.Open
+			o.Open = func(ctx context.Context) (keyedlog.Log, error) {
+				if !granted.Load() {
+					return nil, refused
+				}
+				return open(ctx)
+			}
+		}).start()
+		told := func() {
+			t.Helper()
+			elapse(time.Minute)
+			if trouble, ok := a.Trouble(); !ok || !errors.Is(trouble.Err, rmq.ErrAccessDenied) {
+				t.Errorf("trouble %v %t", trouble, ok)
+			}
+		}
+		told()
+		granted.Store(true)
+		elapse(5 * time.Second)
+		a.want("n/1", 4)
+		log.Break(refused)
+		told()
+		log.Break(nil)
+		elapse(5 * time.Second)
+		a.mustPut("n/1", 5)
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestTailGoesOnAfterAnOutage(t *testing.T) {

@@ -297,9 +297,9 @@ func (t *Table) mayLog(kind string) bool {
 	return true
 }
 
-// permanent errors do not go away by trying again.
+// permanent errors do not go away by trying again. Access that is refused may be granted meanwhile.
 func permanent(err error) bool {
-	for _, target := range []error{rmq.ErrTooLarge, rmq.ErrAccessDenied, rmq.ErrClosed, rmq.ErrTopicShape} {
+	for _, target := range []error{rmq.ErrTooLarge, rmq.ErrClosed, rmq.ErrTopicShape} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -116,7 +116,7 @@ func (c *Client) createTopic(ctx context.Context, b Broker, topic string, spec T
 		{Name: "bname", Value: b.Name},
 	}
 	_, err := c.call(ctx, &request{
-		op: "creating topic " + topic, addr: b.Addr, cmd: remoting.Command{Code: remoting.CreateTopic, Fields: fields},
+		op: "creating topic " + topic, addr: b.Addr, broker: b.Name, cmd: remoting.Command{Code: remoting.CreateTopic, Fields: fields},
 	})
 	return err
 }
@@ -211,7 +211,7 @@ func (c *Client) EnsureGroup(ctx context.Context, group string) error {
 
 func (c *Client) ensureGroup(ctx context.Context, b Broker, group string, body []byte) error {
 	op := "creating group " + group
-	resp, err := c.call(ctx, &request{op: op, addr: b.Addr, cmd: remoting.Command{Code: remoting.AllGroups}})
+	resp, err := c.call(ctx, &request{op: op, addr: b.Addr, broker: b.Name, cmd: remoting.Command{Code: remoting.AllGroups}})
 	if err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (c *Client) ensureGroup(ctx context.Context, b Broker, group string, body [
 		return nil
 	}
 	c.log.V(1).Info("Creating group", "group", group, "broker", b.Name)
-	_, err = c.call(ctx, &request{op: op, addr: b.Addr, cmd: remoting.Command{Code: remoting.CreateGroup, Body: body}})
+	_, err = c.call(ctx, &request{op: op, addr: b.Addr, broker: b.Name, cmd: remoting.Command{Code: remoting.CreateGroup, Body: body}})
 	return err
 }
 
@@ -238,7 +238,7 @@ func (c *Client) Members(ctx context.Context, group string) ([]string, error) {
 	var ids []string
 	for _, b := range brokers {
 		resp, err := c.call(ctx, &request{
-			op: "listing members of " + group, addr: b.Addr, accept: []int{remoting.SystemError}, // the answer for "nobody"
+			op: "listing members of " + group, addr: b.Addr, broker: b.Name, accept: []int{remoting.SystemError}, // the answer for "nobody"
 			cmd: remoting.Command{Code: remoting.ConsumerList, Fields: []remoting.Field{
 				{Name: "consumerGroup", Value: c.onWire(group)}, {Name: "bname", Value: b.Name},
 			}},

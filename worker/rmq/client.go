@@ -17,7 +17,9 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/rmq/brokers"
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
+	"github.com/rocketmq-connect/operator/worker/rmq/permission"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -58,6 +60,8 @@ type Config struct {
 	// LogBrokers are the brokers on which log topics were when they were last seen, by topic: they are made nowhere else while
 	// that broker is away. Client.LogBrokers gives them.
 	LogBrokers map[string]string
+	// TLS has name servers and brokers reached by TLS; nil: without.
+	TLS *tlsdial.Files
 	// Dial opens connections; nil: TCP with SO_LINGER 0 and, on Linux, TCP_USER_TIMEOUT = SendTimeout.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -66,6 +70,7 @@ type Config struct {
 type Client struct {
 	cfg     Config
 	log     logr.Logger
+	secure  *tlsdial.Dialer // nil: no TLS
 	pool    *remoting.Pool
 	names   nameServers
 	routes  routeCache
@@ -84,7 +89,7 @@ type Client struct {
 	group     service.Group
 }
 
-// Open checks cfg and does no IO.
+// Open checks cfg and does no IO but reading the files of TLS.
 func Open(cfg Config) (*Client, error) {
 	if len(cfg.NameServers) == 0 {
 		return nil, errors.New("no name server is configured: give at least one host:port")
@@ -116,9 +121,17 @@ func Open(cfg Config) (*Client, error) {
 	if dial == nil {
 		dial = remoting.TCP(cfg.SendTimeout)
 	}
+	var secure *tlsdial.Dialer
+	if cfg.TLS != nil {
+		var err error
+		if secure, err = tlsdial.New(*cfg.TLS, dial); err != nil {
+			return nil, err
+		}
+		dial = secure.Dial
+	}
 	sign := remoting.Credentials{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, SecurityToken: cfg.SecurityToken}
 	c := &Client{
-		cfg: cfg, log: cfg.Log,
+		cfg: cfg, log: cfg.Log, secure: secure,
 		pool:    remoting.NewPool(dial, cfg.CallTimeout, sign),
 		names:   nameServers{addrs: cfg.NameServers},
 		routes:  routeCache{topics: map[string]*routeEntry{}},
@@ -128,6 +141,14 @@ func Open(cfg Config) (*Client, error) {
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c, nil
+}
+
+// StaleTLS says why the files of TLS are of no use any more, nil if they are: connections are then made with those of before.
+func (c *Client) StaleTLS() error {
+	if c.secure == nil {
+		return nil
+	}
+	return c.secure.Stale()
 }
 
 func checkAddress(s string) error {
@@ -189,7 +210,8 @@ func (c *Client) background(fn func(ctx context.Context)) bool {
 type request struct {
 	op            string
 	addr, purpose string
-	broker        string // the name of the broker, where a queue's is asked
+	broker        string // the name of the broker, where that is asked
+	nameServer    bool
 	timeout       time.Duration
 	cmd           remoting.Command
 	// accept are answers besides success that are no errors.
@@ -218,15 +240,12 @@ func (c *Client) call(ctx context.Context, r *request) (*remoting.Command, error
 	if slices.Contains(r.accept, resp.Code) && !aclRefusal(resp.Code, resp.Remark) {
 		return resp, nil
 	}
-	return nil, &BrokerError{Op: r.op, Addr: r.addr, Broker: r.broker, Code: resp.Code, Remark: c.remark(resp.Remark)}
-}
-
-// remark is a broker's remark without the access key: a 4.9 broker puts it into what it says of a bad signature.
-func (c *Client) remark(s string) string {
-	if c.cfg.AccessKey != "" {
-		s = strings.ReplaceAll(s, c.cfg.AccessKey, "***")
+	refused := &BrokerError{Op: r.op, Addr: r.addr, Broker: r.broker, NameServer: r.nameServer, Code: resp.Code,
+		Remark: strings.TrimSpace(permission.Masked(resp.Remark, c.cfg.AccessKey))}
+	if errors.Is(refused, ErrAccessDenied) {
+		refused.Why = permission.Explain(r.cmd.Code, resp.Remark)
 	}
-	return strings.TrimSpace(s)
+	return nil, refused
 }
 
 func (c *Client) callError(ctx context.Context, r *request, timeout time.Duration, err error) error {
@@ -234,11 +253,13 @@ func (c *Client) callError(ctx context.Context, r *request, timeout time.Duratio
 	case c.ctx.Err() != nil || errors.Is(err, remoting.ErrPoolClosed):
 		return fmt.Errorf("%s: %w", r.op, ErrClosed)
 	case ctx.Err() != nil && (r.cmd.Longer == nil || !errors.Is(err, remoting.ErrConnection)): // what waits longer outlives ctx
-		return fmt.Errorf("%s: waiting for %s: %w", r.op, place(r.broker, r.addr), context.Cause(ctx))
+		return fmt.Errorf("%s: waiting for %s: %w", r.op, place(r.broker, r.addr, r.nameServer), context.Cause(ctx))
 	case errors.Is(err, remoting.ErrNoAnswer):
 		err = fmt.Errorf("no answer in %s", timeout)
+	case c.secure == nil && errors.Is(err, remoting.ErrSilent):
+		err = tlsdial.Plain(err)
 	}
-	return fmt.Errorf("%s: %w", r.op, &AwayError{Broker: r.broker, Addr: r.addr, Err: err})
+	return fmt.Errorf("%s: %w", r.op, &AwayError{Broker: r.broker, Addr: r.addr, NameServer: r.nameServer, Err: err})
 }
 
 // nameServers tries the one that answered last first.
@@ -258,7 +279,7 @@ func (n *nameServers) call(ctx context.Context, c *Client, r request) (*remoting
 	for i := range n.addrs {
 		at := (first + i) % len(n.addrs)
 		attempt := r
-		attempt.addr = n.addrs[at]
+		attempt.addr, attempt.nameServer = n.addrs[at], true
 		resp, err := c.call(ctx, &attempt)
 		if err == nil {
 			n.mu.Lock()

@@ -208,7 +208,7 @@ func (c *Client) compactsAnywhere(ctx context.Context, topic string, r *route) (
 			continue // its slave alone
 		}
 		req := c.topicConfig(Queue{Topic: topic, Broker: broker})
-		req.addr = addr
+		req.addr, req.broker = addr, broker
 		compacts, err := compaction(c.call(ctx, req))
 		if compacts {
 			return true, nil

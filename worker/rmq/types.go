@@ -170,17 +170,28 @@ var (
 type BrokerError struct {
 	// Op is what was asked, for example "create topic orders"; Addr the broker or name server.
 	Op, Addr string
-	// Broker is the broker's name, where a queue's broker was asked.
-	Broker string
-	Code   int
-	Remark string
+	// Broker is the broker's name, where a broker was asked; NameServer says that a name server was.
+	Broker     string
+	NameServer bool
+	Code       int
+	Remark     string
+	// Why says what a refusal of access means, and which permission is missing; "" for other answers.
+	Why string
 }
 
 // Error gives the request, the broker, and the answer.
 func (e *BrokerError) Error() string {
-	text := fmt.Sprintf("%s on %s: code %d", e.Op, place(e.Broker, e.Addr), e.Code)
+	return fmt.Sprintf("%s on %s: %s", e.Op, place(e.Broker, e.Addr, e.NameServer), e.Answer())
+}
+
+// Answer gives what was answered, and what that means where it is known.
+func (e *BrokerError) Answer() string {
+	text := fmt.Sprintf("code %d", e.Code)
 	if e.Remark != "" {
 		text += ": " + e.Remark
+	}
+	if e.Why != "" {
+		return e.Why + " (" + text + ")"
 	}
 	return text
 }
@@ -189,20 +200,24 @@ func (e *BrokerError) Error() string {
 type AwayError struct {
 	// Broker is the broker's name, empty where only its address is known; Addr is empty where that is not known.
 	Broker, Addr string
-	Err          error
+	// NameServer says that it is a name server.
+	NameServer bool
+	Err        error
 }
 
 // Error gives the broker and why it cannot be reached.
 func (e *AwayError) Error() string {
-	return fmt.Sprintf("%s %v: %v", place(e.Broker, e.Addr), ErrUnreachable, e.Err)
+	return fmt.Sprintf("%s %v: %v", place(e.Broker, e.Addr, e.NameServer), ErrUnreachable, e.Err)
 }
 
 // Unwrap gives ErrUnreachable and the cause.
 func (e *AwayError) Unwrap() []error { return []error{ErrUnreachable, e.Err} }
 
-// place names a broker, or whoever is at the address.
-func place(broker, addr string) string {
+// place names a name server, a broker, or whoever is at the address.
+func place(broker, addr string, nameServer bool) string {
 	switch {
+	case nameServer:
+		return "name server " + addr
 	case broker == "":
 		return addr
 	case addr == "":

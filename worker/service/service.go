@@ -22,20 +22,25 @@ type Service struct {
 }
 
 // Run starts the services in order, runs them all, and stops them in reverse order when ctx ends or the first of them
-// fails. A service is stopped before the ones that were started ahead of it see their Run contexts end. stopping
+// fails; a failure while one is still starting ends its Start's context, too. A service is stopped before the ones that were started ahead of it see their Run contexts end. stopping
 // makes the context for the stops (its time limit); the first failure is returned, joined with failures of the stops.
 func Run(ctx context.Context, stopping func() (context.Context, context.CancelFunc), services ...Service) error {
 	failed := make(chan error, len(services))
+	starting, broken := context.WithCancelCause(ctx)
+	defer broken(nil)
 	var running []*instance
 	var err error
 	for _, s := range services {
 		if s.Start != nil {
-			if err = s.Start(ctx); err != nil {
+			if err = s.Start(starting); err != nil {
 				err = fmt.Errorf("starting %s: %w", s.Name, err)
+				if ctx.Err() == nil && starting.Err() != nil { // it was given up
+					err = <-failed
+				}
 				break
 			}
 		}
-		running = append(running, launch(s, failed))
+		running = append(running, launch(s, func(err error) { failed <- err; broken(err) }))
 	}
 	if err == nil {
 		select {
@@ -57,7 +62,7 @@ type instance struct {
 	done    chan struct{}
 }
 
-func launch(s Service, failed chan<- error) *instance {
+func launch(s Service, failed func(error)) *instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	in := &instance{service: s, cancel: cancel, done: make(chan struct{})}
 	if s.Run == nil {
@@ -67,7 +72,7 @@ func launch(s Service, failed chan<- error) *instance {
 	go func() {
 		defer close(in.done)
 		if err := Guard(func() error { return s.Run(ctx) }); err != nil && ctx.Err() == nil {
-			failed <- fmt.Errorf("running %s: %w", s.Name, err)
+			failed(fmt.Errorf("running %s: %w", s.Name, err))
 		}
 	}()
 	return in

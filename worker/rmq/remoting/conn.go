@@ -14,6 +14,9 @@ import (
 // carried out or not.
 var ErrConnection = errors.New("connection failed")
 
+// ErrSilent means that a connection broke before anything was read from it. It is an ErrConnection.
+var ErrSilent = fmt.Errorf("%w before it carried an answer", ErrConnection)
+
 // ErrNoAnswer means that the request's time ran out; its connection was reset.
 var ErrNoAnswer = errors.New("no answer in time")
 
@@ -194,10 +197,10 @@ func (c *conn) broken(err error) error {
 // read hands out answers until the connection ends.
 func (c *conn) read() {
 	r := bufio.NewReader(c.nc) // small: it is for small frames, and what is large passes it by
-	for {
+	for broken := ErrSilent; ; broken = ErrConnection {
 		cmd, err := ReadFrame(r)
 		if err != nil {
-			c.fail(fmt.Errorf("%w: %w", ErrConnection, err))
+			c.fail(fmt.Errorf("%w: %w", broken, err))
 			return
 		}
 		if cmd.Flag&FlagResponse == 0 {

@@ -5,6 +5,7 @@ package rmqtest
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -29,6 +30,11 @@ func Masters(names ...string) Option { return func(b *Broker) { b.names = names 
 // WithCredentials makes the masters refuse requests that are not signed with them.
 func WithCredentials(accessKey, secretKey string) Option {
 	return func(b *Broker) { b.accessKey, b.secretKey = accessKey, secretKey }
+}
+
+// WithTLS has the name server and the masters take TLS only; nil: without.
+func WithTLS(nameServer, masters *tls.Config) Option {
+	return func(b *Broker) { b.namesrvTLS, b.masterTLS = nameServer, masters }
 }
 
 // BehindProxy has the name server's address answer as a RocketMQ 5 proxy does, which knows the topics' routes and lists no brokers.
@@ -64,9 +70,10 @@ type Broker struct {
 	names                []string
 	accessKey, secretKey string
 
-	namesrv *server
-	masters []*master
-	lists   atomic.Int64
+	namesrvTLS, masterTLS *tls.Config
+	namesrv               *server
+	masters               []*master
+	lists                 atomic.Int64
 
 	mu        sync.Mutex
 	dropped   map[string]bool // masters of which the name server knows nothing
@@ -98,7 +105,7 @@ func New(opts ...Option) (*Broker, error) {
 	for _, o := range opts {
 		o(b)
 	}
-	b.namesrv = &server{handle: b.nameServer}
+	b.namesrv = &server{handle: b.nameServer, secure: b.namesrvTLS}
 	if b.pipes {
 		b.namesrv.addr = "namesrv:9876"
 	}
@@ -289,6 +296,11 @@ func (b *Broker) master(name string) *master {
 
 // nameServer answers for the name server.
 func (b *Broker) nameServer(_ *peer, req *remoting.Command) *remoting.Command {
+	if b.proxy { // name servers ask nobody who they are
+		if refusal := b.identify(req); refusal != nil {
+			return refusal
+		}
+	}
 	switch req.Code {
 	case remoting.RouteByTopic:
 		return b.route(req.Field("topic"))
@@ -339,14 +351,8 @@ func (b *Broker) clusterInfo() *remoting.Command {
 
 // judge applies the access check and the interceptor.
 func (b *Broker) judge(master string, req *remoting.Command) (Verdict, *remoting.Command) {
-	if b.accessKey != "" {
-		switch {
-		case req.Field(remoting.FieldAccessKey) == "":
-			return Verdict{}, b.denied("username cannot be null.", "No accessKey is configured")
-		case req.Field(remoting.FieldAccessKey) != b.accessKey,
-			req.Field(remoting.FieldSignature) != remoting.Signature(b.secretKey, slices.Clone(req.Fields), req.Body):
-			return Verdict{}, b.denied("check signature failed.", "Check signature failed for accessKey="+b.accessKey)
-		}
+	if refusal := b.identify(req); refusal != nil {
+		return Verdict{}, refusal
 	}
 	b.mu.Lock()
 	fn := b.intercept
@@ -359,6 +365,21 @@ func (b *Broker) judge(master string, req *remoting.Command) (Verdict, *remoting
 		return v, &remoting.Command{Code: v.Refuse, Remark: cmp.Or(v.Remark, "refused by the test")}
 	}
 	return v, nil
+}
+
+// identify refuses who does not sign as the one user that there is.
+func (b *Broker) identify(req *remoting.Command) *remoting.Command {
+	if b.accessKey != "" {
+		switch {
+		case req.Field(remoting.FieldAccessKey) == "":
+			return b.denied("username cannot be null.", "No accessKey is configured")
+		case req.Field(remoting.FieldAccessKey) != b.accessKey:
+			return b.denied("User:"+req.Field(remoting.FieldAccessKey)+" is not found.", "No acl config for "+req.Field(remoting.FieldAccessKey))
+		case req.Field(remoting.FieldSignature) != remoting.Signature(b.secretKey, slices.Clone(req.Fields), req.Body):
+			return b.denied("check signature failed.", "Check signature failed for accessKey="+b.accessKey)
+		}
+	}
+	return nil
 }
 
 func (b *Broker) denied(remark, remark4 string) *remoting.Command {

@@ -70,7 +70,7 @@ func newMaster(b *Broker, name string) *master {
 
 // newServer makes a server that serves the master once it is the master's, and refuses what it is sent when it is no more.
 func (m *master) newServer() *server {
-	s := &server{}
+	s := &server{secure: m.b.masterTLS}
 	s.handle = func(p *peer, req *remoting.Command) *remoting.Command {
 		if m.server.Load() != s {
 			return &remoting.Command{Code: remoting.ServiceNotAvailable, Remark: "service not available now: it is no master"}

@@ -3,6 +3,7 @@ package rmqtest
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -21,7 +22,8 @@ type handler func(p *peer, req *remoting.Command) *remoting.Command
 
 // server is one process of the cluster: the name server or a master. It can be stopped and started again on its address.
 type server struct {
-	addr   string // set before the first client can know it, and never again
+	addr   string      // set before the first client can know it, and never again
+	secure *tls.Config // nil: without TLS
 	handle handler
 
 	mu       sync.Mutex
@@ -98,6 +100,9 @@ func (s *server) serve(nc net.Conn) bool {
 	defer s.mu.Unlock()
 	if !s.up {
 		return false
+	}
+	if s.secure != nil {
+		nc = tls.Server(nc, s.secure)
 	}
 	p := &peer{nc: nc, server: s}
 	p.gone, p.cancel = context.WithCancel(context.Background())

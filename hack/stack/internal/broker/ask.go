@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -48,14 +49,18 @@ func (r request) frame() ([]byte, error) {
 	return append(append(b, header...), r.body...), nil
 }
 
-// ask sends one request and returns the body of the answer. An answer with another code than 0 is an error.
-func ask(ctx context.Context, address string, r request) (body []byte, err error) {
+// ask sends one request and returns the body of the answer. An answer with another code than 0 is an error. secure is nil without
+// TLS.
+func ask(ctx context.Context, secure *tls.Config, address string, r request) (body []byte, err error) {
 	d := net.Dialer{Timeout: time.Second}
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", address, err)
 	}
 	defer c.Close()
+	if secure != nil {
+		c = tls.Client(c, secure)
+	}
 	frame, err := r.frame()
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", address, err)

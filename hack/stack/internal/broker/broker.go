@@ -62,7 +62,12 @@ func (s Set) home(elem ...string) string {
 }
 
 // StartRocketMQ starts the name servers, then what registers with them, and returns when all of it is ready.
-func (s Set) StartRocketMQ(ctx context.Context) error { return s.startNodes(ctx, s.nodes()) }
+func (s Set) StartRocketMQ(ctx context.Context) error {
+	if err := s.ensureTLS(); err != nil {
+		return err
+	}
+	return s.startNodes(ctx, s.nodes())
+}
 
 func (s Set) startNodes(ctx context.Context, nodes []node) error {
 	for wave := range lastWave + 1 {
@@ -85,6 +90,9 @@ func (s Set) startNode(ctx context.Context, n node) error {
 		return err
 	}
 	files := []string{conf}
+	if s.TLS != "" {
+		files = append(files, s.TLSFile("tls.properties"), s.TLSFile("server.pem"))
+	}
 	for _, f := range s.homeFiles(n) {
 		path := s.home(filepath.FromSlash(f.path))
 		if err := writeFile(path, f.content); err != nil {
@@ -97,7 +105,7 @@ func (s Set) startNode(ctx context.Context, n node) error {
 		libs = append(libs, fetch.Proxy)
 	}
 	return s.start(ctx, jvm{
-		name: n.name, libs: libs, home: home, heap: n.memory.heap, flags: rocketmqFlags(n.memory.direct),
+		name: n.name, libs: libs, home: home, heap: n.memory.heap, flags: append(rocketmqFlags(n.memory.direct), s.tlsFlags()...),
 		main: n.main, args: []string{n.confFlag, conf}, files: files, ready: func(ctx context.Context) error { return s.ready(ctx, n) },
 	})
 }

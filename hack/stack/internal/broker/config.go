@@ -179,6 +179,15 @@ func logback(process string) string {
 `, process)
 }
 
+// PlainACL is the file with the users of a single broker of the 4.x line that checks signatures; the broker reads it again when it
+// changes. It is "" where there is none.
+func (s Set) PlainACL() string {
+	if !s.ACL || s.Version != fetch.RocketMQ4 || s.Topology != Single {
+		return ""
+	}
+	return s.home("broker", "conf", "plain_acl.yml")
+}
+
 // plainACL gives the user all rights, those of an administrator included.
 func plainACL() string {
 	return fmt.Sprintf("accounts:\n- accessKey: %s\n  secretKey: %q\n  admin: true\n", AccessKey, SecretKey)

@@ -22,6 +22,8 @@ func TestConfigurations(t *testing.T) {
 		"host-4.9-acl":    {Options: Options{Version: fetch.RocketMQ4, ACL: true}},
 		"masters":         {Options: Options{Topology: Masters, Version: fetch.RocketMQ5}},
 		"masters-4.9-acl": {Options: Options{Topology: Masters, Version: fetch.RocketMQ4, ACL: true}},
+		"host-tls":        {Options: Options{Version: fetch.RocketMQ5, TLS: TLSServer}},
+		"host-tls-mutual": {Options: Options{Version: fetch.RocketMQ5, TLS: TLSMutual}},
 		"replicated":      {Options: Options{Topology: Replicated, Version: fetch.RocketMQ5}},
 		"replicated-sync": {Options: Options{Topology: Replicated, Version: fetch.RocketMQ5, Sync: true}},
 		"replicated-4.9":  {Options: Options{Topology: Replicated, Version: fetch.RocketMQ4, Sync: true}},
@@ -32,7 +34,7 @@ func TestConfigurations(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := testSet(t, tc.base, cmp.Or(tc.Topology, Single))
-			s.Sync, s.Version, s.ACL, s.Pods = tc.Sync, tc.Version, tc.ACL, tc.Pods
+			s.Sync, s.Version, s.ACL, s.TLS, s.Pods = tc.Sync, tc.Version, tc.ACL, tc.TLS, tc.Pods
 			// Paths count from the folder of all.
 			assert := func(file, content string) {
 				golden.Assert(t, name+"/"+file, strings.ReplaceAll(content, s.home(), ""))
@@ -42,6 +44,9 @@ func TestConfigurations(t *testing.T) {
 				for _, f := range s.homeFiles(n) {
 					assert(f.path, f.content)
 				}
+			}
+			if tc.TLS != "" {
+				assert("tls.properties", s.tlsConf())
 			}
 			if tc.Topology == "" {
 				assert("server.properties", s.kafkaConf("/data"))

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,12 +26,16 @@ func (s Set) ready(ctx context.Context, n node) error {
 	if err := contains(s.Daemons.Log(n.name), "boot success"); err != nil {
 		return err
 	}
+	secure, err := s.clientTLS()
+	if err != nil {
+		return err
+	}
 	// One that was stopped knows nobody, and no broker waits for it.
 	for _, other := range s.nodes() {
 		if _, runs := s.Daemons.Running(other.name); !runs || other.program != namesrvProgram {
 			continue
 		}
-		if err := registered(ctx, other.address(), n.brokerOf, s.brokerAddress(n)); err != nil {
+		if err := registered(ctx, secure, other.address(), n.brokerOf, s.brokerAddress(n)); err != nil {
 			return err
 		}
 	}
@@ -51,8 +56,8 @@ func (s Set) brokerAddress(n node) string { return layout.Address(s.advertised()
 
 // registered is nil once the name server shows the broker's address. A broker that says that it has started may still be
 // unknown there: one that found the name server busy tries again only seconds later.
-func registered(ctx context.Context, nameServer, broker, address string) error {
-	body, err := ask(ctx, nameServer, newRequest(codeClusterInfo))
+func registered(ctx context.Context, secure *tls.Config, nameServer, broker, address string) error {
+	body, err := ask(ctx, secure, nameServer, newRequest(codeClusterInfo))
 	if err != nil {
 		return err
 	}
@@ -67,7 +72,7 @@ func registered(ctx context.Context, nameServer, broker, address string) error {
 func routes(ctx context.Context, proxy string) error {
 	r := newRequest(codeRoute)
 	r.Fields = map[string]string{"topic": defaultTopic}
-	_, err := ask(ctx, proxy, r)
+	_, err := ask(ctx, nil, proxy, r)
 	return err
 }
 
@@ -75,7 +80,7 @@ func routes(ctx context.Context, proxy string) error {
 func inSync(ctx context.Context, controller, broker, address string) error {
 	r := newRequest(codeSyncStates)
 	r.body = fmt.Sprintf("[%q]", broker)
-	body, err := ask(ctx, controller, r)
+	body, err := ask(ctx, nil, controller, r)
 	if err != nil {
 		return err
 	}

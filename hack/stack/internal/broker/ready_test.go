@@ -18,7 +18,7 @@ func TestReadiness(t *testing.T) {
 		deadMaster = `{"replicasInfoTable":{"broker-a":{"masterAddress":"127.0.0.1:1","inSyncReplicas":[` +
 			`{"alive":false,"brokerAddress":"127.0.0.1:1"},{"alive":true,"brokerAddress":"127.0.0.1:2"}]}}}`
 	)
-	registered := func(server string) error { return registered(t.Context(), server, "broker-a", "127.0.0.1:2") }
+	registered := func(server string) error { return registered(t.Context(), nil, server, "broker-a", "127.0.0.1:2") }
 	inSync := func(server string) error { return inSync(t.Context(), server, "broker-a", "127.0.0.1:2") }
 	routes := func(server string) error { return routes(t.Context(), server) }
 	cases := map[string]struct {

@@ -27,6 +27,8 @@ type Options struct {
 	// Version is RocketMQ's; ACL has it check signatures.
 	Version string `json:"version"`
 	ACL     bool   `json:"acl"`
+	// TLS is TLSServer or TLSMutual; "": RocketMQ takes connections without TLS.
+	TLS string `json:"tls,omitempty"`
 	// Pods says that pods use the brokers too: they are then advertised on the bridge's address, which must be there.
 	Pods bool `json:"-"`
 }
@@ -43,6 +45,8 @@ func (o Options) Check() error {
 	case o.ACL && o.Version == fetch.RocketMQ4 && o.Topology == Replicated:
 		return fmt.Errorf("--acl: the slave of RocketMQ %s does not sign what it asks its master, so it would learn no topics; use %s",
 			fetch.RocketMQ4, fetch.RocketMQ5)
+	case o.TLS != "" && !slices.Contains([]string{Single, Masters}, o.Topology):
+		return fmt.Errorf("--tls goes with %s and %s; of %s it is not known what its processes ask each other with TLS", Single, Masters, o.Topology)
 	case o.Pods && o.Topology != Single:
 		return fmt.Errorf("--topology %s: pods cannot reach it; with Kubernetes only %s runs (\"--only rocketmq,kafka\" leaves Kubernetes out, "+
 			"\"down\" removes it)", o.Topology, Single)

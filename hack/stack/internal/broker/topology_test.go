@@ -90,6 +90,8 @@ func TestWhatDoesNotGoTogetherIsRefused(t *testing.T) {
 		"a proxy with access control":        {Options: Options{Topology: Proxy, ACL: true}, wantErr: "leave --acl out"},
 		"an older slave with access control": {Options: Options{Topology: Replicated, Version: fetch.RocketMQ4, ACL: true}, wantErr: "use 5.3.3"},
 		"a controller with access control":   {Options: Options{Topology: Controller, Version: fetch.RocketMQ5, ACL: true}},
+		"masters with TLS":                   {Options: Options{Topology: Masters, TLS: TLSMutual}},
+		"a controller with TLS":              {Options: Options{Topology: Controller, Version: fetch.RocketMQ5, TLS: TLSServer}, wantErr: "--tls goes with single and masters"},
 		"one broker for pods":                {Options: Options{Topology: Single, Pods: true}},
 		"masters for pods":                   {Options: Options{Topology: Masters, Pods: true}, wantErr: "with Kubernetes only single runs"},
 	}
