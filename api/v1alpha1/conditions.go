@@ -13,6 +13,9 @@ const (
 	// ConditionInternalTopicsHealthy is False, and only there then, while a ConnectCluster's workers can work with their
 	// internal topics but warn of them. Ready does not depend on it.
 	ConditionInternalTopicsHealthy = "InternalTopicsHealthy"
+	// ConditionSecretsFound is False, and only there then, while Secrets of a ConnectCluster's spec.secrets do not exist. Ready
+	// does not depend on it: connectors that do not refer to them run.
+	ConditionSecretsFound = "SecretsFound"
 )
 
 // Reasons of a Connector's Ready condition.
@@ -53,6 +56,9 @@ const (
 	ReasonClusterLogDisputed = "ClusterLogDisputed"
 	// ReasonSecretNotFound means that pods wait for the Secret of spec.rocketmq.credentialsSecretRef, which does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretNotMounted means that the connector refers to a Secret that its ConnectCluster's workers do not mount (yet); what
+	// ran before goes on. The message says what to add to the ConnectCluster, or that its workers are being replaced.
+	ReasonSecretNotMounted = "SecretNotMounted"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"
 	// ReasonClusterNotFound means that the ConnectCluster of spec.clusterRef does not exist (yet).
@@ -90,6 +96,12 @@ const (
 const (
 	// ReasonTopicWarnings means that the workers warn of internal topics: what happens to a broker next may cost data.
 	ReasonTopicWarnings = "TopicWarnings"
+)
+
+// Reasons of the SecretsFound condition.
+const (
+	// ReasonSecretsMissing means that Secrets of spec.secrets do not exist; the message names them. Tasks that need them fail.
+	ReasonSecretsMissing = "SecretsMissing"
 )
 
 // Reasons of events.
@@ -135,4 +147,6 @@ const (
 	MaxStatusTopics = 64
 	// MaxStatusMembers is the largest number of entries in a ConnectCluster's status.workers.members.
 	MaxStatusMembers = 64
+	// MaxStatusSecrets is the largest number of entries in a ConnectCluster's status.mountedSecrets.
+	MaxStatusSecrets = 128
 )

@@ -41,6 +41,29 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
+// MountedSecret names a Secret of the same namespace that is mounted into the worker pods.
+type MountedSecret struct {
+	// name is the Secret's metadata.name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+}
+
+// SecretsPolicy is how the settings of connectors may hold secrets.
+//
+// +kubebuilder:validation:Enum=AllowInline;ReferenceOnly
+type SecretsPolicy string
+
+// Secrets policies.
+const (
+	// SecretsAllowInline takes secrets in the clear and references to them. It is the default.
+	SecretsAllowInline SecretsPolicy = "AllowInline"
+	// SecretsReferenceOnly refuses connectors with a secret in the clear.
+	SecretsReferenceOnly SecretsPolicy = "ReferenceOnly"
+)
+
 // RocketMQSpec says how to reach RocketMQ.
 type RocketMQSpec struct {
 	// nameServers are the name servers, each as host:port.
@@ -213,6 +236,21 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
 	ClusterID string `json:"clusterId,omitempty"`
 
+	// secrets are the Secrets that settings of connectors may refer to, as ${secret:<name>:<key>}. Each is mounted into the worker
+	// pods, read-only, in /etc/rocketmq-connect/secrets/<name>; the operator never reads its values. One more, or one less, rolls
+	// the workers. A Secret that does not exist keeps no pod from starting, and may be made later.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Secrets []MountedSecret `json:"secrets,omitempty"`
+
+	// secretsPolicy says how settings of connectors may hold secrets: AllowInline takes them in the clear, too; with ReferenceOnly
+	// the workers refuse a connector that has a secret in the clear.
+	// +optional
+	// +default="AllowInline"
+	SecretsPolicy SecretsPolicy `json:"secretsPolicy,omitempty"`
+
 	// internalTopics is about the topics through which the workers keep their state.
 	// +optional
 	InternalTopics *InternalTopicsSpec `json:"internalTopics,omitempty"`
@@ -230,6 +268,7 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['clusterStoreTopic', 'configStoreTopic', 'positionStoreTopic', 'offsetStoreTopic', 'statusStoreTopic', 'connectStatusTopic', 'clusterTopicBroker']))",message="the names of the internal topics are reserved: they follow from spec.clusterId; clusterTopicBroker is spec.internalTopics.broker"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['secretsDir', 'config.secrets']))",message="secretsDir and config.secrets are reserved: use spec.secrets and spec.secretsPolicy"
 	Config map[string]WorkerSetting `json:"config,omitempty"`
 
 	// resources are the worker container's resources.
@@ -347,7 +386,14 @@ type ConnectClusterStatus struct {
 	// tasksReady is the number of running tasks and of all tasks, such as "7/8".
 	// +optional
 	TasksReady string `json:"tasksReady,omitempty"`
-	// conditions are Ready and, at most one of them, Reconciling or Stalled; InternalTopicsHealthy while the workers warn of their topics.
+	// mountedSecrets lists by name, 128 at most, what every worker pod mounts in /etc/rocketmq-connect/secrets: connectors may refer to
+	// these.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=128
+	MountedSecrets []string `json:"mountedSecrets,omitempty"`
+	// conditions are Ready and, at most one of them, Reconciling or Stalled; InternalTopicsHealthy while the workers warn of their topics;
+	// SecretsFound while Secrets of spec.secrets do not exist.
 	// +optional
 	// +patchMergeKey=type
 	// +patchStrategy=merge

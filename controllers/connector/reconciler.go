@@ -96,6 +96,10 @@ func (r *Reconciler) phases(ctx context.Context, s *scope) error {
 	if s.cluster == nil || !s.view.Reachable {
 		return nil // a report, or the cluster itself, brings the next pass
 	}
+	s.seen.NotMounted, s.seen.Mounting = unmounted(s.object.Spec.Settings(), s.cluster)
+	if len(s.seen.NotMounted)+len(s.seen.Mounting) > 0 {
+		return r.stateOnly(ctx, s) // its tasks would fail where the Secret is not, and what runs would stop
+	}
 	return r.push(ctx, s)
 }
 
