@@ -3,7 +3,6 @@ package v1alpha1
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // AllocationStrategy is how connectors and tasks are dealt to workers.
@@ -30,38 +29,6 @@ const (
 	UpdateRollingUpdate UpdateStrategyType = "RollingUpdate"
 	// UpdateOnDelete replaces a pod only when somebody deletes it.
 	UpdateOnDelete UpdateStrategyType = "OnDelete"
-)
-
-// SecretReference names a Secret of the same namespace.
-type SecretReference struct {
-	// name is the Secret's metadata.name.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-}
-
-// MountedSecret names a Secret of the same namespace that is mounted into the worker pods.
-type MountedSecret struct {
-	// name is the Secret's metadata.name.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
-	Name string `json:"name"`
-}
-
-// SecretsPolicy is how the settings of connectors may hold secrets.
-//
-// +kubebuilder:validation:Enum=AllowInline;ReferenceOnly
-type SecretsPolicy string
-
-// Secrets policies.
-const (
-	// SecretsAllowInline takes secrets in the clear and references to them. It is the default.
-	SecretsAllowInline SecretsPolicy = "AllowInline"
-	// SecretsReferenceOnly refuses connectors with a secret in the clear.
-	SecretsReferenceOnly SecretsPolicy = "ReferenceOnly"
 )
 
 // RocketMQSpec says how to reach RocketMQ.
@@ -113,41 +80,6 @@ type AllocationSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1h')",message="rebalanceDelay must be between 0s and 1h"
 	RebalanceDelay *metav1.Duration `json:"rebalanceDelay,omitempty"`
-}
-
-// ObjectTemplate is metadata to add to a child object.
-type ObjectTemplate struct {
-	// labels are added to the object's own.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=64
-	Labels map[string]string `json:"labels,omitempty"`
-	// annotations are added to the object's own.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=64
-	Annotations map[string]string `json:"annotations,omitempty"`
-}
-
-// TemplateSpec adds to the objects that the operator makes for a cluster.
-type TemplateSpec struct {
-	// pod is a partial pod template (metadata.labels, metadata.annotations, spec) that is merged into the worker pods'
-	// template by strategic merge. The workers' container is named "worker".
-	// +optional
-	// +kubebuilder:pruning:PreserveUnknownFields
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=object
-	Pod *runtime.RawExtension `json:"pod,omitempty"`
-	// serviceAccount adds to the workers' ServiceAccount.
-	// +optional
-	ServiceAccount *ObjectTemplate `json:"serviceAccount,omitempty"`
-	// headlessService adds to the Service that gives the pods their names.
-	// +optional
-	HeadlessService *ObjectTemplate `json:"headlessService,omitempty"`
-	// apiService adds to the Service in front of the workers' REST API.
-	// +optional
-	APIService *ObjectTemplate `json:"apiService,omitempty"`
-	// podDisruptionBudget adds to the workers' PodDisruptionBudget.
-	// +optional
-	PodDisruptionBudget *ObjectTemplate `json:"podDisruptionBudget,omitempty"`
 }
 
 // APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key "token").

@@ -38,7 +38,7 @@ func TestWhatIsOverIsErased(t *testing.T) {
 	cases := map[string]struct {
 		log        []replica.Record
 		wantEpoch  int64 // of the task set
-		wantHidden bool // by a record of another key
+		wantHidden bool  // by a record of another key
 	}{
 		"deleted":                                {[]replica.Record{made, first, changed, second, deleted}, 2, true},
 		"deleted before its tasks were made":     {[]replica.Record{made, changed, deleted, second}, 2, false},
