@@ -69,6 +69,7 @@ func TestAConnectorWaitsForItsSecret(t *testing.T) {
 			t.Errorf("%s says %q, want %q in it", condition.Type, condition.Message, want)
 		}
 	}
+	f.wantEvent("orders", v1alpha1.EventSecretNotMounted)
 	if w, _ := f.workers.get("orders"); w.Config["sasl.password"] != "in the clear" || got.Status.Tasks.Running != 4 {
 		t.Errorf("what ran does not run on: %+v, status %+v", w, got.Status)
 	}

@@ -124,6 +124,8 @@ const (
 	EventFinalizerReleased = "FinalizerReleased"
 	// EventClusterNotFound is sent when a connector's cluster does not exist.
 	EventClusterNotFound = "ClusterNotFound"
+	// EventSecretNotMounted is sent when a connector begins to wait for a Secret that its workers do not mount.
+	EventSecretNotMounted = "SecretNotMounted"
 	// EventRollingUpdateStarted is sent when the worker pods' template changes.
 	EventRollingUpdateStarted = "RollingUpdateStarted"
 	// EventConfigInvalid is sent when a ConnectCluster cannot be rendered.

@@ -159,6 +159,8 @@ func changes(before, now *v1alpha1.Connector) []event.Event {
 			out = append(out, event.ConfigRejected(now, is.Message))
 		case v1alpha1.ReasonClusterNotFound:
 			out = append(out, event.ClusterNotFound(now))
+		case v1alpha1.ReasonSecretNotMounted:
+			out = append(out, event.SecretNotMounted(now, is.Message))
 		}
 	}
 	known := map[v1alpha1.TaskFailure]bool{}
