@@ -4,6 +4,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -187,17 +188,23 @@ func setupConnectors(mgr ctrl.Manager, hub *feed.Hub, o Options) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.Connector{}). // status changes too: a pass may have read a cache without its last write
-		Watches(&v1alpha1.ConnectCluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), builder.WithPredicates(comesOrGoes())).
+		Watches(&v1alpha1.ConnectCluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), builder.WithPredicates(concernsConnectors())).
 		WatchesRawSource(hub.Connectors(names)).
 		WithOptions(o.controller()).
 		Complete(connector.New(c, hub, mgr.GetEventRecorder(recorderName)))
 }
 
-// comesOrGoes passes what matters to connectors about their cluster's object; the rest comes from the feed.
-func comesOrGoes() predicate.Predicate {
+// concernsConnectors passes what matters to connectors about their cluster's object; the rest comes from the feed.
+func concernsConnectors() predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
+			if e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() {
+				return true
+			}
+			before, _ := e.ObjectOld.(*v1alpha1.ConnectCluster)
+			now, _ := e.ObjectNew.(*v1alpha1.ConnectCluster)
+			return before == nil || now == nil || !slices.Equal(before.Spec.Secrets, now.Spec.Secrets) ||
+				!slices.Equal(before.Status.MountedSecrets, now.Status.MountedSecrets)
 		},
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}

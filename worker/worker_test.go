@@ -76,6 +76,11 @@ func (o *output) String() string {
 
 func start(t *testing.T, cfg config.Worker) *run {
 	t.Helper()
+	return startWith(t, cfg, connectors.Catalog())
+}
+
+func startWith(t *testing.T, cfg config.Worker, catalog Catalog) *run {
+	t.Helper()
 	ctx, end := context.WithCancelCause(context.Background())
 	cancel := func() { end(errors.New("received terminated")) } // as signal.NotifyContext ends one
 	transport := &http.Transport{}
@@ -84,7 +89,7 @@ func start(t *testing.T, cfg config.Worker) *run {
 	log := funcr.New(func(_, args string) { _, _ = fmt.Fprintln(r.log, args) }, funcr.Options{})
 	go func() {
 		defer close(r.done)
-		r.err = Run(ctx, cfg, Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: r.out})
+		r.err = Run(ctx, cfg, Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry, Gatherer: registry, Catalog: catalog, Out: r.out})
 	}()
 	t.Cleanup(func() {
 		cancel()

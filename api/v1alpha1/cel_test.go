@@ -147,6 +147,19 @@ func TestConnectClusterAdmission(t *testing.T) {
 	id := func(id string) *v1alpha1.ConnectCluster {
 		return spec(func(c *v1alpha1.ConnectClusterSpec) { c.ClusterID = id })
 	}
+	mounts := func(names ...string) *v1alpha1.ConnectCluster {
+		return spec(func(c *v1alpha1.ConnectClusterSpec) {
+			for _, name := range names {
+				c.Secrets = append(c.Secrets, v1alpha1.MountedSecret{Name: name})
+			}
+		})
+	}
+	numbered := func(n int) (names []string) {
+		for i := range n {
+			names = append(names, "s"+strconv.Itoa(i))
+		}
+		return names
+	}
 	cases := map[string]admission{
 		"a plain cluster":            {object: spec(func(*v1alpha1.ConnectClusterSpec) {})},
 		"no workers":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Replicas = ptr.To[int32](0) })},
@@ -176,15 +189,29 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"a server name with a port": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{ServerName: "a:9876"}
 		}), want: "tls.serverName"},
-		"TLS in config":              {object: withWorkerConfig("tlsCA", "/tmp/x"), want: "use spec.rocketmq.tls"},
-		"a cluster id":               {object: id("Orders_2-b")},
-		"a cluster id with a dot":    {object: id("a.b"), want: "spec.clusterId"},
-		"a cluster id too long":      {object: id(strings.Repeat("i", 96)), want: "spec.clusterId"},
-		"a worker setting":           {object: withWorkerConfig("heartbeatInterval", "250ms")},
-		"the worker's id":            {object: withWorkerConfig("workerId", "w"), want: "workerId, connectClusterId"},
-		"the name servers in config": {object: withWorkerConfig("namesrvAddr", "a:1"), want: "reserved: they follow from other fields"},
-		"the REST port in config":    {object: withWorkerConfig("httpPort", "1"), want: "reserved: they follow from other fields"},
-		"names of the API in config": {object: withWorkerConfig("httpHostNames", "a"), want: "reserved: they follow from other fields"},
+		"TLS in config":                   {object: withWorkerConfig("tlsCA", "/tmp/x"), want: "use spec.rocketmq.tls"},
+		"a cluster id":                    {object: id("Orders_2-b")},
+		"a cluster id with a dot":         {object: id("a.b"), want: "spec.clusterId"},
+		"a cluster id too long":           {object: id(strings.Repeat("i", 96)), want: "spec.clusterId"},
+		"a worker setting":                {object: withWorkerConfig("heartbeatInterval", "250ms")},
+		"the worker's id":                 {object: withWorkerConfig("workerId", "w"), want: "workerId, connectClusterId"},
+		"the name servers in config":      {object: withWorkerConfig("namesrvAddr", "a:1"), want: "reserved: they follow from other fields"},
+		"the REST port in config":         {object: withWorkerConfig("httpPort", "1"), want: "reserved: they follow from other fields"},
+		"names of the API in config":      {object: withWorkerConfig("httpHostNames", "a"), want: "reserved: they follow from other fields"},
+		"Secrets for connectors":          {object: mounts("kafka", "a.b-c.d", strings.Repeat("n", 253))},
+		"a Secret of no name":             {object: mounts(""), want: "spec.secrets[0].name"},
+		"a Secret's name with a slash":    {object: mounts("../etc"), want: "spec.secrets[0].name"},
+		"a Secret's name in upper case":   {object: mounts("Kafka"), want: "spec.secrets[0].name"},
+		"a Secret's name with two dots":   {object: mounts("a..b"), want: "spec.secrets[0].name"},
+		"a Secret's name too long":        {object: mounts(strings.Repeat("n", 254)), want: "spec.secrets[0].name"},
+		"a Secret twice":                  {object: mounts("kafka", "kafka"), want: "Duplicate value"},
+		"64 Secrets":                      {object: mounts(numbered(64)...)},
+		"65 Secrets":                      {object: mounts(numbered(65)...), want: "at most 64"},
+		"references only":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.SecretsPolicy = v1alpha1.SecretsReferenceOnly })},
+		"an unknown policy of secrets":    {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.SecretsPolicy = "Inline" }), want: `Unsupported value: "Inline"`},
+		"the folder of Secrets in config": {object: withWorkerConfig("secretsDir", "/x"), want: "use spec.secrets and spec.secretsPolicy"},
+		"the policy of secrets in config": {object: withWorkerConfig("config.secrets", "reference-only"), want: "use spec.secrets and spec.secretsPolicy"},
+		"credentials without a name":      {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{} }), want: "credentialsSecretRef.name"},
 		"names of the API": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.API = &v1alpha1.APISpec{HostNames: []string{"connect.example.com", "*.internal", "a"}}
 		})},

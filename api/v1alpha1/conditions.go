@@ -13,6 +13,9 @@ const (
 	// ConditionInternalTopicsHealthy is False, and only there then, while a ConnectCluster's workers can work with their
 	// internal topics but warn of them. Ready does not depend on it.
 	ConditionInternalTopicsHealthy = "InternalTopicsHealthy"
+	// ConditionSecretsFound is False, and only there then, while Secrets of a ConnectCluster's spec.secrets do not exist. Ready
+	// does not depend on it: connectors that do not refer to them run.
+	ConditionSecretsFound = "SecretsFound"
 )
 
 // Reasons of a Connector's Ready condition.
@@ -54,6 +57,9 @@ const (
 	// ReasonSecretNotFound means that pods wait for a Secret of spec.rocketmq.credentialsSecretRef or spec.rocketmq.tls, which does
 	// not exist.
 	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretNotMounted means that the connector refers to a Secret that its ConnectCluster's workers do not mount (yet); what
+	// ran before goes on. The message says what to add to the ConnectCluster, or that its workers are being replaced.
+	ReasonSecretNotMounted = "SecretNotMounted"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"
 	// ReasonClusterNotFound means that the ConnectCluster of spec.clusterRef does not exist (yet).
@@ -93,6 +99,12 @@ const (
 	ReasonTopicWarnings = "TopicWarnings"
 )
 
+// Reasons of the SecretsFound condition.
+const (
+	// ReasonSecretsMissing means that Secrets of spec.secrets do not exist; the message names them. Tasks that need them fail.
+	ReasonSecretsMissing = "SecretsMissing"
+)
+
 // Reasons of events.
 const (
 	// EventConnectorCreated is sent when the workers accepted a connector for the first time.
@@ -113,6 +125,8 @@ const (
 	EventFinalizerReleased = "FinalizerReleased"
 	// EventClusterNotFound is sent when a connector's cluster does not exist.
 	EventClusterNotFound = "ClusterNotFound"
+	// EventSecretNotMounted is sent when a connector begins to wait for a Secret that its workers do not mount.
+	EventSecretNotMounted = "SecretNotMounted"
 	// EventRollingUpdateStarted is sent when the worker pods' template changes.
 	EventRollingUpdateStarted = "RollingUpdateStarted"
 	// EventConfigInvalid is sent when a ConnectCluster cannot be rendered.
@@ -136,4 +150,6 @@ const (
 	MaxStatusTopics = 64
 	// MaxStatusMembers is the largest number of entries in a ConnectCluster's status.workers.members.
 	MaxStatusMembers = 64
+	// MaxStatusSecrets is the largest number of entries in a ConnectCluster's status.mountedSecrets.
+	MaxStatusSecrets = 128
 )

@@ -3,7 +3,6 @@ package v1alpha1
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // AllocationStrategy is how connectors and tasks are dealt to workers.
@@ -31,15 +30,6 @@ const (
 	// UpdateOnDelete replaces a pod only when somebody deletes it.
 	UpdateOnDelete UpdateStrategyType = "OnDelete"
 )
-
-// SecretReference names a Secret of the same namespace.
-type SecretReference struct {
-	// name is the Secret's metadata.name.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-}
 
 // InternalTopicsSpec is about the topics through which the workers keep their state. Their names follow from the cluster id.
 type InternalTopicsSpec struct {
@@ -74,41 +64,6 @@ type AllocationSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1h')",message="rebalanceDelay must be between 0s and 1h"
 	RebalanceDelay *metav1.Duration `json:"rebalanceDelay,omitempty"`
-}
-
-// ObjectTemplate is metadata to add to a child object.
-type ObjectTemplate struct {
-	// labels are added to the object's own.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=64
-	Labels map[string]string `json:"labels,omitempty"`
-	// annotations are added to the object's own.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=64
-	Annotations map[string]string `json:"annotations,omitempty"`
-}
-
-// TemplateSpec adds to the objects that the operator makes for a cluster.
-type TemplateSpec struct {
-	// pod is a partial pod template (metadata.labels, metadata.annotations, spec) that is merged into the worker pods'
-	// template by strategic merge. The workers' container is named "worker".
-	// +optional
-	// +kubebuilder:pruning:PreserveUnknownFields
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=object
-	Pod *runtime.RawExtension `json:"pod,omitempty"`
-	// serviceAccount adds to the workers' ServiceAccount.
-	// +optional
-	ServiceAccount *ObjectTemplate `json:"serviceAccount,omitempty"`
-	// headlessService adds to the Service that gives the pods their names.
-	// +optional
-	HeadlessService *ObjectTemplate `json:"headlessService,omitempty"`
-	// apiService adds to the Service in front of the workers' REST API.
-	// +optional
-	APIService *ObjectTemplate `json:"apiService,omitempty"`
-	// podDisruptionBudget adds to the workers' PodDisruptionBudget.
-	// +optional
-	PodDisruptionBudget *ObjectTemplate `json:"podDisruptionBudget,omitempty"`
 }
 
 // APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key "token").
@@ -197,6 +152,21 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
 	ClusterID string `json:"clusterId,omitempty"`
 
+	// secrets are the Secrets that settings of connectors may refer to, as ${secret:<name>:<key>}. Each is mounted into the worker
+	// pods, read-only, in /etc/rocketmq-connect/secrets/<name>; the operator never reads its values. One more, or one less, rolls
+	// the workers. A Secret that does not exist keeps no pod from starting, and may be made later.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Secrets []MountedSecret `json:"secrets,omitempty"`
+
+	// secretsPolicy says how settings of connectors may hold secrets: AllowInline takes them in the clear, too; with ReferenceOnly
+	// the workers refuse a connector that has a secret in the clear.
+	// +optional
+	// +default="AllowInline"
+	SecretsPolicy SecretsPolicy `json:"secretsPolicy,omitempty"`
+
 	// internalTopics is about the topics through which the workers keep their state.
 	// +optional
 	InternalTopics *InternalTopicsSpec `json:"internalTopics,omitempty"`
@@ -215,6 +185,7 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['tlsEnable', 'tlsCA', 'tlsCert', 'tlsKey', 'tlsServerName']))",message="tlsEnable, tlsCA, tlsCert, tlsKey and tlsServerName are reserved: use spec.rocketmq.tls"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['secretsDir', 'config.secrets']))",message="secretsDir and config.secrets are reserved: use spec.secrets and spec.secretsPolicy"
 	Config map[string]WorkerSetting `json:"config,omitempty"`
 
 	// resources are the worker container's resources.
@@ -332,7 +303,14 @@ type ConnectClusterStatus struct {
 	// tasksReady is the number of running tasks and of all tasks, such as "7/8".
 	// +optional
 	TasksReady string `json:"tasksReady,omitempty"`
-	// conditions are Ready and, at most one of them, Reconciling or Stalled; InternalTopicsHealthy while the workers warn of their topics.
+	// mountedSecrets lists by name, 128 at most, what every worker pod mounts in /etc/rocketmq-connect/secrets: connectors may refer to
+	// these.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=128
+	MountedSecrets []string `json:"mountedSecrets,omitempty"`
+	// conditions are Ready and, at most one of them, Reconciling or Stalled; InternalTopicsHealthy while the workers warn of their topics;
+	// SecretsFound while Secrets of spec.secrets do not exist.
 	// +optional
 	// +patchMergeKey=type
 	// +patchStrategy=merge

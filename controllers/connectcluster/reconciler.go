@@ -75,6 +75,7 @@ type Reconciler struct {
 	feed    Feed
 	events  events.EventRecorder
 	options Options
+	looks   looks
 }
 
 // New makes a Reconciler. c reads from the cache, o.Live past it.
@@ -85,7 +86,7 @@ func New(c client.Client, a Applier, f Feed, recorder events.EventRecorder, o Op
 	if o.Probe == nil {
 		o.Probe = HTTPProbe()
 	}
-	return &Reconciler{client: c, live: o.Live, applier: a, feed: f, events: recorder, options: o}
+	return &Reconciler{client: c, live: o.Live, applier: a, feed: f, events: recorder, options: o, looks: looks{last: map[types.NamespacedName]look{}}}
 }
 
 // scope is what one pass has read and found out.
@@ -123,6 +124,7 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 		// Its children are deleted with it by Kubernetes.
 		r.feed.Drop(req.NamespacedName)
 		r.applier.Forget(req.NamespacedName)
+		r.looks.forget(req.NamespacedName)
 		return nil, nil
 	}
 	return &scope{
@@ -134,7 +136,7 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 
 // phases makes what has to be made, and looks at what is there whatever came of that: what runs goes on.
 func (r *Reconciler) phases(ctx context.Context, s *scope) error {
-	return errors.Join(r.make(ctx, s), r.observe(ctx, s))
+	return errors.Join(r.make(ctx, s), r.observe(ctx, s), r.lookForSecrets(ctx, s, time.Now()))
 }
 
 func (r *Reconciler) make(ctx context.Context, s *scope) error {
@@ -215,22 +217,6 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	return r.follow(ctx, s, set.Status.ReadyReplicas > 0)
 }
 
-// missingSecret names a Secret that the pods mount and that is not there. Only its metadata is asked for: the values are none of
-// the operator's business.
-func (r *Reconciler) missingSecret(ctx context.Context, c *v1alpha1.ConnectCluster) (string, error) {
-	for _, name := range render.Secrets(c) {
-		secret := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
-		err := r.live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, secret)
-		if apierrors.IsNotFound(err) {
-			return name, nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("looking for Secret %s: %w", name, err)
-		}
-	}
-	return "", nil
-}
-
 func (r *Reconciler) follow(ctx context.Context, s *scope, ready bool) error {
 	switch {
 	case !ready:
@@ -267,6 +253,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
 	status.FillCluster(st, s.seen)
 	status.JudgeCluster(s.seen).Set(&st.Conditions, s.object.Generation)
 	status.SetTopics(&st.Conditions, s.seen, s.object.Generation)
+	status.SetSecrets(&st.Conditions, s.seen, s.object.Generation)
 	if !equality.Semantic.DeepEqual(s.before.Status, *st) {
 		if err := r.client.Status().Patch(ctx, s.object, client.MergeFrom(s.before)); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("writing the cluster's status: %w", err)

@@ -108,7 +108,7 @@ func (r *Reconciler) refused(ctx context.Context, s *scope, err error) error {
 	return fmt.Errorf("handing the connector to the workers: %w", redacted{err: err, redact: s.redact})
 }
 
-// stateOnly lets users pause or stop what runs, also while the configuration they ask for is refused.
+// stateOnly lets users pause or stop what runs, also while the configuration they ask for is refused or waits.
 func (r *Reconciler) stateOnly(ctx context.Context, s *scope) error {
 	state := string(s.object.Spec.State)
 	if s.view.Status == nil || s.view.Status.Desired == state {

@@ -96,6 +96,10 @@ func (r *Reconciler) phases(ctx context.Context, s *scope) error {
 	if s.cluster == nil || !s.view.Reachable {
 		return nil // a report, or the cluster itself, brings the next pass
 	}
+	s.seen.NotMounted, s.seen.Mounting = unmounted(s.object.Spec.Settings(), s.cluster)
+	if len(s.seen.NotMounted)+len(s.seen.Mounting) > 0 {
+		return r.stateOnly(ctx, s) // its tasks would fail where the Secret is not, and what runs would stop
+	}
 	return r.push(ctx, s)
 }
 
@@ -155,6 +159,8 @@ func changes(before, now *v1alpha1.Connector) []event.Event {
 			out = append(out, event.ConfigRejected(now, is.Message))
 		case v1alpha1.ReasonClusterNotFound:
 			out = append(out, event.ClusterNotFound(now))
+		case v1alpha1.ReasonSecretNotMounted:
+			out = append(out, event.SecretNotMounted(now, is.Message))
 		}
 	}
 	known := map[v1alpha1.TaskFailure]bool{}

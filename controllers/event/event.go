@@ -75,6 +75,11 @@ func ClusterNotFound(c *v1alpha1.Connector) Event {
 	return warning(c, v1alpha1.EventClusterNotFound, "Resolve", "ConnectCluster %s does not exist in this namespace", c.Spec.ClusterRef.Name)
 }
 
+// SecretNotMounted says which Secret the connector waits for, and what to add to its cluster.
+func SecretNotMounted(c *v1alpha1.Connector, text string) Event {
+	return warning(c, v1alpha1.EventSecretNotMounted, "Resolve", "%s", text)
+}
+
 // ConnectorRemoved says that the workers have removed the connector.
 func ConnectorRemoved(c *v1alpha1.Connector) Event {
 	return normal(c, v1alpha1.EventConnectorRemoved, "Delete", "the workers of %s removed the connector", c.Spec.ClusterRef.Name)

@@ -18,6 +18,9 @@ const (
 	storeDir       = "/var/lib/rocketmq-connect"
 )
 
+// SecretsDir has a folder for each Secret that connectors may refer to. It is where workers look unless they are told otherwise.
+const SecretsDir = "/etc/rocketmq-connect/secrets"
+
 // conf renders connect.conf. The file is the same for all workers of a cluster: who a worker is comes from its
 // environment. What the worker would refuse is an error here, so that running pods are not replaced by ones that cannot
 // start.
@@ -40,6 +43,9 @@ func conf(c *v1alpha1.ConnectCluster) (string, error) {
 	}
 	if tls := c.Spec.RocketMQ.TLS; tls != nil {
 		setTLS(set, tls)
+	}
+	if c.Spec.SecretsPolicy == v1alpha1.SecretsReferenceOnly {
+		set("config.secrets", "reference-only")
 	}
 	set("clusterStoreTopic", id+"-connector-cluster-topic")
 	set("configStoreTopic", id+"-connector-config-topic")

@@ -2,10 +2,13 @@ package render
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -183,6 +186,9 @@ func mounts(c *v1alpha1.ConnectCluster) []*corev1ac.VolumeMountApplyConfiguratio
 	if c.Spec.RocketMQ.CredentialsSecretRef != nil {
 		out = append(out, at("credentials", credentialsDir).WithReadOnly(true))
 	}
+	for _, name := range secrets(c) {
+		out = append(out, at(secretVolume(name), SecretsDir+"/"+name).WithReadOnly(true))
+	}
 	_, tls := tlsVolumes(c)
 	return append(out, tls...)
 }
@@ -203,6 +209,27 @@ func volumes(c *v1alpha1.ConnectCluster) []*corev1ac.VolumeApplyConfiguration {
 	if ref := c.Spec.RocketMQ.CredentialsSecretRef; ref != nil {
 		out = append(out, secret("credentials", ref.Name))
 	}
+	for _, name := range secrets(c) {
+		v := secret(secretVolume(name), name)
+		v.Secret.WithOptional(true) // connectors that do not need it run, and it may be made while they do
+		out = append(out, v)
+	}
 	tls, _ := tlsVolumes(c)
 	return append(out, tls...)
+}
+
+// secrets are the names of the Secrets that connectors may refer to, sorted: their order in the spec rolls no pods.
+func secrets(c *v1alpha1.ConnectCluster) []string {
+	var names []string
+	for _, s := range c.Spec.Secrets {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// secretVolume is the name of a Secret's volume. Volumes have shorter names than Secrets, and without dots.
+func secretVolume(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return "secret-" + hex.EncodeToString(sum[:8])
 }

@@ -36,6 +36,8 @@ func clusters() map[string]*v1alpha1.ConnectCluster {
 				s.ClusterID = "orders"
 				s.Image, s.ImagePullPolicy = "registry.example/worker@sha256:0123", corev1.PullIfNotPresent
 				s.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{Name: "rocketmq-keys"}
+				s.Secrets = []v1alpha1.MountedSecret{{Name: "kafka"}, {Name: "db.orders"}}
+				s.SecretsPolicy = v1alpha1.SecretsReferenceOnly
 				s.InternalTopics = &v1alpha1.InternalTopicsSpec{Broker: "broker-b"}
 				s.Allocation = &v1alpha1.AllocationSpec{
 					Strategy: v1alpha1.AllocationAveragely, VirtualNodes: ptr.To[int32](64), MaxLoadFactor: "1.5",
@@ -279,5 +281,39 @@ func TestTheNetworkPolicyNamesWhoMayComeIn(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The pods' template changes with what they mount, and so rolls them, and with nothing else.
+func TestSecretsOfConnectorsRollTheWorkers(t *testing.T) {
+	template := func(names ...string) string {
+		c := testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+			for _, name := range names {
+				c.Spec.Secrets = append(c.Spec.Secrets, v1alpha1.MountedSecret{Name: name})
+			}
+		}).Obj()
+		_, set, _ := strings.Cut(string(asYAML(t, c)), "kind: StatefulSet")
+		return set
+	}
+	one := template("a")
+	if one == template() || one == template("a", "b") {
+		t.Error("one more Secret does not roll the workers")
+	}
+	if template("a", "b") != template("b", "a") {
+		t.Error("the order of the Secrets rolls the workers")
+	}
+	long := strings.Repeat("n", 200)
+	for _, name := range []string{long + "a", long + "b"} {
+		if set := template(long+"a", long+"b"); strings.Count(set, "mountPath: "+render.SecretsDir+"/"+name) != 1 {
+			t.Errorf("%s is not mounted once:\n%s", name, set)
+		}
+	}
+}
+
+// Workers of clusters that say nothing of secrets are not rolled by an operator that knows of them.
+func TestInlineSecretsAreNoSetting(t *testing.T) {
+	inline := testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) { c.Spec.SecretsPolicy = v1alpha1.SecretsAllowInline }).Obj()
+	if diff := cmp.Diff(asYAML(t, testobj.Cluster("demo").Obj()), asYAML(t, inline)); diff != "" {
+		t.Errorf("(-nothing +AllowInline):\n%s", diff)
 	}
 }

@@ -27,7 +27,7 @@ func setTLS(set func(string, any), tls *v1alpha1.RocketMQTLSSpec) {
 	}
 }
 
-// Secrets names the user's Secrets that the pods mount.
+// Secrets names the user's Secrets that the pods cannot start without.
 func Secrets(c *v1alpha1.ConnectCluster) []string {
 	var out []string
 	if ref := c.Spec.RocketMQ.CredentialsSecretRef; ref != nil {

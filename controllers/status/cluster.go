@@ -31,6 +31,8 @@ type Cluster struct {
 	Unready map[string]string
 	// MissingSecret names the Secret that the pods wait for; empty if there is none.
 	MissingSecret string
+	// AbsentSecrets are the Secrets of spec.secrets that do not exist; nil if nobody has looked.
+	AbsentSecrets []string
 	// View is what the workers report; nil without a watch stream. ViewMessage says why there is none.
 	View        *restapi.Cluster
 	ViewMessage string
@@ -208,6 +210,9 @@ func lastLine(s string) string {
 func FillCluster(s *v1alpha1.ConnectClusterStatus, o Cluster) {
 	if set := o.StatefulSet; set != nil {
 		s.Replicas, s.ReadyReplicas, s.UpdatedReplicas = set.Status.Replicas, set.Status.ReadyReplicas, set.Status.UpdatedReplicas
+	}
+	if len(o.Pods) > 0 {
+		s.MountedSecrets = mountedSecrets(o.Pods)
 	}
 	workers := v1alpha1.WorkersStatus{Expected: o.Want}
 	if o.View == nil {

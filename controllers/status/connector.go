@@ -20,6 +20,9 @@ type Connector struct {
 	Reachable bool
 	// ClusterMessage says why not.
 	ClusterMessage string
+	// NotMounted are the Secrets that the configuration refers to and the cluster is not asked to mount; Mounting those that it is
+	// about to.
+	NotMounted, Mounting []string
 	// Rejected is why the workers refuse the configuration; empty if they do not.
 	Rejected string
 	// Unreachable is why a call of the workers failed, Busy why they put it off; empty if neither.
@@ -35,7 +38,7 @@ type Connector struct {
 // JudgeConnector says what the conditions are to say. Messages are not redacted.
 func JudgeConnector(o Connector) Verdict {
 	return Judge(o, Verdict{Ready: true, Reason: v1alpha1.ReasonRunning, Message: tasksMessage(o, "run") + warnings(o)},
-		beingDeleted, clusterMissing, rejected, clusterUnreachable, callFailed, putOff, notReported,
+		beingDeleted, clusterMissing, rejected, clusterUnreachable, secretNotMounted, callFailed, putOff, notReported,
 		connectorFailed, tasksFailed, waitingForTasks, idleOnPurpose)
 }
 

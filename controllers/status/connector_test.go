@@ -82,6 +82,25 @@ func TestJudgeConnector(t *testing.T) {
 			},
 			want: conditions{"False/ConfigRejected", "Stalled/ConfigRejected", "the workers refuse the configuration: unknown class; the last accepted one stays in use"},
 		},
+		"a Secret that nobody asked to mount": {
+			see: func(o *status.Connector) { o.NotMounted = []string{"db", "kafka"} },
+			want: conditions{"False/SecretNotMounted", "Reconciling/SecretNotMounted", "the workers do not mount Secret db, Secret kafka, to which spec.config refers: " +
+				"add it to ConnectCluster demo, spec.secrets: [{name: db}, {name: kafka}]"},
+		},
+		"a Secret that is about to be mounted, and one that is not": {
+			see: func(o *status.Connector) {
+				o.NotMounted, o.Mounting, o.Workers = []string{"db"}, []string{"kafka"}, reported("Running", running)
+			},
+			want: conditions{"False/SecretNotMounted", "Reconciling/SecretNotMounted", "the workers do not mount Secret db, to which spec.config refers: " +
+				"add it to ConnectCluster demo, spec.secrets: [{name: db}]; not all workers of ConnectCluster demo mount Secret kafka yet: they are being replaced; " +
+				"the last accepted configuration stays in use"},
+		},
+		"a Secret of a cluster without workers": {
+			see: func(o *status.Connector) {
+				o.Reachable, o.ClusterMessage, o.Mounting = false, "no worker is ready", []string{"kafka"}
+			},
+			want: conditions{"False/ClusterNotReady", "Reconciling/ClusterNotReady", "no worker is ready"},
+		},
 		"a call failed": {
 			see: func(o *status.Connector) {
 				o.Unreachable, o.Workers = "no answer in time", reported("Running", running)

@@ -25,6 +25,7 @@ func constantSections(root string) (map[string]string, error) {
 		"Reasons of the Reconciling condition":     "reconciling",
 		"Reasons of the Stalled condition":         "stalled",
 		"Reasons of the InternalTopicsHealthy":     "topics-healthy",
+		"Reasons of the SecretsFound condition":    "secrets-found",
 		"Reasons of events":                        "events",
 	}
 	parts := map[string]string{}

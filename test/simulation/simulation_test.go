@@ -116,6 +116,7 @@ func simulate(seed uint64, p plant) *sim {
 		s.ask(storefold.Write{Name: name, RequestID: s.id("request"), IfRevision: -1,
 			Config: map[string]string{"connector.class": "sim", "max.tasks": "2"}})
 	}
+	s.passing()
 	for s.now < simFaults && s.failed == nil {
 		s.slices(200*time.Millisecond + s.random(4*time.Second))
 		s.fault()
@@ -172,6 +173,7 @@ func (s *sim) calm() {
 		for _, name := range []string{sourceConnector, sinkConnector} {
 			s.at(after, func() { s.askAgain(name) })
 		}
+		s.at(after, s.deletePassing)
 	}
 }
 
@@ -180,7 +182,7 @@ func (s *sim) calm() {
 // start; once somebody does, all agree. This is the other hole that is left where the config topic loses acknowledged records.
 func (s *sim) newcomer() {
 	log, _ := s.flow.judges[s.config].fold.(*storefold.Configs)
-	for _, name := range []string{sourceConnector, sinkConnector} {
+	for _, name := range []string{sourceConnector, sinkConnector, passingConnector} {
 		want, _ := log.View(name)
 		holds := func(p *proc) bool {
 			held, _ := p.worker.stores.configs.View(name)
@@ -248,6 +250,9 @@ func (s *sim) unrest() string {
 	}
 	if wrong := s.wrongInTheEnd(); wrong != "" {
 		return "C1: " + wrong
+	}
+	if left := s.unerased(); left != "" {
+		return "ERASED: " + left
 	}
 	return s.flow.unsettled(s)
 }

@@ -242,6 +242,8 @@ func (s *sim) change(p *proc, w storefold.Write) {
 		switch {
 		case errors.As(err, &conflict):
 			s.tracef("%s refuses %s at revision %d: %v", p.id, w.RequestID, w.IfRevision, err)
+		case errors.Is(err, storefold.ErrNotFound):
+			s.tracef("%s has nothing to delete for %s", p.id, w.RequestID)
 		case err != nil:
 			s.fail("worker %s: %w", p.id, err)
 		case next == nil:

@@ -13,7 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
-// The local files. Each has a sibling .bak with the contents before the last write.
+// The local files. Each has a sibling .bak with the contents before the last write, or, where these may hold secrets, the same
+// contents.
 const (
 	connectorFile = "connectorConfig.json"
 	taskFile      = "taskConfig.json"
@@ -41,7 +42,10 @@ type directory struct {
 	foreign map[string]bool
 }
 
-const backupSuffix = ".bak"
+const (
+	backupSuffix    = ".bak"
+	temporarySuffix = ".tmp"
+)
 
 // load reads a file, or its backup when the file is missing or damaged. It gives nil without an error when there is
 // neither, and an error beside the backup's contents when the file was damaged.
@@ -98,29 +102,70 @@ func readDocument(path string) (*document, error) {
 	return &doc, nil
 }
 
-// save replaces a file so that after a crash at any moment the old or the new contents are there, in it or in its backup.
-func (d *directory) save(name string, doc *document) error {
+// save replaces a file so that after a crash at any moment the old or the new contents are there, in it or in its backup. With
+// forget the old contents are in neither afterwards: the backup gets the new ones. After an error they may be.
+func (d *directory) save(name string, doc *document, forget bool) error {
 	data, err := json.MarshalIndent(doc, "", " ")
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", name, err)
 	}
+	data = append(data, '\n')
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return fmt.Errorf("making the store directory: %w", err)
 	}
 	path := filepath.Join(d.path, name)
-	if err := writeSynced(path+".tmp", append(data, '\n')); err != nil {
-		return errors.Join(fmt.Errorf("writing %s: %w", path, err), removeIfThere(path+".tmp"))
+	if err = d.write(path, data); err != nil && forget && d.dropBackup(name) {
+		err = d.write(path, data)
+	}
+	if err != nil {
+		return err
 	}
 	if err := errors.Join(d.keep(name), d.keep(name+backupSuffix)); err != nil {
 		return err
 	}
-	if err := os.Rename(path, path+backupSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("keeping a backup: %w", err)
+	if !forget {
+		if err := os.Rename(path, path+backupSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("keeping a backup: %w", err)
+		}
 	}
-	if err := os.Rename(path+".tmp", path); err != nil {
+	if err := os.Rename(path+temporarySuffix, path); err != nil {
 		return fmt.Errorf("replacing a local file: %w", err)
 	}
+	if forget {
+		if err := d.renewBackup(path, data); err != nil {
+			return err
+		}
+	}
 	return syncDirectory(d.path)
+}
+
+// write writes the contents that are to replace a file beside it.
+func (d *directory) write(path string, data []byte) error {
+	if err := writeSynced(path+temporarySuffix, data); err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", path, err), removeIfThere(path+temporarySuffix))
+	}
+	return nil
+}
+
+// dropBackup removes a backup whose file is whole: it is to be forgotten, and its space may be what a full disk lacks.
+func (d *directory) dropBackup(name string) bool {
+	path := filepath.Join(d.path, name)
+	if _, err := readDocument(path); err != nil || d.foreign[name+backupSuffix] {
+		return false
+	}
+	return os.Remove(path+backupSuffix) == nil
+}
+
+// renewBackup gives a file that has just been replaced a backup of the same contents. Where there is no room for it, there is
+// none: the old one is not kept.
+func (d *directory) renewBackup(path string, data []byte) error {
+	if err := d.write(path, data); err != nil {
+		return errors.Join(fmt.Errorf("renewing a backup: %w", err), removeIfThere(path+backupSuffix))
+	}
+	if err := os.Rename(path+temporarySuffix, path+backupSuffix); err != nil {
+		return fmt.Errorf("renewing a backup: %w", err)
+	}
+	return nil
 }
 
 func writeSynced(path string, data []byte) error {

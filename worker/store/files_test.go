@@ -94,8 +94,11 @@ func TestFilesAreReadableAndPrivate(t *testing.T) {
 			t.Errorf("a file was written without a change (%v)", err)
 		}
 		w.put(Write{Name: "e", Config: map[string]string{"a": "1"}})
+		if err := w.fence(Fence{Connector: "e", Generation: 6, Epoch: 1, Attempt: 1}).Write(t.Context(), record.Positions{"p": "1"}); err != nil {
+			t.Fatal(err)
+		}
 		w.stop()
-		for name, want := range map[string]bool{connectorFile: true, connectorFile + ".bak": false} {
+		for name, want := range map[string]bool{connectorFile: true, connectorFile + ".bak": true, positionFile + ".bak": false} {
 			data, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil || strings.Contains(string(data), `"e"`) != want {
 				t.Errorf("%s holds what was written last: want %t, error %v", name, want, err)
@@ -310,6 +313,7 @@ func TestOlderFilesNeverUndoWhatTheTopicHolds(t *testing.T) {
 		w.stop()
 		other.settle()
 		other.put(Write{Name: "c", Delete: true, IfRevision: -1})
+		elapse(time.Minute) // until its task set is erased
 		size := len(b.log("config").Entries())
 		w = startWorker(t, b, inDir(dir))
 		elapse(time.Minute)

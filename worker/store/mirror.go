@@ -48,6 +48,9 @@ type sheet struct {
 	target      keyedlog.Fold
 	part        fold.Sheet
 	saved       int64 // version of the fold that the file has
+	// erasures counts what was erased from the part, which may hold secrets; nil if it holds none. It is called under the table's lock.
+	erasures func() int64
+	erased   int64 // erasures at the last try to write the file
 }
 
 func newMirror(opts Options) *mirror {
@@ -106,7 +109,7 @@ func (m *mirror) restore(s *sheet, doc *document) []string {
 	return keys
 }
 
-// service writes what has changed at an interval and at the end.
+// service writes what has changed at an interval and at the end, and at once where secrets may have been erased.
 func (m *mirror) service() service.Service {
 	return service.Service{Name: "store-files", Run: m.run, Stop: m.stop}
 }
@@ -120,16 +123,44 @@ func (m *mirror) stop(ctx context.Context) error {
 func (m *mirror) run(ctx context.Context) error {
 	ticker := time.NewTicker(m.interval)
 	defer ticker.Stop()
+	erased, stop := m.watchErasures()
+	defer stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
 		if err := m.flush(ctx); err != nil {
 			return nil // ctx ended while the disk hung
 		}
+		for due := false; !due; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+				due = true
+			case <-erased:
+				due = m.outOfDate()
+			}
+		}
 	}
+}
+
+// watchErasures tells of changes of the table whose files may hold secrets.
+func (m *mirror) watchErasures() (changed <-chan struct{}, stop func()) {
+	for _, s := range m.sheets {
+		if s.erasures != nil {
+			return s.table.Watch()
+		}
+	}
+	return nil, func() {}
+}
+
+// outOfDate says whether a file may hold what was erased, and no write of it has been tried since. One that failed is repeated
+// at the interval.
+func (m *mirror) outOfDate() bool {
+	return slices.ContainsFunc(m.sheets, func(s *sheet) (out bool) {
+		if s.erasures != nil {
+			s.table.Snapshot(func(int64, int64) { out = s.erasures() != s.erased })
+		}
+		return out
+	})
 }
 
 // errHung is for the user: what the files lack comes from the topics.
@@ -165,6 +196,9 @@ func (m *mirror) write(s *sheet) {
 		if version != s.saved {
 			parts, latest, doc.Read = s.part.Collect(), version, reach
 		}
+		if s.erasures != nil {
+			s.erased = s.erasures()
+		}
 	})
 	if parts == nil {
 		return
@@ -172,15 +206,23 @@ func (m *mirror) write(s *sheet) {
 	for connector, part := range parts {
 		doc.Connectors[connector] = fold.Encode(part)
 	}
-	if err := m.disk.save(s.name, doc); err != nil {
+	if err := m.disk.save(s.name, doc, s.erasures != nil); err != nil {
 		m.writes.WithLabelValues(s.name, "failed").Inc()
-		if time.Since(m.logged) >= fileLogPeriod {
-			m.logged = time.Now()
-			m.log.Error(err, "Writing a local file failed; going on without, free space or check the directory's rights",
-				"file", s.name)
-		}
+		m.complain(err, s)
 		return
 	}
 	m.writes.WithLabelValues(s.name, "written").Inc()
 	s.saved = latest
+}
+
+func (m *mirror) complain(err error, s *sheet) {
+	if time.Since(m.logged) < fileLogPeriod {
+		return
+	}
+	m.logged = time.Now()
+	message := "Writing a local file failed; going on without, free space or check the directory's rights"
+	if s.erasures != nil {
+		message += "; until then it may hold secrets of connectors that were changed or deleted"
+	}
+	m.log.Error(err, message, "file", s.name)
 }

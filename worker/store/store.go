@@ -158,8 +158,8 @@ func (b *builder) build(s *Stores) error {
 		owns: s.offsets.owns, sheets: []*sheet{{name: offsetFile, part: s.offsets.fold.Sheet()}}})
 	s.statuses.table, errs[2] = b.table(tableOptions{name: "status", topic: topics.Status, fold: s.statuses.fold, owns: oldest})
 	s.configs.table, errs[3] = b.table(tableOptions{name: "config", topic: topics.Config, fold: s.configs.fold, owns: oldest,
-		settle: 2 * time.Second, sheets: []*sheet{{name: connectorFile, part: s.configs.fold.ConnectorSheet()},
-			{name: taskFile, part: s.configs.fold.TaskSheet()}, {name: identityFile, part: s.configs.fold.IdentitySheet()}}})
+		settle: 2 * time.Second, sheets: []*sheet{{name: connectorFile, part: s.configs.fold.ConnectorSheet(), erasures: s.configs.fold.Erasures},
+			{name: taskFile, part: s.configs.fold.TaskSheet(), erasures: s.configs.fold.Erasures}, {name: identityFile, part: s.configs.fold.IdentitySheet()}}})
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("opening stores: %w", err)
 	}

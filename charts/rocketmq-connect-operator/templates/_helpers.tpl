@@ -77,8 +77,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch]
-# The tokens of the workers' REST APIs, made once and read by name to call the workers; and whether a Secret of credentials
-# that a ConnectCluster names is there. Never listed, watched, changed or deleted.
+# The tokens of the workers' REST APIs, made once and read by name to call the workers; and whether the Secrets that a
+# ConnectCluster names, of its credentials and for its connectors, are there: by their metadata. Never listed, watched, changed or deleted.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create]

@@ -43,6 +43,12 @@ type Fold interface {
 	Keys() []string
 }
 
+// Hider is a Fold in which a record of one key may change the value of another, which the log then shows as it was.
+type Hider interface {
+	// Hidden gives the keys whose values were changed so since the last call.
+	Hidden() []string
+}
+
 // Options makes a Replica; all are required.
 type Options struct {
 	Fold Fold
@@ -130,6 +136,7 @@ func (r *Replica) Apply(now time.Time, e rmq.Entry) (Verdict, error) {
 		r.shade(now, e.Key)
 	case Foreign:
 	}
+	r.shadeHidden(now)
 	if len(r.shadows) == 0 {
 		r.reach = 0
 	}
@@ -146,6 +153,7 @@ func (r *Replica) Advance(next int64) { r.next = next }
 
 // Recovered notes values that were put into the fold and that the log has lost, and how far it once reached.
 func (r *Replica) Recovered(now time.Time, keys []string, reach int64) {
+	r.shadeHidden(now)
 	if len(keys) == 0 {
 		return
 	}

@@ -116,3 +116,50 @@ func TestOldRecordsAreTakenForTheSameWhenTheyComeAgain(t *testing.T) {
 		t.Errorf("others were noticed at %v only", noticed)
 	}
 }
+
+// linked is a fold in which each record of the key "a" changes the value of "b".
+type linked struct {
+	values
+	hidden []string
+}
+
+func (f *linked) Apply(e rmq.Entry) (Verdict, error) {
+	verdict, err := f.values.Apply(e)
+	if e.Key == "a" {
+		f.values["b"] = "of " + string(e.Value)
+		f.hidden = append(f.hidden, "b")
+	}
+	return verdict, err
+}
+
+func (f *linked) Hidden() []string {
+	out := f.hidden
+	f.hidden = nil
+	return out
+}
+
+// The log shows the old value until the new one was published and read.
+func TestWhatARecordOfAnotherKeyChangesIsPublished(t *testing.T) {
+	start := time.Unix(100, 0)
+	f := &linked{values: values{}}
+	r := New(Options{Fold: f, Owns: func(string) bool { return true }, Settle: time.Second, Random: func() float64 { return 0 }})
+	for i, e := range []rmq.Entry{entry(0, "b", "1"), entry(1, "a", "2")} {
+		if v, err := r.Apply(start, e); v != Accepted || err != nil {
+			t.Errorf("verdict %d of record %d, %v", v, i, err)
+		}
+	}
+	if diff := cmp.Diff([]string{"b=of 2"}, due(r, start.Add(time.Second))); diff != "" {
+		t.Errorf("due (-want +got):\n%s", diff)
+	}
+	if _, err := r.Apply(start, entry(2, "b", "of 2")); err != nil {
+		t.Error(err)
+	}
+	if left := due(r, start.Add(time.Hour)); left != nil {
+		t.Errorf("%v is due though it was read", left)
+	}
+	f.values["b"], f.hidden = "3", []string{"b"} // as restored from a file, which has other keys too
+	r.Recovered(start, nil, 0)
+	if diff := cmp.Diff([]string{"b=3"}, due(r, start.Add(time.Second))); diff != "" {
+		t.Errorf("due after a restore (-want +got):\n%s", diff)
+	}
+}

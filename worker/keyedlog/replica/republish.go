@@ -32,6 +32,15 @@ func (r *Replica) shade(now time.Time, key string) {
 	}
 }
 
+// shadeHidden has what a record of another key has changed published again: the log still shows what it was.
+func (r *Replica) shadeHidden(now time.Time) {
+	if f, ok := r.opts.Fold.(Hider); ok {
+		for _, key := range f.Hidden() {
+			r.shade(now, key)
+		}
+	}
+}
+
 // Due gives the values that are to be published again now, by key. Reading them back ends that; what does not come back
 // stays due.
 func (r *Replica) Due(now time.Time) []Record {

@@ -116,13 +116,16 @@ func (v *tasksValue) valid(counts func(int64) bool) bool {
 }
 
 // Configs holds the connectors, tombstones included, and their newest task sets. A connector's value follows the one
-// it replaces, the first task set of an epoch wins.
+// it replaces, the first task set of an epoch wins. Of a deleted connector, and of task sets whose epoch is over, only the epochs
+// are left.
 //
 // Invariant C3: (config, epoch) is one record, and a task set counts only for the epoch that it names.
 type Configs struct {
 	connectors map[string]*connectorValue // by key
 	tasks      map[string]*tasksValue     // by key
 	identity   *identityValue             // nil until it is made
+	hidden     []string                   // keys of erased task sets, until they are asked for
+	erasures   int64
 }
 
 // NewConfigs makes a fold of nothing.
@@ -172,18 +175,29 @@ func (f *Configs) applyConnector(v *connectorValue) replica.Verdict {
 	}
 	v.Republished = false
 	f.connectors[v.key()] = v
+	f.follow(v, held)
 	return replica.Accepted
 }
 
+// applyTasks keeps the first task set of the newest epoch. One whose epoch is over is refused, and only its epoch is kept, which
+// is then published over it. An epoch that is not over after all, for the topic lost the config that ended it, gets tasks anew.
 func (f *Configs) applyTasks(v *tasksValue) replica.Verdict {
 	held := f.tasks[v.key()]
 	switch {
+	case held != nil && v.Epoch < held.Epoch:
+		return replica.Refused
+	case !v.erased() && f.over(v):
+		f.tasks[v.key()] = v.erase()
+		return replica.Refused
 	case held == nil || v.Epoch > held.Epoch:
-	case v.Epoch == held.Epoch && v.ID == held.ID:
+	case v.ID == held.ID:
 		return replica.Same
-	case v.Epoch == held.Epoch && v.Republished:
+	case v.erased() || held.erased() || v.Republished:
 	default:
 		return replica.Refused
+	}
+	if held != nil && !held.erased() {
+		f.erasures++
 	}
 	v.Republished = false
 	f.tasks[v.key()] = v
@@ -229,7 +243,7 @@ func (f *Configs) View(name string) (Connector, bool) {
 		Name: v.Name, Config: maps.Clone(v.Config), State: v.State, Epoch: v.Epoch, Revision: v.Revision,
 		Deleted: v.Deleted, Restarts: v.restarts(), UpdatedAt: v.UpdatedAt,
 	}
-	if t := f.tasks[tasksKey(name)]; t != nil && t.Epoch == v.Epoch && !v.Deleted {
+	if t := f.tasks[tasksKey(name)]; t != nil && t.Epoch == v.Epoch && !t.erased() && !v.Deleted {
 		out.Tasks = make([]map[string]string, len(t.Tasks))
 		for i, task := range t.Tasks {
 			out.Tasks[i] = maps.Clone(task)

@@ -51,6 +51,11 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 			wantKey:   "tasks/c",
 			wantBytes: `{"v":1,"name":"c","epoch":3,"tasks":[{"a":"1","b":"2"},{}],"id":"x"}`,
 		},
+		"a task set of an epoch that is over": {
+			value:     (&tasksValue{V: 1, Name: "c", Epoch: 3, Tasks: []map[string]string{{"b": "2"}}, ID: "x"}).erase(),
+			wantKey:   "tasks/c",
+			wantBytes: `{"v":1,"name":"c","epoch":3,"tasks":[],"id":"erased"}`,
+		},
 		"an identity": {
 			value:     &identityValue{V: 1, ID: "4f1c", MadeAt: at},
 			wantKey:   "identity",

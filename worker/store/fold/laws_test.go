@@ -78,6 +78,11 @@ func (h *history) settle(t *testing.T) {
 			case replica.Refused, replica.Malformed:
 				hidden[r.Key] = true
 			}
+			if f, ok := fold.(replica.Hider); ok {
+				for _, key := range f.Hidden() {
+					hidden[key] = true
+				}
+			}
 		}
 		before := len(h.log)
 		for key := range hidden {
