@@ -123,8 +123,12 @@ func (s *scene) requestKinds() (out []*kind) {
 	for _, each := range requests.SlowKinds() {
 		out = append(out, &kind{target: "REST", name: each.Name, times: 6, send: func(ctx context.Context, i int) (int, error) {
 			held, err := each.Open(ctx, s.worker(i), []int{600, 2000}[i%2])
-			defer held.Close()
-			return held.Len(), errors.Join(err, wait.Pause(ctx, s.lasts/12))
+			if err == nil {
+				err = wait.Pause(ctx, s.lasts/12)
+			}
+			n := held.Len()
+			held.Close()
+			return n, err
 		}})
 	}
 	return out

@@ -52,7 +52,7 @@ func main() {
 }
 
 // patience is how long the cluster may take to settle, and records to come out.
-const patience = 3 * time.Minute
+const patience = 5 * time.Minute
 
 // scene is a cluster at work, and who means it ill.
 type scene struct {
@@ -104,6 +104,9 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("opening the RocketMQ client: %w", err)
 	}
 	defer s.rocket.Close()
+	if err := softLimit(); err != nil { // for the workers that are started from here on
+		return fmt.Errorf("setting GOMEMLIMIT: %w", err)
+	}
 	s.fleet = newFleet(s.dir, binary, strings.Join(s.brokers.Names(), ";"))
 	defer s.fleet.close()
 	defer func() { s.flows.Close() }()
