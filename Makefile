@@ -51,13 +51,18 @@ build: ## Build both binaries into bin/
 .PHONY: generate fmt lint lint-chart tidy build
 
 ##@ Check
-verify: generate fmt tidy lint ## Generated files fresh, formatted, linted, within the house numbers, tree clean
+verify: generate fmt tidy verify-modules lint ## Generated files fresh, formatted, linted, within the house numbers, modules as go.sum has them, tree clean
 	@git diff --exit-code || { echo "verify: the files above are not fresh: run 'make generate fmt tidy' and commit the result"; exit 1; }
 	@left=$$(git ls-files -o --exclude-standard); test -z "$$left" || { echo "verify: untracked files: $$left"; exit 1; }
+verify-modules: ## Compare the modules on this machine with the checksums of the three go.sum files
+	go mod verify
+	cd hack/stack && go mod verify
+	go mod verify -modfile=hack/tools/go.mod
+.PHONY: verify-modules
 test: test-unit test-integration test-failover ## Unit, simulation, envtest and integration tests, on several brokers too, with the race detector
 # -cpu=1: with more, the race detector itself crashes in synctest bubbles (go.dev/issue/78156); it needs no second core to see a race
 test-unit: ## Unit and simulation tests, and the controllers on a real API server
-	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -cpu=1 -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./charts/... ./cmd/... ./config/... ./controllers/... ./hack/... ./worker/... ./test/audit/... ./test/bench/... ./test/chaos/... ./test/flow/... ./test/metrics/... ./test/process/...
+	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -cpu=1 -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./charts/... ./cmd/... ./config/... ./controllers/... ./hack/... ./worker/... ./test/audit/... ./test/bench/... ./test/chaos/... ./test/flow/... ./test/hostile/... ./test/metrics/... ./test/process/... ./test/security/...
 	go test -count=1 -timeout $(TEST_TIMEOUT) ./test/simulation # 1,000 seeds, and the planted bugs; nothing in it runs concurrently
 	cd hack/stack && go test ./...
 test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
@@ -87,7 +92,9 @@ chaos: ## Break workers, networks, stores and brokers while records flow: ROUNDS
 	go run ./test/chaos -topology $(or $(TOPOLOGY),single) -rounds $(or $(ROUNDS),19) -seed $(or $(SEED),1) -from $(or $(FROM),0) $(if $(OUT),-out $(OUT)) $(CHAOS_FLAGS)
 soak: ## Let records flow for FOR=1h, and show what grows: memory, goroutines, descriptors, internal topics, lapsed leases
 	go run ./test/chaos -soak $(or $(FOR),1h) $(CHAOS_FLAGS)
-.PHONY: simulate model chaos soak
+hostile: ## Send an hour's worth of hostile records and requests within FOR=5m to three workers of 512 MiB each, while records flow
+	go run ./test/hostile -for $(or $(FOR),5m) $(HOSTILE_FLAGS)
+.PHONY: simulate model chaos soak hostile
 
 ##@ Ship
 image: ## Both images as OCI tars in dist/, without a Docker engine
@@ -97,7 +104,12 @@ load-image: image ## Load the images into the local Kubernetes
 docker-image: ## Both images by Docker, from the Dockerfile
 	docker build --target operator -t docker.io/rocketmq-connect/operator:dev .
 	docker build --target worker -t docker.io/rocketmq-connect/worker:dev .
-.PHONY: image load-image docker-image
+sbom: ## What both binaries are made of, as CycloneDX in dist/: their modules, with versions and checksums
+	mkdir -p dist
+	for name in operator worker; do GOOS=linux $(TOOL) cyclonedx-gomod app -json -std -output dist/$$name.cdx.json -main cmd/$$name .; done
+pin-bases: ## Give the bases of the Dockerfile the digests that their registries have now, before a release; commit what changes
+	cd hack/stack && go run ./pinbases ../../Dockerfile
+.PHONY: image load-image docker-image sbom pin-bases
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

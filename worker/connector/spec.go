@@ -25,7 +25,7 @@ type Spec struct {
 // Type is the form of a key's value.
 type Type string
 
-// The value forms. A List is comma separated; a Duration is a Go duration or a number of milliseconds.
+// The value forms. A List is comma separated, and has at most MaxList entries; a Duration is a Go duration or a number of milliseconds.
 const (
 	String   Type = "string"
 	Int      Type = "int"
@@ -33,6 +33,9 @@ const (
 	List     Type = "list"
 	Duration Type = "duration"
 )
+
+// MaxList is how many entries a List may have: tasks hold each in memory and look at all of them again and again.
+const MaxList = 4096
 
 // Key describes one setting.
 type Key struct {
@@ -108,6 +111,11 @@ func (k Key) check(v string) error {
 	case Duration:
 		_, err := ParseDuration(v)
 		ok, want = err == nil, "a duration such as 500ms, or a number of milliseconds"
+	case List:
+		if n := len(SplitTopics(v)); n > MaxList {
+			return fmt.Errorf("%s has %d entries, and %d are allowed: divide them among several connectors", k.Name, n, MaxList)
+		}
+		ok = true
 	default:
 		ok = true
 	}

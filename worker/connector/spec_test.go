@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,16 @@ func TestCheckNamesEverySettingThatIsWrong(t *testing.T) {
 		{Name: "wait", Type: Duration},
 		{Name: "mode", Enum: []string{"fast", "safe"}},
 		{Name: "pin", Type: Int, Secret: true},
+		{Name: "topics", Type: List},
 	}}
+	list := func(n int) string { return strings.TrimSuffix(strings.Repeat("t,", n), ",") }
+	distinct := func(n int) string {
+		var names []string
+		for i := range n {
+			names = append(names, fmt.Sprint(i))
+		}
+		return strings.Join(names, ",")
+	}
 	reserved := func(k string) bool { return k == "tasks.num" }
 	cases := map[string]struct {
 		cfg         Config
@@ -28,8 +38,11 @@ func TestCheckNamesEverySettingThatIsWrong(t *testing.T) {
 			cfg:     Config{"url": "u", "size": "big", "wait": "soon", "mode": "slow"},
 			wantErr: []string{`size must be a whole number, not "big"`, `wait must be a duration`, `mode must be one of fast, safe, not "slow"`},
 		},
-		"a secret is not shown": {cfg: Config{"url": "u", "pin": "hunter2"}, wantErr: []string{"pin must be a whole number"}},
-		"unknown keys, sorted":  {cfg: Config{"url": "u", "zz": "1", "aa": "2"}, wantUnknown: []string{"aa", "zz"}},
+		"the longest list": {cfg: Config{"url": "u", "topics": distinct(MaxList)}},
+		"a longer list":    {cfg: Config{"url": "u", "topics": distinct(10_000)}, wantErr: []string{"topics has 10000 entries, and 4096 are allowed: divide them among several connectors"}},
+		"a list that says the same again and again": {cfg: Config{"url": "u", "topics": list(10_000)}},
+		"a secret is not shown":                     {cfg: Config{"url": "u", "pin": "hunter2"}, wantErr: []string{"pin must be a whole number"}},
+		"unknown keys, sorted":                      {cfg: Config{"url": "u", "zz": "1", "aa": "2"}, wantUnknown: []string{"aa", "zz"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

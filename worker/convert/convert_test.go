@@ -306,3 +306,20 @@ func TestAPathThatCameAsAHeaderIsTaken(t *testing.T) {
 		t.Errorf("path %q, headers (-want +got):\n%s", got.Path, diff)
 	}
 }
+
+// A record may have as many headers as its sender likes. What cannot fit is refused before anything is built of it.
+func TestHeadersWithoutEndAreRefusedAtOnce(t *testing.T) {
+	headers := make([]record.Header, 100_000)
+	for i := range headers {
+		headers[i].Name = "h"
+	}
+	r := record.Record{Topic: "orders", Value: []byte("v"), Headers: headers}
+	var err error
+	allocated := testing.AllocsPerRun(1, func() { _, err = ToMessage(&r) })
+	if !errors.Is(err, ErrUnmappable) || !strings.Contains(err.Error(), "its 100000 headers do not fit") {
+		t.Errorf("got %v", err)
+	}
+	if allocated > 100 {
+		t.Errorf("%v allocations", allocated)
+	}
+}

@@ -26,6 +26,12 @@ func (b builder) addHeaders(headers []record.Header) (builder, error) {
 	if len(headers) == 0 {
 		return b, nil
 	}
+	size := 0
+	for i := range headers { // neither form takes less: what cannot fit is not built
+		if size += len(headers[i].Name) + len(headers[i].Value) + overhead; size > maxProperties {
+			return b, fmt.Errorf("%w: its %d headers do not fit into message properties, of which RocketMQ holds %d bytes", ErrUnmappable, len(headers), maxProperties)
+		}
+	}
 	var scratch [16]int
 	ranks := rank(headers, scratch[:0])
 	before, all := len(b.pieces), true

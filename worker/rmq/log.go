@@ -1,10 +1,10 @@
 package rmq
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
@@ -47,7 +47,7 @@ func (l *Log) shape(ctx context.Context) error {
 }
 
 // Append stores the entries as one batch, in order, within the client's SendTimeout, and returns the first one's offset;
-// the others follow it without gaps. Their Offset and StoredAt are ignored. After an error the batch may have been
+// the others follow it without gaps. Of each, Key and Value are stored. After an error the batch may have been
 // stored all the same.
 func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err error) {
 	if len(entries) == 0 {
@@ -57,9 +57,9 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 		return 0, fmt.Errorf("appending to %s: %w", l.q.Topic, err)
 	}
 	var wire []byte
-	var keys [1]Property
+	var room [2]Property
 	for i := range entries {
-		properties := keys[:0]
+		properties := append(room[:0], encode.LogMark(l.q.Topic))
 		if entries[i].Key != "" {
 			properties = append(properties, Property{Name: encode.Keys, Value: entries[i].Key})
 		}
@@ -164,7 +164,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 			return end, nil
 		}
 		key, _ := m.Property(encode.Keys)
-		if err := fn(Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt}); err != nil {
+		if err := fn(Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt, Stray: encode.Stray(m.Properties, m.Queue.Topic)}); err != nil {
 			return next, err
 		}
 		next = m.NextOffset
@@ -224,8 +224,17 @@ type following struct {
 	back  bool  // next is where it went back to
 	bare  int64 // where a pull that did not wait found nothing, or none
 
-	recent []Entry // the last lookedOver ones that were handed on
+	recent []handed // the last lookedOver ones
 }
+
+// handed is a record that was handed on, by its sum: a broker takes records of megabytes.
+type handed struct {
+	offset   int64
+	storedAt time.Time
+	sum      uint64
+}
+
+var sums = maphash.MakeSeed()
 
 const (
 	none = -1
@@ -260,7 +269,7 @@ func (t *following) outwaited(ctx context.Context, p pulled, since time.Time) (b
 	if len(t.recent) == 0 || t.next < t.known || p.code != remoting.Success || time.Since(since) < tailLag {
 		return false, nil
 	}
-	now, err := intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.recent[0].Offset, max: lookedOver, purpose: forFollow}))
+	now, err := intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.recent[0].offset, max: lookedOver, purpose: forFollow}))
 	if err != nil {
 		return true, err
 	}
@@ -268,8 +277,8 @@ func (t *following) outwaited(ctx context.Context, p pulled, since time.Time) (b
 	for i := range now.messages {
 		held[now.messages[i].Offset] = &now.messages[i]
 	}
-	for _, e := range t.recent {
-		if m := held[e.Offset]; m == nil || !m.StoredAt.Equal(e.StoredAt) || !bytes.Equal(m.Body, e.Value) {
+	for _, h := range t.recent {
+		if m := held[h.offset]; m == nil || !m.StoredAt.Equal(h.storedAt) || maphash.Bytes(sums, m.Body) != h.sum {
 			t.goBack()
 			return true, nil
 		}
@@ -321,10 +330,10 @@ func (t *following) step(ctx context.Context) error {
 func (t *following) hand(e Entry) error {
 	err := t.fn(e)
 	if err == nil {
-		for n := len(t.recent); n > 0 && t.recent[n-1].Offset >= e.Offset; n-- {
+		for n := len(t.recent); n > 0 && t.recent[n-1].offset >= e.Offset; n-- {
 			t.recent = t.recent[:n-1]
 		}
-		if t.recent = append(t.recent, e); len(t.recent) > lookedOver {
+		if t.recent = append(t.recent, handed{e.Offset, e.StoredAt, maphash.Bytes(sums, e.Value)}); len(t.recent) > lookedOver {
 			t.recent = append(t.recent[:0], t.recent[1:]...)
 		}
 		t.last, t.known = max(t.last, e.Offset), max(t.known, e.Offset+1)

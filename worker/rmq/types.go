@@ -119,6 +119,8 @@ type Entry struct {
 	Key      string
 	Value    []byte
 	StoredAt time.Time
+	// Stray says that the record was not written for this log: it was copied from another one, or carried here by a connector.
+	Stray bool
 }
 
 // Counts bounds what writers of a log count up, one by one: whoever had written an entry by the time it was stored has not counted a

@@ -17,19 +17,20 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
-// missingChecks is how often in a row a topic must be missing before a running task fails because of it: a name server that
-// was started anew knows no topic until its brokers' next report, which may take 30 s.
-const missingChecks = 5
+// missingChecks is how often in a row a topic must be missing before a running task fails: a name server that was started
+// anew knows none until its brokers' next report, which may take 30 s.
+const (
+	missingChecks = 5
+	mostQueues    = 1024 // of a topic that is made, on each broker
+)
 
 // partition is the stored name of a queue.
 func partition(q rmq.Queue) record.SourcePartition { return record.SourcePartition(q.String()) }
 
-func position(offset int64) record.Position {
-	return record.Position(strconv.FormatInt(offset, 10))
-}
+func position(offset int64) record.Position { return record.Position(strconv.FormatInt(offset, 10)) }
 
-// markedPosition is a sink's offset in a queue as it is stored: where reading goes on, then marks of what was read, the
-// newest first, by which a queue that lost its end is noticed: "700 699@1795282502586 640@1795282501033".
+// markedPosition is a sink's offset in a queue as it is stored: where reading goes on, then marks of what was read, the newest
+// first, by which a queue that lost its end is noticed: "700 699@1795282502586 640@1795282501033".
 func markedPosition(offset int64, trail rmq.Trail) record.Position {
 	b := strconv.AppendInt(nil, offset, 10)
 	for _, m := range slices.Backward(trail) {
@@ -178,10 +179,11 @@ func (r *Runner) patiently(ctx context.Context, again func(error) bool, do func(
 	}
 }
 
-// ensureTopic makes a topic if it does not exist.
+// ensureTopic makes a topic if it does not exist, on each broker with so many queues, and mostQueues at most: partitions beyond
+// them share queues.
 func (r *Runner) ensureTopic(ctx context.Context, topic string, queues int) error {
 	return r.patiently(ctx, rmq.IsTemporary, func() error {
-		_, err := r.client.EnsureTopic(ctx, topic, queues)
+		_, err := r.client.EnsureTopic(ctx, topic, min(queues, mostQueues))
 		return err
 	})
 }

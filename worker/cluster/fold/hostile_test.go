@@ -1,6 +1,8 @@
 package fold
 
 import (
+	"bytes"
+	"compress/flate"
 	"fmt"
 	"math"
 	"strings"
@@ -149,6 +151,125 @@ func TestPartsWithoutTheRestAreForgotten(t *testing.T) {
 		if len(s.partial) > keptPartial {
 			t.Fatalf("%d snapshots are kept in part", len(s.partial))
 		}
+	}
+}
+
+// held is how many bytes the snapshots keep of a log.
+func (s *Snapshots) held() (entries, complete, partial int) {
+	for _, e := range s.entries {
+		entries += len(e.Value)
+	}
+	for _, c := range s.complete {
+		complete += len(c.packed)
+	}
+	for _, a := range s.partial {
+		for _, data := range a.parts {
+			partial += len(data)
+		}
+	}
+	return entries, complete, partial
+}
+
+// Whoever may write the log writes as much as the broker takes. A worker that starts reads all of it, and keeps little.
+func TestWhatANewcomerKeepsIsBoundedInBytes(t *testing.T) {
+	const kept = 32 << 20
+	data := make([]byte, partSize)
+	cases := map[string]func(i int64) rmq.Entry{
+		"records as large as the broker takes": func(int64) rmq.Entry { return rmq.Entry{Value: make([]byte, 4<<20)} },
+		"one snapshot that is never whole": func(i int64) rmq.Entry {
+			return part(t, Part{Index: int(i) % (maxParts - 1), Total: maxParts, Sum: "a", Data: data})
+		},
+		"many that are never whole": func(i int64) rmq.Entry {
+			return part(t, Part{Index: int(i / 50), Total: maxParts, Sum: fmt.Sprint(i % 50), Data: data})
+		},
+	}
+	for name, next := range cases {
+		t.Run(name, func(t *testing.T) {
+			var s Snapshots
+			for i := range int64(300) {
+				e := next(i)
+				e.Offset = i
+				s.Add(e)
+				if entries, complete, partial := s.held(); entries > 2*kept || complete > kept || partial > kept+partSize {
+					t.Fatalf("after %d records %d bytes of entries, %d of snapshots and %d of parts are kept", i+1, entries, complete, partial)
+				}
+			}
+		})
+	}
+}
+
+func part(t testing.TB, p Part) rmq.Entry {
+	t.Helper()
+	e, err := (Record{Kind: Snapshot, Sequence: 1, Part: &p}).Entry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// A snapshot of a healthy cluster is found among those that are never whole.
+func TestASnapshotIsFoundAmongThoseThatNeverEnd(t *testing.T) {
+	f := New()
+	step(t, f, at, joinOf("w", "p", nil))
+	image, err := f.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := strings.Repeat(" ", 2*partSize) + string(image) // in three parts
+	var s Snapshots
+	offset := f.Offset()
+	for i, p := range cut([]byte(data), formPlain) {
+		for j := range 15 { // others come between
+			offset++
+			e := part(t, Part{Total: maxParts, Sum: fmt.Sprint(i, j), Data: make([]byte, partSize)})
+			e.Offset = offset
+			s.Add(e)
+		}
+		offset++
+		r := Record{Kind: Snapshot, Session: 0, Sequence: 2, AsOf: f.Offset(), Log: f.Log(), Part: &p}
+		e, err := r.Entry()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Offset = offset
+		s.Add(e)
+	}
+	found := s.Unconfirmed()
+	if found == nil || found.Digest() != f.Digest() {
+		t.Errorf("found %v", found)
+	}
+}
+
+// An image is JSON that somebody else wrote: what it can become in memory is bounded before it is read.
+func TestImagesThatUnfoldAreRefused(t *testing.T) {
+	cases := map[string]string{
+		"sessions without end":         `{"v":1,"sessions":[` + strings.Repeat(`{},`, maxObjects) + `{}]}`,
+		"floors without end":           `{"v":1,"floors":{` + strings.Repeat(`"a":1,`, maxItems) + `"b":1}}`,
+		"more bytes than any has":      `{"v":1,"digest":"` + strings.Repeat("x", maxImage) + `"}`,
+		"more sessions than any has":   `{"v":1,"asOf":0,"history":{"prints":"AAAAAAAAAAA="},"sessions":[` + strings.Repeat(`{},`, maxSessions) + `{}]}`,
+		"a history of another length":  `{"v":1,"asOf":5,"history":{"prints":"AAAAAAAAAAA="}}`,
+		"an image of another version":  `{"v":2}`,
+		"an image that is none at all": `[]`,
+	}
+	for name, image := range cases {
+		t.Run(name, func(t *testing.T) {
+			if f, err := Restore([]byte(image)); err == nil {
+				t.Fatalf("restored a fold as of %d", f.Offset())
+			}
+		})
+	}
+	var packed bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeros := make([]byte, 1<<20)
+	for range 2 * maxImage / len(zeros) {
+		_, _ = w.Write(zeros)
+	}
+	_ = w.Close()
+	if image, ok := unpack(packed.Bytes(), formDeflate); ok {
+		t.Errorf("%d bytes were unpacked to %d", packed.Len(), len(image))
 	}
 }
 

@@ -75,12 +75,18 @@ func (f *Fold) Image() ([]byte, error) {
 
 // Restore returns the fold that an image was made of.
 func Restore(data []byte) (*Fold, error) {
+	if len(data) > maxImage || bytes.Count(data, []byte("{")) > maxObjects || bytes.Count(data, []byte(",")) > maxItems {
+		return nil, fmt.Errorf("decoding cluster snapshot: %w: %d bytes, with more in them than any cluster has", errMalformed, len(data))
+	}
 	var im image
 	if err := json.Unmarshal(data, &im); err != nil {
 		return nil, fmt.Errorf("decoding cluster snapshot: %w", err)
 	}
 	if im.Version != Version {
 		return nil, fmt.Errorf("decoding cluster snapshot: fold version %d, want %d", im.Version, Version)
+	}
+	if len(im.Sessions) > maxSessions {
+		return nil, fmt.Errorf("decoding cluster snapshot: %w: %d sessions", errMalformed, len(im.Sessions))
 	}
 	f := New()
 	var err error
@@ -108,8 +114,11 @@ const (
 	// partSize keeps a record far below a broker's message limit, base64 included.
 	partSize = 256 << 10
 	maxParts = 4096
-	// maxImage bounds what a snapshot is unpacked to.
-	maxImage = 1 << 28
+	// maxImage bounds what a snapshot is unpacked to, in bytes, and maxObjects and maxItems what those can become in memory: a
+	// task takes two objects and eight items. They are enough for 200,000 tasks.
+	maxImage   = 32 << 20
+	maxObjects = 1 << 19
+	maxItems   = 1 << 21
 )
 
 // The forms of an image in a snapshot. Plain is what older workers write.

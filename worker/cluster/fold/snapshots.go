@@ -10,15 +10,25 @@ import (
 
 // Snapshots gathers the snapshots of a stretch of the log, whose entries are added in offset order. The zero value is ready.
 type Snapshots struct {
-	entries  []rmq.Entry               // the newest, without gaps
-	complete []complete                // oldest first
-	partial  map[string]map[int][]byte // by sum and index
+	entries  []rmq.Entry // the newest, without gaps
+	bytes    int         // of the entries' values
+	complete []complete  // oldest first
+	partial  []*assembly // in the order in which they began
 }
 
-// complete is a snapshot of which all parts are there; at is the offset of the part that made it so.
+// complete is a snapshot of which all parts are there; at is the offset of the part that made it so. It is kept as it was written:
+// unpacked it is many times as large.
 type complete struct {
 	asOf, at int64
-	image    []byte
+	form     string
+	packed   []byte
+}
+
+// assembly is a snapshot of which parts are missing.
+type assembly struct {
+	sum   string
+	parts map[int][]byte
+	bytes int
 }
 
 const (
@@ -27,6 +37,8 @@ const (
 	keptSnapshots = 8
 	// keptPartial bounds the snapshots of which parts are missing: their writers died.
 	keptPartial = 64
+	// keptBytes bounds each: the entries, the complete snapshots and those in part. Somebody may write what is large, or never ends.
+	keptBytes = 32 << 20
 )
 
 // Newest returns the fold of the newest snapshot that somebody wrote on, for a worker to go on from; nil without one.
@@ -35,8 +47,8 @@ const (
 // It cannot write on what follows it, for it reads nothing more before it has noticed.
 func (s *Snapshots) Newest(worker string) *Fold {
 	for _, c := range slices.Backward(s.complete) {
-		if f, err := Restore(c.image); err == nil && s.confirmed(f, c.at, worker) {
-			return restored(c)
+		if f := c.restore(); f != nil && s.confirmed(f, c.at, worker) {
+			return c.restore()
 		}
 	}
 	return nil
@@ -47,12 +59,16 @@ func (s *Snapshots) Unconfirmed() *Fold {
 	if len(s.complete) == 0 {
 		return nil
 	}
-	return restored(s.complete[len(s.complete)-1])
+	return s.complete[len(s.complete)-1].restore()
 }
 
-// restored is the fold of a snapshot that Add has found to be well.
-func restored(c complete) *Fold {
-	f, err := Restore(c.image)
+// restore returns the fold of a snapshot, nil if it is damaged.
+func (c complete) restore() *Fold {
+	image, ok := unpack(c.packed, c.form)
+	if !ok {
+		return nil
+	}
+	f, err := Restore(image)
 	if err != nil {
 		return nil
 	}
@@ -92,25 +108,38 @@ func (s *Snapshots) Add(e rmq.Entry) {
 	if err != nil || r.Kind != Snapshot || s.knows(r.AsOf) {
 		return
 	}
-	image, ok := s.assemble(r.Part)
+	packed, ok := s.assemble(r.Part)
 	if !ok {
 		return
 	}
-	f, err := Restore(image)
-	if err != nil || f.offset != r.AsOf || f.offset >= e.Offset || r.Log != f.Log() {
+	c := complete{asOf: r.AsOf, at: e.Offset, form: r.Part.Form, packed: packed}
+	f := c.restore()
+	if f == nil || f.offset != r.AsOf || f.offset >= e.Offset || r.Log != f.Log() {
 		return
 	}
-	s.complete = append(s.complete, complete{asOf: r.AsOf, at: e.Offset, image: image})
-	if len(s.complete) > keptSnapshots {
+	s.complete = append(s.complete, c)
+	size := 0
+	for _, c := range s.complete {
+		size += len(c.packed)
+	}
+	for len(s.complete) > 1 && (len(s.complete) > keptSnapshots || size > keptBytes) {
+		size -= len(s.complete[0].packed)
 		s.complete = slices.Delete(s.complete, 0, 1)
 	}
 }
 
+// keep forgets the oldest entries once twice as many, or twice as many bytes, as are kept have gathered.
 func (s *Snapshots) keep(e rmq.Entry) {
-	if len(s.entries) >= 2*keptEntries {
-		s.entries = append([]rmq.Entry(nil), s.entries[keptEntries:]...)
+	s.entries, s.bytes = append(s.entries, e), s.bytes+len(e.Value)
+	if len(s.entries) <= 2*keptEntries && s.bytes <= 2*keptBytes {
+		return
 	}
-	s.entries = append(s.entries, e)
+	n := 0
+	for n < len(s.entries)-1 && (len(s.entries)-n > keptEntries || s.bytes > keptBytes) {
+		s.bytes -= len(s.entries[n].Value)
+		n++
+	}
+	s.entries = append([]rmq.Entry(nil), s.entries[n:]...)
 }
 
 // knows reports whether a snapshot as of no earlier is there.
@@ -118,27 +147,42 @@ func (s *Snapshots) knows(asOf int64) bool {
 	return slices.ContainsFunc(s.complete, func(c complete) bool { return c.asOf >= asOf })
 }
 
-// assemble adds a part and returns the image once it is whole.
+// assemble adds a part and returns all of them together once they are there.
 func (s *Snapshots) assemble(p *Part) ([]byte, bool) {
-	parts := s.partial[p.Sum]
-	if parts == nil {
-		if s.partial == nil || len(s.partial) >= keptPartial {
-			s.partial = map[string]map[int][]byte{}
-		}
-		parts = map[int][]byte{}
-		s.partial[p.Sum] = parts
-	}
-	parts[p.Index] = p.Data
-	if len(parts) != p.Total {
+	a := s.assembly(p.Sum)
+	a.bytes += len(p.Data) - len(a.parts[p.Index])
+	a.parts[p.Index] = p.Data
+	if len(a.parts) != p.Total {
 		return nil, false
 	}
-	delete(s.partial, p.Sum)
+	s.partial = slices.DeleteFunc(s.partial, func(other *assembly) bool { return other == a })
 	var data []byte
 	for i := range p.Total {
-		data = append(data, parts[i]...)
+		data = append(data, a.parts[i]...)
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != p.Sum {
-		return nil, false
+	sum := sha256.Sum256(data)
+	return data, hex.EncodeToString(sum[:]) == p.Sum
+}
+
+// assembly is that of a sum. The oldest ones make room: those whose writers live are done soon.
+func (s *Snapshots) assembly(sum string) *assembly {
+	size := 0
+	for _, a := range s.partial {
+		size += a.bytes
 	}
-	return unpack(data, p.Form)
+	for len(s.partial) > 0 && size > keptBytes {
+		size -= s.partial[0].bytes
+		s.partial = slices.Delete(s.partial, 0, 1)
+	}
+	for _, a := range s.partial {
+		if a.sum == sum {
+			return a
+		}
+	}
+	if len(s.partial) >= keptPartial {
+		s.partial = slices.Delete(s.partial, 0, 1)
+	}
+	a := &assembly{sum: sum, parts: map[int][]byte{}}
+	s.partial = append(s.partial, a)
+	return a
 }

@@ -67,7 +67,7 @@ func (a access) share(pool *watch.Pool, env connector.Env, committed bool) (*wat
 	}
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %+v %q %t", a.bootstrap, a.clientID, a.security, pems, committed))
 	return pool.Get(string(key[:]), func() (watch.Link, error) {
-		client, conns, err := a.connect(softwareName+"-"+env.ClusterID, logr.Discard(), cfg, kgo.MaxVersions(watch.Versions()))
+		client, conns, err := a.connect(softwareName+"-"+env.ClusterID, logr.Discard(), cfg, watch.Options()...)
 		if err != nil {
 			return watch.Link{}, err
 		}

@@ -68,8 +68,10 @@ func (r *reader) fail(format string, args ...any) {
 
 func (r *reader) list(key string) []string {
 	var out []string
+	seen := map[string]bool{}
 	for part := range strings.SplitSeq(r.text(key), ",") {
-		if part = strings.TrimSpace(part); part != "" && !slices.Contains(out, part) {
+		if part = strings.TrimSpace(part); part != "" && !seen[part] {
+			seen[part] = true
 			out = append(out, part)
 		}
 	}

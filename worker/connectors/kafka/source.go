@@ -97,6 +97,9 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 	return nil
 }
 
+// maxUnfolded is what a compressed batch may take once it is unfolded: a small one must not fill the memory.
+const maxUnfolded = 32 << 20
+
 func (s *Source) options() []kgo.Opt {
 	isolation := kgo.ReadUncommitted()
 	if s.set.committed {
@@ -106,6 +109,7 @@ func (s *Source) options() []kgo.Opt {
 		kgo.FetchMaxBytes(int32(s.set.fetchMax)), kgo.FetchMaxPartitionBytes(int32(s.set.partitionMax)),
 		// One batch may be larger than what is asked for; Kafka then sends it whole.
 		kgo.BrokerMaxReadBytes(int32(max(2*s.set.fetchMax, 64<<20))),
+		kgo.MaxDecompressBatchBytes(maxUnfolded),
 		kgo.FetchMaxWait(s.set.fetchWait), kgo.FetchIsolationLevel(isolation),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // what to do then is decided here, and counted
 		kgo.DisableFetchSessions(),                  // closing a session would take a request
@@ -337,6 +341,10 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 			s.question(topic, err)
 		case errors.As(err, &lost):
 			s.goBack(lost)
+		case errors.Is(err, kgo.ErrMaxDecompress):
+			errs = append(errs, fmt.Errorf("partition %d of %s holds a compressed batch at offset %d or later that takes more than %d bytes unfolded: "+
+				"remove its records in Kafka (kafka-delete-records), or reset the connector's positions behind it: %w",
+				partition, topic, s.next[watch.Partition{Topic: topic, Number: partition}].Offset, maxUnfolded, err))
 		default:
 			errs = append(errs, s.set.explain(ctx, fmt.Sprintf("reading partition %d of %s", partition, topic), err))
 		}

@@ -3,6 +3,7 @@
 package replica
 
 import (
+	"errors"
 	"hash/fnv"
 	"slices"
 	"time"
@@ -123,9 +124,19 @@ func sum(e rmq.Entry) uint64 {
 	return h.Sum64()
 }
 
+// errStray is no fault of the topic's: whoever copies records into it should be found.
+var errStray = errors.New("record was written for another topic, or carried here by a connector")
+
 // Apply folds one record. Whatever is in the topic, the records behind it count.
 func (r *Replica) Apply(now time.Time, e rmq.Entry) (Verdict, error) {
-	verdict, why := r.opts.Fold.Apply(e)
+	var verdict Verdict
+	var why error
+	if e.Stray {
+		verdict, why = Foreign, errStray
+		r.shade(now, e.Key)
+	} else {
+		verdict, why = r.opts.Fold.Apply(e)
+	}
 	switch verdict {
 	case Accepted:
 		r.found(e)

@@ -82,6 +82,13 @@ func TestWhatTheLogDoesNotHoldIsPublishedAgain(t *testing.T) {
 			_, _ = r.Apply(start, entry(0, "a", "1"))
 			_, _ = r.Apply(start, entry(1, "c", "9"))
 		}, owner: true, wait: time.Second, want: []string{"b=2"}},
+		"a record that was copied here hides a value": {after: func(t *testing.T, r *Replica) {
+			copied := entry(2, "b", "3")
+			copied.Stray = true
+			if v, err := r.Apply(start, copied); v != Foreign || err == nil {
+				t.Errorf("verdict %d, %v", v, err)
+			}
+		}, owner: true, wait: time.Second, want: []string{"b=2"}},
 		"records aged out": {after: func(t *testing.T, r *Replica) {
 			if lost := r.Relocate(start, 7, 9); lost || r.Next() != 7 {
 				t.Errorf("lost %t, next %d", lost, r.Next())

@@ -16,16 +16,18 @@ const (
 	hold = 5 * time.Second
 	// answerBytes and partitionBytes bound answers: a record of them is enough to know that there is one.
 	answerBytes, partitionBytes = 1 << 20, 32 << 10
+	// unfoldedBytes bounds what a compressed batch may take unfolded: of one that takes more it is only known that it is there.
+	unfoldedBytes = 4 << 20
 	// fetchVersion is the newest that names topics by name.
 	fetchVersion = 12
 	fetchKey     = int16(kmsg.Fetch)
 )
 
-// Versions are the versions of requests that a Hub's client may use.
-func Versions() *kversion.Versions {
+// Options are what a Hub's client has to be made with: the versions of requests that it may use, and what it may unfold.
+func Options() []kgo.Opt {
 	v := kversion.Stable()
 	v.SetMaxKeyVersion(fetchKey, fetchVersion)
-	return v
+	return []kgo.Opt{kgo.MaxVersions(v), kgo.MaxDecompressBatchBytes(unfoldedBytes)}
 }
 
 // fetcher has a broker tell of the partitions that it leads.
@@ -202,7 +204,7 @@ func (f *fetcher) read(p Partition, asked int64, part *kmsg.FetchResponseTopicPa
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Topic: p.Topic, Partition: p.Number, Offset: asked, IsolationLevel: isolation,
-	}, part, kgo.DefaultDecompressor(), nil)
+	}, part, f.h.unfold, nil)
 	if got.Err != nil {
 		return -1, asked
 	}

@@ -19,6 +19,7 @@ import (
 
 // Link is an open client of a Hub's own, and how to end it.
 type Link struct {
+	// Client is made with Options.
 	Client *kgo.Client
 	// Committed leaves out the records of open and aborted transactions.
 	Committed bool
@@ -71,11 +72,12 @@ type Hub struct {
 	key   string
 	users int // guarded by the pool
 
-	link  Link
-	admin *kadm.Client
-	ctx   context.Context // ends with the hub
-	end   context.CancelFunc
-	tasks service.Group
+	link   Link
+	admin  *kadm.Client
+	unfold kgo.Decompressor
+	ctx    context.Context // ends with the hub
+	end    context.CancelFunc
+	tasks  service.Group
 
 	mu       sync.Mutex
 	id       string // of the Kafka cluster, once it was asked anything; empty where brokers give none
@@ -90,6 +92,7 @@ func newHub(key string, link Link) *Hub {
 	h := &Hub{
 		key: key, link: link, admin: kadm.NewClient(link.Client), lookups: make(map[string]*lookup), leaders: make(map[Partition]int32),
 		spots: make(map[Partition]*spot), fetchers: make(map[int32]*fetcher), unplaced: make(chan struct{}, 1),
+		unfold: link.Client.OptValue(kgo.WithDecompressor).(kgo.Decompressor), // the client's own: it has its bound
 	}
 	h.ctx, h.end = context.WithCancel(context.Background())
 	h.tasks.Go(h.place)

@@ -34,7 +34,7 @@ func newSystem(t *testing.T, brokers int, committed bool) *system {
 	t.Cleanup(s.writer.Close)
 	pool := &Pool{}
 	if s.hub, err = pool.Get("k", func() (Link, error) {
-		client := newClient(t, cluster, kgo.MaxVersions(Versions()))
+		client := newClient(t, cluster, Options()...)
 		return Link{Client: client, Committed: committed, Close: client.Close}, nil
 	}); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,166 @@
+// Package security holds running workers to what docs/security.md promises.
+package security
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/zapr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/test/wait"
+	"github.com/rocketmq-connect/operator/worker"
+	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/connectors"
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const token = "the-token-of-the-test"
+
+// world is workers in this process, on a RocketMQ and a Kafka in this process.
+type world struct {
+	t       *testing.T
+	rocket  *rmq.Client
+	kafka   string
+	workers []*running
+}
+
+type running struct {
+	id, address, store string
+	log                *output
+	done               chan error
+}
+
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) Sync() error { return nil }
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func newWorld(t *testing.T, workers int) *world {
+	t.Helper()
+	broker := rmqtest.Start(t)
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kafka.Close)
+	w := &world{t: t, kafka: kafka.ListenAddrs()[0]}
+	if w.rocket, err = rmq.Open(rmq.Config{NameServers: []string{broker.NameServer()}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.rocket.Close() })
+	for i := range workers {
+		w.start(fmt.Sprintf("w%d", i+1), broker.NameServer())
+	}
+	w.eventually("all workers are members", func(ctx context.Context) error {
+		for _, r := range w.workers {
+			view, err := r.client().Cluster(ctx)
+			if err == nil && len(view.Members) != workers {
+				err = fmt.Errorf("%s sees %d members", r.id, len(view.Members))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return w
+}
+
+// start runs a worker that logs all that it can, until the test ends.
+func (w *world) start(id, nameServer string) {
+	w.t.Helper()
+	port, err := process.FreePort(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.WorkerID, cfg.NamesrvAddrs, cfg.HTTPPort, cfg.StoreDir = id, []string{nameServer}, port, w.t.TempDir()
+	cfg.AdvertisedAddress, cfg.RESTTokenFile = fmt.Sprintf("127.0.0.1:%d", port), filepath.Join(w.t.TempDir(), "token")
+	if err := os.WriteFile(cfg.RESTTokenFile, []byte(token), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	r := &running{id: id, address: cfg.AdvertisedAddress, store: cfg.StoreDir, log: &output{}, done: make(chan error, 1)}
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), r.log, zapcore.Level(-5))
+	log, registry := zapr.NewLogger(zap.New(core)), prometheus.NewRegistry()
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		r.done <- worker.Run(ctx, cfg, worker.Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry,
+			Gatherer: registry, Catalog: connectors.Catalog(), Out: r.log})
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-r.done; err != nil {
+			w.t.Errorf("%s ended: %v", id, err)
+		}
+	})
+	w.workers = append(w.workers, r)
+}
+
+func (r *running) client() *restclient.Client {
+	return restclient.New("http://"+r.address, token, nil)
+}
+
+const patience = time.Minute
+
+func (w *world) eventually(what string, check func(context.Context) error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	if err := wait.Until(ctx, 50*time.Millisecond, check); err != nil {
+		w.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// create stores a connector, and waits until its tasks run, if it is to run.
+func (w *world) create(c restapi.Connector) {
+	w.t.Helper()
+	w.eventually(c.Name+" is stored", func(ctx context.Context) error {
+		_, err := w.workers[0].client().Put(ctx, c, restclient.AnyRevision)
+		return err
+	})
+	if c.State == restapi.StateStopped {
+		return
+	}
+	w.eventually(c.Name+" runs", func(ctx context.Context) error {
+		status, err := w.workers[0].client().Status(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		if n := strings.Count(fmt.Sprint(status.Tasks), restapi.StateRunning); n != c.MaxTasks {
+			return fmt.Errorf("%d of %d tasks run", n, c.MaxTasks)
+		}
+		return nil
+	})
+}
