@@ -3,9 +3,13 @@
 package controllers_test
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/certs"
 	"github.com/rocketmq-connect/operator/controllers/render"
 	"github.com/rocketmq-connect/operator/controllers/testobj"
 )
@@ -74,6 +79,62 @@ func TestChildrenOfADeletedClusterAreWaitedFor(t *testing.T) {
 	if err := f.get("demo-api", secret); err != nil || string(secret.Data[render.TokenKey]) == "former" {
 		t.Errorf("the former cluster's token was taken (%v)", err)
 	}
+}
+
+func TestCertificatesAreIssuedOnceAndKeptRight(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	c := f.ready()
+	conf, secret := &corev1.ConfigMap{}, &corev1.Secret{}
+	if err := errors.Join(f.get("demo-api-tls", conf), f.get("demo-api-tls", secret)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tls.X509KeyPair([]byte(conf.Data[render.CertificateKey]), secret.Data[render.WorkersKeyKey]); err != nil {
+		t.Errorf("the workers cannot serve what they are given: %v", err)
+	}
+	issued := maps.Clone(conf.Data)
+	f.change(c, func() { c.Spec.Config = map[string]v1alpha1.WorkerSetting{"logLevel": "debug"} })
+	f.settled("demo", 3, "True/WorkersReady")
+	if err := f.get("demo-api-tls", conf); err != nil || !maps.Equal(conf.Data, issued) {
+		t.Errorf("another certificate was issued (%v)", err)
+	}
+	theirs, err := certs.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	evil, err := certs.Issue(certs.Keys{Authority: theirs, Workers: theirs}, certs.Issued{}, []string{"localhost"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.change(conf, func() { conf.Data[render.AuthoritiesKey] += evil.Authorities })
+	f.eventually("the other authority to be gone", func() error {
+		if err := f.get("demo-api-tls", conf); err != nil || !maps.Equal(conf.Data, issued) {
+			return fmt.Errorf("still there (%w)", err)
+		}
+		return nil
+	})
+	f.change(c, func() { c.Spec.API = &v1alpha1.APISpec{HostNames: []string{"connect.example.com"}} })
+	f.eventually("a certificate with another name", func() error {
+		if err := f.get("demo-api-tls", conf); err != nil || conf.Data[render.CertificateKey] == issued[render.CertificateKey] {
+			return fmt.Errorf("still the same (%w)", err)
+		}
+		return nil
+	})
+	if conf.Data[render.AuthoritiesKey] != issued[render.AuthoritiesKey] {
+		t.Error("callers have to trust another authority for it")
+	}
+	// Keys that were taken away are made anew once the cluster is looked at, and what they sign follows.
+	if err := api.Client.Delete(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	f.change(c, func() { c.Spec.Config = nil })
+	f.eventually("other keys and their certificate", func() error {
+		if err := errors.Join(f.get("demo-api-tls", secret), f.get("demo-api-tls", conf)); err != nil {
+			return err
+		}
+		_, err := tls.X509KeyPair([]byte(conf.Data[render.CertificateKey]), secret.Data[render.WorkersKeyKey])
+		return err
+	})
 }
 
 func TestUsersMayBringTheirOwnToken(t *testing.T) {

@@ -151,6 +151,19 @@ type APISpec struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`
 	HostNames []string `json:"hostNames,omitempty"`
+
+	// tls is about TLS on the REST API. Probes and metrics stay plain.
+	// +optional
+	TLS *APITLSSpec `json:"tls,omitempty"`
+}
+
+// APITLSSpec is about TLS on the workers' REST API. The operator makes the certificates (ConfigMap "<name>-api-tls", keys tls.crt
+// and ca.crt; Secret "<name>-api-tls" with the private keys) and renews them.
+type APITLSSpec struct {
+	// enabled is whether the REST API speaks TLS. Changing it rolls the workers.
+	// +optional
+	// +default=true
+	Enabled *bool `json:"enabled,omitempty"`
 }
 
 // UpdateStrategySpec says how worker pods are replaced when their template or configuration changes.
@@ -230,6 +243,7 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['clusterStoreTopic', 'configStoreTopic', 'positionStoreTopic', 'offsetStoreTopic', 'statusStoreTopic', 'connectStatusTopic', 'clusterTopicBroker']))",message="the names of the internal topics are reserved: they follow from spec.clusterId; clusterTopicBroker is spec.internalTopics.broker"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['restTokenFile', 'compatRoutes', 'aclEnable', 'accessKey', 'secretKey', 'securityToken', 'credentialsDir']))",message="restTokenFile, compatRoutes, aclEnable, accessKey, secretKey, securityToken and credentialsDir are reserved: credentials come from spec.rocketmq.credentialsSecretRef"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['httpTlsCert', 'httpTlsKey', 'httpTlsClientCA']))",message="httpTlsCert, httpTlsKey and httpTlsClientCA are reserved: use spec.api.tls"
 	Config map[string]WorkerSetting `json:"config,omitempty"`
 
 	// resources are the worker container's resources.

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/certs"
 	"github.com/rocketmq-connect/operator/controllers/render"
 	"github.com/rocketmq-connect/operator/controllers/testobj"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
@@ -76,7 +77,7 @@ var peers = render.Peers{
 
 func asYAML(t *testing.T, c *v1alpha1.ConnectCluster) []byte {
 	t.Helper()
-	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011", Peers: peers})
+	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011", Certificates: certs.Issued{Certificate: "the workers'", Authorities: "the authority's"}, Peers: peers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestTheOperatorCallsWorkersByANameOfTheirs(t *testing.T) {
 	c := testobj.Cluster("demo").Obj()
 	guard := &access.Guard{Open: true, Names: render.HostNames(c)}
 	for host, want := range map[string]bool{
-		strings.TrimPrefix(render.APIAddress(c), "http://"): true, "demo-api": true, "demo-api." + c.Namespace: true,
+		strings.TrimPrefix(render.APIAddress(c, render.HTTPS), "https://"): true, "demo-api": true, "demo-api." + c.Namespace: true,
 		"demo-worker-0.demo-worker." + c.Namespace + ".svc.cluster.local:8082": true, "demo-worker-0.demo-worker:8082": true,
 		"demo-api." + c.Namespace + ".svc.evil.example": false, "demo-worker-0": false, "other-api": false,
 	} {
