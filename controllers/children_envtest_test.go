@@ -3,6 +3,7 @@
 package controllers_test
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,7 +14,10 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -135,6 +139,67 @@ func TestCertificatesAreIssuedOnceAndKeptRight(t *testing.T) {
 		_, err := tls.X509KeyPair([]byte(conf.Data[render.CertificateKey]), secret.Data[render.WorkersKeyKey])
 		return err
 	})
+}
+
+// certificateKind is cert-manager's, as far as it matters here.
+func certificateKind() *unstructured.Unstructured {
+	const text = `{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "certificates.cert-manager.io"},
+		"spec": {
+			"group": "cert-manager.io", "scope": "Namespaced", "names": {"kind": "Certificate", "listKind": "CertificateList", "plural": "certificates", "singular": "certificate"},
+			"versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]
+		}}`
+	out := &unstructured.Unstructured{}
+	if err := out.UnmarshalJSON([]byte(text)); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func TestCertManagerIssuesWhereTheSpecNamesAnIssuer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	cluster := testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+		c.Spec.API = &v1alpha1.APISpec{TLS: &v1alpha1.APITLSSpec{IssuerRef: &v1alpha1.IssuerReference{Name: "ours"}}}
+	}).Obj()
+	f.create(cluster)
+	look := func() { // nothing of cert-manager's is watched
+		f.change(cluster, func() { metav1.SetMetaDataAnnotation(&cluster.ObjectMeta, "look", rand.Text()) })
+	}
+	waits := func(why string) {
+		t.Helper()
+		look()
+		f.eventually("the cluster to say: "+why, func() error {
+			c := f.wantCluster("demo", "False/CertificateNotReady|Reconciling/CertificateNotReady")
+			if message := c.Status.Conditions[0].Message; !strings.Contains(message, why) {
+				return fmt.Errorf("it says %s", message)
+			}
+			return nil
+		})
+		if err := f.get("demo-worker", &appsv1.StatefulSet{}); !apierrors.IsNotFound(err) {
+			t.Errorf("pods are made that cannot start: %v", err)
+		}
+	}
+	waits("needs cert-manager, which is not installed")
+	if err := api.Client.Create(t.Context(), certificateKind()); err != nil {
+		t.Fatal(err)
+	}
+	waits("cert-manager has not issued Secret demo-api-issued yet")
+	asked := &unstructured.Unstructured{}
+	asked.SetGroupVersionKind(schema.GroupVersionKind{Group: "cert-manager.io", Version: "v1", Kind: "Certificate"})
+	if err := f.get("demo-api-tls", asked); err != nil || metav1.GetControllerOf(asked) == nil {
+		t.Fatalf("it was not asked for: %v", err)
+	}
+	if kind, _, _ := unstructured.NestedString(asked.Object, "spec", "issuerRef", "kind"); kind != "Issuer" {
+		t.Errorf("it was asked for of a %s", kind)
+	}
+	issued := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "demo-api-issued"}, Data: map[string][]byte{render.CertificateKey: []byte("c"), render.WorkersKeyKey: []byte("k")}}
+	f.create(issued)
+	waits("Secret demo-api-issued has no ca.crt")
+	f.change(issued, func() { issued.Data[render.AuthoritiesKey] = []byte("a") })
+	look()
+	f.pods("demo", 3)
+	f.wantCluster("demo", "True/WorkersReady")
 }
 
 func TestUsersMayBringTheirOwnToken(t *testing.T) {

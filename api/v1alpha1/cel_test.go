@@ -64,6 +64,12 @@ func withWorkerConfig(key string, value v1alpha1.WorkerSetting) *v1alpha1.Connec
 	return cluster(func(c *v1alpha1.ConnectCluster) { c.Spec.Config = map[string]v1alpha1.WorkerSetting{key: value} })
 }
 
+func withIssuer(name string) *v1alpha1.ConnectCluster {
+	return cluster(func(c *v1alpha1.ConnectCluster) {
+		c.Spec.API = &v1alpha1.APISpec{TLS: &v1alpha1.APITLSSpec{IssuerRef: &v1alpha1.IssuerReference{Name: name}}}
+	})
+}
+
 func many(n int) map[string]v1alpha1.ConnectorSetting {
 	m := map[string]v1alpha1.ConnectorSetting{}
 	for i := range n {
@@ -174,6 +180,8 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"all names":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"*"}} }), want: "spec.api.hostNames[0]"},
 		"an internal topic":         {object: withWorkerConfig("configStoreTopic", "t"), want: "the names of the internal topics are reserved"},
 		"a secret in config":        {object: withWorkerConfig("secretKey", "s"), want: "credentials come from"},
+		"an issuer without a name":  {object: withIssuer(""), want: "spec.api.tls.issuerRef.name"},
+		"an issuer":                 {object: withIssuer("ours")},
 		"the file of a certificate": {object: withWorkerConfig("httpTlsCert", "/tmp/x"), want: "use spec.api.tls"},
 		"the token's file":          {object: withWorkerConfig("restTokenFile", "/tmp/x"), want: "credentials come from"},
 		"the strategy in config":    {object: withWorkerConfig("allocTaskStrategy", "Averagely"), want: "use spec.allocation"},

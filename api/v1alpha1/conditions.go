@@ -53,6 +53,9 @@ const (
 	ReasonClusterLogDisputed = "ClusterLogDisputed"
 	// ReasonSecretNotFound means that pods wait for the Secret of spec.rocketmq.credentialsSecretRef, which does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonCertificateNotReady means that the certificate of spec.api.tls.issuerRef has not been issued, or that cert-manager is
+	// not installed; what runs goes on.
+	ReasonCertificateNotReady = "CertificateNotReady"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"
 	// ReasonClusterNotFound means that the ConnectCluster of spec.clusterRef does not exist (yet).

@@ -127,45 +127,6 @@ type TemplateSpec struct {
 	PodDisruptionBudget *ObjectTemplate `json:"podDisruptionBudget,omitempty"`
 }
 
-// APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key "token").
-// +kubebuilder:validation:XValidation:rule="!has(self.probePort) || self.probePort != (has(self.port) ? self.port : 8082)",message="probePort must not be port: probes and metrics have a port of their own"
-type APISpec struct {
-	// port is the port of the REST API, on the pods and on the API Service.
-	// +optional
-	// +default=8082
-	// +kubebuilder:validation:Minimum=1024
-	// +kubebuilder:validation:Maximum=65535
-	Port *int32 `json:"port,omitempty"`
-
-	// probePort is the pods' port of the probes and the metrics. By default 8081, or 8082 where port is 8081.
-	// +optional
-	// +kubebuilder:validation:Minimum=1024
-	// +kubebuilder:validation:Maximum=65535
-	ProbePort *int32 `json:"probePort,omitempty"`
-
-	// hostNames are further host names by which the REST API may be called, such as an ingress's; *.example.com is all below it.
-	// Addresses, localhost and the names of the pods and Services are right without it; others are refused.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`
-	HostNames []string `json:"hostNames,omitempty"`
-
-	// tls is about TLS on the REST API. Probes and metrics stay plain.
-	// +optional
-	TLS *APITLSSpec `json:"tls,omitempty"`
-}
-
-// APITLSSpec is about TLS on the workers' REST API. The operator makes the certificates (ConfigMap "<name>-api-tls", keys tls.crt
-// and ca.crt; Secret "<name>-api-tls" with the private keys) and renews them.
-type APITLSSpec struct {
-	// enabled is whether the REST API speaks TLS. Changing it rolls the workers.
-	// +optional
-	// +default=true
-	Enabled *bool `json:"enabled,omitempty"`
-}
-
 // UpdateStrategySpec says how worker pods are replaced when their template or configuration changes.
 type UpdateStrategySpec struct {
 	// type is RollingUpdate or OnDelete.

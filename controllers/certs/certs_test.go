@@ -4,6 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +210,38 @@ func TestKeysThatAreNoneAreErrorsWithoutThem(t *testing.T) {
 	} {
 		if _, err := certs.Issue(tc.keys, certs.Issued{}, names, start); err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "topsecret") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Other programs are stricter than Go's library, and users have curl.
+func TestCurlTrustsTheWorkers(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("there is no curl here")
+	}
+	keys := newKeys(t)
+	issued := issue(t, keys, certs.Issued{}, names, time.Now())
+	pair, err := tls.X509KeyPair([]byte(issued.Certificate), keys.Workers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "answered") }))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	s.StartTLS()
+	defer s.Close()
+	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, []byte(issued.Authorities), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{"localhost": true, "127.0.0.1": true, "demo-api.test.svc": true, "other-api.test.svc": false} {
+		out, err := exec.CommandContext(t.Context(), curl, "-sS", "--noproxy", "*", "--cacert", file, "--resolve", host+":"+port+":127.0.0.1", "https://"+host+":"+port).CombinedOutput()
+		if (err == nil && string(out) == "answered") != want {
+			t.Errorf("%s: %v %s", host, err, out)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,9 +47,33 @@ func (r *Reconciler) access(ctx context.Context, c *v1alpha1.ConnectCluster) (to
 	return token, issued, nil
 }
 
+// issuer asks cert-manager for the workers' certificate and reads its authority. missing says what is not there yet.
+func (r *Reconciler) issuer(ctx context.Context, c *v1alpha1.ConnectCluster) (authority, missing string, err error) {
+	_, err = r.applier.Apply(ctx, c, render.Certificate(c))
+	if meta.IsNoMatchError(err) {
+		return "", "spec.api.tls.issuerRef needs cert-manager, which is not installed: there is no kind Certificate of cert-manager.io/v1", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	name := render.IssuedName(c)
+	secret := &corev1.Secret{}
+	err = r.live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return "", "", fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	switch {
+	case err != nil || len(secret.Data[render.CertificateKey]) == 0:
+		return "", fmt.Sprintf("cert-manager has not issued Secret %s yet: kubectl describe certificate %s says why", name, render.TLSName(c)), nil
+	case len(secret.Data[render.AuthoritiesKey]) == 0:
+		return "", fmt.Sprintf("Secret %s has no %s: name an issuer in spec.api.tls.issuerRef that tells its authority", name, render.AuthoritiesKey), nil
+	}
+	return string(secret.Data[render.AuthoritiesKey]), "", nil
+}
+
 // target says where the workers are called.
 func (r *Reconciler) target(s *scope) feed.Target {
-	out := feed.Target{Token: s.token, Authorities: s.issued.Authorities}
+	out := feed.Target{Token: s.token, Authorities: s.issued.Authorities + s.issuer}
 	if r.options.Address != nil {
 		out.Address = r.options.Address(s.object)
 		return out

@@ -94,6 +94,7 @@ type scope struct {
 	key    types.NamespacedName
 	token  string // empty: the workers are called as before
 	issued certs.Issued
+	issuer string // the authority of cert-manager's issuer, in PEM; empty: there is none
 
 	seen   status.Cluster
 	events []event.Event
@@ -149,6 +150,16 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 	}
 	if s.token, s.issued, err = r.access(ctx, s.object); err != nil {
 		return r.notApplied(s, err)
+	}
+	if render.Issuer(s.object) != nil {
+		if s.issuer, s.seen.Uncertified, err = r.issuer(ctx, s.object); err != nil {
+			s.token = ""
+			return r.notApplied(s, err)
+		}
+		if s.seen.Uncertified != "" {
+			s.token, s.result = "", ctrl.Result{RequeueAfter: askAgain}
+			return nil
+		}
 	}
 	sum := sha256.Sum256([]byte(s.token))
 	children, err := render.Children(render.Input{

@@ -223,6 +223,10 @@ func certificates(c *v1alpha1.ConnectCluster, mode int32) *corev1ac.VolumeApplyC
 	item := func(key string) *corev1ac.KeyToPathApplyConfiguration {
 		return corev1ac.KeyToPath().WithKey(key).WithPath(key)
 	}
+	if Issuer(c) != nil {
+		return corev1ac.Volume().WithName("api-tls").WithSecret(corev1ac.SecretVolumeSource().
+			WithSecretName(IssuedName(c)).WithDefaultMode(mode).WithItems(item(WorkersKeyKey), item(CertificateKey)))
+	}
 	return corev1ac.Volume().WithName("api-tls").WithProjected(corev1ac.ProjectedVolumeSource().WithDefaultMode(mode).WithSources(
 		corev1ac.VolumeProjection().WithSecret(corev1ac.SecretProjection().WithName(TLSName(c)).WithItems(item(WorkersKeyKey))),
 		corev1ac.VolumeProjection().WithConfigMap(corev1ac.ConfigMapProjection().WithName(TLSName(c)).WithItems(item(CertificateKey))),

@@ -64,6 +64,11 @@ func clusters() map[string]*v1alpha1.ConnectCluster {
 						}}`)},
 				}
 			}).Obj(),
+		"issued by cert-manager": testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+			c.Spec.API = &v1alpha1.APISpec{HostNames: []string{"connect.example.com"}, TLS: &v1alpha1.APITLSSpec{
+				Enabled: ptr.To(true), IssuerRef: &v1alpha1.IssuerReference{Name: "ours", Kind: "ClusterIssuer", Group: "cert-manager.io"},
+			}}
+		}).Obj(),
 		"replaced by hand": testobj.Cluster("demo").Replicas(0).With(func(c *v1alpha1.ConnectCluster) {
 			c.Spec.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: v1alpha1.UpdateOnDelete}
 		}).Obj(),
@@ -80,6 +85,9 @@ func asYAML(t *testing.T, c *v1alpha1.ConnectCluster) []byte {
 	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011", Certificates: certs.Issued{Certificate: "the workers'", Authorities: "the authority's"}, Peers: peers})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if render.Issuer(c) != nil {
+		children = append(children, render.Certificate(c))
 	}
 	var out bytes.Buffer
 	for _, child := range children {
@@ -114,6 +122,22 @@ func TestChildrenAreGolden(t *testing.T) {
 				t.Error("the same input gave other bytes")
 			}
 		})
+	}
+}
+
+func TestWithoutTLSPodsHaveNothingOfIt(t *testing.T) {
+	c := testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+		c.Spec.API = &v1alpha1.APISpec{TLS: &v1alpha1.APITLSSpec{Enabled: ptr.To(false), IssuerRef: &v1alpha1.IssuerReference{Name: "ours"}}}
+		c.Spec.Template = &v1alpha1.TemplateSpec{Pod: &runtime.RawExtension{Raw: []byte(`{"metadata": {"annotations": {"` + render.SchemeAnnotation + `": "https"}}}`)}}
+	}).Obj()
+	set := string(asYAML(t, c))
+	for _, part := range []string{"https", "httpTls", "name: api-tls", "/etc/connect-tls", "Certificate\n"} {
+		if strings.Contains(set, part) {
+			t.Errorf("%s is there:\n%s", part, set)
+		}
+	}
+	if got := render.APIAddress(c, render.Scheme(c)); got != "http://demo-api.test.svc:8082" {
+		t.Errorf("it is called at %s", got)
 	}
 }
 
