@@ -200,6 +200,16 @@ func TestCertManagerIssuesWhereTheSpecNamesAnIssuer(t *testing.T) {
 	look()
 	f.pods("demo", 3)
 	f.wantCluster("demo", "True/WorkersReady")
+	told := &corev1.ConfigMap{}
+	if err := f.get("demo-api-tls", told); err != nil || !strings.HasSuffix(told.Data[render.AuthoritiesKey], "-----END CERTIFICATE-----\na") {
+		t.Errorf("callers are not told the issuer's authority beside the cluster's (%v)", err)
+	}
+	before := told.ResourceVersion
+	look()
+	f.wantCluster("demo", "True/WorkersReady")
+	if err := f.get("demo-api-tls", told); err != nil || told.ResourceVersion != before {
+		t.Errorf("it is told anew in each pass (%v)", err)
+	}
 }
 
 func TestUsersMayBringTheirOwnToken(t *testing.T) {

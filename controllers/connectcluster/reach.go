@@ -73,7 +73,7 @@ func (r *Reconciler) issuer(ctx context.Context, c *v1alpha1.ConnectCluster) (au
 
 // target says where the workers are called.
 func (r *Reconciler) target(s *scope) feed.Target {
-	out := feed.Target{Token: s.token, Authorities: s.issued.Authorities + s.issuer}
+	out := feed.Target{Token: s.token, Authorities: s.issued.Authorities}
 	if r.options.Address != nil {
 		out.Address = r.options.Address(s.object)
 		return out

@@ -94,7 +94,6 @@ type scope struct {
 	key    types.NamespacedName
 	token  string // empty: the workers are called as before
 	issued certs.Issued
-	issuer string // the authority of cert-manager's issuer, in PEM; empty: there is none
 
 	seen   status.Cluster
 	events []event.Event
@@ -152,14 +151,16 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 		return r.notApplied(s, err)
 	}
 	if render.Issuer(s.object) != nil {
-		if s.issuer, s.seen.Uncertified, err = r.issuer(ctx, s.object); err != nil {
+		authority, missing, err := r.issuer(ctx, s.object)
+		if err != nil {
 			s.token = ""
 			return r.notApplied(s, err)
 		}
-		if s.seen.Uncertified != "" {
-			s.token, s.result = "", ctrl.Result{RequeueAfter: askAgain}
+		if missing != "" {
+			s.token, s.seen.Uncertified, s.result = "", missing, ctrl.Result{RequeueAfter: askAgain}
 			return nil
 		}
+		s.issued.Authorities += authority // our own stays beside it: pods of before the roll have a certificate of it
 	}
 	sum := sha256.Sum256([]byte(s.token))
 	children, err := render.Children(render.Input{

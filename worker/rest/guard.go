@@ -93,6 +93,8 @@ func (s *Server) tokenErr() error {
 func (s *Server) announce() {
 	switch {
 	case s.guard.Token != nil:
+	case s.guard.Open && s.cfg.TLS.ClientCA != "":
+		s.cfg.Log.Info("Serving REST without a token: whoever shows a certificate of httpTlsClientCA can change connectors", "address", s.cfg.Listen)
 	case s.guard.Open:
 		s.cfg.Log.Info("Serving REST without a token: everybody who reaches httpHost can change connectors; set restTokenFile", "address", s.cfg.Listen)
 	default:

@@ -79,7 +79,7 @@ func TestTheAPISpeaksTLSAndProbesDoNot(t *testing.T) {
 		t.Errorf("a plain client: %v", err)
 	}
 	eventually(t, func() bool { return w.sum("connect_worker_rest_handshakes_failed_total", "api") == 4 })
-	if lines := strings.Count(log.String(), "Closing a connection"); lines != 1 || !strings.Contains(log.String(), "127.0.0.1") {
+	if lines := strings.Count(log.String(), "Losing a connection"); lines != 1 || !strings.Contains(log.String(), "127.0.0.1") {
 		t.Errorf("%d lines for 4 connections: %s", lines, log.String())
 	}
 }

@@ -188,3 +188,28 @@ func TestAConnectionIsTrustedForAsLongAsItsCertificateIs(t *testing.T) {
 	}
 	check("where none is asked for", nil, now, true)
 }
+
+// Kubernetes keeps a folder behind a link, and moves the link.
+func TestFilesBehindALinkThatMovesAreFollowed(t *testing.T) {
+	a := certtest.New(t)
+	before, after, mount := newFolder(t, a), newFolder(t, a), t.TempDir()
+	later := time.Now().Add(2 * time.Hour).Truncate(time.Second)
+	cert, key := a.Issue(later)
+	after.write("tls.crt", cert)
+	after.write("tls.key", key)
+	link := func(to string) {
+		t.Helper()
+		if err := errors.Join(os.Symlink(to, filepath.Join(mount, "..tmp")), os.Rename(filepath.Join(mount, "..tmp"), filepath.Join(mount, "..data"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link(before.dir)
+	s, err := certificate.Open(certificate.Files{Cert: filepath.Join(mount, "..data", "tls.crt"), Key: filepath.Join(mount, "..data", "tls.key")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link(after.dir)
+	if changed, err := s.Refresh(); !changed || err != nil || !s.NotAfter().Equal(later) {
+		t.Errorf("got %v, %v, ends at %s", changed, err, s.NotAfter())
+	}
+}

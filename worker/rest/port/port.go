@@ -123,7 +123,7 @@ func (f *failures) Write(line []byte) (int, error) {
 		f.handshakes.Inc()
 	}
 	if held, ok := f.told.Pass(time.Now()); ok {
-		f.log.Info("Closing a connection", "cause", text, "untold", held)
+		f.log.Info("Losing a connection", "cause", text, "untold", held)
 	}
 	return len(line), nil
 }
