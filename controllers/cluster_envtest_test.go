@@ -31,7 +31,7 @@ func TestClusterGetsItsChildren(t *testing.T) {
 		"demo-worker":  &appsv1.StatefulSet{},
 		"demo-worker ": &corev1.ConfigMap{}, "demo-worker  ": &corev1.Service{}, "demo-worker   ": &corev1.ServiceAccount{},
 		"demo-worker    ": &policyv1.PodDisruptionBudget{}, "demo-worker     ": &networkingv1.NetworkPolicy{},
-		"demo-api": &corev1.Service{}, "demo-api ": &corev1.Secret{},
+		"demo-api": &corev1.Service{}, "demo-api ": &corev1.Secret{}, "demo-api-tls": &corev1.Secret{}, "demo-api-tls ": &corev1.ConfigMap{},
 	} {
 		f.eventually(name, func() error { return f.get(strings.TrimSpace(name), o) })
 		if owner := metav1.GetControllerOf(o); owner == nil || owner.Kind != "ConnectCluster" || owner.Name != "demo" {

@@ -32,7 +32,6 @@ import (
 	"github.com/rocketmq-connect/operator/controllers/connector"
 	"github.com/rocketmq-connect/operator/controllers/feed"
 	"github.com/rocketmq-connect/operator/controllers/render"
-	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
 
 const (
@@ -57,7 +56,7 @@ type Options struct {
 	Address func(*v1alpha1.ConnectCluster) string
 	// Probe asks workers why they are not ready. Nil: connectcluster.HTTPProbe.
 	Probe connectcluster.Probe
-	// Dial makes the client of a cluster's REST API. Nil: restclient's.
+	// Dial makes the client of a cluster's REST API. Nil: feed.Dial.
 	Dial func(feed.Target) feed.Workers
 	// SkipNameValidation lets one process run the controllers more than once, as tests do.
 	SkipNameValidation bool
@@ -98,7 +97,7 @@ func CacheOptions(namespaces []string) cache.Options {
 // Setup adds the controllers and the hub that feeds them to the manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Dial == nil {
-		o.Dial = func(t feed.Target) feed.Workers { return restclient.New(t.Address, t.Token, nil) }
+		o.Dial = feed.Dial
 	}
 	hub := feed.New(o.Dial, mgr.GetLogger().WithName("feed"))
 	if err := mgr.Add(hub); err != nil {

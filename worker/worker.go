@@ -23,6 +23,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/rest"
+	"github.com/rocketmq-connect/operator/worker/rest/certificate"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
@@ -268,6 +269,7 @@ func (p *parts) buildWork() error {
 		ClusterID: cfg.ClusterID, WorkerID: cfg.WorkerID, Listen: net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.HTTPPort)), Probes: probes,
 		Connections: limit.Limits{All: cfg.HTTPConnections, PerAddress: cfg.HTTPConnectionsPerAddress},
 		Streams:     limit.Limits{All: cfg.HTTPStreams, PerAddress: cfg.HTTPStreamsPerAddress},
+		TLS:         certificate.Files{Cert: cfg.HTTPTLSCert, Key: cfg.HTTPTLSKey, ClientCA: cfg.HTTPTLSClientCA},
 		Names:       hostNames(cfg), TokenFile: cfg.RESTTokenFile, CompatRoutes: cfg.CompatRoutes, Compat: cfg.RESTCompat, Log: log.WithName("rest"),
 		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
 	}, rest.Backends{

@@ -64,6 +64,12 @@ func withWorkerConfig(key string, value v1alpha1.WorkerSetting) *v1alpha1.Connec
 	return cluster(func(c *v1alpha1.ConnectCluster) { c.Spec.Config = map[string]v1alpha1.WorkerSetting{key: value} })
 }
 
+func withIssuer(name string) *v1alpha1.ConnectCluster {
+	return cluster(func(c *v1alpha1.ConnectCluster) {
+		c.Spec.API = &v1alpha1.APISpec{TLS: &v1alpha1.APITLSSpec{IssuerRef: &v1alpha1.IssuerReference{Name: name}}}
+	})
+}
+
 func many(n int) map[string]v1alpha1.ConnectorSetting {
 	m := map[string]v1alpha1.ConnectorSetting{}
 	for i := range n {
@@ -215,19 +221,22 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"names of the API": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.API = &v1alpha1.APISpec{HostNames: []string{"connect.example.com", "*.internal", "a"}}
 		})},
-		"a name with a port":       {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"a:80"}} }), want: "spec.api.hostNames[0]"},
-		"all names":                {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"*"}} }), want: "spec.api.hostNames[0]"},
-		"an internal topic":        {object: withWorkerConfig("configStoreTopic", "t"), want: "the names of the internal topics are reserved"},
-		"a secret in config":       {object: withWorkerConfig("secretKey", "s"), want: "credentials come from"},
-		"the token's file":         {object: withWorkerConfig("restTokenFile", "/tmp/x"), want: "credentials come from"},
-		"the strategy in config":   {object: withWorkerConfig("allocTaskStrategy", "Averagely"), want: "use spec.allocation"},
-		"a setting of two lines":   {object: withWorkerConfig("logLevel", "info\nworkerId=x"), want: "spec.config.logLevel"},
-		"a setting with a bad key": {object: withWorkerConfig("log level", "info"), want: "keys must start with a letter"},
-		"a setting too long":       {object: withWorkerConfig("pluginPaths", v1alpha1.WorkerSetting(strings.Repeat("p", 4097))), want: "may not be more than 4096"},
-		"an unknown pull policy":   {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.ImagePullPolicy = "Sometimes" }), want: `Unsupported value: "Sometimes"`},
-		"an image with a space":    {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Image = "a b" }), want: "spec.image"},
-		"an unknown strategy":      {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Fair"} }), want: `Unsupported value: "Fair"`},
-		"Averagely":                {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Averagely"} })},
+		"a name with a port":        {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"a:80"}} }), want: "spec.api.hostNames[0]"},
+		"all names":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"*"}} }), want: "spec.api.hostNames[0]"},
+		"an internal topic":         {object: withWorkerConfig("configStoreTopic", "t"), want: "the names of the internal topics are reserved"},
+		"a secret in config":        {object: withWorkerConfig("secretKey", "s"), want: "credentials come from"},
+		"an issuer without a name":  {object: withIssuer(""), want: "spec.api.tls.issuerRef.name"},
+		"an issuer":                 {object: withIssuer("ours")},
+		"the file of a certificate": {object: withWorkerConfig("httpTlsCert", "/tmp/x"), want: "use spec.api.tls"},
+		"the token's file":          {object: withWorkerConfig("restTokenFile", "/tmp/x"), want: "credentials come from"},
+		"the strategy in config":    {object: withWorkerConfig("allocTaskStrategy", "Averagely"), want: "use spec.allocation"},
+		"a setting of two lines":    {object: withWorkerConfig("logLevel", "info\nworkerId=x"), want: "spec.config.logLevel"},
+		"a setting with a bad key":  {object: withWorkerConfig("log level", "info"), want: "keys must start with a letter"},
+		"a setting too long":        {object: withWorkerConfig("pluginPaths", v1alpha1.WorkerSetting(strings.Repeat("p", 4097))), want: "may not be more than 4096"},
+		"an unknown pull policy":    {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.ImagePullPolicy = "Sometimes" }), want: `Unsupported value: "Sometimes"`},
+		"an image with a space":     {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Image = "a b" }), want: "spec.image"},
+		"an unknown strategy":       {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Fair"} }), want: `Unsupported value: "Fair"`},
+		"Averagely":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Averagely"} })},
 		"no virtual nodes": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.Allocation = &v1alpha1.AllocationSpec{VirtualNodes: ptr.To[int32](0)}
 		}), want: "virtualNodes"},

@@ -60,6 +60,9 @@ const (
 	// ReasonSecretNotMounted means that the connector refers to a Secret that its ConnectCluster's workers do not mount (yet); what
 	// ran before goes on. The message says what to add to the ConnectCluster, or that its workers are being replaced.
 	ReasonSecretNotMounted = "SecretNotMounted"
+	// ReasonCertificateNotReady means that the certificate of spec.api.tls.issuerRef has not been issued, or that cert-manager is
+	// not installed; what runs goes on.
+	ReasonCertificateNotReady = "CertificateNotReady"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"
 	// ReasonClusterNotFound means that the ConnectCluster of spec.clusterRef does not exist (yet).

@@ -66,32 +66,6 @@ type AllocationSpec struct {
 	RebalanceDelay *metav1.Duration `json:"rebalanceDelay,omitempty"`
 }
 
-// APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key "token").
-// +kubebuilder:validation:XValidation:rule="!has(self.probePort) || self.probePort != (has(self.port) ? self.port : 8082)",message="probePort must not be port: probes and metrics have a port of their own"
-type APISpec struct {
-	// port is the port of the REST API, on the pods and on the API Service.
-	// +optional
-	// +default=8082
-	// +kubebuilder:validation:Minimum=1024
-	// +kubebuilder:validation:Maximum=65535
-	Port *int32 `json:"port,omitempty"`
-
-	// probePort is the pods' port of the probes and the metrics. By default 8081, or 8082 where port is 8081.
-	// +optional
-	// +kubebuilder:validation:Minimum=1024
-	// +kubebuilder:validation:Maximum=65535
-	ProbePort *int32 `json:"probePort,omitempty"`
-
-	// hostNames are further host names by which the REST API may be called, such as an ingress's; *.example.com is all below it.
-	// Addresses, localhost and the names of the pods and Services are right without it; others are refused.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`
-	HostNames []string `json:"hostNames,omitempty"`
-}
-
 // UpdateStrategySpec says how worker pods are replaced when their template or configuration changes.
 type UpdateStrategySpec struct {
 	// type is RollingUpdate or OnDelete.
@@ -186,6 +160,7 @@ type ConnectClusterSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['tlsEnable', 'tlsCA', 'tlsCert', 'tlsKey', 'tlsServerName']))",message="tlsEnable, tlsCA, tlsCert, tlsKey and tlsServerName are reserved: use spec.rocketmq.tls"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['allocTaskStrategy', 'virtualNode', 'maxLoadFactor', 'rebalanceDelay', 'drainTimeout']))",message="allocTaskStrategy, virtualNode, maxLoadFactor, rebalanceDelay and drainTimeout are reserved: use spec.allocation and spec.updateStrategy"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['secretsDir', 'config.secrets']))",message="secretsDir and config.secrets are reserved: use spec.secrets and spec.secretsPolicy"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['httpTlsCert', 'httpTlsKey', 'httpTlsClientCA']))",message="httpTlsCert, httpTlsKey and httpTlsClientCA are reserved: use spec.api.tls"
 	Config map[string]WorkerSetting `json:"config,omitempty"`
 
 	// resources are the worker container's resources.

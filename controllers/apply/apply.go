@@ -104,15 +104,18 @@ func (a *Applier) Forget(owner types.NamespacedName) {
 // current is the version of the object as the cache has it; empty if there is none.
 func (a *Applier) current(ctx context.Context, id object, owner *v1alpha1.ConnectCluster) (string, error) {
 	typed, err := a.client.Scheme().New(id.gvk)
-	if err != nil {
+	foreign := runtime.IsNotRegisteredError(err) // of kinds of others nothing is cached
+	if err != nil && !foreign {
 		return "", fmt.Errorf("making a %s: %w", id.gvk.Kind, err)
 	}
 	obj, ok := typed.(client.Object)
-	if !ok {
+	if !ok && !foreign {
 		return "", fmt.Errorf("%s is no object", id.gvk)
 	}
-	err = a.client.Get(ctx, id.key, obj)
-	cached := !apierrors.IsNotFound(err)
+	if !foreign {
+		err = a.client.Get(ctx, id.key, obj)
+	}
+	cached := !foreign && !apierrors.IsNotFound(err)
 	if !cached {
 		obj = &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: id.gvk.GroupVersion().String(), Kind: id.gvk.Kind}}
 		err = a.live.Get(ctx, id.key, obj)
@@ -126,7 +129,7 @@ func (a *Applier) current(ctx context.Context, id object, owner *v1alpha1.Connec
 		return "", fmt.Errorf("%s %s: %w", id.gvk.Kind, id.key.Name, ErrGoing)
 	case !metav1.IsControlledBy(obj, owner):
 		return "", fmt.Errorf("%s %s: %w", id.gvk.Kind, id.key.Name, ErrNameTaken)
-	case !cached:
+	case !cached && !foreign:
 		return uncached, nil
 	}
 	return version(obj), nil

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/certs"
 	"github.com/rocketmq-connect/operator/controllers/render"
 )
 
@@ -26,35 +27,64 @@ const tokenBytes = 32
 // Token returns the token of the cluster's REST API, which it makes if there is none. A Secret that exists is never written,
 // so users may bring their own; one without the key is ErrNoToken, one of a deleted cluster of the same name ErrGoing.
 func (a *Applier) Token(ctx context.Context, owner *v1alpha1.ConnectCluster) (string, error) {
-	key := types.NamespacedName{Namespace: owner.Namespace, Name: render.APIName(owner)}
-	var secret corev1.Secret
-	err := a.live.Get(ctx, key, &secret)
-	if apierrors.IsNotFound(err) {
-		secret = newToken(owner)
-		err = a.client.Create(ctx, &secret, FieldOwner)
-	}
+	name := render.APIName(owner)
+	data, err := a.secret(ctx, owner, name, newToken)
 	if err != nil {
-		return "", fmt.Errorf("making Secret %s: %w", key.Name, err)
+		return "", err
 	}
-	if going(&secret, owner) {
-		return "", fmt.Errorf("reading Secret %s: %w", key.Name, ErrGoing)
-	}
-	token := strings.TrimSpace(string(secret.Data[render.TokenKey])) // as workers read it: files end with a new line
+	token := strings.TrimSpace(string(data[render.TokenKey])) // as workers read it: files end with a new line
 	if token == "" {
-		return "", fmt.Errorf("reading the key %s of Secret %s: %w", render.TokenKey, key.Name, ErrNoToken)
+		return "", fmt.Errorf("reading the key %s of Secret %s: %w", render.TokenKey, name, ErrNoToken)
 	}
 	return token, nil
 }
 
-func newToken(owner *v1alpha1.ConnectCluster) corev1.Secret {
+// Keys returns the private keys of the cluster's REST API, which it makes if there are none. A Secret that exists is never
+// written; one of a deleted cluster of the same name is ErrGoing.
+func (a *Applier) Keys(ctx context.Context, owner *v1alpha1.ConnectCluster) (certs.Keys, error) {
+	data, err := a.secret(ctx, owner, render.TLSName(owner), newKeys)
+	return certs.Keys{Authority: data[render.AuthorityKeyKey], Workers: data[render.WorkersKeyKey]}, err
+}
+
+// secret returns what the Secret holds, which is made if there is none.
+func (a *Applier) secret(ctx context.Context, owner *v1alpha1.ConnectCluster, name string, data func() (map[string][]byte, error)) (map[string][]byte, error) {
+	var secret corev1.Secret
+	err := a.live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: name}, &secret)
+	if apierrors.IsNotFound(err) {
+		secret = corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: owner.Namespace, Name: name, Labels: render.Labels(owner),
+				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(owner, v1alpha1.SchemeGroupVersion.WithKind("ConnectCluster"))},
+			},
+			Type: corev1.SecretTypeOpaque,
+		}
+		if secret.Data, err = data(); err == nil {
+			err = a.client.Create(ctx, &secret, FieldOwner)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making Secret %s: %w", name, err)
+	}
+	if going(&secret, owner) {
+		return nil, fmt.Errorf("reading Secret %s: %w", name, ErrGoing)
+	}
+	return secret.Data, nil
+}
+
+func newToken() (map[string][]byte, error) {
 	random := make([]byte, tokenBytes)
 	_, _ = rand.Read(random) // never fails: crypto/rand ends the process instead
-	return corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: owner.Namespace, Name: render.APIName(owner), Labels: render.Labels(owner),
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(owner, v1alpha1.SchemeGroupVersion.WithKind("ConnectCluster"))},
-		},
-		Type: corev1.SecretTypeOpaque,
-		Data: map[string][]byte{render.TokenKey: []byte(base64.RawURLEncoding.EncodeToString(random))},
+	return map[string][]byte{render.TokenKey: []byte(base64.RawURLEncoding.EncodeToString(random))}, nil
+}
+
+func newKeys() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, name := range []string{render.AuthorityKeyKey, render.WorkersKeyKey} {
+		key, err := certs.NewKey()
+		if err != nil {
+			return nil, err
+		}
+		out[name] = key
 	}
+	return out, nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
 	"github.com/rocketmq-connect/operator/controllers/apply"
+	"github.com/rocketmq-connect/operator/controllers/certs"
 	"github.com/rocketmq-connect/operator/controllers/event"
 	"github.com/rocketmq-connect/operator/controllers/feed"
 	"github.com/rocketmq-connect/operator/controllers/render"
@@ -50,6 +51,7 @@ type Feed interface {
 type Applier interface {
 	Apply(ctx context.Context, owner *v1alpha1.ConnectCluster, want runtime.ApplyConfiguration) (changed bool, err error)
 	Token(ctx context.Context, owner *v1alpha1.ConnectCluster) (string, error)
+	Keys(ctx context.Context, owner *v1alpha1.ConnectCluster) (certs.Keys, error)
 	Forget(owner types.NamespacedName)
 }
 
@@ -61,7 +63,7 @@ type Options struct {
 	DefaultImage string
 	// Peers may call the workers where NetworkPolicies are enforced.
 	Peers render.Peers
-	// Address gives the base URL of a cluster's REST API. Nil: its Service's.
+	// Address gives the base URL of a cluster's REST API. Nil: its Service's, by what the pods speak.
 	Address func(*v1alpha1.ConnectCluster) string
 	// Probe asks workers why they are not ready. Nil: HTTPProbe.
 	Probe Probe
@@ -80,9 +82,6 @@ type Reconciler struct {
 
 // New makes a Reconciler. c reads from the cache, o.Live past it.
 func New(c client.Client, a Applier, f Feed, recorder events.EventRecorder, o Options) *Reconciler {
-	if o.Address == nil {
-		o.Address = render.APIAddress
-	}
 	if o.Probe == nil {
 		o.Probe = HTTPProbe()
 	}
@@ -94,7 +93,8 @@ type scope struct {
 	object *v1alpha1.ConnectCluster
 	before *v1alpha1.ConnectCluster
 	key    types.NamespacedName
-	token  string
+	token  string // empty: the workers are called as before
+	issued certs.Issued
 
 	seen   status.Cluster
 	events []event.Event
@@ -149,12 +149,24 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 		s.result = ctrl.Result{RequeueAfter: conflictAgain}
 		return nil
 	}
-	if s.token, err = r.applier.Token(ctx, s.object); err != nil {
+	if s.token, s.issued, err = r.access(ctx, s.object); err != nil {
 		return r.notApplied(s, err)
+	}
+	if render.Issuer(s.object) != nil {
+		authority, missing, err := r.issuer(ctx, s.object)
+		if err != nil {
+			s.token = ""
+			return r.notApplied(s, err)
+		}
+		if missing != "" {
+			s.token, s.seen.Uncertified, s.result = "", missing, ctrl.Result{RequeueAfter: askAgain}
+			return nil
+		}
+		s.issued.Authorities += authority // our own stays beside it: pods of before the roll have a certificate of it
 	}
 	sum := sha256.Sum256([]byte(s.token))
 	children, err := render.Children(render.Input{
-		Cluster: s.object, DefaultImage: r.options.DefaultImage, TokenHash: hex.EncodeToString(sum[:8]), Peers: r.options.Peers,
+		Cluster: s.object, DefaultImage: r.options.DefaultImage, TokenHash: hex.EncodeToString(sum[:8]), Certificates: s.issued, Peers: r.options.Peers,
 	})
 	if err != nil {
 		s.seen.Invalid = err.Error()
@@ -173,7 +185,7 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 // notApplied puts the error into the scope, and returns it if a repetition may mend it.
 func (r *Reconciler) notApplied(s *scope, err error) error {
 	switch {
-	case errors.Is(err, apply.ErrNameTaken), errors.Is(err, apply.ErrNoToken):
+	case errors.Is(err, apply.ErrNameTaken), errors.Is(err, apply.ErrNoToken), errors.Is(err, certs.ErrKey):
 		s.seen.Conflict = err.Error()
 		s.result = ctrl.Result{RequeueAfter: conflictAgain}
 		return nil
@@ -222,7 +234,7 @@ func (r *Reconciler) follow(ctx context.Context, s *scope, ready bool) error {
 	case !ready:
 		r.feed.Drop(s.key)
 	case s.token != "":
-		r.feed.Ensure(s.key, feed.Target{Address: r.options.Address(s.object), Token: s.token})
+		r.feed.Ensure(s.key, r.target(s))
 	}
 	view := r.feed.Cluster(s.key)
 	s.seen.ViewMessage = view.Problem
@@ -249,7 +261,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
 	st.ObservedGeneration = s.object.Generation
 	st.ClusterID = render.ClusterID(s.object)
 	st.Selector = render.SelectorText(s.object)
-	st.Endpoint = render.APIAddress(s.object)
+	st.Endpoint = render.APIAddress(s.object, render.Scheme(s.object))
 	status.FillCluster(st, s.seen)
 	status.JudgeCluster(s.seen).Set(&st.Conditions, s.object.Generation)
 	status.SetTopics(&st.Conditions, s.seen, s.object.Generation)

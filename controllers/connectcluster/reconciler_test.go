@@ -2,6 +2,7 @@ package connectcluster
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/certs"
 	"github.com/rocketmq-connect/operator/controllers/feed"
 	"github.com/rocketmq-connect/operator/controllers/render"
 	"github.com/rocketmq-connect/operator/controllers/testobj"
@@ -31,6 +33,14 @@ func (a *fakeApplier) Apply(context.Context, *v1alpha1.ConnectCluster, runtime.A
 
 func (a *fakeApplier) Token(context.Context, *v1alpha1.ConnectCluster) (string, error) {
 	return "token", nil
+}
+
+func (a *fakeApplier) Keys(context.Context, *v1alpha1.ConnectCluster) (certs.Keys, error) {
+	keys := certs.Keys{}
+	var errs [2]error
+	keys.Authority, errs[0] = certs.NewKey()
+	keys.Workers, errs[1] = certs.NewKey()
+	return keys, errors.Join(errs[:]...)
 }
 
 func (a *fakeApplier) Forget(types.NamespacedName) {}

@@ -26,7 +26,14 @@ type Workers interface {
 }
 
 // Target is where the workers of a cluster are reached.
-type Target struct{ Address, Token string }
+type Target struct {
+	// Address is the base URL of their REST API, Token its token.
+	Address, Token string
+	// Authorities are those of their certificates, in PEM, where the URL is https; no others are trusted.
+	Authorities string
+	// Pod is host:port of the one that is called instead of any; empty: none is.
+	Pod string
+}
 
 // gather is how long changes of a cluster's counts are gathered before its reconciler is called.
 const gather = time.Second
@@ -75,13 +82,17 @@ func (h *Hub) Start(ctx context.Context) error {
 func (h *Hub) Ensure(cluster types.NamespacedName, to Target) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s := h.streams[cluster]; s != nil {
-		if s.target == to {
+	before := h.streams[cluster]
+	if before != nil {
+		if before.target == to {
 			return
 		}
-		s.stop()
+		before.stop()
 	}
 	s := newStream(cluster, to, h.dial(to), h.log.WithValues("ConnectCluster", cluster.String()), h.notify)
+	if before != nil && before.target.Token == to.Token { // the same workers by another way
+		s.inherit(before)
+	}
 	h.streams[cluster] = s
 	h.launch(s)
 }

@@ -218,6 +218,28 @@ func TestEnsureKeepsAStreamUntilItsTargetChanges(t *testing.T) {
 	})
 }
 
+func TestAnotherWayToTheSameWorkersKeepsTheirReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, "a")
+		defer f.stop()
+		f.hub.Ensure(demo, Target{Address: "http://demo", Token: "1"})
+		f.worker.send(ev(restapi.EventSnapshot), reported("a", "Running"), ev(restapi.EventSynced))
+		f.hub.Ensure(demo, Target{Address: "https://demo", Token: "1", Pod: "10.0.0.1:8082"})
+		synctest.Wait()
+		if v := f.hub.Connector(demo, "a"); !v.Reachable || v.Session != 1 || v.Status == nil {
+			t.Errorf("right after: %+v", v)
+		}
+		time.Sleep(grace)
+		if v := f.hub.Connector(demo, "a"); v.Reachable {
+			t.Errorf("the other way brings nothing: %+v", v)
+		}
+		f.worker.send(ev(restapi.EventSnapshot), ev(restapi.EventSynced))
+		if v := f.hub.Connector(demo, "a"); !v.Reachable || v.Session != 2 || v.Status != nil {
+			t.Errorf("once it has reported: %+v", v)
+		}
+	})
+}
+
 func TestEnsureBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		worker := newScript()

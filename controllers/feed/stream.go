@@ -2,8 +2,11 @@ package feed
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -51,6 +54,16 @@ func newStream(key types.NamespacedName, to Target, w Workers, log logr.Logger, 
 		key: key, target: to, workers: w, log: log, notify: notify,
 		awaySince: time.Now(), problem: "the workers have not reported yet",
 		connectors: map[string]*restapi.ConnectorStatus{},
+	}
+}
+
+// inherit takes over what another stream to the same workers said, as if this one had said it and were away since now.
+func (s *stream) inherit(from *stream) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	s.session, s.connectors, s.view, s.problem = from.session, maps.Clone(from.connectors), from.view, from.problem
+	if !from.connected {
+		s.awaySince = from.awaySince
 	}
 }
 
@@ -171,11 +184,19 @@ func Cause(err error) string {
 	var problem *restapi.Problem
 	var op *net.OpError
 	var dns *net.DNSError
+	var invalid x509.CertificateInvalidError
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &problem) && problem.Status == http.StatusUnauthorized:
 		return "they do not accept the operator's token: restart the workers if its Secret was changed"
 	case errors.As(err, &problem):
 		return problem.Error()
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "they speak plain HTTP where TLS is asked for: give them the worker image of the operator's version, or set spec.api.tls.enabled to false"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired: // the text has the time
+		return "their certificate has ended, or does not hold yet"
+	case errors.As(err, &untrusted):
+		return "their certificate is not trusted: " + untrusted.Err.Error()
 	case errors.As(err, &dns):
 		return "looking up " + dns.Name + ": " + dns.Err
 	case errors.As(err, &op):

@@ -14,6 +14,7 @@ import (
 const (
 	confDir        = "/etc/connect"
 	tokenDir       = "/etc/connect-api"
+	tlsDir         = "/etc/connect-tls"
 	credentialsDir = "/etc/connect-credentials"
 	storeDir       = "/var/lib/rocketmq-connect"
 )
@@ -34,6 +35,10 @@ func conf(c *v1alpha1.ConnectCluster) (string, error) {
 	set("httpPort", Port(c))
 	set("probePort", ProbePort(c))
 	set("httpHostNames", strings.Join(HostNames(c), ","))
+	if Scheme(c) == HTTPS {
+		set("httpTlsCert", tlsDir+"/"+CertificateKey)
+		set("httpTlsKey", tlsDir+"/"+WorkersKeyKey)
+	}
 	set("storePathRootDir", storeDir)
 	set("restTokenFile", tokenDir+"/"+TokenKey)
 	set("compatRoutes", false)

@@ -27,6 +27,17 @@ const (
 	ConfigKey = "connect.conf"
 	// TokenKey is the key of the REST token in its Secret.
 	TokenKey = "token"
+	// CertificateKey and AuthoritiesKey are the keys of the certificates of the REST API in their ConfigMap; WorkersKeyKey and
+	// AuthorityKeyKey those of the private keys in their Secret.
+	CertificateKey  = "tls.crt"
+	AuthoritiesKey  = "ca.crt"
+	WorkersKeyKey   = "tls.key"
+	AuthorityKeyKey = "ca.key"
+	// SchemeAnnotation is on the pods whose REST API speaks another scheme than HTTP, and says which.
+	SchemeAnnotation = v1alpha1.GroupName + "/api-scheme"
+	// HTTP and HTTPS are schemes of the REST API.
+	HTTP  = "http"
+	HTTPS = "https"
 	// ConfigHashAnnotation is on the pod template; a changed configuration or token rolls the pods.
 	ConfigHashAnnotation = v1alpha1.GroupName + "/config-hash"
 	// InstanceLabel is on every child object and pod: the cluster's name.
@@ -58,6 +69,25 @@ func WorkerName(c *v1alpha1.ConnectCluster) string { return c.Name + "-worker" }
 
 // APIName is the name of the Service in front of the workers' REST API, and of the Secret with its token.
 func APIName(c *v1alpha1.ConnectCluster) string { return c.Name + "-api" }
+
+// TLSName is the name of the Secret with the private keys of the REST API, and of the ConfigMap with its certificates.
+func TLSName(c *v1alpha1.ConnectCluster) string { return c.Name + "-api-tls" }
+
+// Scheme is what the REST API of new pods speaks.
+func Scheme(c *v1alpha1.ConnectCluster) string {
+	if c.Spec.API != nil && c.Spec.API.TLS != nil && !ptr.Deref(c.Spec.API.TLS.Enabled, true) {
+		return HTTP
+	}
+	return HTTPS
+}
+
+// SchemeOf is what the REST API of a pod with these annotations speaks.
+func SchemeOf(annotations map[string]string) string {
+	if annotations[SchemeAnnotation] == HTTPS {
+		return HTTPS
+	}
+	return HTTP
+}
 
 // Port is the port of the workers' REST API.
 func Port(c *v1alpha1.ConnectCluster) int32 {
@@ -93,12 +123,18 @@ func HostNames(c *v1alpha1.ConnectCluster) []string {
 	return out
 }
 
+// CertificateNames are the names and addresses of the workers' certificate: those by which they may be called, and those at the
+// end of a port-forward.
+func CertificateNames(c *v1alpha1.ConnectCluster) []string {
+	return append(HostNames(c), "localhost", "127.0.0.1", "::1")
+}
+
 // Replicas is the number of workers that the spec asks for.
 func Replicas(c *v1alpha1.ConnectCluster) int32 { return ptr.Deref(c.Spec.Replicas, 1) }
 
-// APIAddress is the base URL of the workers' REST API inside the Kubernetes cluster.
-func APIAddress(c *v1alpha1.ConnectCluster) string {
-	return fmt.Sprintf("http://%s.%s.svc:%d", APIName(c), c.Namespace, Port(c))
+// APIAddress is the base URL of the workers' REST API inside the Kubernetes cluster, for workers that speak the scheme.
+func APIAddress(c *v1alpha1.ConnectCluster, scheme string) string {
+	return fmt.Sprintf("%s://%s.%s.svc:%d", scheme, APIName(c), c.Namespace, Port(c))
 }
 
 // ClusterID is the id that the workers use: the spec's, or <namespace>-<name>, shortened with a hash if that is too long for

@@ -32,10 +32,8 @@ func podTemplate(in Input, hash string) (*corev1ac.PodTemplateSpecApplyConfigura
 	c := in.Cluster
 	base := corev1ac.PodTemplateSpec().
 		WithLabels(Labels(c)).
-		WithAnnotations(map[string]string{
-			ConfigHashAnnotation:                      hash,
-			"kubectl.kubernetes.io/default-container": WorkerContainer,
-		}).
+		WithAnnotations(map[string]string{"kubectl.kubernetes.io/default-container": WorkerContainer}).
+		WithAnnotations(annotations(c, hash)).
 		WithSpec(podSpec(in))
 	if c.Spec.Template == nil || c.Spec.Template.Pod == nil || len(c.Spec.Template.Pod.Raw) == 0 {
 		return base, nil
@@ -45,8 +43,18 @@ func podTemplate(in Input, hash string) (*corev1ac.PodTemplateSpecApplyConfigura
 		return nil, fmt.Errorf("spec.template.pod: %w", err)
 	}
 	// What selects the pods, for their StatefulSet and for the operator, and what rolls them is not the user's to change.
-	merged.WithLabels(Labels(c)).WithAnnotations(map[string]string{ConfigHashAnnotation: hash})
+	delete(merged.Annotations, SchemeAnnotation)
+	merged.WithLabels(Labels(c)).WithAnnotations(annotations(c, hash))
 	return merged, nil
+}
+
+// annotations are those by which pods are rolled and called.
+func annotations(c *v1alpha1.ConnectCluster, hash string) map[string]string {
+	out := map[string]string{ConfigHashAnnotation: hash}
+	if scheme := Scheme(c); scheme != HTTP {
+		out[SchemeAnnotation] = scheme
+	}
+	return out
 }
 
 // mergePod merges the user's partial pod template into base.
@@ -183,6 +191,9 @@ func mounts(c *v1alpha1.ConnectCluster) []*corev1ac.VolumeMountApplyConfiguratio
 		at("store", storeDir),
 		at("tmp", "/tmp"),
 	}
+	if Scheme(c) == HTTPS {
+		out = append(out, at("api-tls", tlsDir).WithReadOnly(true))
+	}
 	if c.Spec.RocketMQ.CredentialsSecretRef != nil {
 		out = append(out, at("credentials", credentialsDir).WithReadOnly(true))
 	}
@@ -205,6 +216,9 @@ func volumes(c *v1alpha1.ConnectCluster) []*corev1ac.VolumeApplyConfiguration {
 		secret("api-token", APIName(c)),
 		corev1ac.Volume().WithName("store").WithEmptyDir(corev1ac.EmptyDirVolumeSource()),
 		corev1ac.Volume().WithName("tmp").WithEmptyDir(corev1ac.EmptyDirVolumeSource()),
+	}
+	if Scheme(c) == HTTPS {
+		out = append(out, certificates(c, secretMode))
 	}
 	if ref := c.Spec.RocketMQ.CredentialsSecretRef; ref != nil {
 		out = append(out, secret("credentials", ref.Name))
@@ -232,4 +246,19 @@ func secrets(c *v1alpha1.ConnectCluster) []string {
 func secretVolume(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return "secret-" + hex.EncodeToString(sum[:8])
+}
+
+// certificates puts the workers' private key beside their certificate. The authority's key, in the same Secret, stays outside.
+func certificates(c *v1alpha1.ConnectCluster, mode int32) *corev1ac.VolumeApplyConfiguration {
+	item := func(key string) *corev1ac.KeyToPathApplyConfiguration {
+		return corev1ac.KeyToPath().WithKey(key).WithPath(key)
+	}
+	if Issuer(c) != nil {
+		return corev1ac.Volume().WithName("api-tls").WithSecret(corev1ac.SecretVolumeSource().
+			WithSecretName(IssuedName(c)).WithDefaultMode(mode).WithItems(item(WorkersKeyKey), item(CertificateKey)))
+	}
+	return corev1ac.Volume().WithName("api-tls").WithProjected(corev1ac.ProjectedVolumeSource().WithDefaultMode(mode).WithSources(
+		corev1ac.VolumeProjection().WithSecret(corev1ac.SecretProjection().WithName(TLSName(c)).WithItems(item(WorkersKeyKey))),
+		corev1ac.VolumeProjection().WithConfigMap(corev1ac.ConfigMapProjection().WithName(TLSName(c)).WithItems(item(CertificateKey))),
+	))
 }

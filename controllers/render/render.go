@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/certs"
 )
 
 // Input is all that the child objects follow from.
@@ -28,6 +29,8 @@ type Input struct {
 	DefaultImage string
 	// TokenHash is a digest of the REST token: workers read it when they start, so another one rolls the pods.
 	TokenHash string
+	// Certificates are those of the REST API. Workers follow them in place.
+	Certificates certs.Issued
 	// Peers may call the workers where NetworkPolicies are enforced.
 	Peers Peers
 }
@@ -42,8 +45,8 @@ type Peers struct {
 	PrometheusLabels    map[string]string
 }
 
-// Children returns the cluster's child objects in the order in which they are to be applied. The Secret with the REST token
-// is not among them: it is made once, at random. An error means that the spec cannot be rendered.
+// Children returns the cluster's child objects in the order in which they are to be applied. The Secrets with the REST token
+// and the private keys are not among them: they are made once, at random. An error means that the spec cannot be rendered.
 func Children(in Input) ([]runtime.ApplyConfiguration, error) {
 	c := in.Cluster
 	text, err := conf(c)
@@ -59,6 +62,8 @@ func Children(in Input) ([]runtime.ApplyConfiguration, error) {
 		serviceAccount(c),
 		corev1ac.ConfigMap(WorkerName(c), c.Namespace).WithLabels(Labels(c)).WithOwnerReferences(owner(c)).
 			WithData(map[string]string{ConfigKey: text}),
+		corev1ac.ConfigMap(TLSName(c), c.Namespace).WithLabels(Labels(c)).WithOwnerReferences(owner(c)).
+			WithData(map[string]string{CertificateKey: in.Certificates.Certificate, AuthoritiesKey: in.Certificates.Authorities}),
 		headlessService(c),
 		apiService(c),
 		networkPolicy(c, in.Peers),

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/controllers/certs"
 	"github.com/rocketmq-connect/operator/controllers/render"
 	"github.com/rocketmq-connect/operator/controllers/testobj"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
@@ -72,6 +73,11 @@ func clusters() map[string]*v1alpha1.ConnectCluster {
 		"tls of public authorities": testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
 			c.Spec.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{}
 		}).Obj(),
+		"issued by cert-manager": testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+			c.Spec.API = &v1alpha1.APISpec{HostNames: []string{"connect.example.com"}, TLS: &v1alpha1.APITLSSpec{
+				Enabled: ptr.To(true), IssuerRef: &v1alpha1.IssuerReference{Name: "ours", Kind: "ClusterIssuer", Group: "cert-manager.io"},
+			}}
+		}).Obj(),
 		"replaced by hand": testobj.Cluster("demo").Replicas(0).With(func(c *v1alpha1.ConnectCluster) {
 			c.Spec.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: v1alpha1.UpdateOnDelete}
 		}).Obj(),
@@ -85,9 +91,12 @@ var peers = render.Peers{
 
 func asYAML(t *testing.T, c *v1alpha1.ConnectCluster) []byte {
 	t.Helper()
-	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011", Peers: peers})
+	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011", Certificates: certs.Issued{Certificate: "the workers'", Authorities: "the authority's"}, Peers: peers})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if render.Issuer(c) != nil {
+		children = append(children, render.Certificate(c))
 	}
 	var out bytes.Buffer
 	for _, child := range children {
@@ -122,6 +131,22 @@ func TestChildrenAreGolden(t *testing.T) {
 				t.Error("the same input gave other bytes")
 			}
 		})
+	}
+}
+
+func TestWithoutTLSPodsHaveNothingOfIt(t *testing.T) {
+	c := testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
+		c.Spec.API = &v1alpha1.APISpec{TLS: &v1alpha1.APITLSSpec{Enabled: ptr.To(false), IssuerRef: &v1alpha1.IssuerReference{Name: "ours"}}}
+		c.Spec.Template = &v1alpha1.TemplateSpec{Pod: &runtime.RawExtension{Raw: []byte(`{"metadata": {"annotations": {"` + render.SchemeAnnotation + `": "https"}}}`)}}
+	}).Obj()
+	set := string(asYAML(t, c))
+	for _, part := range []string{"https", "httpTls", "name: api-tls", "/etc/connect-tls", "Certificate\n"} {
+		if strings.Contains(set, part) {
+			t.Errorf("%s is there:\n%s", part, set)
+		}
+	}
+	if got := render.APIAddress(c, render.Scheme(c)); got != "http://demo-api.test.svc:8082" {
+		t.Errorf("it is called at %s", got)
 	}
 }
 
@@ -201,7 +226,7 @@ func TestTheOperatorCallsWorkersByANameOfTheirs(t *testing.T) {
 	c := testobj.Cluster("demo").Obj()
 	guard := &access.Guard{Open: true, Names: render.HostNames(c)}
 	for host, want := range map[string]bool{
-		strings.TrimPrefix(render.APIAddress(c), "http://"): true, "demo-api": true, "demo-api." + c.Namespace: true,
+		strings.TrimPrefix(render.APIAddress(c, render.HTTPS), "https://"): true, "demo-api": true, "demo-api." + c.Namespace: true,
 		"demo-worker-0.demo-worker." + c.Namespace + ".svc.cluster.local:8082": true, "demo-worker-0.demo-worker:8082": true,
 		"demo-api." + c.Namespace + ".svc.evil.example": false, "demo-worker-0": false, "other-api": false,
 	} {

@@ -22,6 +22,8 @@ type Cluster struct {
 	Want int32
 	// Conflict, Invalid and ApplyFailed say what kept the child objects from being applied; empty if nothing did.
 	Conflict, Invalid, ApplyFailed string
+	// Uncertified says what of cert-manager's is not there, without which no pods are made or changed; empty if nothing is.
+	Uncertified string
 	// Changed says that this pass changed child objects, so that what was read of them may be what they were before.
 	Changed bool
 	// StatefulSet is nil until it exists.
@@ -44,7 +46,7 @@ type Cluster struct {
 // JudgeCluster says what the conditions are to say.
 func JudgeCluster(o Cluster) Verdict {
 	ready := Verdict{Ready: true, Reason: v1alpha1.ReasonWorkersReady, Message: fmt.Sprintf("%d of %d workers are ready and have joined", o.Want, o.Want)}
-	return Judge(o, ready, nameTaken, cannotRender, cannotApply, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, logDisputed, storesNotWritten, podsNotReady, noView, membersDiffer)
+	return Judge(o, ready, nameTaken, cannotRender, cannotApply, uncertified, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, logDisputed, storesNotWritten, podsNotReady, noView, membersDiffer)
 }
 
 func nameTaken(o Cluster) (Verdict, bool) {
@@ -57,6 +59,10 @@ func cannotRender(o Cluster) (Verdict, bool) {
 
 func cannotApply(o Cluster) (Verdict, bool) {
 	return Verdict{Reason: v1alpha1.ReasonApplyFailed, Message: o.ApplyFailed, Phase: Reconciling}, o.ApplyFailed != ""
+}
+
+func uncertified(o Cluster) (Verdict, bool) {
+	return Verdict{Reason: v1alpha1.ReasonCertificateNotReady, Message: o.Uncertified, Phase: Reconciling}, o.Uncertified != ""
 }
 
 func notSeenYet(o Cluster) (Verdict, bool) {

@@ -67,6 +67,10 @@ func TestJudgeCluster(t *testing.T) {
 			see:  func(o *status.Cluster) { o.ApplyFailed = "quota" },
 			want: conditions{"False/ApplyFailed", "Reconciling/ApplyFailed", "quota"},
 		},
+		"cert-manager has not issued yet": {
+			see:  func(o *status.Cluster) { o.Uncertified = "no certificate" },
+			want: conditions{"False/CertificateNotReady", "Reconciling/CertificateNotReady", "no certificate"},
+		},
 		"what was read may be older than what was changed": {
 			see:  func(o *status.Cluster) { o.Changed = true },
 			want: conditions{"False/Progressing", "Reconciling/Progressing", "the StatefulSet's controller has not seen the change yet"},

@@ -176,7 +176,8 @@ func (s *suite) install(t *testing.T) {
 	s.run(t, kube.SourceYAML(topic), "kubectl", "apply", "-f", "-")
 	s.until(t, "connector/"+topic+"-in", reason("Reconciling"), "ClusterNotFound")
 	s.run(t, kube.ClusterYAML(3), "kubectl", "apply", "-f", "-")
-	s.until(t, "connectcluster/"+kube.ClusterName, condition("Ready"), "True")
+	s.until(t, "connectcluster/"+kube.ClusterName, condition("Ready"), "True") // the operator has called the workers over TLS
+	s.until(t, "connectcluster/"+kube.ClusterName, "{.status.endpoint}", "https://demo-api.demo.svc:8082")
 	s.until(t, "connector/"+topic+"-in", condition("Ready"), "True")
 	s.until(t, "connector/"+topic+"-in", "{.status.tasksReady}", "4/4")
 }

@@ -37,6 +37,11 @@ func keyDocs() map[string]string {
 		"httpStreamsPerAddress":     "Most watch streams of one address; less than `httpConnectionsPerAddress`.",
 		"httpHostNames": "Further host names by which the REST API may be called, such as a proxy's; `*.example.com` is all below it. Addresses, `localhost`, the host's name and " +
 			"`advertisedAddress` are right without it. Others are refused, so that no web page reaches the worker by a name of its own.",
+		"httpTlsCert": "File with the certificate of the REST API, and those between it and its authority, in PEM. With it and `httpTlsKey`, `httpPort` speaks TLS 1.2 or newer, and HTTP/1.1 over it. " +
+			"The files are read again within 5 s of a change; while they cannot be used, the last ones are, and the log and `/readyz` say so. `probePort` stays plain: set it where probes cannot speak TLS.",
+		"httpTlsKey": "File with the certificate's private key, in PEM.",
+		"httpTlsClientCA": "File with the authorities, in PEM, of the certificates that every caller of `httpPort` must show (mutual TLS), besides its token. Empty: callers show none. " +
+			"Who has a certificate of another authority gets no connection; who has a connection gets 403 once its certificate has ended, or its authority is not in the file any more, and its watch streams end.",
 		"advertisedAddress": "`host:port` under which others reach this worker's REST API; shown in `/api/v1/cluster`. Empty: `<ip>:<httpPort>`, the ip being " +
 			"the one that speaks to the name server.",
 		"storePathRootDir":        "This worker's own folder on a local disk: lock file and copies of configs, positions and offsets. Two workers never share it.",

@@ -36,7 +36,7 @@ func (w Worker) validateAddresses() error {
 		check(len(w.NamesrvAddrs) > 0, "namesrvAddr is required: host:port of RocketMQ's name servers, separated by ;"),
 		check(w.HTTPPort >= 1 && w.HTTPPort <= 65535, "httpPort must be from 1 to 65535, not %d", w.HTTPPort),
 	}
-	errs = append(errs, w.validateLimits())
+	errs = append(errs, w.validateLimits(), w.validateHTTPTLS())
 	for _, addr := range w.NamesrvAddrs {
 		errs = append(errs, hostPort("namesrvAddr", addr))
 	}
@@ -61,6 +61,15 @@ func (w Worker) validateLimits() error {
 			"httpStreams must be at least 1 and less than httpConnections (%d), not %d", w.HTTPConnections, w.HTTPStreams),
 		check(w.HTTPStreamsPerAddress >= 1 && w.HTTPStreamsPerAddress < w.HTTPConnectionsPerAddress,
 			"httpStreamsPerAddress must be at least 1 and less than httpConnectionsPerAddress (%d), not %d", w.HTTPConnectionsPerAddress, w.HTTPStreamsPerAddress),
+	)
+}
+
+func (w Worker) validateHTTPTLS() error {
+	return errors.Join(
+		check(w.HTTPTLSCert != "" || w.HTTPTLSKey == "", "httpTlsCert is required with httpTlsKey: the file with the certificate of that key, in PEM"),
+		check(w.HTTPTLSKey != "" || w.HTTPTLSCert == "", "httpTlsKey is required with httpTlsCert: the file with the certificate's private key, in PEM"),
+		check(w.HTTPTLSClientCA == "" || w.HTTPTLSCert != "",
+			"httpTlsCert and httpTlsKey are required with httpTlsClientCA: callers show their certificates over TLS only"),
 	)
 }
 

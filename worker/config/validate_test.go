@@ -38,6 +38,12 @@ func TestValidate(t *testing.T) {
 			func(w *Worker) { w.HTTPConnections, w.HTTPStreamsPerAddress = 60, 64 },
 			[]string{"httpConnectionsPerAddress must be from 4 to httpConnections (60), not 64", "httpStreams must be at least 1 and less than httpConnections (60)", "httpStreamsPerAddress must be at least 1"},
 		},
+		"a certificate with its key": {change: func(w *Worker) { w.HTTPTLSCert, w.HTTPTLSKey, w.HTTPTLSClientCA = "c", "k", "a" }},
+		"a certificate alone":        {func(w *Worker) { w.HTTPTLSCert = "c" }, []string{"httpTlsKey is required with httpTlsCert"}},
+		"a certificate's key alone":  {func(w *Worker) { w.HTTPTLSKey = "k" }, []string{"httpTlsCert is required with httpTlsKey"}},
+		"authorities of callers without a certificate": {
+			func(w *Worker) { w.HTTPTLSClientCA = "a" }, []string{"httpTlsCert and httpTlsKey are required with httpTlsClientCA"},
+		},
 		"a store directory": {func(w *Worker) { w.StoreDir = "" }, []string{"storePathRootDir is required"}},
 		"names RocketMQ takes": {
 			func(w *Worker) { w.ClusterID, w.Topics.Offset, w.Topics.Status = "a b", "", strings.Repeat("x", 121) },

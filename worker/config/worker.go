@@ -44,6 +44,9 @@ type Worker struct {
 	// HTTPConnections (httpConnections) and HTTPConnectionsPerAddress (httpConnectionsPerAddress) bound the connections to
 	// HTTPPort, HTTPStreams (httpStreams) and HTTPStreamsPerAddress (httpStreamsPerAddress) the watch streams on them.
 	HTTPConnections, HTTPConnectionsPerAddress, HTTPStreams, HTTPStreamsPerAddress int
+	// HTTPTLSCert (httpTlsCert) and HTTPTLSKey (httpTlsKey) are the files with which HTTPPort speaks TLS; empty: it is plain.
+	// HTTPTLSClientCA (httpTlsClientCA) has the authorities of the certificates that callers must show then; empty: none.
+	HTTPTLSCert, HTTPTLSKey, HTTPTLSClientCA string
 	// AdvertisedAddress (advertisedAddress) is host:port under which others reach the REST API. Empty: <ip>:<httpPort>.
 	AdvertisedAddress string
 	// StoreDir (storePathRootDir) is this worker's own folder on local storage.

@@ -2,10 +2,12 @@ package rest
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rest/access"
+	"github.com/rocketmq-connect/operator/worker/rest/certificate"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 )
 
@@ -24,12 +26,22 @@ func (s *Server) guarded(next http.Handler, fail failure) http.Handler {
 		// No page of another origin is to read an answer, whatever made it.
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if refusal := s.guard.Check(r, time.Now()); refusal != nil {
+		if refusal := s.refusal(r, time.Now()); refusal != nil {
 			s.refuse(w, r, refusal, fail)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refusal returns why the caller may not call, or not go on reading what it is sent.
+func (s *Server) refusal(r *http.Request, now time.Time) *access.Refusal {
+	if s.secured != nil {
+		if err := s.secured.Verify(r.TLS, now); err != nil {
+			return access.Untrusted(err)
+		}
+	}
+	return s.guard.Check(r, now)
 }
 
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.Refusal, fail failure) {
@@ -39,6 +51,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.
 	}
 	// What is left of a body is read before a connection is used again: who is refused may not take long with it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedTimeout))
+	if refusal.Reason == access.ReasonCertificate { // only another connection shows another one
+		w.Header().Set("Connection", "close")
+	}
 	kind, title := restapi.ProblemForbidden, "Forbidden"
 	if refusal.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rocketmq-connect"`)
@@ -78,6 +93,8 @@ func (s *Server) tokenErr() error {
 func (s *Server) announce() {
 	switch {
 	case s.guard.Token != nil:
+	case s.guard.Open && s.cfg.TLS.ClientCA != "":
+		s.cfg.Log.Info("Serving REST without a token: whoever shows a certificate of httpTlsClientCA can change connectors", "address", s.cfg.Listen)
 	case s.guard.Open:
 		s.cfg.Log.Info("Serving REST without a token: everybody who reaches httpHost can change connectors; set restTokenFile", "address", s.cfg.Listen)
 	default:
@@ -106,6 +123,47 @@ func (s *Server) watchToken(done <-chan struct{}) {
 		}
 		before = err
 	}
+}
+
+// watchCertificate reads the certificate's files again and again, and logs what becomes of them.
+func (s *Server) watchCertificate(done <-chan struct{}) {
+	tick := time.NewTicker(certificate.Interval)
+	defer tick.Stop()
+	s.metrics.expiry.Set(float64(s.secured.NotAfter().Unix()))
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		before := s.secured.Err()
+		changed, err := s.secured.Refresh()
+		ends := s.secured.NotAfter()
+		s.metrics.expiry.Set(float64(ends.Unix()))
+		switch {
+		case err != nil && before == nil:
+			s.cfg.Log.Error(err, "Serving the certificate of before: its files cannot be used; mend them", "notAfter", ends)
+		case changed:
+			s.cfg.Log.Info("Serving another certificate: its files changed", "notAfter", ends)
+		case err == nil && before != nil:
+			s.cfg.Log.Info("The files of the certificate can be used again", "notAfter", ends)
+		}
+	}
+}
+
+// certificateWarnings says what is wrong with the certificate though it is served.
+func (s *Server) certificateWarnings() (out []string) {
+	if s.secured == nil {
+		return nil
+	}
+	ends := s.secured.NotAfter()
+	if err := s.secured.Err(); err != nil {
+		out = append(out, fmt.Sprintf("%s: the certificate of before is served, which ends on %s", err, ends.UTC().Format(time.RFC3339)))
+	}
+	if time.Now().After(ends) {
+		out = append(out, "the certificate of httpTlsCert ended on "+ends.UTC().Format(time.RFC3339)+": callers do not trust it")
+	}
+	return out
 }
 
 // notReady returns why the readiness probe fails.

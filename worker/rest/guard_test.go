@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 
 	"github.com/rocketmq-connect/operator/worker/rest/access"
+	"github.com/rocketmq-connect/operator/worker/rest/certificate/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -229,10 +230,12 @@ func TestTheLogSaysWhoIsLetIn(t *testing.T) {
 	cases := map[string]struct {
 		listen, token string
 		want, wantNot string
+		mutual        bool
 	}{
-		"without a token and address": {":0", "", "callers on this machine are answered, others get 403", "everybody"},
-		"with an address":             {"127.0.0.1:0", "", "everybody who reaches httpHost can change connectors", "403"},
-		"with a token":                {":0", secret, "", "without a token"},
+		"without a token and address":  {":0", "", "callers on this machine are answered, others get 403", "everybody", false},
+		"with an address":              {"127.0.0.1:0", "", "everybody who reaches httpHost can change connectors", "403", false},
+		"with certificates of callers": {"127.0.0.1:0", "", "whoever shows a certificate of httpTlsClientCA", "everybody", true},
+		"with a token":                 {":0", secret, "", "without a token", false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -241,6 +244,11 @@ func TestTheLogSaysWhoIsLetIn(t *testing.T) {
 				c.Listen = tc.listen
 				if tc.token != "" {
 					c.TokenFile = tokenFile(t, tc.token)
+				}
+				if tc.mutual {
+					a, dir := certtest.New(t), t.TempDir()
+					c.TLS = secure(t, dir, a)
+					c.TLS.ClientCA = certtest.Write(t, dir, "ca.crt", a.PEM)
 				}
 				log.into(c)
 			})

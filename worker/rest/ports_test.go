@@ -68,7 +68,7 @@ func TestSocketsOfOneAddressLockNobodyOut(t *testing.T) {
 			w := newWorld(t, withProbes)
 			w.source("src")
 			w.serve()
-			api, probes := w.server.api.listener.Addr(), w.server.probes.listener.Addr()
+			api, probes := w.server.api.Addr(), w.server.probes.Addr()
 			for _, to := range []net.Addr{api, probes} {
 				for range tc.sockets {
 					c := from(t, "127.0.0.1", to)
@@ -136,7 +136,7 @@ func TestARefusedCallerIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = tokenFile(t, secret) })
 	w.serve()
-	c := from(t, "127.0.0.1", w.server.api.listener.Addr())
+	c := from(t, "127.0.0.1", w.server.api.Addr())
 	_ = c.SetDeadline(time.Now().Add(readTimeout / 2)) // long before a slow body is given up
 	if _, err := io.WriteString(c, "POST "+connectorsPath+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestProbesOnAPortOfTheirOwn(t *testing.T) {
 				if tc.probes == "" {
 					continue
 				}
-				if code, text := ask(t, "127.0.0.1", w.server.probes.listener.Addr(), path); code != tc.onProbes {
+				if code, text := ask(t, "127.0.0.1", w.server.probes.Addr(), path); code != tc.onProbes {
 					t.Errorf("%s on probePort: %d %s", path, code, text)
 				}
 			}
@@ -180,7 +180,7 @@ func TestProbesOnAPortOfTheirOwn(t *testing.T) {
 				return
 			}
 			for _, path := range []string{connectorsPath, "/getClusterInfo", "/connectors/all/remove"} {
-				if code, text := ask(t, "127.0.0.1", w.server.probes.listener.Addr(), path); code != 404 {
+				if code, text := ask(t, "127.0.0.1", w.server.probes.Addr(), path); code != 404 {
 					t.Errorf("%s on probePort: %d %s", path, code, text)
 				}
 			}
@@ -198,7 +198,7 @@ func TestAProbePortThatIsTaken(t *testing.T) {
 	if err := w.server.Service().Start(t.Context()); err == nil || !strings.Contains(err.Error(), "listening on probePort") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := w.server.api.listener.Accept(); err == nil {
+	if err := w.server.api.Close(); err == nil {
 		t.Error("the API is listened on")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,19 +21,17 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
+	"github.com/rocketmq-connect/operator/worker/rest/certificate"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
+	"github.com/rocketmq-connect/operator/worker/rest/port"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // What one server takes on, and for how long.
 const (
-	maxHeaderBytes    = 64 << 10
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 20 * time.Second
-	answerTimeout     = writeTimeout + 10*time.Second
-	idleTimeout       = 10 * time.Second
-	shutdownTimeout   = 5 * time.Second
+	readTimeout   = 20 * time.Second
+	answerTimeout = writeTimeout + 10*time.Second
 )
 
 // Config says how the server answers.
@@ -48,6 +47,8 @@ type Config struct {
 	Probes string
 	// Connections bounds those to Listen, Streams the watch streams on them.
 	Connections, Streams limit.Limits
+	// TLS is what connections to Listen speak; without files they are plain. Those to Probes always are.
+	TLS certificate.Files
 	// TokenFile holds the bearer token that callers must send; empty: none is asked for.
 	TokenFile string
 	// CompatRoutes serves the older runtimes' routes; Compat is config.CompatOld or config.CompatNew.
@@ -63,13 +64,14 @@ type Server struct {
 	cfg      Config
 	backends Backends
 	guard    access.Guard
+	secured  *certificate.Source // nil: connections are plain
 	refusals service.Seldom
 	hub      *hub
 	metrics  *metrics
 	watching limit.Streams
-	api      *port
-	probes   *port    // nil: api answers them
-	specs    sync.Map // class → connector.Spec, which is constant: every refresh asks for that of each connector
+	api      *port.Port
+	probes   *port.Port // nil: api answers them
+	specs    sync.Map   // class → connector.Spec, which is constant: every refresh asks for that of each connector
 }
 
 type metrics struct {
@@ -78,7 +80,8 @@ type metrics struct {
 	streams  prometheus.Gauge
 	refused  *prometheus.CounterVec
 	tooMany  *prometheus.CounterVec
-	ports    *limit.Metrics
+	expiry   prometheus.Gauge
+	ports    *port.Metrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -93,16 +96,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"route"}),
 		streams: f.NewGauge(prometheus.GaugeOpts{Name: "connect_worker_rest_watch_streams", Help: "Watch streams that are open."}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "connect_worker_rest_refused_total", Help: "Requests answered with 401 or 403, by reason: token_missing, token_wrong, token_file, remote, host, origin.",
+			Name: "connect_worker_rest_refused_total", Help: "Requests answered with 401 or 403, by reason: token_missing, token_wrong, token_file, certificate, remote, host, origin.",
 		}, []string{"reason"}),
 		tooMany: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "connect_worker_rest_watch_streams_refused_total", Help: "Watch streams refused with 429, by the limit that was reached: of one address, or of all.",
 		}, []string{"limit"}),
-		ports: limit.NewMetrics(reg),
+		expiry: f.NewGauge(prometheus.GaugeOpts{
+			Name: "connect_worker_rest_certificate_expiry_timestamp_seconds", Help: "When the certificate of the REST API ends, in seconds since 1970; 0 without one.",
+		}),
+		ports: port.NewMetrics(reg),
 	}
 }
 
-// New makes the server and reads its token file. It does not listen yet.
+// New makes the server and reads its token file and its certificate. It does not listen yet.
 func New(cfg Config, b Backends) (*Server, error) {
 	token, err := access.ReadToken(cfg.TokenFile, time.Now())
 	if err != nil {
@@ -112,8 +118,12 @@ func New(cfg Config, b Backends) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the address to listen on: %w", err)
 	}
+	secured, err := certificate.Open(cfg.TLS)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		cfg: cfg, backends: b, metrics: newMetrics(cfg.Registerer), refusals: service.Seldom{Every: refusalInterval},
+		cfg: cfg, backends: b, secured: secured, metrics: newMetrics(cfg.Registerer), refusals: service.Seldom{Every: refusalInterval},
 		guard: access.Guard{Token: token, Open: host != "", Names: cfg.Names}, watching: limit.Streams{Limits: cfg.Streams},
 	}
 	s.hub = newHub(s)
@@ -122,7 +132,7 @@ func New(cfg Config, b Backends) (*Server, error) {
 }
 
 // Handler returns what the server answers on its API's port. Watch streams move only while its Service runs.
-func (s *Server) Handler() http.Handler { return s.api.handler }
+func (s *Server) Handler() http.Handler { return s.api.Handler }
 
 // Service listens from Start on and answers while it runs.
 func (s *Server) Service() service.Service {
@@ -131,14 +141,14 @@ func (s *Server) Service() service.Service {
 
 func (s *Server) listen(ctx context.Context) error {
 	s.announce()
-	if err := s.api.listen(ctx, s.metrics.ports); err != nil {
+	if err := s.api.Listen(ctx, s.metrics.ports); err != nil {
 		return listening("httpPort", err)
 	}
 	if s.probes == nil {
 		return nil
 	}
-	if err := s.probes.listen(ctx, s.metrics.ports); err != nil {
-		return errors.Join(listening("probePort", err), s.api.listener.Close())
+	if err := s.probes.Listen(ctx, s.metrics.ports); err != nil {
+		return errors.Join(listening("probePort", err), s.api.Close())
 	}
 	return nil
 }
@@ -160,17 +170,20 @@ func (s *Server) serve(ctx context.Context) error {
 	if s.guard.Token != nil {
 		group.Go(func() { s.watchToken(ctx.Done()) })
 	}
+	if s.secured != nil {
+		group.Go(func() { s.watchCertificate(ctx.Done()) })
+	}
 	if s.probes == nil {
-		return s.api.serve(ctx)
+		return s.api.Serve(ctx)
 	}
 	var probing error
 	probed := make(chan struct{})
 	group.Go(func() {
 		defer close(probed)
 		defer cancel()
-		probing = s.probes.serve(ctx)
+		probing = s.probes.Serve(ctx)
 	})
-	err := s.api.serve(ctx)
+	err := s.api.Serve(ctx)
 	cancel()
 	<-probed
 	return errors.Join(err, probing)
@@ -179,11 +192,14 @@ func (s *Server) serve(ctx context.Context) error {
 // build puts the routes behind what holds for all: limits, the token, request ids, panics, metrics.
 func (s *Server) build() {
 	mux := http.NewServeMux()
-	s.api = &port{name: "api", address: s.cfg.Listen, limits: s.cfg.Connections, handler: s.around(mux)}
+	s.api = &port.Port{Name: "api", Address: s.cfg.Listen, Limits: s.cfg.Connections, Handler: s.around(mux), Log: s.cfg.Log}
+	if s.secured != nil {
+		s.api.TLS = s.secured.Config()
+	}
 	probes, elsewhere := mux, ""
 	if s.cfg.Probes != "" {
 		probes, elsewhere = http.NewServeMux(), "; probes and metrics are on probePort"
-		s.probes = &port{name: "probes", address: s.cfg.Probes, limits: probeConnections, handler: s.around(bodiless(probes))}
+		s.probes = &port.Port{Name: "probes", Address: s.cfg.Probes, Limits: probeConnections, Handler: s.around(bodiless(probes)), Log: s.cfg.Log}
 	}
 	probes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	probes.HandleFunc("GET /readyz", s.readyz)
@@ -279,55 +295,14 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	lines := []string{"ok"}
-	for _, warning := range s.backends.warnings() {
-		lines = append(lines, "warning: "+warning)
+	for _, warning := range slices.Concat(s.backends.warnings(), s.certificateWarnings()) {
+		lines = append(lines, "warning: "+strings.ReplaceAll(warning, "\n", "; "))
 	}
 	text(w, http.StatusOK, strings.Join(lines, "\n"))
 }
 
-// port is one address that the server listens on.
-type port struct {
-	name, address string
-	limits        limit.Limits
-	handler       http.Handler
-	listener      *limit.Listener
-}
-
 // probeConnections bounds the connections of probes and metrics: a few callers, each with a few.
 var probeConnections = limit.Limits{All: 128, PerAddress: 16}
-
-func (p *port) listen(ctx context.Context, m *limit.Metrics) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.address)
-	if err != nil {
-		return err
-	}
-	p.listener = limit.Listen(l, p.name, p.limits, m)
-	return nil
-}
-
-func (p *port) serve(ctx context.Context) error {
-	srv := &http.Server{
-		Handler: p.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, ConnState: p.listener.State,
-		// Watch streams end when their contexts do: Shutdown waits for them.
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
-	var group service.Group
-	defer group.Wait()
-	ended, end := context.WithCancel(ctx)
-	defer end()
-	group.Go(func() {
-		<-ended.Done()
-		stop, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-		defer cancel()
-		if srv.Shutdown(stop) != nil {
-			_ = srv.Close()
-		}
-	})
-	if err := srv.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving %s: %w", p.name, err)
-	}
-	return nil
-}
 
 func text(w http.ResponseWriter, status int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -84,7 +84,7 @@ func (w *world) serve() (base string) {
 			w.t.Error(err)
 		}
 	})
-	return "http://" + w.server.api.listener.Addr().String()
+	return "http://" + w.server.api.Addr().String()
 }
 
 func client(t *testing.T) *http.Client {
@@ -259,7 +259,7 @@ func TestWatchEndsWithTheServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	err := restclient.New("http://"+w.server.api.listener.Addr().String(), "", client(t)).Watch(t.Context(), 0, func(ev restapi.WatchEvent) error {
+	err := restclient.New("http://"+w.server.api.Addr().String(), "", client(t)).Watch(t.Context(), 0, func(ev restapi.WatchEvent) error {
 		if ev.Type == restapi.EventSynced {
 			cancel()
 		}

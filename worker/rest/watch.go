@@ -76,7 +76,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, from sent) {
 		case <-r.Context().Done():
 			return
 		case <-ping.C:
-			if s.backends.Leased() != nil || s.guard.Check(r, time.Now()) != nil { // its token may be another since
+			if s.backends.Leased() != nil || s.refusal(r, time.Now()) != nil { // its token, or its certificate, may have ended since
 				return
 			}
 			events = []restapi.WatchEvent{{Revision: revision, Type: restapi.EventPing}}

@@ -60,8 +60,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [connect.rocketmq.io]
   resources: [connectclusters/finalizers]
   verbs: [update]
-# connect.conf, the Services and the ServiceAccount of the workers: made and kept as rendered. get is for one that something
-# else made under the same name, which the cache does not hold.
+# connect.conf, the certificates, the Services and the ServiceAccount of the workers: made and kept as rendered. get is for one
+# that something else made under the same name, which the cache does not hold, and for the certificates as they are now.
 - apiGroups: [""]
   resources: [configmaps, services, serviceaccounts]
   verbs: [get, list, watch, create, patch]
@@ -77,11 +77,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch]
-# The tokens of the workers' REST APIs, made once and read by name to call the workers; and whether the Secrets that a
+# The tokens and the private keys of the workers' REST APIs, made once and read by name, to call the workers and to renew their
+# certificates, which are no Secrets; the authority that cert-manager writes beside a certificate; and whether the Secrets that a
 # ConnectCluster names, of its credentials and for its connectors, are there: by their metadata. Never listed, watched, changed or deleted.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create]
+# cert-manager's certificates of clusters that name an issuer (spec.api.tls.issuerRef).
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [get, create, patch]
 # Which workers are ready, and the addresses at which those that are not are asked why: read by the cache.
 - apiGroups: [""]
   resources: [pods]

@@ -19,6 +19,8 @@ const (
 	ReasonNoToken    = "token_missing"
 	ReasonWrongToken = "token_wrong"
 	ReasonTokenFile  = "token_file"
+	// ReasonCertificate is a client certificate that was trusted when its connection was made, and is not any more.
+	ReasonCertificate = "certificate"
 )
 
 // Refusal says why a request is not answered, and what to do.
@@ -33,6 +35,11 @@ type Refusal struct {
 
 func forbidden(reason, format string, args ...any) *Refusal {
 	return &Refusal{Status: http.StatusForbidden, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Untrusted refuses a caller whose client certificate is not trusted any more.
+func Untrusted(err error) *Refusal {
+	return forbidden(ReasonCertificate, "%s: connect anew with a certificate of an authority in the worker's httpTlsClientCA", err)
 }
 
 // Guard decides about requests. Without a Token, only callers on the worker's own machine are let in, unless it is Open.

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -159,6 +160,20 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 				t.Errorf("a change is refused by %+v, want it refused: %v", unclear, tc.unclear)
 			}
 		})
+	}
+}
+
+// A page that came over the plain network can be anybody's, also one of the worker's own name.
+func TestOverTLSAPageMustHaveComeOverTLS(t *testing.T) {
+	for header, want := range map[string]bool{
+		"Origin: https://localhost:8082": true, "Referer: https://localhost:8082/getConnectors": true,
+		"Origin: http://localhost:8082": false, "Referer: http://localhost:8082/getConnectors": false, "Origin: https://localhost": false,
+	} {
+		r := request("localhost:8082", "127.0.0.1:40000", "User-Agent: "+browser, header)
+		r.TLS = &tls.ConnectionState{}
+		if got := (&Guard{}).Check(r, time.Time{}); (got == nil) != want || got != nil && got.Reason != ReasonOrigin {
+			t.Errorf("%s: %+v", header, got)
+		}
 	}
 }
 

@@ -17,7 +17,9 @@ func foreign(r *http.Request) string {
 	for _, name := range []string{"Origin", "Referer"} {
 		for _, value := range r.Header.Values(name) {
 			from, err := url.Parse(value)
-			if err != nil || from.Host == "" || !strings.EqualFold(from.Host, r.Host) {
+			// Over TLS a page of this host that came without it is another's: anybody on the way can have made it. Without TLS
+			// a proxy may have added it.
+			if err != nil || from.Host == "" || !strings.EqualFold(from.Host, r.Host) || r.TLS != nil && from.Scheme != "https" {
 				return name + ": " + clip(origin(from))
 			}
 		}

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -91,8 +92,11 @@ func (l *Listener) admit(inner net.Conn) net.Conn {
 // count needs l.mu.
 func (l *Listener) count() { l.metrics.open.WithLabelValues(l.name).Set(float64(l.table.all)) }
 
-// State learns from a server on which connections requests are answered.
+// State learns from a server on which connections requests are answered. One with TLS may stand around the listener's.
 func (l *Listener) State(c net.Conn, state http.ConnState) {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
 	ours, ok := c.(*conn)
 	if !ok {
 		return
