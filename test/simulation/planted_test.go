@@ -46,7 +46,7 @@ func plantedBugs() map[string]planted {
 		"a fence that is skipped": {stores + "progress.go",
 			"v.stamp.compare(fence.stamp) < 0", "!BUG && v.stamp.compare(fence.stamp) < 0", "P3"},
 		"a refused write that costs the newest value its place": {replica + "replica.go",
-			"case Refused, Malformed:", "case Refused, Malformed:\n		if BUG {\n			break\n		}", "P3|C4"},
+			"case Refused, Malformed:", "case Refused, Malformed:\n		if BUG {\n			break\n		}", "P3|C4|ERASED"},
 		"an erased task set that is left in the topic": {replica + "replica.go",
 			"	r.shadeHidden(now)\n	if len(r.shadows) == 0 {", "	if !BUG {\n		r.shadeHidden(now)\n	}\n	if len(r.shadows) == 0 {", "ERASED"},
 		"a task set of a deleted connector that comes late and is taken": {stores + "configs.go",

@@ -251,10 +251,10 @@ func (s *sim) unrest() string {
 	if wrong := s.wrongInTheEnd(); wrong != "" {
 		return "C1: " + wrong
 	}
-	if left := s.unerased(); left != "" {
-		return "ERASED: " + left
+	if left := s.flow.unsettled(s); left != "" {
+		return left
 	}
-	return s.flow.unsettled(s)
+	return s.unerased()
 }
 
 // runs reports whether some process runs a unit under the ownership.

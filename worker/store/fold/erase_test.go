@@ -88,6 +88,19 @@ func TestADeletedConnectorIsMadeAgain(t *testing.T) {
 	wantEqual(t, view.Tasks, []map[string]string{{"n": "new"}})
 }
 
+// A task set whose config is lost everywhere is left, for the config may come back; it goes once the connector is made again.
+func TestATaskSetWithoutItsConfigGoesWithTheNextLife(t *testing.T) {
+	made, changed, deleted := life(t)
+	f := NewConfigs()
+	apply(f, []replica.Record{made, changed, deleted, tasksOf(4, "of a lost life")})
+	put(t, f, Write{Name: "c", Config: map[string]string{"a": "1"}, RequestID: "again"}, 0)
+	view, _ := f.View("c")
+	wantEqual(t, view.Epoch, int64(5))
+	if value, _ := f.Current("tasks/c"); strings.Contains(string(value), password) {
+		t.Errorf("the task set is %s", value)
+	}
+}
+
 // Where the topic lost the config that ended an epoch, the epoch goes on with tasks that are published anew.
 func TestAnEpochThatIsNotOverAfterAllGetsTasksAnew(t *testing.T) {
 	made, changed, _ := life(t)
