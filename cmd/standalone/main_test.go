@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 )
 
@@ -297,4 +298,18 @@ func TestARunWaitsForRocketMQAndTellsWhy(t *testing.T) {
 		out.await(ctx, t, "is ready on RocketMQ")
 		out.await(ctx, t, "orders/0: ")
 	})
+}
+
+func TestTLSIsPassedOn(t *testing.T) {
+	var stderr strings.Builder
+	o, err := parseFlags(strings.Fields("-name-server a:1 -tls -tls-ca /ca -tls-cert /cert -tls-key /key -tls-server-name b -f x.yaml"), &stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.TLSEnable, want.TLSCA, want.TLSCert, want.TLSKey, want.TLSServerName = true, "/ca", "/cert", "/key", "b"
+	got := workerConfig(o, 1)
+	if got.TLSEnable != want.TLSEnable || got.TLSCA != want.TLSCA || got.TLSCert != want.TLSCert || got.TLSKey != want.TLSKey || got.TLSServerName != want.TLSServerName {
+		t.Errorf("got %s", got)
+	}
 }

@@ -39,9 +39,10 @@ const usage = `The local stack: RocketMQ, Kafka and a one-node Kubernetes on thi
                     proxy       one name server, one broker, a proxy
   --rocketmq V    the version of RocketMQ: 5.3.3 (the default) or 4.9.7
   --acl           RocketMQ checks signatures; env prints the keys
-  --tls MODE      RocketMQ takes TLS only, with certificates of the instance's own CA; env prints their paths:
-                    server      the servers show certificates
-                    mutual      clients have to show one, too
+  --tls MODE      RocketMQ has certificates of the instance's own CA; env prints their paths:
+                    server      it takes TLS only
+                    mutual      it takes TLS only, and clients have to show a certificate, too
+                    permissive  it takes connections with TLS and without
   --port-base N   another instance, on the ports from N on; the cluster itself exists once on a machine
 `
 
@@ -126,7 +127,7 @@ func parse(args []string) (call, error) {
 		return call{}, fmt.Errorf("--rocketmq %s: the versions are %s", c.rocketmq, strings.Join(versions, " and "))
 	}
 	if c.tls != "" && !slices.Contains(broker.TLSModes, c.tls) {
-		return call{}, fmt.Errorf("--tls %s: the modes are %s", c.tls, strings.Join(broker.TLSModes, " and "))
+		return call{}, fmt.Errorf("--tls %s: the modes are %s", c.tls, strings.Join(broker.TLSModes, ", "))
 	}
 	if c.topology != "" && !slices.Contains(broker.Topologies, c.topology) {
 		return call{}, fmt.Errorf("--topology %s: the topologies are %s", c.topology, strings.Join(broker.Topologies, ", "))

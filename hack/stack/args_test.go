@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 		"single processes are wiped":             {args: "stop rocketmq-broker-a kafka --wipe", want: call{verb: "stop", args: []string{"rocketmq-broker-a", "kafka"}, only: parts, wipe: true}},
 		"an unknown topology is named":           {args: "up --topology cluster", wantErr: "cluster: the topologies are single, masters, replicated, controller, proxy"},
 		"TLS has two modes":                      {args: "up --tls mutual", want: call{verb: "up", args: []string{}, only: parts, tls: "mutual"}},
-		"an unknown mode of TLS is named":        {args: "up --tls enforcing", wantErr: "enforcing: the modes are server and mutual"},
+		"an unknown mode of TLS is named":        {args: "up --tls enforcing", wantErr: "enforcing: the modes are server, mutual, permissive"},
 		"start wants a name":                     {args: "start", wantErr: "start needs an argument"},
 		"an unknown version is named":            {args: "up --rocketmq 4.8.0", wantErr: "4.8.0: the versions are 5.3.3 and 4.9.7"},
 		"an unknown part is named":               {args: "up --only mysql", wantErr: `"mysql" is none of`},

@@ -35,8 +35,8 @@ func main() {
 	}
 }
 
-// environment is where the brokers are.
-type environment struct{ nameServer, kafka string }
+// environment is where the brokers are. tlsCA is a file if the workers speak TLS with RocketMQ; the bare loops never do.
+type environment struct{ nameServer, kafka, tlsCA string }
 
 // options are what the command line says.
 type options struct {
@@ -48,6 +48,7 @@ type options struct {
 	idleKinds     []kind
 	idleEach      []int
 	connectors    int
+	tls           bool
 	profile       string
 	markdown      string
 }
@@ -86,6 +87,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if env.nameServer == "" || env.kafka == "" && !o.onlyControl() {
 		return errors.New("set RMQ_NAMESRV and KAFKA_BOOTSTRAP, or run it by hack/with-brokers.sh")
 	}
+	if o.tls {
+		if env.tlsCA = os.Getenv("RMQ_TLS_CA"); env.tlsCA == "" {
+			return errors.New("-tls: set RMQ_TLS_CA, and have RocketMQ take connections with and without TLS (go run -C hack/stack . up --tls permissive): the bare loops have none")
+		}
+	}
 	return bench(ctx, env, o, stdout)
 }
 
@@ -99,6 +105,7 @@ func parse(args []string) (options, error) {
 	idleKinds := flags.String("idle-kinds", "source,sink", "kinds of idle tasks, each measured by itself")
 	idleEach := flags.String("idle-each", "100,4", "idle tasks a connector, each number measured by itself")
 	flags.IntVar(&o.connectors, "control-connectors", 1000, "how many connectors, with five tasks each, the control part has")
+	flags.BoolVar(&o.tls, "tls", false, "have the worker speak TLS with RocketMQ, trusting RMQ_TLS_CA; the bare loops beside it do not, and the control part has none")
 	flags.StringVar(&o.profile, "profile", "", "write CPU, heap, block and mutex profiles of the worker to this `directory`; its figures are then a little worse")
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
 	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")

@@ -84,6 +84,9 @@ positionStoreTopic=%[2]s-position
 offsetStoreTopic=%[2]s-offset
 statusStoreTopic=%[2]s-status
 `, w.started, w.cluster, w.env.nameServer, port, filepath.Join(dir, "store"))
+	if w.env.tlsCA != "" {
+		text += "tlsEnable=true\ntlsCA=" + w.env.tlsCA + "\n"
+	}
 	path := filepath.Join(dir, "connect.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", fmt.Errorf("writing the worker's configuration: %w", err)

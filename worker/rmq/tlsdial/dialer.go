@@ -17,9 +17,8 @@ type Dialer struct {
 	files Files
 	dial  remoting.Dialer
 
-	mu    sync.Mutex
-	good  *tls.Config // of the files when they last were of use
-	stale error       // why they are of no use now
+	mu   sync.Mutex
+	good *tls.Config // of the files when they last were of use
 }
 
 // New reads the files; a bad one is an error that names its key and path. Connections are opened by dial.
@@ -58,17 +57,17 @@ func (d *Dialer) config() (cfg *tls.Config, stale error) {
 	fresh, err := d.files.load(time.Now())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.stale = err; err == nil {
+	if err == nil {
 		d.good = fresh
 	}
-	return d.good.Clone(), d.stale
+	return d.good.Clone(), err
 }
 
-// Stale says why the files were of no use when the newest connection was opened, nil if they were.
+// Stale says why the files are of no use now, nil if they are: a certificate may have expired that the connections which are there
+// were made with.
 func (d *Dialer) Stale() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.stale
+	_, stale := d.config()
+	return stale
 }
 
 // conn is a TLS connection that is reset when it is closed, as a plain one is: the notice that TLS ends with could wait behind a

@@ -18,14 +18,15 @@ import (
 	"github.com/rocketmq-connect/operator/hack/stack/internal/layout"
 )
 
-// What RocketMQ takes when it takes TLS only.
+// What RocketMQ takes when it has certificates of the instance's CA.
 const (
-	TLSServer = "server" // anybody who speaks TLS
-	TLSMutual = "mutual" // who shows a certificate of the instance's CA
+	TLSServer     = "server"     // anybody who speaks TLS
+	TLSMutual     = "mutual"     // who speaks TLS and shows a certificate of that CA
+	TLSPermissive = "permissive" // connections with TLS and without
 )
 
 // TLSModes lists them.
-var TLSModes = []string{TLSServer, TLSMutual}
+var TLSModes = []string{TLSServer, TLSMutual, TLSPermissive}
 
 // TLSNames are those that the certificate of all servers has, besides the address.
 var TLSNames = []string{"localhost", "rocketmq.test"}
@@ -36,17 +37,23 @@ const certificateLife = 365 * 24 * time.Hour
 // TLSFile is the path of a file that programs use to reach an instance with TLS: ca.pem, client.pem, client.key.
 func (s Set) TLSFile(name string) string { return s.home("tls", name) }
 
-// tlsFlags have a process take TLS only, and use it for what it asks itself.
+// tlsFlags have a process take TLS, and where it takes nothing else use it for what it asks itself.
 func (s Set) tlsFlags() []string {
-	if s.TLS == "" {
+	switch s.TLS {
+	case "":
 		return nil
+	case TLSPermissive:
+		return []string{"-Dtls.server.mode=permissive", "-Dtls.config.file=" + s.TLSFile("tls.properties")}
 	}
 	return []string{"-Dtls.server.mode=enforcing", "-Dtls.enable=true", "-Dtls.config.file=" + s.TLSFile("tls.properties")}
 }
 
 // tlsConf is the file that says which certificates the processes use.
 func (s Set) tlsConf() string {
-	need := map[string]string{TLSServer: "none", TLSMutual: "require"}[s.TLS]
+	need := "none"
+	if s.TLS == TLSMutual {
+		need = "require"
+	}
 	return properties(
 		"tls.test.mode.enable=false",
 		"tls.server.certPath="+s.TLSFile("server.pem"),
