@@ -108,6 +108,7 @@ func (w *world) start(id, nameServer string) {
 	cfg := config.Default()
 	cfg.WorkerID, cfg.NamesrvAddrs, cfg.HTTPPort, cfg.StoreDir = id, []string{nameServer}, port, w.t.TempDir()
 	cfg.AdvertisedAddress, cfg.RESTTokenFile = fmt.Sprintf("127.0.0.1:%d", port), filepath.Join(w.t.TempDir(), "token")
+	cfg.SessionTimeout = 30 * time.Second // however slow the machine is, no lease runs out
 	if err := os.WriteFile(cfg.RESTTokenFile, []byte(token), 0o600); err != nil {
 		w.t.Fatal(err)
 	}

@@ -63,6 +63,26 @@ func (f *Forger) Close() error {
 	return nil
 }
 
+// Heard waits until each session that lives has been heard again, and fails if one of them is gone.
+func (f *Forger) Heard(ctx context.Context) error {
+	f.mu.Lock()
+	before := f.fold.Sessions()
+	f.mu.Unlock()
+	return wait.Until(ctx, 50*time.Millisecond, func(context.Context) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, was := range before {
+			switch now, live := f.fold.Session(was.ID); {
+			case !live:
+				return wait.Final(fmt.Errorf("%w: %s is gone", ErrNobody, was.Worker))
+			case now.Heartbeat == was.Heartbeat:
+				return fmt.Errorf("%w: %s is not heard any more", ErrNobody, was.Worker)
+			}
+		}
+		return nil
+	})
+}
+
 // target is one of the sessions, in turn.
 func (f *Forger) target(i int) (forge.Target, error) {
 	f.mu.Lock()
