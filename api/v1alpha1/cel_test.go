@@ -217,7 +217,6 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"an unknown policy of secrets":    {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.SecretsPolicy = "Inline" }), want: `Unsupported value: "Inline"`},
 		"the folder of Secrets in config": {object: withWorkerConfig("secretsDir", "/x"), want: "use spec.secrets and spec.secretsPolicy"},
 		"the policy of secrets in config": {object: withWorkerConfig("config.secrets", "reference-only"), want: "use spec.secrets and spec.secretsPolicy"},
-		"credentials without a name":      {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{} }), want: "credentialsSecretRef.name"},
 		"names of the API": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.API = &v1alpha1.APISpec{HostNames: []string{"connect.example.com", "*.internal", "a"}}
 		})},
