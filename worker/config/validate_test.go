@@ -56,6 +56,14 @@ func TestValidate(t *testing.T) {
 			func(w *Worker) { w.ACLEnable, w.CredentialsDir, w.AccessKey = true, "/c", "a" },
 			[]string{"accessKey and secretKey must not be set beside credentialsDir"},
 		},
+		"folders and variables of secrets": {
+			func(w *Worker) {
+				w.SecretsDir, w.SecretDirs, w.SecretEnv = "", []string{"/a", "b", "/", "/x/.."}, []string{"A_1", "A-B", "*"}
+			},
+			[]string{`secretsDir must be the absolute path of a folder, and not that of all files, not "."`, `secretDirs must be the absolute path of a folder`,
+				`secretDirs must be`, `secretDirs must be`, `secretEnv must be names of variables, with letters, digits and _, not "A-B"`, "secretEnv must be"},
+		},
+		"what secret keys may hold": {func(w *Worker) { w.ConfigSecrets = "references" }, []string{"config.secrets must be one of any, reference-only, not"}},
 		"choices": {
 			func(w *Worker) { w.RESTCompat, w.Strategy, w.LogLevel, w.LogFormat = "x", "y", "loud", "xml" },
 			[]string{"restCompat must be one of old, new", "allocTaskStrategy must be one of", "logLevel must be one of", "logFormat must be one of"},

@@ -12,6 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/keep"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/secret"
+	"github.com/rocketmq-connect/operator/worker/secret/reference"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -26,6 +28,8 @@ const (
 type findings struct {
 	errs     []restapi.FieldError
 	warnings []string
+	// values are what references of the config stand for.
+	values []string
 }
 
 func (f *findings) add(field string, err error) {
@@ -38,6 +42,7 @@ func (f *findings) add(field string, err error) {
 //
 // Invariant S1: a refusal does not echo them, whoever worded it.
 func (f *findings) hide(r redact.Redactor) {
+	r = r.With(f.values...)
 	for i := range f.errs {
 		f.errs[i].Detail = r.Text(f.errs[i].Detail)
 	}
@@ -89,13 +94,62 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	if s.backends.CheckSettings != nil {
 		f.addConfig(spec, cfg, s.backends.CheckSettings(spec, cfg))
 	}
-	unknown, err := spec.Check(cfg, config.Reserved)
-	f.addConfig(spec, cfg, err)
-	if err == nil { // Validate may rely on what Check holds
-		f.addConfig(spec, cfg, service.Guard(func() error { return found.Validate(cfg) }))
+	resolved, complete := s.resolve(&f, spec, cfg)
+	unknown, err := spec.Check(resolved, config.Reserved)
+	f.addConfig(spec, cfg, judged(err, cfg, complete))
+	if err == nil && complete { // Validate may rely on what Check holds
+		f.addConfig(spec, cfg, service.Guard(func() error { return found.Validate(resolved) }))
 	}
 	f.ignored(spec, cfg, unknown)
+	s.inClear(&f, spec, cfg, unknown)
 	return f
+}
+
+// resolve returns the config with values in the place of its references, and adds what is wrong with those. Not complete: some
+// cannot be read here and now, and the config comes back as it is. Tasks wait for them, and check the config again.
+func (s *Server) resolve(f *findings, spec connector.Spec, cfg map[string]string) (resolved map[string]string, complete bool) {
+	f.addConfig(spec, cfg, secret.Misplaced(cfg, func(key string) bool { return config.Reserved(key) || spec.NamesTopics(key) }))
+	if s.backends.Secrets == nil {
+		found, err := secret.Check(cfg)
+		f.addConfig(spec, cfg, err)
+		return cfg, !found
+	}
+	got, err := s.backends.Secrets.Resolve(cfg)
+	f.values = got.Values
+	for _, e := range parts(err) {
+		if errors.Is(e, secret.ErrRefused) {
+			f.addConfig(spec, cfg, e)
+		} else {
+			f.warnings = append(f.warnings, e.Error()+"; until then the connector's tasks fail")
+		}
+	}
+	if err != nil {
+		return cfg, false
+	}
+	return got.Config, true
+}
+
+// judged leaves out of a Spec's refusals what cannot be said before a value is known.
+func judged(err error, cfg map[string]string, complete bool) error {
+	if complete {
+		return err
+	}
+	return errors.Join(slices.DeleteFunc(parts(err), func(e error) bool {
+		key, _, _ := strings.Cut(e.Error(), " ")
+		return len(reference.In(cfg[key])) > 0
+	})...)
+}
+
+// inClear refuses all that may be a secret in the clear, or warns of what surely is one.
+func (s *Server) inClear(f *findings, spec connector.Spec, cfg map[string]string, unknown []string) {
+	for _, key := range secret.InClear(cfg, s.policy(cfg).Hides) {
+		unsure := slices.Contains(unknown, key) || spec.Passes(key) && !redact.Policy(nil).Hides(key, cfg[key])
+		if s.cfg.ReferencesOnly {
+			f.addConfig(spec, cfg, secret.RefuseClear(key))
+		} else if !unsure {
+			f.warnings = append(f.warnings, secret.WarnClear(key))
+		}
+	}
 }
 
 // ignored refuses what would change records and is not obeyed, and warns of all else that has no effect. An empty value asks
@@ -190,7 +244,7 @@ func (s *Server) replaces(before store.Connector, in restapi.Connector) bool {
 func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
 	cfg, f := s.storedConfig(in, before)
 	checked := s.check(in.Name, cfg)
-	f.errs, f.warnings = append(f.errs, checked.errs...), checked.warnings
+	f.errs, f.warnings, f.values = append(f.errs, checked.errs...), checked.warnings, checked.values
 	switch in.State {
 	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
 	default:

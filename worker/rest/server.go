@@ -50,6 +50,8 @@ type Config struct {
 	Connections, Streams limit.Limits
 	// TokenFile holds the bearer token that callers must send; empty: none is asked for.
 	TokenFile string
+	// ReferencesOnly refuses secrets in the clear in connectors' configs.
+	ReferencesOnly bool
 	// CompatRoutes serves the older runtimes' routes; Compat is config.CompatOld or config.CompatNew.
 	CompatRoutes bool
 	Compat       string

@@ -18,6 +18,8 @@ type Book struct {
 	held     map[Unit]*held
 	free     map[Unit]freeSince
 	claiming bool
+	// renewing is the unit that was started anew last for a secret that has changed.
+	renewing *held
 	places   Places
 	wishes   wishes
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -31,6 +32,10 @@ type held struct {
 	problem  string // why it failed, without secrets
 	warning  string // what users should know while it runs, without secrets
 	retry    retry
+	// used is what its attempt has read by references, at read at the earliest; outdated says that it has to be started anew for that.
+	used     secret.Used
+	read     time.Time
+	outdated bool
 	granted  int64
 	given    int64
 	// refused counts claims in a row that got nothing; the next one waits until claimAt.
@@ -103,6 +108,7 @@ func (h *held) take(g cluster.Grant, w want) {
 func (h *held) begin(now time.Time) {
 	h.attempt++
 	h.phase, h.opened, h.started, h.warning = Running, false, now, ""
+	h.used, h.outdated = nil, false
 }
 
 // end notes how an attempt ended.

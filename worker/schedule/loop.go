@@ -28,6 +28,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 	configChanged, stopConfigs := s.deps.Configs.Watch()
 	defer stopConfigs()
 	s.units.Go(func() { s.status.run(s.base) })
+	s.units.Go(func() { s.watchSecrets(s.base) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -56,6 +57,7 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	for _, a := range work.Acts {
 		s.act(a, connectors)
 	}
+	s.renew()
 	s.release(work.Releases)
 	s.claim(ctx, work.Claims)
 	s.report()
@@ -77,7 +79,7 @@ func (s *Scheduler) forget(connectors []store.Connector) {
 		if !known[name] {
 			s.deps.Runner.Forget(name)
 			s.metrics.forget(name)
-			delete(s.scrubs, name)
+			delete(s.redactors, name)
 		}
 	}
 	s.known = known

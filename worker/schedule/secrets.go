@@ -1,0 +1,172 @@
+package schedule
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rocketmq-connect/operator/worker/allocate"
+	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/redact"
+	"github.com/rocketmq-connect/operator/worker/secret"
+	"github.com/rocketmq-connect/operator/worker/secret/reference"
+)
+
+// Secrets resolves references of configs. *secret.Resolver is one.
+type Secrets interface {
+	Resolve(cfg map[string]string) (secret.Resolved, error)
+	// Look reads again what is used.
+	Look(refs []reference.Reference) secret.Used
+}
+
+// secretsInterval is how often what is used is read again. A change counts once two looks agree.
+const secretsInterval = 2 * time.Second
+
+// resolve reads what the connector's config refers to, and has the attempt's texts hide it.
+//
+// Invariant S1: values are in the config of the attempt only.
+func (s *Scheduler) resolve(j *job) (secret.Resolved, error) {
+	stored, spec := j.connector.Config, s.specOf(j.connector.Config)
+	if err := secret.Misplaced(stored, func(key string) bool { return config.Reserved(key) || spec.NamesTopics(key) }); err != nil {
+		return secret.Resolved{}, fmt.Errorf("connector %s: %w", j.unit.Connector, err)
+	}
+	if clear := secret.InClear(stored, s.policy(stored).Hides); len(clear) > 0 && s.cfg.ReferencesOnly {
+		return secret.Resolved{}, fmt.Errorf("connector %s: %w", j.unit.Connector, secret.RefuseClear(strings.Join(clear, ", ")))
+	}
+	read := time.Now()
+	got, err := s.deps.Secrets.Resolve(stored)
+	s.mu.Lock()
+	j.held.used, j.held.read = got.Used, read
+	s.mu.Unlock()
+	if len(got.Values) > 0 {
+		of := j.redactor
+		j.redactor = sync.OnceValue(func() redact.Redactor { return of().With(got.Values...) })
+	}
+	if err != nil {
+		return got, fmt.Errorf("connector %s: %w", j.unit.Connector, err)
+	}
+	return got, nil
+}
+
+// storable are the task configs that a class has made of the resolved config, with references again.
+func storable(resolved secret.Resolved, stored map[string]string, tasks []connector.Config) ([]map[string]string, error) {
+	out := make([]map[string]string, len(tasks))
+	for i, t := range tasks {
+		var err error
+		if out[i], err = resolved.Unresolve(stored, t); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// warnClear tells, where a connector is divided, which of its settings have secrets in the clear.
+func (s *Scheduler) warnClear(j *job) {
+	if clear := secret.InClear(j.connector.Config, s.policy(j.connector.Config).Hides); len(clear) > 0 {
+		s.cfg.Log.Info("Going on with secrets in the clear: write references in their place", "connector", j.unit.Connector, "settings", strings.Join(clear, ", "))
+	}
+}
+
+// watchSecrets notices when what units have read changes, until ctx ends.
+func (s *Scheduler) watchSecrets(ctx context.Context) {
+	var watch secret.Watch
+	for {
+		if pause(ctx, secretsInterval); ctx.Err() != nil {
+			return
+		}
+		s.mu.Lock()
+		refs := s.book.used().References()
+		s.mu.Unlock()
+		begun := time.Now()
+		now := watch.Step(s.deps.Secrets.Look(refs))
+		s.mu.Lock()
+		stale := s.book.outdate(now, begun)
+		s.mu.Unlock()
+		for u, changed := range stale {
+			s.cfg.Log.Info("Starting a unit anew, for a secret that it refers to has changed", "connector", u.Connector, "task", u.Task, "references", texts(changed))
+		}
+		if len(stale) > 0 {
+			s.nudge()
+		}
+	}
+}
+
+func texts(refs []reference.Reference) string {
+	var out []string
+	for _, ref := range refs {
+		out = append(out, ref.String())
+	}
+	return strings.Join(out, ", ")
+}
+
+// renew restarts the next unit that runs with what has changed. Needs s.mu.
+func (s *Scheduler) renew() {
+	if h := s.book.renew(); h != nil {
+		s.drain(h)
+	}
+}
+
+// used is all that units have read, or waited for.
+func (b *Book) used() secret.Used {
+	out := secret.Used{}
+	for _, h := range b.held {
+		for ref := range h.used {
+			out[ref] = secret.Digest{}
+		}
+	}
+	return out
+}
+
+// outdate notes which units have read what is another now, as a look says that began then, and returns them with what it is. Failed
+// ones, and those that lacked something, need not wait for the end of their back-off any more.
+func (b *Book) outdate(now secret.Used, begun time.Time) map[Unit][]reference.Reference {
+	out := map[Unit][]reference.Reference{}
+	for u, h := range b.held {
+		changed := h.used.Changed(now)
+		if len(changed) == 0 || !h.owned || h.outdated || !h.read.Before(begun) {
+			continue
+		}
+		switch {
+		case h.phase == Idle && h.problem != "":
+			h.forgive()
+			h.used = nil // what it reads next is what counts
+		case h.phase == Running && u.Task != allocate.ConnectorTask:
+			h.outdated = true
+		default:
+			continue
+		}
+		out[u] = changed
+	}
+	return out
+}
+
+// renew returns the unit that is to be drained and started anew, and notes that it is; nil for none. There is one at a time: it is
+// done once it is open again, or has failed, or is not to run here any more.
+func (b *Book) renew() *held {
+	if h := b.renewing; h != nil && b.held[h.unit] == h && h.owned && h.want.run && !h.settled() {
+		return nil
+	}
+	b.renewing = nil
+	for _, u := range sortedUnits(b.held) {
+		if h := b.held[u]; h.outdated && h.phase == Running && h.owned {
+			h.forgive()
+			b.renewing = h
+			return h
+		}
+	}
+	return nil
+}
+
+// settled says that nothing more is to be expected of a unit that was to be started anew.
+func (h *held) settled() bool {
+	switch {
+	case h.phase == Stopping:
+		return false
+	case h.finished: // it does not start again
+		return true
+	}
+	return !h.outdated && (h.opened || h.problem != "")
+}
