@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -134,7 +135,7 @@ func TestATaskWaitsForASecretThatIsMissing(t *testing.T) {
 		w := newSecretWorld(t)
 		w.configure("c", 1, "login", "${secret:db:password}")
 		w1 := w.join("w1")
-		after(5 * time.Minute) // the pauses between attempts are longest now
+		after(250 * time.Second) // the pauses between attempts are longest now, and the next one has just begun
 		want := "Failed on w1: connector c: login refers to ${secret:db:password}: the file does not exist: make " + w.secrets + "/db/password"
 		if got := w.status("c", -1); !strings.HasPrefix(got, want) {
 			t.Errorf("status %q, want %q", got, want)
@@ -196,7 +197,33 @@ func TestAChangeRestartsWhatUsesItOneTaskAfterTheOther(t *testing.T) {
 	})
 }
 
-// The first tasks that are started anew fail, end for good, are taken away or paused: the others get their turn all the same.
+func TestATaskThatFailsWithWhatHasChangedHoldsNoOtherUp(t *testing.T) {
+	ends := map[string]error{"it fails": errors.New("refused"), "it has no more records": connector.ErrEndOfSource}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newSecretWorld(t, "password", "old")
+				w.fail = func(a task.Attempt) error {
+					if a.ID.Task == 0 && a.Config["login"] == "new" {
+						return end
+					}
+					return nil
+				}
+				w.configure("c", 2, "login", "${secret:db:password}")
+				w1 := w.join("w1")
+				after(time.Second)
+				w.write("password", "new")
+				after(3 * secretsInterval)
+				if diff := cmp.Diff([]string{"old", "new"}, w.logins()["c-1"]); diff != "" {
+					t.Errorf("logins of the other task (-want +got):\n%s", diff)
+				}
+				leaveAll(t, w1)
+			})
+		})
+	}
+}
+
+// A task that is to be started anew is paused meanwhile.
 func TestATaskThatDoesNotComeBackHoldsNoOtherUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newSecretWorld(t, "password", "old")
@@ -204,25 +231,17 @@ func TestATaskThatDoesNotComeBackHoldsNoOtherUp(t *testing.T) {
 		w.configure("b", 2, "login", "${secret:db:password}")
 		w1 := w.join("w1")
 		after(time.Second)
-		w.notes.Lock()
-		w.fail = func(a task.Attempt) error {
-			if a.ID.Connector == "a" && a.ID.Task == 0 {
-				return errors.New("refused " + a.Config["login"])
-			}
-			return nil
-		}
-		w.notes.Unlock()
 		w.mu.Lock()
-		w.drains[Unit{Connector: "a", Task: 1}] = 20 * time.Second
+		w.drains[Unit{Connector: "a", Task: 0}] = 20 * time.Second
 		w.mu.Unlock()
 		w.write("password", "new")
-		after(10 * time.Second) // a-1 drains
+		after(10 * time.Second) // a-0 drains
 		w.mu.Lock()
 		c := w.configs["a"]
 		w.mu.Unlock()
 		w.change(func() { c.State = store.Paused; w.configs["a"] = c })
 		after(30 * time.Second)
-		if got := w.logins(); got["b-0"][len(got["b-0"])-1] != "new" || got["b-1"][len(got["b-1"])-1] != "new" || len(got["a-1"]) != 1 {
+		if got := w.logins(); got["b-0"][len(got["b-0"])-1] != "new" || got["b-1"][len(got["b-1"])-1] != "new" || len(got["a-0"]) != 1 {
 			t.Errorf("logins of attempts %v", got)
 		}
 		wantRunning(t, w.world, "b-0", "b-1")
@@ -242,7 +261,7 @@ func TestACorrectedSecretEndsTheWaitOfWhatFailed(t *testing.T) {
 		}
 		w.configure("c", 1, "login", "${secret:db:password}")
 		w1 := w.join("w1")
-		after(10 * time.Minute)
+		after(250 * time.Second) // a pause of a minute has just begun
 		w.write("password", "right")
 		after(3 * secretsInterval)
 		if got := w.status("c", 0); got != "Running on w1: " {
