@@ -28,8 +28,6 @@ const (
 type findings struct {
 	errs     []restapi.FieldError
 	warnings []string
-	// values are what references of the config stand for.
-	values []string
 }
 
 func (f *findings) add(field string, err error) {
@@ -42,7 +40,6 @@ func (f *findings) add(field string, err error) {
 //
 // Invariant S1: a refusal does not echo them, whoever worded it.
 func (f *findings) hide(r redact.Redactor) {
-	r = r.With(f.values...)
 	for i := range f.errs {
 		f.errs[i].Detail = r.Text(f.errs[i].Detail)
 	}
@@ -94,28 +91,41 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	if s.backends.CheckSettings != nil {
 		f.addConfig(spec, cfg, s.backends.CheckSettings(spec, cfg))
 	}
-	resolved, complete := s.resolve(&f, spec, cfg)
-	unknown, err := spec.Check(resolved, config.Reserved)
-	f.addConfig(spec, cfg, judged(err, cfg, complete))
-	if err == nil && complete { // Validate may rely on what Check holds
-		f.addConfig(spec, cfg, service.Guard(func() error { return found.Validate(resolved) }))
-	}
+	unknown := s.checkByClass(&f, found, cfg)
 	f.ignored(spec, cfg, unknown)
 	s.inClear(&f, spec, cfg, unknown)
 	return f
 }
 
-// resolve returns the config with values in the place of its references, and adds what is wrong with those. Not complete: some
-// cannot be read here and now, and the config comes back as it is. Tasks wait for them, and check the config again.
-func (s *Server) resolve(f *findings, spec connector.Spec, cfg map[string]string) (resolved map[string]string, complete bool) {
+// checkByClass has the class check the config, with values in the place of references, and returns the settings that it does not
+// know. Where some cannot be read here and now, much cannot be said: tasks wait for them, and check the config again.
+//
+// Invariant S1: what the class says of values has none of them.
+func (s *Server) checkByClass(f *findings, class connector.Connector, cfg map[string]string) (unknown []string) {
+	var said findings
+	spec := class.Spec()
+	resolved, complete := s.resolve(f, spec, cfg)
+	unknown, err := spec.Check(resolved.Config, config.Reserved)
+	said.addConfig(spec, cfg, judged(err, cfg, complete))
+	if err == nil && complete { // Validate may rely on what Check holds
+		said.addConfig(spec, cfg, service.Guard(func() error { return class.Validate(resolved.Config) }))
+	}
+	if len(said.errs) > 0 && len(resolved.Values) > 0 {
+		said.hide(redact.New(cfg, s.policy(cfg)).With(resolved.Values...))
+	}
+	f.errs = append(f.errs, said.errs...)
+	return unknown
+}
+
+// resolve puts values in the place of references, and adds what is wrong with those. Not complete: the config comes back as it is.
+func (s *Server) resolve(f *findings, spec connector.Spec, cfg map[string]string) (resolved secret.Resolved, complete bool) {
 	f.addConfig(spec, cfg, secret.Misplaced(cfg, func(key string) bool { return config.Reserved(key) || spec.NamesTopics(key) }))
 	if s.backends.Secrets == nil {
 		found, err := secret.Check(cfg)
 		f.addConfig(spec, cfg, err)
-		return cfg, !found
+		return secret.Resolved{Config: cfg}, !found
 	}
-	got, err := s.backends.Secrets.Resolve(cfg)
-	f.values = got.Values
+	resolved, err := s.backends.Secrets.Resolve(cfg)
 	for _, e := range parts(err) {
 		if errors.Is(e, secret.ErrRefused) {
 			f.addConfig(spec, cfg, e)
@@ -124,9 +134,9 @@ func (s *Server) resolve(f *findings, spec connector.Spec, cfg map[string]string
 		}
 	}
 	if err != nil {
-		return cfg, false
+		return secret.Resolved{Config: cfg}, false
 	}
-	return got.Config, true
+	return resolved, true
 }
 
 // judged leaves out of a Spec's refusals what cannot be said before a value is known.
@@ -244,7 +254,7 @@ func (s *Server) replaces(before store.Connector, in restapi.Connector) bool {
 func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.Write, []string, error) {
 	cfg, f := s.storedConfig(in, before)
 	checked := s.check(in.Name, cfg)
-	f.errs, f.warnings, f.values = append(f.errs, checked.errs...), checked.warnings, checked.values
+	f.errs, f.warnings = append(f.errs, checked.errs...), checked.warnings
 	switch in.State {
 	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
 	default:

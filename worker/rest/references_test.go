@@ -52,7 +52,7 @@ func TestReferencesInConfigs(t *testing.T) {
 		"and a number that is none beside it": {map[string]string{"poll": "x", "login": "${secret:kafka:later}"}, "poll must be a whole number", ""},
 		"what the class needs of a value":     {map[string]string{"kafka.topics": "needs a name", "login": ref}, "login must have name=", ""},
 		"and of one that is not there yet":    {map[string]string{"kafka.topics": "needs a name", "login": "${secret:kafka:later}"}, "", "login refers to ${secret:kafka:later}: the file does not exist"},
-		"a form that is none":                 {map[string]string{"login": "${secret:kafka}"}, "login refers to ${secret:kafka:}: write ${secret:name:key}", ""},
+		"a form that is none":                 {map[string]string{"login": "${secret:kafka}"}, "login refers to ${secret:kafka}: write ${secret:name:key}", ""},
 		"what leads up":                       {map[string]string{"login": "${secret:..:x}"}, "login refers to ${secret:..:x}: write ${secret:name:key}", ""},
 		"a folder that is not allowed":        {map[string]string{"login": "${file:/etc/passwd:root}"}, "login refers to ${file:/etc/passwd:root}: this worker reads secrets in ", ""},
 		"a variable that is not allowed":      {map[string]string{"login": "${env:HOME}"}, "login refers to ${env:HOME}: this worker gives connectors no such variable: add HOME to secretEnv", ""},

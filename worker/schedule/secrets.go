@@ -41,12 +41,11 @@ func (s *Scheduler) resolve(j *job) (secret.Resolved, error) {
 	s.mu.Lock()
 	j.held.used, j.held.read = got.Used, read
 	s.mu.Unlock()
-	if len(got.Values) > 0 {
-		of := j.redactor
-		j.redactor = sync.OnceValue(func() redact.Redactor { return of().With(got.Values...) })
-	}
-	if err != nil {
+	if err != nil { // which shows references and paths, and no value
 		return got, fmt.Errorf("connector %s: %w", j.unit.Connector, err)
+	}
+	if of := j.redactor; len(got.Values) > 0 {
+		j.redactor = sync.OnceValue(func() redact.Redactor { return of().With(got.Values...) })
 	}
 	return got, nil
 }

@@ -194,7 +194,7 @@ func (p place) read() (string, error) {
 func (p place) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the file does not exist: make %s, or correct the reference: %w", p, err)
+		return fmt.Errorf("the file does not exist: make %s, or correct the reference", p)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the file cannot be read: let the worker's user read %s: %w", p, err)
 	}

@@ -77,7 +77,7 @@ func TestReferencesAreRefusedWhereWorkersStoreTheValue(t *testing.T) {
 
 func TestCheckLooksAtFormsAlone(t *testing.T) {
 	found, err := Check(map[string]string{"a": "${secret:none:none}", "b": "${file:/none:x}${secret:x}", "c": "${topic}"})
-	if want := "b refers to ${secret:x:}: write ${secret:name:key}"; !found || err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+	if want := "b refers to ${secret:x}: write ${secret:name:key}"; !found || err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %t, %v; want %s", found, err, want)
 	}
 	if found, err := Check(map[string]string{"c": "${topic}"}); found || err != nil {

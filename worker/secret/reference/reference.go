@@ -34,8 +34,11 @@ type Reference struct {
 
 // String is the reference as it stands in a value.
 func (r Reference) String() string {
-	if r.Provider == Env {
+	switch {
+	case r.Provider == Env:
 		return "${" + r.Provider + ":" + r.Key + "}"
+	case r.Key == "" && r.Path != "":
+		return "${" + r.Provider + ":" + r.Path + "}"
 	}
 	return "${" + r.Provider + ":" + r.Path + ":" + r.Key + "}"
 }
@@ -129,7 +132,7 @@ func (r Reference) Check() error {
 	case r.Provider == Env && !variable(r.Key):
 		return fmt.Errorf("write ${env:NAME}: a name has letters, digits and _")
 	case r.Provider == Secret && (!name(r.Path) || !name(r.Key)):
-		return fmt.Errorf("write ${secret:name:key}: name and key are names of files, with no / in them, and not . or ..")
+		return fmt.Errorf("write ${secret:name:key}: name and key are names of files, so neither has a / in it or is . or .. itself")
 	case r.Provider == Dir && (!clean(r.Path) || !name(r.Key)):
 		return fmt.Errorf("write ${dir:/path/of/the/folder:file}: the path is absolute and without .., the file a name with no / in it")
 	case r.Provider == File && (!clean(r.Path) || r.Key == ""):

@@ -129,21 +129,18 @@ func FuzzIn(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		var got []string
-		for _, r := range In(value) {
-			got = append(got, r.String())
-			if r.Check() == nil {
-				if again := In(r.String()); len(again) != 1 || again[0] != r {
-					t.Errorf("%v reads as %v", r, again)
-				}
-				if r.Provider != Env && (strings.Contains("/"+r.Path+"/", "/../") || r.Provider != File && strings.Contains(r.Key, "/")) {
-					t.Errorf("%v leads up", r)
-				}
+		got := In(value)
+		for _, r := range got {
+			if again := In(r.String()); len(again) != 1 || again[0] != r {
+				t.Errorf("%v reads as %v", r, again)
+			}
+			if r.Check() == nil && r.Provider != Env && (strings.Contains("/"+r.Path+"/", "/../") || r.Provider != File && strings.Contains(r.Key, "/")) {
+				t.Errorf("%v leads up", r)
 			}
 		}
-		var want []string
-		for _, text := range plain(value) { // what lacks a key is shown with its colon
-			want = append(want, strings.Join(in(text), ""))
+		var want []Reference
+		for _, text := range plain(value) {
+			want = append(want, In(text)...)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("references of %q (-want +got):\n%s", value, diff)
@@ -156,13 +153,4 @@ func FuzzIn(f *testing.F) {
 			t.Errorf("without references %q, want %q", written, value)
 		}
 	})
-}
-
-// in writes a reference as String does.
-func in(text string) []string {
-	inside := strings.TrimSuffix(strings.TrimPrefix(text, "${"), "}")
-	if !strings.HasPrefix(inside, "env:") && strings.Count(inside, ":") == 1 {
-		return []string{"${", inside, ":}"}
-	}
-	return []string{text}
 }
