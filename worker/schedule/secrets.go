@@ -149,14 +149,16 @@ func (b *Book) renew() *held {
 		return nil
 	}
 	b.renewing = nil
-	for _, u := range sortedUnits(b.held) {
-		if h := b.held[u]; h.outdated && h.phase == Running && h.owned {
-			h.forgive()
+	for u, h := range b.held {
+		first := b.renewing == nil || compareUnits(u, b.renewing.unit) < 0
+		if h.outdated && h.phase == Running && h.owned && first {
 			b.renewing = h
-			return h
 		}
 	}
-	return nil
+	if b.renewing != nil {
+		b.renewing.forgive()
+	}
+	return b.renewing
 }
 
 // settled says that nothing more is to be expected of a unit that was to be started anew.
