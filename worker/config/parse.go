@@ -122,7 +122,7 @@ func (p *parser) formless(l line, text string) {
 		p.errs = append(p.errs, fmt.Errorf("line %d: %q is not of the form key=value", l.number, first))
 		return
 	}
-	p.errs = append(p.errs, fmt.Errorf("line %d is not of the form key=value", l.number))
+	p.errs = append(p.errs, fmt.Errorf("line %d: not of the form key=value", l.number))
 }
 
 func (p *parser) unknown(l line, name string) {
