@@ -28,6 +28,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
 	"github.com/rocketmq-connect/operator/worker/schedule"
+	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
@@ -148,6 +149,7 @@ type parts struct {
 	server    *rest.Server
 	ready     readiness
 	topics    *topicNotes
+	secrets   *secret.Resolver
 }
 
 // build makes everything and does no IO beyond reading the files that the configuration names.
@@ -157,6 +159,7 @@ func build(cfg config.Worker, opts Options) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{cfg: cfg, opts: opts, creds: creds, topics: newTopicNotes(cfg)}
+	p.secrets = secret.New(secret.Config{Mounted: cfg.SecretsDir, Dirs: cfg.SecretDirs, Env: cfg.SecretEnv})
 	p.ready.set(errors.New("starting"), nil)
 	known, err := p.topics.load()
 	if err != nil {
@@ -256,8 +259,8 @@ func (p *parts) buildWork() error {
 	}
 	p.scheduler, err = schedule.New(schedule.Config{
 		WorkerID: cfg.WorkerID, SessionTimeout: cfg.SessionTimeout, DrainTimeout: cfg.DrainTimeout, Log: log.WithName("schedule"),
-		Registerer: p.opts.Registerer,
-	}, schedule.Wire(p.cluster, p.stores, runner, p.opts.Catalog))
+		Registerer: p.opts.Registerer, ReferencesOnly: cfg.ConfigSecrets == config.SecretsReferenceOnly,
+	}, schedule.Wire(p.cluster, p.stores, runner, p.opts.Catalog, p.secrets))
 	if err != nil {
 		return fmt.Errorf("setting up the scheduler: %w", err)
 	}
@@ -271,10 +274,11 @@ func (p *parts) buildWork() error {
 		Streams:     limit.Limits{All: cfg.HTTPStreams, PerAddress: cfg.HTTPStreamsPerAddress},
 		TLS:         certificate.Files{Cert: cfg.HTTPTLSCert, Key: cfg.HTTPTLSKey, ClientCA: cfg.HTTPTLSClientCA},
 		Names:       hostNames(cfg), TokenFile: cfg.RESTTokenFile, CompatRoutes: cfg.CompatRoutes, Compat: cfg.RESTCompat, Log: log.WithName("rest"),
-		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer,
+		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer, ReferencesOnly: cfg.ConfigSecrets == config.SecretsReferenceOnly,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
-		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings(cfg.Topics.Internal), Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr, Disputed: p.disputedErr,
+		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings(cfg.Topics.Internal), Secrets: p.secrets,
+		Ready: p.readyErr, Leased: p.leasedErr, Stored: p.storedErr, Disputed: p.disputedErr,
 		Warnings: p.warnings, Local: p.local,
 	})
 	if err != nil {

@@ -76,17 +76,23 @@ func (o *output) String() string {
 
 func start(t *testing.T, cfg config.Worker) *run {
 	t.Helper()
-	return startWith(t, cfg, connectors.Catalog())
+	return startWith(t, cfg, connectors.Catalog(), 0)
 }
 
-func startWith(t *testing.T, cfg config.Worker, catalog Catalog) *run {
+// startLogging starts a worker that logs as much as that: 9 is all there is.
+func startLogging(t *testing.T, cfg config.Worker, verbosity int) *run {
+	t.Helper()
+	return startWith(t, cfg, connectors.Catalog(), verbosity)
+}
+
+func startWith(t *testing.T, cfg config.Worker, catalog Catalog, verbosity int) *run {
 	t.Helper()
 	ctx, end := context.WithCancelCause(context.Background())
 	cancel := func() { end(errors.New("received terminated")) } // as signal.NotifyContext ends one
 	transport := &http.Transport{}
 	r := &run{t: t, cfg: cfg, out: &output{}, log: &output{}, stop: cancel, done: make(chan struct{}), http: &http.Client{Transport: transport}}
 	registry := prometheus.NewRegistry()
-	log := funcr.New(func(_, args string) { _, _ = fmt.Fprintln(r.log, args) }, funcr.Options{})
+	log := funcr.New(func(_, args string) { _, _ = fmt.Fprintln(r.log, args) }, funcr.Options{Verbosity: verbosity})
 	go func() {
 		defer close(r.done)
 		r.err = Run(ctx, cfg, Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry, Gatherer: registry, Catalog: catalog, Out: r.out})

@@ -92,7 +92,7 @@ func (p *parser) line(l line) {
 	name, value, ok := split(l.text)
 	switch {
 	case !ok:
-		p.errs = append(p.errs, fmt.Errorf("line %d: %q is not of the form key=value", l.number, clip(name)))
+		p.formless(l, name)
 		return
 	case name == "":
 		p.errs = append(p.errs, fmt.Errorf("line %d: the key before = is missing", l.number))
@@ -113,6 +113,16 @@ func (p *parser) line(l line) {
 	if err := k.set(p.worker, value); err != nil {
 		p.errs = append(p.errs, fmt.Errorf("line %d: %s %w", l.number, name, err))
 	}
+}
+
+// formless refuses a line without a value. It shows no more of it than a key: the rest may be a secret.
+func (p *parser) formless(l line, text string) {
+	first, _, _ := strings.Cut(text, " ")
+	if _, ok := p.known[first]; ok {
+		p.errs = append(p.errs, fmt.Errorf("line %d: %q is not of the form key=value", l.number, first))
+		return
+	}
+	p.errs = append(p.errs, fmt.Errorf("line %d: not of the form key=value", l.number))
 }
 
 func (p *parser) unknown(l line, name string) {

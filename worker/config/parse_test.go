@@ -97,13 +97,23 @@ func TestParse(t *testing.T) {
 			file: "httpPort=80x\njust words\naclEnable=maybe\n=1\nallocTaskStrategy=Best\nsendTimeout=soon\nmaxLoadFactor=x",
 			wantErrs: []string{
 				`line 1: httpPort must be a whole number, not "80x"`,
-				`line 2: "just words" is not of the form key=value`,
+				`line 2: not of the form key=value`,
 				`line 3: aclEnable must be true or false, not "maybe"`,
 				`line 4: the key before = is missing`,
 				`line 5: allocTaskStrategy must be ConsistentHash or Averagely (or their Java class names), not "Best"`,
 				`line 6: sendTimeout must be a duration such as 500ms, or a number of milliseconds, not "soon"`,
 				`line 7: maxLoadFactor must be a number, not "x"`,
 			},
+		},
+		"a line without a value shows its key at most": {
+			file:     "secretKey 12345678\n12345678",
+			wantErrs: []string{`line 1: "secretKey" is not of the form key=value`, `line 2: not of the form key=value`},
+		},
+		"where secrets of connectors are": {
+			file: "secretsDir=/s\nsecretDirs=/a, /b/c\nsecretEnv=A,B_1\nconfig.secrets=reference-only",
+			want: with(func(w *Worker) {
+				w.SecretsDir, w.SecretDirs, w.SecretEnv, w.ConfigSecrets = "/s", []string{"/a", "/b/c"}, []string{"A", "B_1"}, SecretsReferenceOnly
+			}),
 		},
 	}
 	for name, tc := range cases {

@@ -44,8 +44,13 @@ func keyDocs() map[string]string {
 			"Who has a certificate of another authority gets no connection; who has a connection gets 403 once its certificate has ended, or its authority is not in the file any more, and its watch streams end.",
 		"advertisedAddress": "`host:port` under which others reach this worker's REST API; shown in `/api/v1/cluster`. Empty: `<ip>:<httpPort>`, the ip being " +
 			"the one that speaks to the name server.",
-		"storePathRootDir":        "This worker's own folder on a local disk: lock file and copies of configs, positions and offsets. Two workers never share it.",
-		"pluginPaths":             "No effect in this version: only built-in connectors run. A value is logged and ignored.",
+		"storePathRootDir": "This worker's own folder on a local disk: lock file and copies of configs, positions and offsets. Two workers never share it.",
+		"pluginPaths":      "No effect in this version: only built-in connectors run. A value is logged and ignored.",
+		"secretsDir":       "Folder of the secrets that `${secret:name:key}` in a connector's config refers to: `<secretsDir>/<name>/<key>`. See [secrets.md](secrets.md). `${file:…}` and `${dir:…}` may read in it, too.",
+		"secretDirs":       "Further folders in which `${file:path:key}` and `${dir:path:file}` may read, and below them.",
+		"secretEnv":        "Variables of the worker's environment that `${env:NAME}` may read. Empty: none.",
+		"config.secrets": "`any`: secrets may stand in connectors' configs, with a warning. `reference-only`: a value for a secret key that is no reference is refused (422), and a connector that was stored " +
+			"with one fails.",
 		"aclEnable":               "Sign requests to RocketMQ.",
 		"accessKey":               "Access key, with `aclEnable=true`.",
 		"secretKey":               "Secret key, with `aclEnable=true`.",

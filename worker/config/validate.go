@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ func (w Worker) Validate() error {
 		w.validateNames(),
 		w.validateCredentials(),
 		w.validateTLS(),
+		w.validateSecrets(),
 		w.validateTimes(),
 		oneOf("restCompat", w.RESTCompat, CompatOld, CompatNew),
 		oneOf("allocTaskStrategy", w.Strategy, ConsistentHash, Averagely),
@@ -123,6 +125,28 @@ func (w Worker) validateTLS() error {
 	return errors.Join(append(errs,
 		check(w.TLSCert == "" || w.TLSKey != "", "tlsKey is required with tlsCert: the file with its key"),
 		check(w.TLSKey == "" || w.TLSCert != "", "tlsCert is required with tlsKey: the file with its certificate"))...)
+}
+
+func (w Worker) validateSecrets() error {
+	errs := []error{folder("secretsDir", w.SecretsDir), oneOf("config.secrets", w.ConfigSecrets, SecretsAny, SecretsReferenceOnly)}
+	for _, dir := range w.SecretDirs {
+		errs = append(errs, folder("secretDirs", dir))
+	}
+	for _, name := range w.SecretEnv {
+		errs = append(errs, check(!strings.ContainsFunc(name, notOfVariable),
+			"secretEnv must be names of variables, with letters, digits and _, not %q", clip(name)))
+	}
+	return errors.Join(errs...)
+}
+
+// folder refuses what would let connectors read all files that the worker can.
+func folder(key, path string) error {
+	path = filepath.Clean(path)
+	return check(filepath.IsAbs(path) && filepath.Dir(path) != path, "%s must be the absolute path of a folder, and not that of all files, not %q", key, clip(path))
+}
+
+func notOfVariable(r rune) bool {
+	return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
 }
 
 func (w Worker) validateTimes() error {

@@ -74,6 +74,14 @@ func TestValidate(t *testing.T) {
 		"TLS with the other half": {func(w *Worker) { w.TLSEnable, w.TLSKey = true, "/key" }, []string{"tlsCert is required with tlsKey"}},
 		"TLS with a port":         {func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "a:1" }, []string{"tlsServerName must be one host name without port"}},
 		"TLS with several names":  {func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "*.a" }, []string{"tlsServerName must be one host name without port"}},
+		"folders and variables of secrets": {
+			func(w *Worker) {
+				w.SecretsDir, w.SecretDirs, w.SecretEnv = "", []string{"/a", "b", "/", "/x/.."}, []string{"A_1", "A-B", "*"}
+			},
+			[]string{`secretsDir must be the absolute path of a folder, and not that of all files, not "."`, `secretDirs must be the absolute path of a folder`,
+				`secretDirs must be`, `secretDirs must be`, `secretEnv must be names of variables, with letters, digits and _, not "A-B"`, "secretEnv must be"},
+		},
+		"what secret keys may hold": {func(w *Worker) { w.ConfigSecrets = "references" }, []string{"config.secrets must be one of any, reference-only, not"}},
 		"choices": {
 			func(w *Worker) { w.RESTCompat, w.Strategy, w.LogLevel, w.LogFormat = "x", "y", "loud", "xml" },
 			[]string{"restCompat must be one of old, new", "allocTaskStrategy must be one of", "logLevel must be one of", "logFormat must be one of"},

@@ -25,6 +25,14 @@ const (
 	CompatNew = "new"
 )
 
+// What the secret keys of connectors may hold (config.secrets).
+const (
+	// SecretsAny takes values and references.
+	SecretsAny = "any"
+	// SecretsReferenceOnly takes references.
+	SecretsReferenceOnly = "reference-only"
+)
+
 // Worker is a worker's configuration. The comment of each field names its key in connect.conf.
 type Worker struct {
 	// WorkerID (workerId) is unique among the live workers of a cluster and stable over restarts. Empty: <ip>@<httpPort>.
@@ -53,6 +61,13 @@ type Worker struct {
 	StoreDir string
 	// PluginPaths (pluginPaths) are folders with connector plugins.
 	PluginPaths []string
+
+	// SecretsDir (secretsDir) holds what ${secret:name:key} in a connector's config refers to. SecretDirs (secretDirs) are further
+	// folders, SecretEnv (secretEnv) variables of the environment, that references may read.
+	SecretsDir            string
+	SecretDirs, SecretEnv []string
+	// ConfigSecrets (config.secrets) is SecretsAny or SecretsReferenceOnly.
+	ConfigSecrets string
 
 	// ACLEnable (aclEnable) signs requests with AccessKey and SecretKey (accessKey, secretKey, securityToken), or with the
 	// files of these names in CredentialsDir (credentialsDir).
@@ -124,6 +139,8 @@ func Default() Worker {
 		HTTPConnections: 512, HTTPConnectionsPerAddress: 64,
 		HTTPStreams: 128, HTTPStreamsPerAddress: 16,
 		StoreDir:          defaultStoreDir(),
+		SecretsDir:        "/etc/rocketmq-connect/secrets",
+		ConfigSecrets:     SecretsAny,
 		AutoCreateGroup:   true,
 		RESTCompat:        CompatOld,
 		CompatRoutes:      true,

@@ -33,7 +33,8 @@ var (
 	ErrTopicName = errors.New("no name for a RocketMQ topic")
 )
 
-// Config is a connector's or a task's settings. Values are never logged: they may be secrets.
+// Config is a connector's or a task's settings, with values in the place of references to secrets. Values are never logged: they
+// may be secrets.
 type Config map[string]string
 
 // Connector is one class that a Connector resource or a REST call can name.
@@ -42,7 +43,8 @@ type Connector interface {
 	Spec() Spec
 	// Validate checks settings that Spec cannot express. It does no IO; its error names the key and what to do.
 	Validate(cfg Config) error
-	// Tasks divides the work into at most maxTasks task configs, one at least. It may ask the other system, within ctx.
+	// Tasks divides the work into at most maxTasks task configs, one at least. It may ask the other system, within ctx. The task
+	// configs are stored: secrets that references stand for may be in them under the key that they have in cfg, and nowhere else.
 	Tasks(ctx context.Context, cfg Config, maxTasks int) ([]Config, error)
 }
 

@@ -9,6 +9,11 @@ import (
 // them, whatever the connector.
 func TopicKeys() []string { return []string{"topicNames", "topics", "connect.topicnames"} }
 
+// NamesTopics reports whether the setting says which topics are read: their names are in positions, offsets and statuses.
+func (s Spec) NamesTopics(name string) bool {
+	return slices.Contains(TopicKeys(), name) || slices.ContainsFunc(s.Keys, func(k Key) bool { return k.Name == name && k.Topics })
+}
+
 // SinkTopics are the RocketMQ topics that a sink's config names, sorted.
 func SinkTopics(cfg map[string]string) []string {
 	for _, key := range TopicKeys() {

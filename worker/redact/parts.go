@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rocketmq-connect/operator/worker/secret/reference"
 )
 
 // option is name="value" or name=value, as in a JAAS line, or "name": "value", as in a JSON key file.
@@ -14,6 +16,46 @@ var option = regexp.MustCompile(`([A-Za-z_][\w.-]*)["']?\s*(?:[=:]\s*("(?:[^"\\]
 
 // shownOptions are the options of a secret value that are none themselves: who logs in, not with what.
 var shownOptions = []string{"username", "user", "principal", "servicename", "clientid", "client_id", "client_email", "scope", "keytab", "type"}
+
+// loginLine is a JAAS line: a class, whether it must succeed, and options.
+var loginLine = regexp.MustCompile(`^\s*[\w.$]+\s+(?:required|requisite|sufficient|optional)(?:\s+[\w.-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;"]+))*\s*;?\s*$`)
+
+// referred stands for a reference in a value that is looked through for secrets.
+const referred = "\x00"
+
+// around returns a value with referred in the place of its references; not ok: it has none.
+func around(value string) (rest string, ok bool) {
+	if len(reference.In(value)) == 0 || strings.Contains(value, referred) {
+		return value, false
+	}
+	return reference.Expand(value, func(reference.Reference) string { return referred }), true
+}
+
+// refers reports whether a text is references and nothing else.
+func refers(text string) bool {
+	rest, ok := around(text)
+	return ok && bare(rest)
+}
+
+// written reports whether a text is more than references.
+func written(text string) bool { return strings.Trim(text, referred) != "" }
+
+// bare reports whether nothing but separators stands between references.
+func bare(value string) bool { return strings.Trim(value, referred+" \t\r\n:;,/@") == "" }
+
+// login reports whether the value is a JAAS line whose options are references, or such as may be shown.
+func login(value string) bool {
+	if !loginLine.MatchString(value) {
+		return false
+	}
+	for _, m := range option.FindAllStringSubmatch(value, -1) {
+		shown := slices.Contains(shownOptions, strings.ToLower(m[1])) && !Named(m[1])
+		if text := m[3] + unquote(m[2]); written(text) && text != "true" && text != "false" && !shown {
+			return false
+		}
+	}
+	return true
+}
 
 // parts returns what is secret inside a secret value, apart from the whole of it.
 func parts(value string) []string {

@@ -40,8 +40,12 @@ func Named(key string) bool {
 // Secret reports whether the value of the setting is never shown: the policy or its name says so.
 func (p Policy) Secret(key string) bool { return Named(key) || p != nil && p(key) }
 
-// Hides reports whether Config masks the value: it is a secret, or it holds one (the password of a URL).
+// Hides reports whether Config masks the value: it is a secret, or it holds one (the password of a URL). References in it are no
+// secrets, nor is what stands around them if that is no more than a JAAS line needs.
 func (p Policy) Hides(key, value string) bool {
+	if rest, ok := around(value); ok {
+		return p.Secret(key) && !bare(rest) && !login(rest) || slices.ContainsFunc(credentials(rest), written)
+	}
 	return value != "" && (p.Secret(key) || len(credentials(value)) > 0)
 }
 
@@ -65,7 +69,8 @@ const (
 	// maxPublic is how many texts are known to be public: more of them may be hidden where a secret is a part of them.
 	maxPublic = 4096
 	// maxInput is how much of a text is looked at; of a longer one maxShown bytes are left, since the last ones may be a part of a secret.
-	maxInput, maxShown = 16 << 10, 12 << 10
+	// Secrets that are longer than what is left out are looked for by pieces, of maxPiece bytes.
+	maxInput, maxShown, maxPiece = 16 << 10, 12 << 10, 1 << 10
 )
 
 // Redactor hides the secrets of one config inside texts, and the passwords of all URLs. The zero value knows no config.
@@ -92,26 +97,51 @@ func New(cfg map[string]string, p Policy) Redactor {
 			add(hidden, credentials(value)...)
 		}
 	}
-	r := Redactor{hidden: slices.Sorted(maps.Keys(hidden))}
-	if len(hidden) > 0 {
-		r.public = slices.Sorted(maps.Keys(public))
-		r.public = r.public[:min(len(r.public), maxPublic)]
-	}
+	r := Redactor{hidden: slices.Sorted(maps.Keys(hidden)), public: slices.Sorted(maps.Keys(public))}
+	r.public = r.public[:min(len(r.public), maxPublic)]
 	return r
+}
+
+// With returns a Redactor that also hides what the references of the config stand for: values, and settings that hold them.
+func (r Redactor) With(values ...string) Redactor {
+	if len(values) == 0 {
+		return r
+	}
+	hidden := make(map[string]bool, len(r.hidden)+len(values))
+	for _, text := range r.hidden {
+		hidden[text] = true
+	}
+	for _, value := range values {
+		add(hidden, append(parts(value), value, strings.TrimSpace(value))...)
+	}
+	return Redactor{hidden: slices.Sorted(maps.Keys(hidden)), public: r.public}
 }
 
 // add notes the texts that are long enough, in each form that they take on their way into an error.
 func add(hidden map[string]bool, texts ...string) {
 	for _, text := range texts {
-		if len(hidden) > maxSecrets {
-			return
-		}
-		for _, form := range forms(text) {
-			if len(form) >= minWord && form != Mask && form != "true" && form != "false" {
-				hidden[form] = true
+		for _, text := range append(pieces(text), text) {
+			if len(hidden) > maxSecrets {
+				return
+			}
+			for _, form := range forms(text) {
+				if len(form) >= minWord && form != Mask && form != "true" && form != "false" {
+					hidden[form] = true
+				}
 			}
 		}
 	}
+}
+
+// pieces takes a text apart of which a long text may show the beginning only.
+func pieces(text string) (out []string) {
+	if len(text) <= maxInput-maxShown {
+		return nil
+	}
+	for ; len(text) >= maxPiece && len(out) <= maxSecrets; text = text[maxPiece:] {
+		out = append(out, text[:maxPiece])
+	}
+	return out
 }
 
 // span is a part of a text, in bytes.
@@ -126,11 +156,15 @@ func (r Redactor) Text(s string) string {
 	if long {
 		s = s[:maxInput]
 	}
-	s = cut(s, append(passwords(s), r.secrets(s)...))
-	if long {
-		s = strings.ToValidUTF8(s[:min(len(s), maxShown)], "") + "…"
+	hide := append(slices.DeleteFunc(passwords(s), func(w span) bool { return refers(s[w.from:w.to]) }), r.secrets(s)...)
+	if !long {
+		return cut(s, hide)
 	}
-	return s
+	hide = slices.DeleteFunc(hide, func(w span) bool { return w.from >= maxShown })
+	for i := range hide {
+		hide[i].to = min(hide[i].to, maxShown)
+	}
+	return strings.ToValidUTF8(cut(s[:maxShown], hide), "") + "…"
 }
 
 // secrets are where s holds what is hidden, but inside longer texts that may be shown.

@@ -11,6 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -49,6 +50,11 @@ type Catalog interface {
 	List() []connector.Spec
 }
 
+// Secrets resolves references of configs. *secret.Resolver is one.
+type Secrets interface {
+	Resolve(cfg map[string]string) (secret.Resolved, error)
+}
+
 // LocalTask is a task that this worker has.
 type LocalTask struct {
 	Connector string
@@ -58,8 +64,8 @@ type LocalTask struct {
 	Stopping bool
 }
 
-// Backends are the parts of the worker that the server speaks for. All but CheckSettings, Stored, Disputed, Warnings,
-// Local and Reload are required.
+// Backends are the parts of the worker that the server speaks for. All but CheckSettings, Secrets, Stored, Disputed,
+// Warnings, Local and Reload are required.
 type Backends struct {
 	Configs            Configs
 	Positions, Offsets Progress
@@ -69,6 +75,8 @@ type Backends struct {
 	// CheckSettings reports what is wrong with the settings that any connector may have and that the worker obeys; each
 	// error begins with the setting's name. nil: they are not checked.
 	CheckSettings func(spec connector.Spec, cfg map[string]string) error
+	// Secrets reads what a config refers to, for the class to check it; nil: references are checked for their form alone.
+	Secrets Secrets
 	// Ready returns nil once the worker has joined and its stores are read to the end; before and after that, why it is
 	// not ready. Until then only probes and metrics are answered.
 	Ready func() error

@@ -12,6 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/keep"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/secret"
+	"github.com/rocketmq-connect/operator/worker/secret/reference"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -89,13 +91,75 @@ func (s *Server) check(name string, cfg map[string]string) findings {
 	if s.backends.CheckSettings != nil {
 		f.addConfig(spec, cfg, s.backends.CheckSettings(spec, cfg))
 	}
-	unknown, err := spec.Check(cfg, config.Reserved)
-	f.addConfig(spec, cfg, err)
-	if err == nil { // Validate may rely on what Check holds
-		f.addConfig(spec, cfg, service.Guard(func() error { return found.Validate(cfg) }))
-	}
+	unknown := s.checkByClass(&f, found, cfg)
 	f.ignored(spec, cfg, unknown)
+	s.inClear(&f, spec, cfg, unknown)
 	return f
+}
+
+// checkByClass has the class check the config, with values in the place of references, and returns the settings that it does not
+// know. Where some cannot be read here and now, much cannot be said: tasks wait for them, and check the config again.
+//
+// Invariant S1: what the class says of values has none of them.
+func (s *Server) checkByClass(f *findings, class connector.Connector, cfg map[string]string) (unknown []string) {
+	var said findings
+	spec := class.Spec()
+	resolved, complete := s.resolve(f, spec, cfg)
+	unknown, err := spec.Check(resolved.Config, config.Reserved)
+	said.addConfig(spec, cfg, judged(err, cfg, complete))
+	if err == nil && complete { // Validate may rely on what Check holds
+		said.addConfig(spec, cfg, service.Guard(func() error { return class.Validate(resolved.Config) }))
+	}
+	if len(said.errs) > 0 && len(resolved.Values) > 0 {
+		said.hide(redact.New(cfg, s.policy(cfg)).With(resolved.Values...))
+	}
+	f.errs = append(f.errs, said.errs...)
+	return unknown
+}
+
+// resolve puts values in the place of references, and adds what is wrong with those. Not complete: the config comes back as it is.
+func (s *Server) resolve(f *findings, spec connector.Spec, cfg map[string]string) (resolved secret.Resolved, complete bool) {
+	f.addConfig(spec, cfg, secret.Misplaced(cfg, func(key string) bool { return config.Reserved(key) || spec.NamesTopics(key) }))
+	if s.backends.Secrets == nil {
+		found, err := secret.Check(cfg)
+		f.addConfig(spec, cfg, err)
+		return secret.Resolved{Config: cfg}, !found
+	}
+	resolved, err := s.backends.Secrets.Resolve(cfg)
+	for _, e := range parts(err) {
+		if errors.Is(e, secret.ErrRefused) {
+			f.addConfig(spec, cfg, e)
+		} else {
+			f.warnings = append(f.warnings, e.Error()+"; until then the connector's tasks fail")
+		}
+	}
+	if err != nil {
+		return secret.Resolved{Config: cfg}, false
+	}
+	return resolved, true
+}
+
+// judged leaves out of a Spec's refusals what cannot be said before a value is known.
+func judged(err error, cfg map[string]string, complete bool) error {
+	if complete {
+		return err
+	}
+	return errors.Join(slices.DeleteFunc(parts(err), func(e error) bool {
+		key, _, _ := strings.Cut(e.Error(), " ")
+		return len(reference.In(cfg[key])) > 0
+	})...)
+}
+
+// inClear refuses all that may be a secret in the clear, or warns of what surely is one.
+func (s *Server) inClear(f *findings, spec connector.Spec, cfg map[string]string, unknown []string) {
+	for _, key := range secret.InClear(cfg, s.policy(cfg).Hides) {
+		unsure := slices.Contains(unknown, key) || spec.Passes(key) && !redact.Policy(nil).Hides(key, cfg[key])
+		if s.cfg.ReferencesOnly {
+			f.addConfig(spec, cfg, secret.RefuseClear(key))
+		} else if !unsure {
+			f.warnings = append(f.warnings, secret.WarnClear(key))
+		}
+	}
 }
 
 // ignored refuses what would change records and is not obeyed, and warns of all else that has no effect. An empty value asks

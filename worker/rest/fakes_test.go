@@ -226,6 +226,10 @@ func (f fakeClass) Validate(cfg connector.Config) error {
 	case "tell all as JSON":
 		text, err := json.Marshal(cfg)
 		return errors.Join(err, fmt.Errorf("kafka.topics cannot be read by %s", text))
+	case "needs a name":
+		if !strings.Contains(cfg["login"], "name=") {
+			return errors.New("login must have name=")
+		}
 	case "bad topic":
 		return errors.New("kafka.topics must not have blanks")
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
-const secret = "0123456789abcdef"
+const bearer = "0123456789abcdef"
 
 // tokenFile writes a file with the token.
 func tokenFile(t *testing.T, token string) string {
@@ -52,17 +52,17 @@ func (l *logged) String() string {
 }
 
 func TestToken(t *testing.T) {
-	w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = tokenFile(t, secret) })
+	w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = tokenFile(t, bearer) })
 	cases := map[string]struct {
 		target, header string
 		want           int
 	}{
 		"without":                 {restapi.Prefix + "/connectors", "", 401},
 		"wrong":                   {restapi.Prefix + "/connectors", "Authorization: Bearer nope", 401},
-		"another scheme":          {restapi.Prefix + "/connectors", "Authorization: Basic " + secret, 401},
-		"right":                   {restapi.Prefix + "/connectors", "Authorization: bearer " + secret, 200},
+		"another scheme":          {restapi.Prefix + "/connectors", "Authorization: Basic " + bearer, 401},
+		"right":                   {restapi.Prefix + "/connectors", "Authorization: bearer " + bearer, 200},
 		"an older route without":  {"/getClusterInfo", "", 401},
-		"an older route with":     {"/getClusterInfo", "Authorization: Bearer " + secret, 200},
+		"an older route with":     {"/getClusterInfo", "Authorization: Bearer " + bearer, 200},
 		"an unknown path without": {restapi.Prefix + "/nothing", "", 401},
 		"liveness needs none":     {"/healthz", "", 200},
 		"readiness needs none":    {"/readyz", "", 200},
@@ -71,7 +71,7 @@ func TestToken(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			rec := w.do(http.MethodGet, tc.target, "", tc.header)
-			if rec.Code != tc.want || strings.Contains(rec.Body.String(), secret) {
+			if rec.Code != tc.want || strings.Contains(rec.Body.String(), bearer) {
 				t.Errorf("got %d %s", rec.Code, rec.Body)
 			}
 			if tc.want == 401 && rec.Header().Get("WWW-Authenticate") == "" {
@@ -235,7 +235,7 @@ func TestTheLogSaysWhoIsLetIn(t *testing.T) {
 		"without a token and address":  {":0", "", "callers on this machine are answered, others get 403", "everybody", false},
 		"with an address":              {"127.0.0.1:0", "", "everybody who reaches httpHost can change connectors", "403", false},
 		"with certificates of callers": {"127.0.0.1:0", "", "whoever shows a certificate of httpTlsClientCA", "everybody", true},
-		"with a token":                 {":0", secret, "", "without a token", false},
+		"with a token":                 {":0", bearer, "", "without a token", false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -262,7 +262,7 @@ func TestTheLogSaysWhoIsLetIn(t *testing.T) {
 
 func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 	var log logged
-	w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = tokenFile(t, secret); log.into(c) })
+	w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = tokenFile(t, bearer); log.into(c) })
 	const many = 1000
 	for range many {
 		w.do("GET", connectorsPath, "", "Authorization: Bearer not-the-token-of-it", "Remote: 192.0.2.7:1234")
@@ -279,14 +279,14 @@ func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 func TestATokenFileThatIsGoneIsAFailureUntilItIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logged
-		path := tokenFile(t, secret)
+		path := tokenFile(t, bearer)
 		w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = path; log.into(c) })
 		done := make(chan struct{})
 		watched := make(chan struct{})
 		go func() { defer close(watched); w.server.watchToken(done) }()
 		expect := func(status int, ready string) {
 			t.Helper()
-			rec := w.do("GET", connectorsPath, "", "Authorization: Bearer "+secret)
+			rec := w.do("GET", connectorsPath, "", "Authorization: Bearer "+bearer)
 			probe := w.do("GET", "/readyz", "")
 			if rec.Code != status || !strings.Contains(probe.Body.String(), ready) || (probe.Code == 200) != (ready == "ok") {
 				t.Errorf("got %d %s, %d %s", rec.Code, rec.Body, probe.Code, probe.Body)
@@ -298,7 +298,7 @@ func TestATokenFileThatIsGoneIsAFailureUntilItIsBack(t *testing.T) {
 		}
 		pass(access.TokenInterval)
 		expect(401, "not ready: reading restTokenFile: open "+path)
-		if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(bearer), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		pass(access.TokenInterval)
@@ -319,11 +319,11 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 	for name, rotate := range cases {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				path := tokenFile(t, secret)
+				path := tokenFile(t, bearer)
 				w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = path })
 				w.server.hub.refresh()
 				ended := make(chan int)
-				go func() { ended <- w.do("GET", restapi.Prefix+"/watch", "", "Authorization: Bearer "+secret).Code }()
+				go func() { ended <- w.do("GET", restapi.Prefix+"/watch", "", "Authorization: Bearer "+bearer).Code }()
 				pass(10 * pingInterval)
 				select {
 				case code := <-ended:

@@ -134,7 +134,7 @@ func (w *world) sum(name, port string) (sum float64) {
 // A caller that is refused does not hold its connection by a body that it sends slowly.
 func TestARefusedCallerIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = tokenFile(t, secret) })
+	w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = tokenFile(t, bearer) })
 	w.serve()
 	c := from(t, "127.0.0.1", w.server.api.Addr())
 	_ = c.SetDeadline(time.Now().Add(readTimeout / 2)) // long before a slow body is given up
@@ -148,7 +148,7 @@ func TestARefusedCallerIsNotWaitedFor(t *testing.T) {
 }
 
 func TestProbesOnAPortOfTheirOwn(t *testing.T) {
-	const token = "Authorization: Bearer " + secret
+	const token = "Authorization: Bearer " + bearer
 	cases := map[string]struct {
 		probes    string
 		onAPI     int
@@ -162,7 +162,7 @@ func TestProbesOnAPortOfTheirOwn(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(c *Config, _ *Backends) {
-				c.Probes, c.CompatRoutes, c.TokenFile = tc.probes, !tc.compatOff, tokenFile(t, secret)
+				c.Probes, c.CompatRoutes, c.TokenFile = tc.probes, !tc.compatOff, tokenFile(t, bearer)
 			})
 			w.serve()
 			for _, path := range []string{"/healthz", "/readyz", "/metrics"} {

@@ -141,7 +141,8 @@ func TestLifeOfAConnector(t *testing.T) {
 	w := newWorld(t, nil)
 	const path = restapi.Prefix + "/connectors/n"
 	created := w.do("POST", restapi.Prefix+"/connectors", strings.Replace(validSource, `"config":{`, `"config":{"login":"hunter2","kafka.client.x":"1","kafka.topic":"?",`, 1), "Idempotency-Key: k1")
-	wantBody := `{"name":"n","class":"KafkaSource","kind":"Source","state":"Running","config":{"kafka.bootstrap.server":"h:1","kafka.client.x":"********","kafka.topic":"********","kafka.topics":"t","login":"********"},"maxTasks":3,"epoch":11,"revision":11,"warnings":["kafka.topic is not a setting of KafkaSource and has no effect; did you mean kafka.topics?"]}`
+	wantBody := `{"name":"n","class":"KafkaSource","kind":"Source","state":"Running","config":{"kafka.bootstrap.server":"h:1","kafka.client.x":"********","kafka.topic":"********","kafka.topics":"t","login":"********"},"maxTasks":3,"epoch":11,"revision":11,"warnings":["kafka.topic is not a setting of KafkaSource and has no effect; did you mean kafka.topics?",` +
+		`"login: a secret in the clear is stored in RocketMQ and on the workers' disks: write a reference in its place, such as ${secret:name:key}"]}`
 	if got := strings.TrimSpace(created.Body.String()); created.Code != 201 || got != wantBody || created.Header().Get("ETag") != `"11"` || created.Header().Get("Location") != path {
 		t.Fatalf("created: %d %v %s", created.Code, created.Header(), got)
 	}

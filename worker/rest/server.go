@@ -51,6 +51,8 @@ type Config struct {
 	TLS certificate.Files
 	// TokenFile holds the bearer token that callers must send; empty: none is asked for.
 	TokenFile string
+	// ReferencesOnly refuses secrets in the clear in connectors' configs.
+	ReferencesOnly bool
 	// CompatRoutes serves the older runtimes' routes; Compat is config.CompatOld or config.CompatNew.
 	CompatRoutes bool
 	Compat       string

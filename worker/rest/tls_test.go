@@ -41,13 +41,13 @@ func TestTheAPISpeaksTLSAndProbesDoNot(t *testing.T) {
 	a := certtest.New(t)
 	var log logged
 	w := newWorld(t, func(c *Config, _ *Backends) {
-		c.TLS, c.Probes, c.TokenFile = secure(t, t.TempDir(), a), "127.0.0.1:0", tokenFile(t, secret)
+		c.TLS, c.Probes, c.TokenFile = secure(t, t.TempDir(), a), "127.0.0.1:0", tokenFile(t, bearer)
 		log.into(c)
 	})
 	plain := w.serve()
 	https := over(t, a.Client(nil))
 	https.Transport.(*http.Transport).ForceAttemptHTTP2 = true
-	if _, err := restclient.New(w.secured(), secret, https).Cluster(t.Context()); err != nil {
+	if _, err := restclient.New(w.secured(), bearer, https).Cluster(t.Context()); err != nil {
 		t.Errorf("with the authority and the token: %v", err)
 	}
 	if _, err := restclient.New(w.secured(), "", https).Cluster(t.Context()); !hasStatus(err, 401) {
@@ -75,7 +75,7 @@ func TestTheAPISpeaksTLSAndProbesDoNot(t *testing.T) {
 	if _, err := over(t, old).Get(w.secured()); err == nil {
 		t.Error("TLS 1.1 is spoken")
 	}
-	if _, err := restclient.New(plain, secret, client(t)).Cluster(t.Context()); !errors.Is(err, restclient.ErrNotAWorker) {
+	if _, err := restclient.New(plain, bearer, client(t)).Cluster(t.Context()); !errors.Is(err, restclient.ErrNotAWorker) {
 		t.Errorf("a plain client: %v", err)
 	}
 	eventually(t, func() bool { return w.sum("connect_worker_rest_handshakes_failed_total", "api") == 4 })
@@ -109,7 +109,7 @@ func TestCallersShowCertificatesBesidesTokens(t *testing.T) {
 	ours, callers := certtest.New(t), certtest.New(t)
 	dir := t.TempDir()
 	w := newWorld(t, func(c *Config, _ *Backends) {
-		c.TLS, c.TokenFile = secure(t, dir, ours), tokenFile(t, secret)
+		c.TLS, c.TokenFile = secure(t, dir, ours), tokenFile(t, bearer)
 		c.TLS.ClientCA = certtest.Write(t, dir, "ca.crt", callers.PEM)
 	})
 	w.serve()
@@ -118,10 +118,10 @@ func TestCallersShowCertificatesBesidesTokens(t *testing.T) {
 		token string
 		want  int // 0: no connection
 	}{
-		"a certificate and the token":      {callers, secret, 200},
+		"a certificate and the token":      {callers, bearer, 200},
 		"a certificate alone":              {callers, "", 401},
-		"the token alone":                  {nil, secret, 0},
-		"another authority's, and a token": {ours, secret, 0},
+		"the token alone":                  {nil, bearer, 0},
+		"another authority's, and a token": {ours, bearer, 0},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -136,17 +136,17 @@ func TestCallersShowCertificatesBesidesTokens(t *testing.T) {
 	}
 	// A connection outlives its trust, a call does not: it is told to connect anew.
 	known := over(t, ours.Client(callers))
-	if _, err := restclient.New(w.secured(), secret, known).Cluster(t.Context()); err != nil {
+	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	certtest.Write(t, dir, "ca.crt", ours.PEM)
 	if _, err := w.server.secured.Refresh(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := restclient.New(w.secured(), secret, known).Cluster(t.Context()); !hasStatus(err, 403) || !strings.Contains(err.Error(), "connect anew") {
+	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); !hasStatus(err, 403) || !strings.Contains(err.Error(), "connect anew") {
 		t.Errorf("after the authority was taken away: %v", err)
 	}
-	if _, err := restclient.New(w.secured(), secret, known).Cluster(t.Context()); err == nil || hasStatus(err, 403) {
+	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); err == nil || hasStatus(err, 403) {
 		t.Errorf("on another connection: %v", err)
 	}
 	if n := w.metric("connect_worker_rest_refused_total", access.ReasonCertificate); n != 1 {

@@ -32,7 +32,19 @@ type job struct {
 	grant     cluster.Grant
 	attempt   int64
 	connector store.Connector
-	scrub     func(string) string
+	// redactor takes secrets out of texts; also those that the config refers to, once they are resolved.
+	redactor func() redact.Redactor
+}
+
+// scrub takes secrets out of a text and bounds its length.
+//
+// Invariant S1: error texts of connectors and brokers pass it before they are logged, shown or stored.
+func (j *job) scrub(text string) string {
+	text = j.redactor().Text(text)
+	if len(text) > maxProblem {
+		text = strings.ToValidUTF8(text[:maxProblem], "") + "…"
+	}
+	return text
 }
 
 // start runs the unit in a goroutine of its own.
@@ -40,7 +52,7 @@ func (s *Scheduler) start(step book.Step, c store.Connector) {
 	hard, kill := context.WithCancel(s.base)
 	soft, stop := context.WithCancel(hard)
 	s.runs[step.Unit] = &run{stop, kill}
-	j := job{unit: step.Unit, grant: step.Grant, attempt: step.Attempt, connector: c, scrub: s.scrubOf(c)}
+	j := &job{unit: step.Unit, grant: step.Grant, attempt: step.Attempt, connector: c, redactor: s.redactorOf(c)}
 	s.cfg.Log.Info("Starting a unit", "connector", j.unit.Connector, "task", j.unit.Task, "worker", s.cfg.WorkerID,
 		"generation", j.grant.Generation, "epoch", j.grant.Epoch, "attempt", j.attempt)
 	s.units.Go(func() {
@@ -74,7 +86,7 @@ func Outcome(err error, scrub func(string) string) book.Outcome {
 }
 
 // ended takes the outcome of an attempt.
-func (s *Scheduler) ended(j job, err error) {
+func (s *Scheduler) ended(j *job, err error) {
 	how := Outcome(err, j.scrub)
 	s.mu.Lock()
 	delete(s.runs, j.unit)
@@ -109,59 +121,60 @@ func (s *Scheduler) find(cfg map[string]string) (connector.Connector, error) {
 	return s.deps.Catalog.Find(class)
 }
 
+// specOf is the Spec of the config's class; one that knows nothing if this worker does not have it.
+func (s *Scheduler) specOf(cfg map[string]string) connector.Spec {
+	found, err := s.find(cfg)
+	if err != nil {
+		return connector.Spec{}
+	}
+	return found.Spec()
+}
+
 // maxProblem bounds an error's text in a status.
 const maxProblem = 2048
 
-// scrub is the scrubber of one epoch of a connector: all of its units share it, and it is made when it is first needed, for it
-// takes long configs a while.
-type scrub struct {
+// redactor is that of one epoch of a connector: all of its units share it, and it is made when it is first needed, for it takes
+// long configs a while.
+type redactor struct {
 	epoch int64
-	text  func(string) string
+	of    func() redact.Redactor
 }
 
-// scrubOf needs s.mu.
-func (s *Scheduler) scrubOf(c store.Connector) func(string) string {
-	if have, ok := s.scrubs[c.Name]; ok && have.epoch == c.Epoch {
-		return have.text
+// redactorOf needs s.mu.
+func (s *Scheduler) redactorOf(c store.Connector) func() redact.Redactor {
+	if have, ok := s.redactors[c.Name]; ok && have.epoch == c.Epoch {
+		return have.of
 	}
-	made := sync.OnceValue(func() func(string) string { return s.scrubber(c) })
-	s.scrubs[c.Name] = scrub{c.Epoch, func(text string) string { return made()(text) }}
-	return s.scrubs[c.Name].text
+	made := sync.OnceValue(func() redact.Redactor { return redact.New(c.Config, s.policy(c.Config)) })
+	s.redactors[c.Name] = redactor{c.Epoch, made}
+	return made
 }
 
-// scrubber returns a function that takes the connector's secrets out of a text and bounds its length. Of a class that this
-// worker does not know, every value is one.
-//
-// Invariant S1: error texts of connectors and brokers pass it before they are logged, shown or stored.
-func (s *Scheduler) scrubber(c store.Connector) func(string) string {
-	var spec connector.Spec
-	if found, err := s.find(c.Config); err == nil {
-		spec = found.Spec()
-	}
-	redactor := redact.New(c.Config, func(key string) bool { return spec.Secret(key, config.Reserved) })
-	return func(text string) string {
-		text = redactor.Text(text)
-		if len(text) > maxProblem {
-			text = strings.ToValidUTF8(text[:maxProblem], "") + "…"
-		}
-		return text
-	}
+// policy says which settings are secret. Of a class that this worker does not know, all are.
+func (s *Scheduler) policy(cfg map[string]string) redact.Policy {
+	spec := s.specOf(cfg)
+	return func(key string) bool { return spec.Secret(key, config.Reserved) }
 }
 
 // divide computes a connector's task configs and publishes them: whatever was published first for the epoch holds.
-func (s *Scheduler) divide(ctx context.Context, j job) error {
+func (s *Scheduler) divide(ctx context.Context, j *job) error {
 	found, err := s.find(j.connector.Config)
 	if err != nil {
 		return err
 	}
-	cfg := connector.Config(maps.Clone(j.connector.Config))
+	resolved, err := s.resolve(j)
+	if err != nil {
+		return err
+	}
+	s.warnClear(j)
+	cfg := connector.Config(maps.Clone(resolved.Config))
 	if _, err := found.Spec().Check(cfg, config.Reserved); err != nil {
 		return fmt.Errorf("checking the config: %w", err)
 	}
 	if err := found.Validate(cfg); err != nil {
 		return fmt.Errorf("checking the config: %w", err)
 	}
-	limit, err := config.MaxTasks(cfg)
+	limit, err := config.MaxTasks(j.connector.Config)
 	if err != nil {
 		return err
 	}
@@ -174,9 +187,9 @@ func (s *Scheduler) divide(ctx context.Context, j job) error {
 	if len(tasks) == 0 || len(tasks) > limit {
 		return fmt.Errorf("dividing the connector into tasks: its class gave %d, 1 to %d are allowed", len(tasks), limit)
 	}
-	configs := make([]map[string]string, len(tasks))
-	for i, t := range tasks {
-		configs[i] = t
+	configs, err := storable(resolved, j.connector.Config, tasks)
+	if err != nil {
+		return fmt.Errorf("dividing the connector into tasks: %w", err)
 	}
 	_, err = s.deps.Configs.PublishTasks(ctx, j.unit.Connector, j.grant.Epoch, configs)
 	if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
@@ -189,7 +202,7 @@ func (s *Scheduler) divide(ctx context.Context, j job) error {
 }
 
 // runTask fences off earlier attempts and runs one.
-func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
+func (s *Scheduler) runTask(soft, hard context.Context, j *job) error {
 	found, err := s.find(j.connector.Config)
 	if err != nil {
 		return err
@@ -206,6 +219,10 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 		}
 		return err
 	}
+	resolved, err := s.resolve(j) // before the fence, which one that lacks a secret needs not
+	if err != nil {
+		return err
+	}
 	// Invariant P3: the fence is read back before the stored positions are looked at, so that no older attempt's write can
 	// come after.
 	writer, done, err := progress.Fence(soft, store.Fence{Connector: j.unit.Connector, Task: j.unit.Task,
@@ -217,7 +234,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 	a := task.Attempt{
 		ID: task.ID{Worker: s.cfg.WorkerID, Connector: j.unit.Connector, Task: j.unit.Task, Tasks: len(j.connector.Tasks),
 			Generation: j.grant.Generation, Epoch: j.grant.Epoch, Attempt: j.attempt},
-		Config:  j.connector.TaskConfig(j.unit.Task),
+		Config:  resolved.Task(j.connector.Config, j.connector.TaskConfig(j.unit.Task)),
 		Gate:    gate,
 		Writer:  writer,
 		Stored:  func() record.Positions { return progress.Read(j.unit.Connector) },
@@ -236,7 +253,7 @@ func (s *Scheduler) runTask(soft, hard context.Context, j job) error {
 }
 
 // waiting notes why the connector of an attempt cannot be opened yet.
-func (s *Scheduler) waiting(j job, err error) {
+func (s *Scheduler) waiting(j *job, err error) {
 	problem := j.scrub(err.Error())
 	s.mu.Lock()
 	first := s.book.Waiting(j.unit, problem, time.Now())
@@ -249,7 +266,7 @@ func (s *Scheduler) waiting(j job, err error) {
 }
 
 // opened notes that the connector of an attempt is open.
-func (s *Scheduler) opened(j job) {
+func (s *Scheduler) opened(j *job) {
 	s.mu.Lock()
 	s.book.Opened(j.unit)
 	s.mu.Unlock()
@@ -257,7 +274,7 @@ func (s *Scheduler) opened(j job) {
 }
 
 // warned notes what users should know of an attempt that goes on.
-func (s *Scheduler) warned(j job, text string) {
+func (s *Scheduler) warned(j *job, text string) {
 	s.mu.Lock()
 	s.book.Warned(j.unit, text)
 	s.mu.Unlock()

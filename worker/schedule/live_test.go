@@ -23,6 +23,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
+	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
@@ -130,7 +131,7 @@ func (l *liveCluster) start(id string) *liveNode {
 	runner, err := task.New(task.Config{Worker: id, ClusterID: "live", Now: l.elapsed, Log: logr.Discard(), Audit: l.auditLog()}, task.FromClient(client))
 	must(err)
 	n := &liveNode{stores: stores, client: client, network: network}
-	n.sched, err = New(Config{WorkerID: id, Log: logr.Discard()}, Wire(members, stores, runner, l))
+	n.sched, err = New(Config{WorkerID: id, Log: logr.Discard()}, Wire(members, stores, runner, l, secret.New(secret.Config{})))
 	must(err)
 	n.services = append(append(n.services, members.Service()), stores.Services()...)
 	n.services = append(n.services, n.sched.Service())

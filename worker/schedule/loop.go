@@ -29,6 +29,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 	configChanged, stopConfigs := s.deps.Configs.Watch()
 	defer stopConfigs()
 	s.units.Go(func() { s.status.run(s.base) })
+	s.units.Go(func() { s.watchSecrets(s.base) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -83,7 +84,7 @@ func (s *Scheduler) forget(connectors []store.Connector) {
 		if !known[name] {
 			s.deps.Runner.Forget(name)
 			s.metrics.forget(name)
-			delete(s.scrubs, name)
+			delete(s.redactors, name)
 		}
 	}
 	s.known = known

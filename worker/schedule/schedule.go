@@ -37,7 +37,9 @@ type Config struct {
 	DrainTimeout time.Duration
 	// TasksTimeout bounds how long a connector may take to divide its work (30 s).
 	TasksTimeout time.Duration
-	Log          logr.Logger
+	// ReferencesOnly has connectors fail whose configs have secrets in the clear.
+	ReferencesOnly bool
+	Log            logr.Logger
 	// Registerer takes the metrics; nil registers none.
 	Registerer prometheus.Registerer
 	// Random gives numbers in [0, 1) for delays; nil takes math/rand.
@@ -108,6 +110,7 @@ type Deps struct {
 	Statuses           Statuses
 	Runner             Runner
 	Catalog            Catalog
+	Secrets            Secrets
 }
 
 // Scheduler claims, starts, stops and releases units. Its methods are safe for concurrent use.
@@ -127,21 +130,21 @@ type Scheduler struct {
 	runs  map[Unit]*run
 	told  map[Unit]store.Status // the newest status of each unit, but for its attempt and time
 	known map[string]bool       // connectors of the last pass, and those of which something ran
-	// scrubs take secrets out of the texts of a connector's units, by its name.
-	scrubs map[string]scrub
+	// redactors take secrets out of the texts of a connector's units, by its name.
+	redactors map[string]redactor
 }
 
 // New checks cfg and deps. The Scheduler does nothing before its service runs.
 func New(cfg Config, deps Deps) (*Scheduler, error) {
 	complete := deps.Cluster != nil && deps.Gate != nil && deps.Configs != nil && deps.Positions != nil &&
-		deps.Offsets != nil && deps.Statuses != nil && deps.Runner != nil && deps.Catalog != nil
+		deps.Offsets != nil && deps.Statuses != nil && deps.Runner != nil && deps.Catalog != nil && deps.Secrets != nil
 	if cfg.WorkerID == "" || !complete {
 		return nil, errors.New("a scheduler needs a worker id and all its dependencies")
 	}
 	cfg = cfg.withDefaults()
 	s := &Scheduler{cfg: cfg, deps: deps, metrics: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1),
 		book: book.New(cfg.WorkerID, cfg.SessionTimeout, cfg.Random), runs: map[Unit]*run{}, told: map[Unit]store.Status{},
-		known: map[string]bool{}, scrubs: map[string]scrub{}}
+		known: map[string]bool{}, redactors: map[string]redactor{}}
 	s.status = newStatusWriter(deps.Statuses, cfg.Log)
 	s.base, s.endBase = context.WithCancel(context.Background())
 	return s, nil

@@ -12,7 +12,7 @@ import (
 )
 
 // Wire makes the Deps of a real worker.
-func Wire(c *cluster.Cluster, stores *store.Stores, runner *task.Runner, catalog Catalog) Deps {
+func Wire(c *cluster.Cluster, stores *store.Stores, runner *task.Runner, catalog Catalog, secrets Secrets) Deps {
 	return Deps{
 		Cluster:   c,
 		Gate:      func(g cluster.Grant) task.Gate { return c.Gate(g) },
@@ -22,6 +22,7 @@ func Wire(c *cluster.Cluster, stores *store.Stores, runner *task.Runner, catalog
 		Statuses:  stores.Statuses(),
 		Runner:    runner,
 		Catalog:   catalog,
+		Secrets:   secrets,
 	}
 }
 

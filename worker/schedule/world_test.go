@@ -19,6 +19,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -59,6 +60,10 @@ type world struct {
 	forgotten []string
 	timeout   time.Duration // of sessions
 	away      bool          // the log and the stores take nothing, and leases are over
+	secrets   string        // the folder that secrets are mounted in
+	// referencesOnly refuses secrets in the clear.
+	referencesOnly bool
+	log            logr.Logger
 }
 
 type member struct {
@@ -73,7 +78,7 @@ type member struct {
 func newWorld(t *testing.T) *world {
 	return &world{t: t, offset: -1, owners: map[Unit]cluster.Owner{}, floors: map[string]int64{}, watchers: map[chan struct{}]bool{},
 		configs: map[string]store.Connector{}, fences: map[Unit]store.Fence{}, statuses: map[Unit]store.Status{},
-		running: map[Unit]int{}, drains: map[Unit]time.Duration{}, workers: map[string]*member{}, timeout: 5 * time.Second}
+		running: map[Unit]int{}, drains: map[Unit]time.Duration{}, workers: map[string]*member{}, timeout: 5 * time.Second, log: logr.Discard()}
 }
 
 // change appends to the log, or to a store, and tells all watchers.
@@ -206,6 +211,17 @@ func (w *world) put(name string, state store.State, tasks int) {
 	})
 }
 
+// configure sets a running connector with further settings.
+func (w *world) configure(name string, tasks int, settings ...string) {
+	w.change(func() {
+		cfg := map[string]string{"connector.class": "Fake", "max.tasks": fmt.Sprint(tasks)}
+		for i := 0; i < len(settings); i += 2 {
+			cfg[settings[i]] = settings[i+1]
+		}
+		w.configs[name] = store.Connector{Name: name, State: store.Running, Config: cfg, Epoch: w.configs[name].Epoch + 1}
+	})
+}
+
 // openGate is the gate of a lease that has so much left: what is left just before one is renewed as rarely as is allowed.
 type openGate struct{ left time.Duration }
 
@@ -287,6 +303,11 @@ func (fakeClass) Tasks(_ context.Context, cfg connector.Config, limit int) ([]co
 	out := make([]connector.Config, limit)
 	for i := range out {
 		out[i] = connector.Config{"index": fmt.Sprint(i)}
+		for _, key := range []string{"login", "leak"} {
+			if cfg[key] != "" {
+				out[i][key] = cfg["login"]
+			}
+		}
 	}
 	return out, nil
 }
@@ -359,9 +380,9 @@ func (w *world) join(name string) *member {
 		w.workers[name] = m
 	})
 	var err error
-	m.sched, err = New(Config{WorkerID: name, SessionTimeout: w.timeout, Log: logr.Discard(), Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
+	m.sched, err = New(Config{WorkerID: name, SessionTimeout: w.timeout, ReferencesOnly: w.referencesOnly, Log: w.log, Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
 		Gate: func(cluster.Grant) task.Gate { return openGate{w.timeout*9/10 - w.timeout/3} }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
-		Statuses: fakeStatuses{w}, Runner: m, Catalog: w})
+		Statuses: fakeStatuses{w}, Runner: m, Catalog: w, Secrets: secret.New(secret.Config{Mounted: w.secrets})})
 	if err != nil {
 		w.t.Fatal(err)
 	}

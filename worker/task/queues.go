@@ -239,7 +239,7 @@ func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fa
 				return
 			}
 		case err != nil:
-			r.logger(a.ID).V(1).Info("Looking for new queues failed; going on with the known ones", "reason", err.Error())
+			r.logger(a).V(1).Info("Looking for new queues failed; going on with the known ones", "reason", err.Error())
 		default:
 			missing = 0
 			found(seen)

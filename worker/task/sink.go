@@ -78,7 +78,7 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	if err != nil {
 		return err
 	}
-	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSink),
+	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a), count: r.metrics.of(a.ID.Connector, connector.KindSink),
 		life: newLifetime(soft, hard), trails: map[rmq.Queue]rmq.Trail{}, marks: track.NewMarks(),
 		absent: map[string]bool{}, warnings: &warnings{warn: a.Warn}}
 	defer s.life.end()

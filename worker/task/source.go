@@ -56,7 +56,7 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 	if err != nil {
 		return err
 	}
-	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a.ID), count: r.metrics.of(a.ID.Connector, connector.KindSource),
+	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a), count: r.metrics.of(a.ID.Connector, connector.KindSource),
 		life: newLifetime(soft, hard), topics: map[string]record.Place{}, tracker: track.New(), commits: record.Positions{}, entries: record.Positions{},
 		warnings: &warnings{warn: a.Warn}}
 	s.saver = newSaver(boundWriter{a.Writer}, r.cfg.FlushInterval, s.log, s.count)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/task/track"
@@ -206,9 +207,13 @@ type Attempt struct {
 // scrubbed is the error for the log, without secrets.
 func (a Attempt) scrubbed(err error) error { return errors.New(a.Scrub(err.Error())) }
 
-func (r *Runner) logger(id ID) logr.Logger {
-	return r.cfg.Log.WithValues("connector", id.Connector, "task", id.Task, "worker", id.Worker,
-		"generation", id.Generation, "epoch", id.Epoch)
+// logger is that of an attempt and of its connector, which may log what it was configured with.
+//
+// Invariant S1: secrets do not come into it.
+func (r *Runner) logger(a Attempt) logr.Logger {
+	log := r.cfg.Log.WithValues("connector", a.ID.Connector, "task", a.ID.Task, "worker", a.ID.Worker,
+		"generation", a.ID.Generation, "epoch", a.ID.Epoch)
+	return redact.Log(log, a.Scrub)
 }
 
 // wait asks the gate; an error other than the context's own is the loss of the task.

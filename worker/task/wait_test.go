@@ -3,10 +3,14 @@ package task
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rocketmq-connect/operator/worker/connector"
 )
 
 // answering is a gate whose Wait fails with an error.
@@ -57,5 +61,19 @@ func TestWarningsOfATaskAndItsConnectorGoTogether(t *testing.T) {
 	want := []string{"topic b is missing", "broker a is away; topic b is missing", "broker a is away", ""}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheLogOfAnAttemptHasNoSecrets(t *testing.T) {
+	h := newHarness(t)
+	var lines []string
+	h.runner.cfg.Log = funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{})
+	a := h.attempt(connector.Config{})
+	a.Scrub = func(text string) string { return strings.ReplaceAll(text, "hunter2", "***") }
+	env := h.runner.env(a, settings{}, h.runner.logger(a), nil, &warnings{})
+	env.Log.Info("dialing with hunter2", "password", "hunter2", "config", map[string]string{"password": "hunter2"})
+	got := strings.Join(lines, "\n")
+	if strings.Contains(got, "hunter2") || !strings.Contains(got, `"msg"="dialing with ***" "connector"="c"`) {
+		t.Errorf("log: %s", got)
 	}
 }

@@ -23,6 +23,7 @@ type Book struct {
 	held     map[Unit]*Held
 	free     map[Unit]freeSince
 	claiming bool
+	renewing renewing
 	places   Places
 	wishes   wishes
 }
@@ -47,7 +48,7 @@ type Work struct {
 	// Releases are to be given back in one request, whose end goes to Released. None of them runs again under the same
 	// generation.
 	Releases []Release
-	// Steps are on single units, sorted by unit.
+	// Steps are on single units, one for each at most.
 	Steps []Step
 }
 
@@ -108,6 +109,9 @@ func (b *Book) Pass(view member.View, connectors []storefold.Connector, above fu
 		default:
 			out.Steps = append(out.Steps, b.step(h, a, now))
 		}
+	}
+	if s, ok := b.renew(); ok {
+		out.Steps = append(out.Steps, s)
 	}
 	out.Claims = b.claim(claims, view.Self, above)
 	return out

@@ -6,6 +6,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/secret/reference"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -46,6 +47,10 @@ type Held struct {
 	Problem, Warning string
 	Retry            Retry
 
+	// used is what its attempt has read by references, at read at the earliest; outdated says that it has to be restarted for that.
+	used     reference.Used
+	read     time.Time
+	outdated bool
 	// want is what the last pass wanted of the unit.
 	want want
 	// refused counts claims in a row that got nothing; the next one waits until claimAt.
@@ -116,6 +121,7 @@ func (h *Held) grant(u Unit) member.Grant {
 func (h *Held) begin(now time.Time) {
 	h.Attempt++
 	h.Phase, h.Opened, h.Started, h.Warning = Running, false, now, ""
+	h.used, h.outdated = nil, false
 }
 
 // end notes how an attempt ended.
