@@ -18,7 +18,11 @@ const passingConnector = "c"
 // secretText is in its configs and task sets.
 const secretText = "hunter2"
 
-// passing has the connector made, changed, and deleted, twice; somebody publishes tasks for it meanwhile.
+// passes says in each how many seeds it does: it changes what else happens.
+const passes = 3
+
+// passing has the connector made, changed, and deleted, twice; somebody publishes tasks for it meanwhile. In the end the user deletes
+// it again, as the operator does, for a broker that lost records may have undone it.
 func (s *sim) passing() {
 	at := time.Duration(0)
 	later := func(fn func()) {
@@ -35,6 +39,9 @@ func (s *sim) passing() {
 			later(s.publishPassing)
 		}
 		later(s.deletePassing)
+	}
+	for after := 5 * time.Second; after < simCalm; after += 25 * time.Second {
+		s.at(simFaults+after, s.deletePassing)
 	}
 }
 
