@@ -1,8 +1,10 @@
 package rmq_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -64,6 +66,26 @@ func TestTLSAtOneEndOnlyIsTold(t *testing.T) {
 func TestOpenReadsTheFilesOfTLS(t *testing.T) {
 	_, err := rmq.Open(rmq.Config{NameServers: []string{"a:1"}, TLS: &tlsdial.Files{CA: "/nowhere/ca.pem"}})
 	if err == nil || !strings.Contains(err.Error(), "tlsCA: open /nowhere/ca.pem") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Not every server that takes TLS only hangs up: some send an alert.
+func TestAnAlertOfAServerThatTakesTLSOnlyIsTold(t *testing.T) {
+	c, err := rmq.Open(rmq.Config{NameServers: []string{"namesrv:9876"}, Dial: func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			_, _ = theirs.Read(make([]byte, 1<<10))
+			_, _ = theirs.Write([]byte("\x15\x03\x03\x00\x02\x02\x46"))
+		}()
+		return ours, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Brokers(t.Context()); err == nil || !strings.Contains(err.Error(), "name server namesrv:9876 unreachable: it answers in another protocol than RocketMQ's; if that is TLS, set tlsEnable=true") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -106,3 +106,14 @@ func message(err error) string {
 	}
 	return err.Error()
 }
+
+// What fails while another one is still starting ends the start: nothing else would notice it.
+func TestAFailureEndsAStartThatWaits(t *testing.T) {
+	broken := errors.New("broken")
+	err := Run(t.Context(), forStop,
+		Service{Name: "a", Run: func(context.Context) error { return broken }},
+		Service{Name: "b", Start: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }})
+	if !errors.Is(err, broken) || errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "running a: broken") {
+		t.Errorf("got %v", err)
+	}
+}

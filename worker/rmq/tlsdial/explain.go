@@ -10,10 +10,15 @@ import (
 	"net"
 	"strings"
 	"syscall"
+
+	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
 // Plain explains why a connection without TLS ended before its server said anything.
 func Plain(err error) error {
+	if errors.Is(err, remoting.ErrFrame) {
+		return fmt.Errorf("it answers in another protocol than RocketMQ's; if that is TLS, set tlsEnable=true: %w", err)
+	}
 	if !hungUp(err) {
 		return err
 	}
