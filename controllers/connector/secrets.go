@@ -2,14 +2,13 @@ package connector
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 
-	"github.com/rocketmq-connect/operator/api/v1alpha1"
-)
+	"k8s.io/apimachinery/pkg/util/validation"
 
-// secretReference finds ${secret:<name>:<key>}. What is no name of a Secret is for the workers to refuse.
-var secretReference = regexp.MustCompile(`\$\{secret:([a-z0-9][-a-z0-9.]*):[^}]+\}`)
+	"github.com/rocketmq-connect/operator/api/v1alpha1"
+	"github.com/rocketmq-connect/operator/worker/secret/reference"
+)
 
 // unmounted names the Secrets that settings refer to and that not every worker mounts: notMounted where nobody has asked the
 // cluster to, mounting where it is about to.
@@ -26,12 +25,15 @@ func unmounted(settings map[string]string, cluster *v1alpha1.ConnectCluster) (no
 	return notMounted, mounting
 }
 
-// secretNames are the Secrets that settings refer to, sorted.
+// secretNames are the Secrets that settings refer to, sorted. What has the form of no reference, or of no Secret's name, is for
+// the workers to refuse.
 func secretNames(settings map[string]string) []string {
 	names := map[string]bool{}
 	for _, value := range settings {
-		for _, found := range secretReference.FindAllStringSubmatch(value, -1) {
-			names[found[1]] = true
+		for _, ref := range reference.In(value) {
+			if ref.Provider == reference.Secret && ref.Check() == nil && len(validation.IsDNS1123Subdomain(ref.Path)) == 0 {
+				names[ref.Path] = true
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
