@@ -129,7 +129,7 @@ func TestCertificatesAreIssuedOnceAndKeptRight(t *testing.T) {
 	if conf.Data[render.AuthoritiesKey] != issued[render.AuthoritiesKey] {
 		t.Error("callers have to trust another authority for it")
 	}
-	// Keys that were taken away are made anew once the cluster is looked at, and what they sign follows.
+	// Keys that were taken away are recreated once the cluster is looked at, and what they sign follows.
 	if err := api.Client.Delete(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
@@ -210,6 +210,6 @@ func TestCertManagerIssuesWhereTheSpecNamesAnIssuer(t *testing.T) {
 	look()
 	f.wantCluster("demo", "True/WorkersReady")
 	if err := f.get("demo-api-tls", told); err != nil || told.ResourceVersion != before {
-		t.Errorf("it is told anew in each pass (%v)", err)
+		t.Errorf("it is told again in each pass (%v)", err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 )
 
-// replacePod plays the StatefulSet's controller for one pod: it is made anew of the template as it is now.
+// replacePod plays the StatefulSet's controller for one pod: it is recreated of the template as it is now.
 func (f *fixture) replacePod(c *v1alpha1.ConnectCluster, number int) {
 	f.Helper()
 	set := &appsv1.StatefulSet{}

@@ -178,7 +178,7 @@ func (w *fakeWorkers) delete(rw http.ResponseWriter, r *http.Request) {
 	rw.WriteHeader(http.StatusNoContent)
 }
 
-// finish lets removed connectors go.
+// finish releases removed connectors.
 func (w *fakeWorkers) finish() {
 	w.change(func() {
 		for name, c := range w.connectors {

@@ -98,7 +98,7 @@ func explained(err error, nameServers []string) error {
 		return fmt.Errorf("an internal topic must have exactly one queue on one broker: mend or remove it, or name another in the configuration: %w", err)
 	case errors.Is(err, rmq.ErrTopicAway):
 		return fmt.Errorf("the broker that holds an internal topic is away, and the worker waits for it: if it is lost for good, "+
-			"name in clusterTopicBroker (spec.internalTopics.broker) the broker on which the internal topics are to be made anew: %w", err)
+			"name in clusterTopicBroker (spec.internalTopics.broker) the broker on which the internal topics are to be recreated: %w", err)
 	case errors.Is(err, rmq.ErrUnreachable):
 		return fmt.Errorf("RocketMQ cannot be reached, name servers %s: check namesrvAddr and that name server and broker run: %w", strings.Join(nameServers, ";"), err)
 	}

@@ -146,12 +146,12 @@ func (c *secretCluster) eventually(what string, ok func() bool) {
 	c.workers[0].eventually(what, ok)
 }
 
-// anew lists the tasks of a connector that were started anew for a changed secret, on all workers, and how often.
+// anew lists the tasks of a connector that were restarted for a changed secret, on all workers, and how often.
 func (c *secretCluster) anew(connector string) map[string]int {
 	out := map[string]int{}
 	for _, w := range c.workers {
 		for line := range strings.Lines(w.log.String()) {
-			if strings.Contains(line, `"msg"="Starting a unit anew,`) && strings.Contains(line, fmt.Sprintf(`"connector"=%q`, connector)) {
+			if strings.Contains(line, `"msg"="Starting a unit again,`) && strings.Contains(line, fmt.Sprintf(`"connector"=%q`, connector)) {
 				_, task, _ := strings.Cut(line, `"task"=`)
 				task, _, _ = strings.Cut(task, " ")
 				out[task]++
@@ -221,16 +221,16 @@ func TestASecretByReferenceReachesKafkaAndNothingElse(t *testing.T) {
 	// A change starts the tasks anew that use it, and no others.
 	before := map[string]map[string]int{"invoices": c.anew("invoices"), "late": c.anew("late")}
 	if got := c.anew("orders"); len(got) != 0 {
-		t.Errorf("tasks of orders were started anew before the change: %v", got)
+		t.Errorf("tasks of orders were restarted before the change: %v", got)
 	}
 	c.mount("kafka", 1)
 	both := map[string]int{"0": 1, "1": 1}
-	c.eventually("both tasks are started anew", func() bool { return maps.Equal(c.anew("orders"), both) })
+	c.eventually("both tasks are restarted", func() bool { return maps.Equal(c.anew("orders"), both) })
 	c.produce("orders", "second")
 	c.eventually("records with the new password", func() bool { return strings.Count(c.read("orders"), "second") == 2 })
 	after := map[string]map[string]int{"invoices": c.anew("invoices"), "late": c.anew("late")}
 	if diff := cmp.Diff(before, after); diff != "" {
-		t.Errorf("other tasks were started anew (-before +after):\n%s", diff)
+		t.Errorf("other tasks were restarted (-before +after):\n%s", diff)
 	}
 	all := c.everything()
 	for _, where := range []string{"topic connector-config-topic", "/api/v1/connectors/orders of w1", "/getConnectors/orders of w2", "/api/v1/connectors/orders/tasks of w2", "log of w1"} {

@@ -84,7 +84,7 @@ func (w *tending) wantWarnings(t *testing.T, want ...[]string) {
 	}
 }
 
-func TestABrokerThatWasMadeAnewIsMarkedWhileWorkersRun(t *testing.T) {
+func TestABrokerThatWasRecreatedIsMarkedWhileWorkersRun(t *testing.T) {
 	tended(t, nothing, func(t *testing.T, w *tending) {
 		wantMarkers(t, w.broker, w.cfg.Topics)
 		if err := w.broker.Wipe("broker-b"); err != nil {
@@ -98,7 +98,7 @@ func TestABrokerThatWasMadeAnewIsMarkedWhileWorkersRun(t *testing.T) {
 }
 
 // Also while the broker of the topics is away: then nothing else keeps a newcomer from making a second log.
-func TestABrokerThatWasMadeAnewIsMarkedWhileTheTopicsAreAway(t *testing.T) {
+func TestABrokerThatWasRecreatedIsMarkedWhileTheTopicsAreAway(t *testing.T) {
 	tended(t, nothing, func(t *testing.T, w *tending) {
 		if err := w.broker.Wipe("broker-b"); err != nil {
 			t.Fatal(err)
@@ -237,7 +237,7 @@ func TestTheNoteOfWhereTopicsWere(t *testing.T) {
 
 // Whichever internal topic its broker has lost while the name server goes on showing it: after a session it is made there
 // again, workers publish what they hold, and are one cluster.
-func TestAnInternalTopicThatItsBrokerDeniesIsMadeAnew(t *testing.T) {
+func TestAnInternalTopicThatItsBrokerDeniesIsRecreated(t *testing.T) {
 	for name, topicOf := range everyTopic() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -58,8 +58,8 @@ func deleteTopic(t *testing.T, client *rmq.Client, topic string) {
 	}
 }
 
-// Whichever internal topic is deleted under them, workers make it anew, publish again what they hold and are one cluster.
-func TestADeletedInternalTopicIsMadeAnew(t *testing.T) {
+// Whichever internal topic is deleted under them, workers recreate it, publish again what they hold and are one cluster.
+func TestADeletedInternalTopicIsRecreated(t *testing.T) {
 	for name, topicOf := range everyTopic() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,7 +26,7 @@ const (
 	ReasonPaused = "Paused"
 	// ReasonStopped means that the spec asks for Stopped and no task is assigned; config and positions are kept.
 	ReasonStopped = "Stopped"
-	// ReasonTasksFailed means that at least one task has failed; status.taskFailures says why and when it is tried again.
+	// ReasonTasksFailed means that at least one task has failed; status.taskFailures says why and when it is retried.
 	ReasonTasksFailed = "TasksFailed"
 	// ReasonConnectorFailed means that the connector itself failed, before it had tasks to run.
 	ReasonConnectorFailed = "ConnectorFailed"
@@ -77,9 +77,9 @@ const (
 	ReasonRebalanceInProgress = "RebalanceInProgress"
 	// ReasonBackingOff means that the connector or tasks of it failed and wait for their next start.
 	ReasonBackingOff = "BackingOff"
-	// ReasonDeleting means that the object is being deleted and the workers have not let go of it yet.
+	// ReasonDeleting means that the object is being deleted and the workers have not released it yet.
 	ReasonDeleting = "Deleting"
-	// ReasonApplyFailed means that the API server refused or did not answer a change of a child object; it is tried again.
+	// ReasonApplyFailed means that the API server refused or did not answer a change of a child object; it is retried.
 	ReasonApplyFailed = "ApplyFailed"
 )
 
@@ -124,7 +124,7 @@ const (
 	EventTaskFailed = "TaskFailed"
 	// EventConnectorRemoved is sent when the workers have removed a connector whose object is being deleted.
 	EventConnectorRemoved = "ConnectorRemoved"
-	// EventFinalizerReleased is sent when an object is let go without having been removed from the workers.
+	// EventFinalizerReleased is sent when an object is released without having been removed from the workers.
 	EventFinalizerReleased = "FinalizerReleased"
 	// EventClusterNotFound is sent when a connector's cluster does not exist.
 	EventClusterNotFound = "ClusterNotFound"

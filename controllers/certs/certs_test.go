@@ -142,7 +142,7 @@ func TestWhatIsIssuedAnew(t *testing.T) {
 				t.Errorf("it is not trusted: %v", err)
 			}
 			if again := issue(t, tc.keys, got, tc.names, tc.now.Add(time.Second)); again != got {
-				t.Error("it is issued anew a second later")
+				t.Error("it is issued again a second later")
 			}
 		})
 	}

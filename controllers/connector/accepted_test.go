@@ -30,7 +30,7 @@ func TestCompare(t *testing.T) {
 		"as accepted":                                {&now, "u", "s", report(2, 7), inSync},
 		"as accepted, by another worker":             {&now, "u", "s", report(3, 7), inSync},
 		"another spec":                               {&now, "u", "other", report(2, 7), differs},
-		"an object made anew":                        {&now, "v", "s", report(2, 7), differs},
+		"an object recreated":                        {&now, "v", "s", report(2, 7), differs},
 		"the report lags":                            {&now, "u", "s", report(2, 6), notReported},
 		"a new connector is not in the report yet":   {&now, "u", "s", unknown(2), notReported},
 		"somebody else changed it":                   {&now, "u", "s", report(2, 8), differs},

@@ -92,7 +92,7 @@ func acceptedEvents(s *scope, sum string, got restapi.Connector) []event.Event {
 	return out
 }
 
-// refused puts a failed call into the scope. Only what a repetition may mend is returned, to be tried again with back-off.
+// refused puts a failed call into the scope. Only what a repetition may mend is returned, to be retried with back-off.
 func (r *Reconciler) refused(ctx context.Context, s *scope, err error) error {
 	switch {
 	case restclient.Invalid(err):

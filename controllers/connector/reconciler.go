@@ -24,7 +24,7 @@ import (
 const (
 	// callTimeout bounds one call of the workers, which answer once their own record came back.
 	callTimeout = 10 * time.Second
-	// rejectedAgain is when a refused configuration is tried again: another worker image may know its class.
+	// rejectedAgain is when a refused configuration is retried: another worker image may know its class.
 	rejectedAgain = time.Minute
 	// lookAgain is when a change is looked at again that no report has brought yet.
 	lookAgain = 2 * time.Second
@@ -175,7 +175,7 @@ func changes(before, now *v1alpha1.Connector) []event.Event {
 	return out
 }
 
-// failureKey makes failures equal that differ only in how often and when the task is tried again.
+// failureKey makes failures equal that differ only in how often and when the task is retried.
 func failureKey(f v1alpha1.TaskFailure) v1alpha1.TaskFailure {
 	return v1alpha1.TaskFailure{ID: f.ID, WorkerID: f.WorkerID, Message: f.Message}
 }

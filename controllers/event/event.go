@@ -85,9 +85,9 @@ func ConnectorRemoved(c *v1alpha1.Connector) Event {
 	return normal(c, v1alpha1.EventConnectorRemoved, "Delete", "the workers of %s removed the connector", c.Spec.ClusterRef.Name)
 }
 
-// FinalizerReleased says that the object is let go although the workers may still have the connector, and why.
+// FinalizerReleased says that the object is released although the workers may still have the connector, and why.
 func FinalizerReleased(c *v1alpha1.Connector, why string) Event {
-	return normal(c, v1alpha1.EventFinalizerReleased, "Delete", "let go without removing the connector from workers: %s", why)
+	return normal(c, v1alpha1.EventFinalizerReleased, "Delete", "released without removing the connector from workers: %s", why)
 }
 
 // RollingUpdateStarted says that the worker pods are being replaced.

@@ -102,7 +102,7 @@ func notReported(o Connector) (Verdict, bool) {
 	}, waiting
 }
 
-// connectorFailed is never Stalled: the owner of a connector tries again for as long as it owns it.
+// connectorFailed is never Stalled: the owner of a connector retries for as long as it owns it.
 func connectorFailed(o Connector) (Verdict, bool) {
 	failed := o.Workers.State == restapi.StateFailed || o.Workers.State == restapi.StateRestarting
 	return Verdict{

@@ -126,7 +126,7 @@ func TestJudgeConnector(t *testing.T) {
 			see:  func(o *status.Connector) { o.Workers = reported("Running", running, task(restapi.StateUnassigned)) },
 			want: conditions{"False/WaitingForTasks", "Reconciling/WaitingForTasks", "1/2 tasks run"},
 		},
-		"a failed task that is tried again": {
+		"a failed task that is retried": {
 			see:  func(o *status.Connector) { o.Workers = reported("Running", running, failed("no route", &soon)) },
 			want: conditions{"False/TasksFailed", "Reconciling/BackingOff", "1 of 2 tasks failed; task 1 on demo-worker-1: no route"},
 		},
@@ -149,7 +149,7 @@ func TestJudgeConnector(t *testing.T) {
 			},
 			want: conditions{"False/ConnectorFailed", "Reconciling/BackingOff", "the connector failed: no such Kafka topic"},
 		},
-		"the connector itself is tried again": {
+		"the connector itself is retried": {
 			see: func(o *status.Connector) {
 				o.Workers = reported("Restarting")
 				o.Workers.Desired, o.Workers.Error = "Running", "no Kafka"

@@ -222,7 +222,7 @@ func (l bareLane) message(r *kgo.Record) *primitive.Message {
 	return m.WithKeys([]string{string(r.Key)})
 }
 
-// sendAll tries again while the broker is busy, as any loop has to.
+// sendAll retries while the broker is busy, as any loop has to.
 func sendAll(ctx context.Context, send sendSync, batch []*primitive.Message) error {
 	for tries := 0; ; tries++ {
 		result, err := send(ctx, batch...)

@@ -178,7 +178,7 @@ func TestBareLaneSendsAllInOrderInBatchesThatFit(t *testing.T) {
 			next, failed := 0, false
 			lane := bareLane{from: from, queue: &primitive.MessageQueue{Topic: "t"}}
 			err := lane.run(t.Context(), func(_ context.Context, batch ...*primitive.Message) (*primitive.SendResult, error) {
-				if !failed { // every batch is tried again
+				if !failed { // every batch is retried
 					failed = true
 					return nil, errors.New("busy")
 				}

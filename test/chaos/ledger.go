@@ -159,7 +159,7 @@ const (
 // bound is how many records a round may have brought out twice.
 type bound struct {
 	rate, peak int // records/s that are sent of one flow, and the most of one that came out within a second
-	// resent is how often a batch may have been stored without its answer coming through: requests are tried again.
+	// resent is how often a batch may have been stored without its answer coming through: requests are retried.
 	resent int
 	// gone are the records that may have been lost for good, and queues how many there are.
 	gone, queues int

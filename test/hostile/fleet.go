@@ -190,7 +190,7 @@ func owners(running []audit.Interval) map[owner]audit.Interval {
 	return out
 }
 
-// compare says which tasks moved, and how many began anew where they were, as they do when a lease ran out or Kafka was away.
+// compare says which tasks moved, and how many began again where they were, as they do when a lease ran out or Kafka was away.
 func compare(before, after []audit.Interval) (moved []string, anew int) {
 	was, is := owners(before), owners(after)
 	for o, in := range is {

@@ -16,7 +16,7 @@ func TestATaskHasMovedWhenItsOwnerIsAnother(t *testing.T) {
 		anew  int
 	}{
 		"it runs on":                  {after: []audit.Interval{in("W1", 3, 1)}},
-		"it began anew":               {after: []audit.Interval{in("W1", 3, 2)}, anew: 1},
+		"it began again":              {after: []audit.Interval{in("W1", 3, 2)}, anew: 1},
 		"another worker runs it":      {after: []audit.Interval{in("W2", 4, 1)}, moved: 2},
 		"it was given up and retaken": {after: []audit.Interval{in("W1", 4, 1)}, moved: 2},
 		"nobody runs it":              {moved: 1},

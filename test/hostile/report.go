@@ -22,7 +22,7 @@ type verdict struct {
 	tally    traffic.Tally
 	drained  error    // why records are missing
 	moved    []string // tasks of the flow
-	anew     int      // of them began anew where they were
+	anew     int      // of them began again where they were
 	ended    []string // workers
 	newcomer error    // why the worker that started last is not ready
 	peaks    []peak
@@ -54,7 +54,7 @@ func (v verdict) print(w io.Writer) error {
 	fmt.Fprintf(w, "\n%d sent. Records of the flow: sent %d, come out %d, missing %d, repeats %d, out of order %d, changed %d, foreign %d\n", all, v.tally.Sent,
 		v.tally.Distinct, v.tally.Missing, v.tally.Duplicates, v.tally.OutOfOrder, v.tally.Corrupt, v.tally.Foreign)
 	broken := v.broken()
-	fmt.Fprintf(w, "%d restarts, %d tasks moved, %d records missing; %d tasks began anew where they were\n", len(v.ended), len(v.moved), v.tally.Missing, v.anew)
+	fmt.Fprintf(w, "%d restarts, %d tasks moved, %d records missing; %d tasks began again where they were\n", len(v.ended), len(v.moved), v.tally.Missing, v.anew)
 	for _, b := range broken {
 		fmt.Fprintln(w, "VIOLATION:", b)
 	}

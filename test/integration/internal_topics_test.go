@@ -54,9 +54,9 @@ func (a *brokerAdmin) delete(topic string) {
 	}
 }
 
-// The internal topics are lost or replaced one after the other while records flow. Workers make each anew and publish again
+// The internal topics are lost or replaced one after the other while records flow. Workers recreate each and publish again
 // what they hold: nothing is lost, and a worker that knows nothing but the topics finds all of it.
-func TestInternalTopicsThatGoAreMadeAnew(t *testing.T) {
+func TestInternalTopicsThatGoAreRecreated(t *testing.T) {
 	cases := map[string]struct {
 		earlier bool // the stores' topics compact, as an earlier version made them
 		goes    func(a *brokerAdmin, topic string)
@@ -154,7 +154,7 @@ func atLeast(n, want int64) error {
 	return nil
 }
 
-// Whoever deletes a cluster's topics and its workers' folders begins anew: nothing of the earlier life counts, also where the broker
+// Whoever deletes a cluster's topics and its workers' folders begins again: nothing of the earlier life counts, also where the broker
 // keeps what compaction topics held.
 func TestAClusterThatWasCleanedUpBeginsAnew(t *testing.T) {
 	for name, earlier := range map[string]bool{"topics of this version": false, "compaction topics": true} {

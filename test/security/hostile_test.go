@@ -80,7 +80,7 @@ func (w *world) drained(flows traffic.Flows) {
 	}
 }
 
-// owners are who runs the flow's tasks, by the workers' audit lines. A task may have begun anew where it was: how long Kafka takes
+// owners are who runs the flow's tasks, by the workers' audit lines. A task may have begun again where it was: how long Kafka takes
 // for something is nothing that is promised.
 func (w *world) owners() string {
 	var events []audit.Event

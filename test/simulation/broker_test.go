@@ -144,9 +144,9 @@ func (s *sim) failover(b *broker, after time.Duration, most int) {
 	})
 }
 
-// empty creates a broker anew under its name, with nothing on it. The data topic is there again at once.
+// empty creates a broker again under its name, with nothing on it. The data topic is there again at once.
 func (s *sim) empty(b *broker, after time.Duration) {
-	s.tracef("%s is created anew, empty", b.name)
+	s.tracef("%s is recreated, empty", b.name)
 	s.setDown(b, true)
 	s.at(after, func() {
 		s.move(b)
@@ -158,7 +158,7 @@ func (s *sim) empty(b *broker, after time.Duration) {
 	})
 }
 
-// move gives a broker another address: all who talk to it connect anew.
+// move gives a broker another address: all who talk to it reconnect.
 func (s *sim) move(b *broker) {
 	b.address++
 	b.conn++

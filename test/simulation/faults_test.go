@@ -228,7 +228,7 @@ func (s *sim) scale(p *proc, live int) {
 	}
 }
 
-// startAgain starts a worker id anew once its process has gone, in place or elsewhere.
+// startAgain starts a worker id again once its process has gone, in place or elsewhere.
 func (s *sim) startAgain(old *proc, after time.Duration) {
 	s.at(after, func() {
 		if old.alive && old.fatal == nil {

@@ -60,7 +60,7 @@ func plantedBugs() map[string]planted {
 		"a share that gives up the queues of a broker that is away": {queues + "seen.go",
 			"		default:\n			s.queues[q] = false", "		case BUG:\n			delete(s.queues, q)\n		default:\n			s.queues[q] = false", "QUEUES"},
 		"a queue that is given up and taken by nobody": {queues + "share.go", "	s.waiting[q]++", "	if !BUG {\n		s.waiting[q]++\n	}", "QUEUES"},
-		"a binding that is sorted anew as it grows": {queues + "binding.go",
+		"a binding that is sorted again as it grows": {queues + "binding.go",
 			"	return Binding{order: b.order, steps", "	if BUG && len(b.row) > 0 {\n		return Bind(b.order, slices.Concat(b.row, fresh)), true\n	}\n	return Binding{order: b.order, steps", "ORDER"},
 	}
 }

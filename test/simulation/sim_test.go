@@ -47,7 +47,7 @@ type sim struct {
 	starts     map[string]int64 // locks taken on each store
 	losses     []time.Duration  // when the cluster log lost its tail
 	holes      int              // overlaps that a newcomer after such a loss caused
-	anew       int              // how often the internal topics were created anew
+	anew       int              // how often the internal topics were recreated
 	moves      int              // how often a partition's queue became another for a reason
 	parted     int              // how often the workers held older configs than the log in the end
 	ids        int

@@ -45,11 +45,11 @@ func TestSimulation(t *testing.T) {
 				twins, parted = twins+len(s.flow.twins), parted+s.parted
 				damages, rereads = damages+s.damages, rereads+s.rereads
 			}
-			t.Logf("%d losses of the cluster log's tail, %d overlaps by newcomers within one session of them; %d logs created anew; "+
+			t.Logf("%d losses of the cluster log's tail, %d overlaps by newcomers within one session of them; %d logs recreated; "+
 				"%d partitions whose queue became another; %d connectors with two configs of one epoch; %d times the workers held older configs than the log; "+
 				"%d damaged folds, %d read again", losses, holes, anew, moves, twins, parted, damages, rereads)
 			if n >= simSeeds && min(losses, anew, moves, rereads) == 0 && !failed.Load() {
-				t.Error("nothing was ever lost, or created anew, or moved")
+				t.Error("nothing was ever lost, or recreated, or moved")
 			}
 		})
 	}
@@ -85,7 +85,7 @@ func TestSimulationFindsBugsOfItsOwnParts(t *testing.T) {
 	}{
 		"a worker that misreads an entry":                 {plant{misread: true}, "C1"},
 		"a log that is read on blindly after a reconnect": {plant{blind: true}, "C1"},
-		"a log that is made anew on another broker":       {plant{elsewhere: true}, "C1"},
+		"a log that is recreated on another broker":       {plant{elsewhere: true}, "C1"},
 		"a queue among those that are shown just now":     {plant{routed: true}, "ORDER"},
 		"a binding that is stored after the position":     {plant{late: true}, "ORDER"},
 	}

@@ -155,7 +155,7 @@ func (s *sim) goneOver(p *proc, sh *shelf) bool {
 	return !slices.ContainsFunc(sh.topic.entries[max(0, next-goneOver):next], func(e rmq.Entry) bool { return !sh.replica.Holds(e) })
 }
 
-// publish appends records and waits until they came back. It tries again for as long as the caller is there.
+// publish appends records and waits until they came back. It retries for as long as the caller is there.
 func (s *sim) publish(p *proc, sh *shelf, records []replica.Record, gone func() bool, done func(error)) {
 	r := &request{gone: gone, done: done}
 	if gone == nil {

@@ -14,12 +14,12 @@ type topic struct {
 	name    string
 	broker  *broker
 	queue   rmq.Queue // of the data topic; else none
-	missing bool      // the broker was created anew, and nobody has created the topic there yet
+	missing bool      // the broker was recreated, and nobody has created the topic there yet
 	losses  int
 	entries []rmq.Entry
 	acked   []bool // by offset: the broker said that it has the entry
 	slow    time.Duration
-	// stored is told of each entry as it is stored; forgotten, that what is true is to be made out anew from those left.
+	// stored is told of each entry as it is stored; forgotten, that what is true is to be made out again from those left.
 	stored    func(e rmq.Entry)
 	forgotten func(lost []rmq.Entry, acked []bool)
 }

@@ -35,7 +35,7 @@ type Cluster struct {
 	view    atomic.Pointer[View]
 	kick    chan struct{} // wakes the loop to send what was asked for
 
-	// Set by Start, before anything else runs; the log anew under mu when its topic was deleted.
+	// Set by Start, before anything else runs; the log again under mu when its topic was deleted.
 	store *storeLock
 	log   Log
 	from  int64 // where the log begins when the fold is empty

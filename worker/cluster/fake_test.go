@@ -150,7 +150,7 @@ func (l *memoryLog) setRefuse(err error) {
 	l.refuse = err
 }
 
-// truncate throws all away and lets offsets begin anew.
+// truncate throws all away and lets offsets begin again.
 func (l *memoryLog) truncate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

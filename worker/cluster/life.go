@@ -116,7 +116,7 @@ const (
 	lastRetry = time.Second
 )
 
-// openLog opens the log, and tries again for as long as that may help.
+// openLog opens the log, and retries for as long as that may help.
 func (c *Cluster) openLog(ctx context.Context) (Log, error) {
 	var log Log
 	err := c.retry(ctx, "opening the cluster log", c.noted(func() (err error) {
@@ -155,7 +155,7 @@ func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error
 		}
 		if err.Error() != last {
 			last = err.Error()
-			c.cfg.Log.Info("Waiting to try again", "what", what, "error", last)
+			c.cfg.Log.Info("Waiting to retry", "what", what, "error", last)
 		}
 		if err := wait(ctx, pause); err != nil {
 			return err
@@ -180,7 +180,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// restart gives up what is held and makes the fold anew from the log.
+// restart gives up what is held and makes the fold again from the log.
 func (c *Cluster) restart(ctx context.Context, how member.Reread) error {
 	var f *fold.Fold
 	left := silence{patience: c.cfg.SessionTimeout}

@@ -83,7 +83,7 @@ func (u *unreadable) Bounds(ctx context.Context) (int64, int64, error) {
 	return u.Log.Bounds(ctx)
 }
 
-// Invariant C2: nobody enforces leases while the log is read anew, so what ran has ended before.
+// Invariant C2: nobody enforces leases while the log is read again, so what ran has ended before.
 func TestDeliveriesEndBeforeTheLogIsReadAnew(t *testing.T) {
 	cases := map[string]func(*memoryLog){
 		"the log ends before what was read":        func(l *memoryLog) { l.truncate() },

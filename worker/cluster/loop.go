@@ -36,7 +36,7 @@ func (c *Cluster) keep(ctx context.Context, done func() bool) error {
 			return fmt.Errorf("following the cluster log: it was read again from a snapshot and from its start, and %w; "+
 				"run one version on all workers, and look for bad memory on this machine", err)
 		}
-		c.cfg.Log.Info("Reading the cluster log again and joining anew", "fromStart", how == member.FromStart, "error", err.Error())
+		c.cfg.Log.Info("Reading the cluster log again and rejoining", "fromStart", how == member.FromStart, "error", err.Error())
 		if err := c.startOver(ctx, err, how); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -58,7 +58,7 @@ func lostLog(err error) bool {
 	return errors.Is(err, rmq.ErrTruncated) || errors.Is(err, rmq.ErrTopicNotFound)
 }
 
-// startOver restarts on the log as it is now, and makes the topic anew if it was deleted.
+// startOver restarts on the log as it is now, and recreates the topic if it was deleted.
 //
 // Invariant C4: gates are shut before anything else, for the log can no longer tell who owns what.
 //
@@ -154,7 +154,7 @@ func (t *turn) end(cancel context.CancelFunc) {
 	t.c.setRunning(false)
 }
 
-// tail reads the log into entries from the last one that was folded on, which proves that it still is there, until ctx ends or trying again does not help.
+// tail reads the log into entries from the last one that was folded on, which proves that it still is there, until ctx ends or retrying does not help.
 func (t *turn) tail(ctx context.Context) {
 	c := t.c
 	c.mu.Lock()
@@ -304,7 +304,7 @@ func (t *turn) appended(r result) {
 	if failing := r.err != nil; failing != t.failing {
 		t.failing = failing
 		if failing {
-			c.cfg.Log.Info("Trying again, for the cluster log took no record", "error", r.err.Error())
+			c.cfg.Log.Info("Retrying, for the cluster log took no record", "error", r.err.Error())
 		} else {
 			c.cfg.Log.Info("Going on, for the cluster log takes records again")
 		}

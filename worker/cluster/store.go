@@ -86,7 +86,7 @@ func (l *storeLock) take(dir, path string) error {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	if now, err := os.Stat(path); err != nil || !os.SameFile(info, now) {
-		return fmt.Errorf("%w: %s was replaced while it was being locked; try again, and let nothing else write there", ErrStoreInUse, path)
+		return fmt.Errorf("%w: %s was replaced while it was being locked; retry, and let nothing else write there", ErrStoreInUse, path)
 	}
 	if h.Store == "" {
 		h = holder{Store: randomID()}

@@ -180,7 +180,7 @@ func TestLogThatLostItsTailShutsGates(t *testing.T) {
 		eventually(t, one, "the grant is gone", func(v cluster.View) bool {
 			return errors.Is(one.Gate(grants[0]).Wait(canceled(), 0), cluster.ErrNotOwner)
 		})
-		eventually(t, one, "it has joined anew", func(v cluster.View) bool { return v.Joined && len(v.Owners) == 0 })
+		eventually(t, one, "it has rejoined", func(v cluster.View) bool { return v.Joined && len(v.Owners) == 0 })
 	})
 }
 
@@ -213,7 +213,7 @@ func TestLogThatWasCutAndHasGrownPastTheReaderShutsGates(t *testing.T) {
 		eventually(t, one, "the grant is gone", func(v cluster.View) bool {
 			return errors.Is(one.Gate(grants[0]).Wait(canceled(), 0), cluster.ErrNotOwner)
 		})
-		eventually(t, one, "it has joined anew", func(v cluster.View) bool { return v.Joined && len(v.Owners) == 0 && v.Self > before })
+		eventually(t, one, "it has rejoined", func(v cluster.View) bool { return v.Joined && len(v.Owners) == 0 && v.Self > before })
 	})
 }
 

@@ -66,7 +66,7 @@ func keyDocs() map[string]string {
 		"restTokenFile":           "File with the bearer token (16 bytes at least) that callers of the REST API must send. Read again within 5 s of a change; while it cannot be read, every caller gets 401 and the worker is not ready. Empty: no token is asked for.",
 		"restCompat":              "Shape of `getClusterInfo`: `old` is a bare list, `new` is `{\"status\":200,\"body\":[…]}`.",
 		"compatRoutes":            "Serve the older runtimes' routes, which change state by GET.",
-		"allocTaskStrategy":       "Which worker gets what. `ConsistentHash` moves only what has to move; `Averagely` deals everything anew at each change. The Java class names work too.",
+		"allocTaskStrategy":       "Which worker gets what. `ConsistentHash` moves only what has to move; `Averagely` deals everything again at each change. The Java class names work too.",
 		"virtualNode":             "Points of each worker on the ring of `ConsistentHash`; 1 to 10000.",
 		"maxLoadFactor":           "A worker gets at most this many times the average; 0 is the plain ring, else 1 to 100.",
 		"heartbeatInterval":       "How often a worker says that it lives; 50 ms to 1 min, at most a third of `sessionTimeout`.",

@@ -93,7 +93,7 @@ type Source interface {
 	// Partition come in order. When ctx ends it returns within 100 ms; what it read but did not return is read again
 	// after the next Open.
 	Poll(ctx context.Context) ([]record.Record, error)
-	// Close lets go of everything. It is called once for each Open that was tried, failed ones too.
+	// Close releases everything. It is called once for each Open that was tried, failed ones too.
 	Close(ctx context.Context) error
 }
 
@@ -129,7 +129,7 @@ type Sink interface {
 	// Flush returns nil when everything that was put is durable. An error says that some of it may not be: the worker
 	// opens the sink again and puts everything after the last successful Flush once more.
 	Flush(ctx context.Context) error
-	// Close lets go of everything, buffered records included. It is called once for each Open that was tried.
+	// Close releases everything, buffered records included. It is called once for each Open that was tried.
 	Close(ctx context.Context) error
 }
 

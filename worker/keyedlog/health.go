@@ -8,7 +8,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// stale is how long a failure counts when nobody tries again: whoever waited for it has left, and the topic may be well.
+// stale is how long a failure counts when nobody retries: whoever waited for it has left, and the topic may be well.
 const stale = 10 * time.Second
 
 // health is what goes wrong with a Table's topic.

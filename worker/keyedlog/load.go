@@ -9,7 +9,7 @@ import (
 )
 
 // Load reads the tables' topics side by side, before their Services start one after the other: brokers give few records at
-// once, so most of the time goes to asking. Whatever fails here, Start tries again.
+// once, so most of the time goes to asking. Whatever fails here, Start retries.
 func Load(ctx context.Context, tables ...*Table) {
 	var group service.Group
 	defer group.Wait()

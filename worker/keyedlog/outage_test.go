@@ -304,7 +304,7 @@ func TestWritesThatWereConfirmedAndLostBeforeTheyWereReadAreRefused(t *testing.T
 				default:
 					t.Errorf("the write still waits after %v", tc.within)
 				}
-				a.mustPut("n/1", 3) // its writer tries again
+				a.mustPut("n/1", 3) // its writer retries
 				a.want("n/1", 3)
 				if err := a.stop(); err != nil {
 					t.Fatal(err)
@@ -314,7 +314,7 @@ func TestWritesThatWereConfirmedAndLostBeforeTheyWereReadAreRefused(t *testing.T
 	}
 }
 
-func TestATopicThatVanishedIsMadeAnew(t *testing.T) {
+func TestATopicThatVanishedIsRecreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone, made := logtest.New(), logtest.New()
 		opened := 0

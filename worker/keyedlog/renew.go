@@ -18,7 +18,7 @@ func (t *Table) renewLoop(ctx context.Context) {
 		pause, err := t.renew(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				t.complain("renew", err, "Trying again to find out how long the topic keeps its records")
+				t.complain("renew", err, "Retrying to find out how long the topic keeps its records")
 			}
 			pause = quietPeriod
 		}
@@ -39,7 +39,7 @@ func (t *Table) renew(ctx context.Context) (next time.Duration, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("asking for the topic's retention: %w", err)
 	}
-	if keeps <= 0 { // for as long as the topic is this one: it may be made anew as one whose records age out
+	if keeps <= 0 { // for as long as the topic is this one: it may be recreated as one whose records age out
 		return quietPeriod, nil
 	}
 	first, _, err := log.Bounds(ctx)

@@ -67,7 +67,7 @@ func TestACompactedTopicIsLeftAlone(t *testing.T) {
 	})
 }
 
-// A compacting topic that was deleted is made anew as one whose records age out.
+// A compacting topic that was deleted is recreated as one whose records age out.
 func TestATopicThatIsNotCompactingAnyMoreIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logtest.New()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Sync returns when View shows all that the log held at the call, what other workers have appended included. It tries again
+// Sync returns when View shows all that the log held at the call, what other workers have appended included. It retries
 // for as long as ctx lives, as Append does. Call it once the Service has started.
 func (t *Table) Sync(ctx context.Context) error {
 	for pause := firstPause; ; pause = min(2*pause, longAppendPause) {

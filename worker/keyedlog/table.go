@@ -221,7 +221,7 @@ func (t *Table) relocate(ctx context.Context, other bool) error {
 		return nil
 	}
 	t.opts.Log.Error(ErrLogLost, "Publishing again what the topic lost: it ends before what was read of it, or holds other records; "+
-		"check whether the broker lost data or the topic was made anew", "read", read, "end", end)
+		"check whether the broker lost data or the topic was recreated", "read", read, "end", end)
 	for _, w := range t.waiters {
 		w.done <- ErrLogLost
 	}
@@ -297,7 +297,7 @@ func (t *Table) mayLog(kind string) bool {
 	return true
 }
 
-// permanent errors do not go away by trying again. Access that is refused may be granted meanwhile.
+// permanent errors do not go away by retrying. Access that is refused may be granted meanwhile.
 func permanent(err error) bool {
 	for _, target := range []error{rmq.ErrTooLarge, rmq.ErrClosed, rmq.ErrTopicShape} {
 		if errors.Is(err, target) {

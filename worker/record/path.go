@@ -45,7 +45,7 @@ func PlaceOf(system, topic string) Place {
 type Path string
 
 // ParsePath reads what a record carries. What is no path is none: a record whose path was damaged makes one more round at most,
-// for each place that it comes to is added anew.
+// for each place that it comes to is added again.
 func ParsePath(text string) Path {
 	if text == "" || (len(text)+1)%(placeLen+1) != 0 || len(Path(text).places()) > MaxPlaces {
 		return ""

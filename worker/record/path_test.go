@@ -101,7 +101,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// FuzzRounds lets a record go over random links between topics, both ways and in rings. All rounds end, and every topic that
+// FuzzRounds releases a record over random links between topics, both ways and in rings. All rounds end, and every topic that
 // can be reached gets the record.
 func FuzzRounds(f *testing.F) {
 	for seed := range uint64(20) {

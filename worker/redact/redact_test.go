@@ -124,7 +124,7 @@ func FuzzTextHoldsNoSecret(f *testing.F) {
 			t.Skip()
 		}
 		got := New(map[string]string{"x.password": secret}, nil).Text(before + secret + after)
-		// What may be shown may hold it: the setting's name. What is left around the masks may form it anew.
+		// What may be shown may hold it: the setting's name. What is left around the masks may form it again.
 		if strings.Contains(before+after, secret) || strings.Contains("x.password", secret) || strings.Contains(before+Mask+after, secret) {
 			t.Skip()
 		}

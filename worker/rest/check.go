@@ -178,7 +178,7 @@ func (f *findings) ignored(spec connector.Spec, cfg map[string]string, unknown [
 	}
 	if spec.Kind == connector.KindSink && cfg[config.DeadLetterKey] != "" && !strings.EqualFold(cfg[config.ToleranceKey], "all") {
 		f.warnings = append(f.warnings, fmt.Sprintf("%s has no effect unless %s is all: a record that cannot be delivered fails its task, "+
-			"which tries it again until it can", config.DeadLetterKey, config.ToleranceKey))
+			"which retries it until it can", config.DeadLetterKey, config.ToleranceKey))
 	}
 	for _, key := range slices.Sorted(maps.Keys(cfg)) {
 		if spec.Kind == connector.KindSink && config.SourceOnly(key) {

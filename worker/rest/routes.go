@@ -17,7 +17,7 @@ import (
 // writeTimeout is how long a write may wait for its own record to come back from RocketMQ.
 const writeTimeout = 15 * time.Second
 
-// maxFills is how often masked secrets are filled in anew because somebody else has changed the connector meanwhile.
+// maxFills is how often masked secrets are filled in again because somebody else has changed the connector meanwhile.
 const maxFills = 5
 
 // anyRevision is store.Write.IfRevision for whatever is stored.
@@ -287,7 +287,7 @@ func (s *Server) forget(r *http.Request, name string, epoch int64) (bool, error)
 		err := p.Reset(r.Context(), name, nil, epoch)
 		if errors.Is(err, store.ErrFenced) {
 			return found, problem(http.StatusConflict, restapi.ProblemConflict, "Conflict", "connector %q was created again "+
-				"meanwhile and goes on from the positions that were stored: delete it once more if it is to begin anew", name)
+				"meanwhile and goes on from the positions that were stored: delete it once more if it is to begin again", name)
 		}
 		if err != nil {
 			return found, fmt.Errorf("forgetting the positions of %s: %w", name, err)

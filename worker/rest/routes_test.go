@@ -241,7 +241,7 @@ func TestStatusJoinsOwnersWithWhatTheySaid(t *testing.T) {
 			w.own("src", 0, 1, 4, 5, "")
 			w.statuses.set(store.Status{Connector: "src", State: "Failed", Generation: 4, Epoch: 5, Error: "no route", Restarts: 2})
 		}, "Unassigned", restapi.TaskStatus{State: "Failed", Worker: "w1", Generation: 4, Error: "no route", Restarts: 2}},
-		"it is stopped and one task has still to let go": {func(w *world) {
+		"it is stopped and one task has still to end": {func(w *world) {
 			w.own("src", 0, 1, 4, 5, "Running")
 			stopSource(w)
 		}, "Stopped", restapi.TaskStatus{State: "Running", Worker: "w1", Generation: 4}},

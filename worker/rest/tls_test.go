@@ -134,7 +134,7 @@ func TestCallersShowCertificatesBesidesTokens(t *testing.T) {
 			}
 		})
 	}
-	// A connection outlives its trust, a call does not: it is told to connect anew.
+	// A connection outlives its trust, a call does not: it is told to reconnect.
 	known := over(t, ours.Client(callers))
 	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestCallersShowCertificatesBesidesTokens(t *testing.T) {
 	if _, err := w.server.secured.Refresh(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); !hasStatus(err, 403) || !strings.Contains(err.Error(), "connect anew") {
+	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); !hasStatus(err, 403) || !strings.Contains(err.Error(), "reconnect") {
 		t.Errorf("after the authority was taken away: %v", err)
 	}
 	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); err == nil || hasStatus(err, 403) {

@@ -69,7 +69,7 @@ func (s *Server) status(c store.Connector, view cluster.View, names map[int64]st
 		Topics: topicsOf(c.Config, s.policy(c.Config)),
 	}
 	for i := range c.Tasks {
-		// A stopped connector has no tasks but those that still have to let go.
+		// A stopped connector has no tasks but those that still have to end.
 		if t := s.unitStatus(c, i, view, names); t.State != restapi.StateStopped || t.Worker != "" {
 			out.Tasks = append(out.Tasks, t)
 		}

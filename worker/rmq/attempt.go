@@ -283,13 +283,13 @@ func (l *lane) attempt(b *batch) (first int64, err error) {
 // tellAfter is how long a batch is tried quietly: a busy broker is nothing to tell of.
 const tellAfter = 10 * time.Second
 
-// log tells of a batch that has to be tried again: once, when it takes long. It says whether it told.
+// log tells of a batch that has to be retried: once, when it takes long. It says whether it told.
 func (l *lane) log(err error, b *batch, trying time.Duration, told bool) bool {
 	log := l.s.c.log.V(1)
 	if !told && trying > tellAfter {
 		log, told = l.s.c.log, true
 	}
-	log.Info("Trying batch again", "topic", l.q.Topic, "queue", l.q.String(), "records", b.good, "for", trying.String(), "err", err.Error())
+	log.Info("Retrying a batch", "topic", l.q.Topic, "queue", l.q.String(), "records", b.good, "for", trying.String(), "err", err.Error())
 	return told
 }
 

@@ -103,7 +103,7 @@ func wantTook(t *testing.T, begun time.Time, want time.Duration) {
 func TestSenderTriesAgain(t *testing.T) {
 	cases := map[string]struct {
 		code    int
-		wantErr error // nil: it is tried again until it works
+		wantErr error // nil: it is retried until it works
 	}{
 		"system error":                       {remoting.SystemError, nil},
 		"busy":                               {remoting.SystemBusy, nil},

@@ -326,7 +326,7 @@ func trouble(err error) string {
 func (f *fetch) struggling(err error) {
 	if kind := trouble(err); kind != f.down {
 		f.down = kind
-		f.r.c.log.Info("Trying again to read queue", "topic", f.q.Topic, "queue", f.q.String(), "offset", f.next, "err", err.Error())
+		f.r.c.log.Info("Retrying to read queue", "topic", f.q.Topic, "queue", f.q.String(), "offset", f.next, "err", err.Error())
 	}
 	if IsTemporary(err) || errors.Is(err, errNothing) {
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/room"
 )
 
-// How long a lane waits before it tries a batch again, and one that the broker has stored and that it will store once more.
+// How long a lane waits before it retries a batch, and one that the broker has stored and that it will store once more.
 const (
 	firstRetry       = 5 * time.Millisecond
 	lastRetry        = time.Second
@@ -340,7 +340,7 @@ func (l *lane) makeAgain(r *route) {
 		"broker", l.q.Broker, "queues", queues, "since", l.denied.UTC().Format(time.RFC3339))
 	broker := Broker{Name: l.q.Broker, Addr: r.addrs[l.q.Broker]}
 	if err := l.s.c.createTopic(l.s.ctx, broker, l.q.Topic, TopicSpec{Queues: queues}); err != nil {
-		l.s.c.log.Info("Making a topic again failed; trying again", "topic", l.q.Topic, "broker", l.q.Broker, "err", err.Error())
+		l.s.c.log.Info("Making a topic again failed; retrying", "topic", l.q.Topic, "broker", l.q.Broker, "err", err.Error())
 	}
 	l.denied = time.Time{}
 }

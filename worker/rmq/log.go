@@ -262,7 +262,7 @@ func (t *following) elsewhere(p pulled) bool {
 	return true
 }
 
-// outwaited reports that a pull waited for long for what it found: the broker goes on holding it when the topic is made anew,
+// outwaited reports that a pull waited for long for what it found: the broker goes on holding it when the topic is recreated,
 // and answers once the new one has grown past it. It counts only if the log still holds what was handed on last; that is
 // compared here, for who is handed records again takes it for a reconnect.
 func (t *following) outwaited(ctx context.Context, p pulled, since time.Time) (bool, error) {
@@ -357,7 +357,7 @@ func (t *following) struggling(err error) {
 	t.unread.Failed(time.Now(), err)
 	if kind := trouble(err); kind != t.down {
 		t.down = kind
-		t.c.log.Info("Trying again to read log", "topic", t.q.Topic, "offset", t.next, "err", err.Error())
+		t.c.log.Info("Retrying to read log", "topic", t.q.Topic, "offset", t.next, "err", err.Error())
 	}
 }
 

@@ -187,7 +187,7 @@ func TestALogIsMadeBesideAnother(t *testing.T) {
 	}
 }
 
-// Invariant C1: the log's broker is away, and one that was made anew has no marker of it.
+// Invariant C1: the log's broker is away, and one that was recreated has no marker of it.
 func TestNoSecondLogIsMadeOnAMasterWithoutAMarker(t *testing.T) {
 	cases := map[string]func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) *rmq.Client{
 		"by a client that has used it": func(_ *testing.T, _ *rmqtest.Broker, c *rmq.Client) *rmq.Client { return c },
@@ -261,7 +261,7 @@ func TestLookingAfterTopicsMakesNoLog(t *testing.T) {
 	})
 }
 
-// A log that moved is opened anew by its readers, and not taken for one of the wrong shape.
+// A log that moved is reopened by its readers, and not taken for one of the wrong shape.
 func TestALogThatMovedIsToldFromOneOfTheWrongShape(t *testing.T) {
 	twoMasters(t, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ *atomic.Int32) {
 		l := c.Log(markedLog(t, c, ""))

@@ -127,7 +127,7 @@ func TestALogWhoseBrokerIsAwayIsNotMadeAgain(t *testing.T) {
 	}
 }
 
-func TestALogIsMadeAnewWhereItIsWanted(t *testing.T) {
+func TestALogIsRecreatedWhereItIsWanted(t *testing.T) {
 	twoMasters(t, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ *atomic.Int32) {
 		markedLog(t, c, "")
 		b.DropMaster("broker-a") // for good
@@ -147,8 +147,8 @@ func TestALogIsMadeAnewWhereItIsWanted(t *testing.T) {
 	})
 }
 
-// What is deleted on its broker, or gone with that broker's disk, is made anew by those who know where it was.
-func TestALogThatItsBrokerHasLostIsMadeAnewThere(t *testing.T) {
+// What is deleted on its broker, or gone with that broker's disk, is recreated by those who know where it was.
+func TestALogThatItsBrokerHasLostIsRecreatedThere(t *testing.T) {
 	twoMasters(t, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, _ *atomic.Int32) {
 		made := markedLog(t, c, "")
 		deleteTopic(t, c, b, "log", "broker-a")

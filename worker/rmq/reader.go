@@ -27,7 +27,7 @@ type ReaderConfig struct {
 	// Trail gives the marks of what was read of a queue before it is assigned; they are not changed. nil: nothing is known.
 	Trail func(q Queue) Trail
 	// OnGap is told when records from..to of a queue were gone before they were read. When to is less than from, the queue
-	// had lost its end, or was made anew: it is read again from to on, where it is known to be as it was, else from its
+	// had lost its end, or was recreated: it is read again from to on, where it is known to be as it was, else from its
 	// start. Every gap is logged as well. nil: nobody is told.
 	OnGap func(q Queue, from, to int64)
 }

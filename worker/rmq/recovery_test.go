@@ -203,7 +203,7 @@ func TestFollowNoticesALostEndAsSoonAsTheBrokerIsBack(t *testing.T) {
 }
 
 // Invariant C4: the broker holds a pull over the deletion of its topic, and answers once the new one has grown past it.
-func TestFollowNoticesATopicThatWasMadeAnewAndHasGrownPastIt(t *testing.T) {
+func TestFollowNoticesATopicThatWasRecreatedAndHasGrownPastIt(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 		l, _ := logOf(t, c)
 		appendAll(t, l, 0, 6)

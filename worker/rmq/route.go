@@ -335,7 +335,7 @@ func notSupported(err error) bool {
 }
 
 // learn takes what a name server says of masters. Where one has moved, what is pending at its old address fails at once, and
-// is tried again at the new one, whatever route it was sent by: a broker that hangs would hold it until its time is over.
+// is retried at the new one, whatever route it was sent by: a broker that hangs would hold it until its time is over.
 func (c *Client) learn(question int64, addrs map[string]string) {
 	for _, move := range c.masters.Learn(question, addrs) {
 		c.log.Info("Dropping connections, for the master is at another address now", "broker", move.Broker, "from", move.From, "to", move.To)

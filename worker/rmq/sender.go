@@ -169,9 +169,9 @@ func (c *Client) Targets(ctx context.Context, topic string) (*Targets, error) {
 // Send queues m and returns; it blocks while MaxBufferedBytes wait for their answers. m's slices may be reused at once.
 // A queue that takes nothing at present is ErrStalled, and m was not queued: other queues go on meanwhile.
 // If Send returns nil, done is called exactly once, in the order of the messages of one queue, from a goroutine that must
-// not be held up: with the stored offset; or with an error that trying again would not cure (ErrTooLarge,
-// ErrIllegal, ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are tried again for ever. A
-// message that failed with ErrClosed, or was tried again, may have been stored nevertheless, even twice.
+// not be held up: with the stored offset; or with an error that retrying would not cure (ErrTooLarge,
+// ErrIllegal, ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are retried for ever. A
+// message that failed with ErrClosed, or was retried, may have been stored nevertheless, even twice.
 func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
 	if m.Queue != (Queue{}) && s.lane(m.Queue).stalls() {
 		return fmt.Errorf("sending to %s: %w", m.Queue, ErrStalled)

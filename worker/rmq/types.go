@@ -283,14 +283,14 @@ func IsTemporary(err error) bool {
 	return false
 }
 
-// Trouble is something that is tried again and again in vain.
+// Trouble is something that is retried and again in vain.
 type Trouble struct {
 	// Since is when it began to fail, Alike when it began to fail in the way of Err, the newest failure.
 	Since, Alike time.Time
 	Err          error
 }
 
-// Failing notes what became of something that is tried again and again. The zero value is ready; it is safe for concurrent use.
+// Failing notes what became of something that is retried and again. The zero value is ready; it is safe for concurrent use.
 type Failing struct {
 	mu      sync.Mutex
 	trouble Trouble

@@ -139,7 +139,7 @@ func (s *Scheduler) claim(ctx context.Context, reqs []cluster.ClaimRequest) {
 		case errors.Is(err, cluster.ErrSessionLost) || errors.Is(err, cluster.ErrStopped): // the cluster has told why
 			s.cfg.Log.Info("Claiming units waits until this worker has joined again", "units", len(reqs))
 		default:
-			s.cfg.Log.Error(err, "Claiming units failed; trying again", "units", len(reqs))
+			s.cfg.Log.Error(err, "Claiming units failed; retrying", "units", len(reqs))
 		}
 		s.claimed(reqs, grants)
 	})
@@ -168,7 +168,7 @@ func (s *Scheduler) release(releases []book.Release) {
 	s.cfg.Log.Info("Releasing units", "units", strings.Join(names, ", "))
 	s.units.Go(func() {
 		if err := s.deps.Cluster.Release(s.base, grants); err != nil && s.base.Err() == nil {
-			s.cfg.Log.Error(err, "Releasing units failed; trying again", "units", len(grants))
+			s.cfg.Log.Error(err, "Releasing units failed; retrying", "units", len(grants))
 			pause(s.base, time.Second)
 		}
 		s.mu.Lock()

@@ -199,9 +199,9 @@ func TestTasksStartHoweverShortOrLongTheSession(t *testing.T) {
 	}
 }
 
-// Offsets of a cluster log that was made anew begin at 0, while statuses of high generations are stored. Nothing else is of
+// Offsets of a cluster log that was recreated begin at 0, while statuses of high generations are stored. Nothing else is of
 // units that were never run: a connector's own, and tasks that were claimed while they were paused.
-func TestStatusesAreShownAfterTheClusterLogWasMadeAnew(t *testing.T) {
+func TestStatusesAreShownAfterTheClusterLogWasRecreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		for i := allocate.ConnectorTask; i < 2; i++ {
@@ -263,7 +263,7 @@ func TestTaskThatWaitsForItsSystemIsShownFailed(t *testing.T) {
 		}
 		w.mu.Lock()
 		if w.statuses[unit(0)].NextRestart.IsZero() {
-			t.Error("while it waits: nothing says that it is tried again")
+			t.Error("while it waits: nothing says that it is retried")
 		}
 		w.mu.Unlock()
 		after(10 * time.Second)

@@ -84,7 +84,7 @@ func (s *Scheduler) watchSecrets(ctx context.Context) {
 		stale := s.book.Outdate(now, begun)
 		s.mu.Unlock()
 		for u, changed := range stale {
-			s.cfg.Log.Info("Starting a unit anew, for a secret that it refers to has changed", "connector", u.Connector, "task", u.Task, "references", texts(changed))
+			s.cfg.Log.Info("Starting a unit again, for a secret that it refers to has changed", "connector", u.Connector, "task", u.Task, "references", texts(changed))
 		}
 		if len(stale) > 0 {
 			s.nudge()

@@ -223,7 +223,7 @@ func TestATaskThatFailsWithWhatHasChangedHoldsNoOtherUp(t *testing.T) {
 	}
 }
 
-// A task that is to be started anew is paused meanwhile.
+// A task that is to be restarted is paused meanwhile.
 func TestATaskThatDoesNotComeBackHoldsNoOtherUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newSecretWorld(t, "password", "old")

@@ -82,7 +82,7 @@ func (w *statusWriter) run(ctx context.Context) {
 	}
 }
 
-// flush writes until nothing is left or ctx ends; failures are tried again.
+// flush writes until nothing is left or ctx ends; failures are retried.
 func (w *statusWriter) flush(ctx context.Context) {
 	failing := false
 	for ctx.Err() == nil {
@@ -97,7 +97,7 @@ func (w *statusWriter) flush(ctx context.Context) {
 		}
 		w.giveBack(batch)
 		if !failing && ctx.Err() == nil {
-			w.log.Error(err, "Writing statuses failed; trying again", "statuses", len(batch))
+			w.log.Error(err, "Writing statuses failed; retrying", "statuses", len(batch))
 		}
 		failing = true
 		pause(ctx, time.Second)

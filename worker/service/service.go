@@ -11,7 +11,7 @@ import (
 )
 
 // Service is a component with a life: Start makes it usable, Run works until its context ends or something breaks, Stop
-// lets go of what Start took. Nil functions do nothing.
+// releases what Start took. Nil functions do nothing.
 type Service struct {
 	Name  string
 	Start func(ctx context.Context) error

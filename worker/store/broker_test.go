@@ -112,7 +112,7 @@ func TestSyncShowsWhatAnotherWorkerHasStored(t *testing.T) {
 }
 
 // Invariant C4: the new topic has grown past what the workers had read before their long polls see anything of it.
-func TestATopicThatWasMadeAnewUnnoticedGetsBackWhatWorkersHold(t *testing.T) {
+func TestATopicThatWasRecreatedUnnoticedGetsBackWhatWorkersHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := rmqtest.Start(t, rmqtest.OverPipe())
 		one, two := onBroker(t, broker, "one"), onBroker(t, broker, "two")

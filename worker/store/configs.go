@@ -118,7 +118,7 @@ func (c *Configs) Put(ctx context.Context, w Write) (Connector, error) {
 }
 
 // Identity tells this cluster from every other one, whatever they are called. It is made once, by whoever asks first, and kept
-// with the configs: where nobody has it any more, it is made anew.
+// with the configs: where nobody has it any more, it is recreated.
 func (c *Configs) Identity(ctx context.Context) (string, error) {
 	id := newID()
 	for {

@@ -335,7 +335,7 @@ func TestAConnectorWhoseConfigWasLostGoesOnAboveItsProgress(t *testing.T) {
 	})
 }
 
-// All hands out views that it made before; each must be the one that Get makes anew.
+// All hands out views that it made before; each must be the one that Get makes.
 func TestAllFollowsEachChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := startWorker(t, newBroker(), nil)

@@ -113,7 +113,7 @@ func TestNothingOfADeletedConnectorStays(t *testing.T) {
 		first.stop()
 		second.stop()
 
-		first = startWorker(t, b, rarely(dirs[0])) // all of them start anew
+		first = startWorker(t, b, rarely(dirs[0])) // all of them start again
 		again := first.put(Write{Name: "c", Config: map[string]string{"a": "1"}})
 		wantEqual(t, again.Epoch, int64(3))
 		wantEqual(t, len(again.Tasks), 0)

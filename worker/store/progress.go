@@ -89,7 +89,7 @@ func (p *Progress) Newest(connector string, task int) int64 {
 // Watch tells of changes.
 func (p *Progress) Watch() (changed <-chan struct{}, stop func()) { return p.table.Watch() }
 
-// Reset sets where all partitions of a connector stand, from the named epoch on; those not in to start anew. The epoch
+// Reset sets where all partitions of a connector stand, from the named epoch on; those not in to start again. The epoch
 // must be above every epoch that has run: ErrFenced otherwise. Repeating it with the same values is harmless.
 func (p *Progress) Reset(ctx context.Context, connector string, to record.Positions, epoch int64) error {
 	v, err := fold.NewReset(connector, to, epoch, newID())

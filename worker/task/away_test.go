@@ -81,7 +81,7 @@ func TestSinkStartsWhileABrokerIsAway(t *testing.T) {
 		if at, ok := seen["a2"]; !ok || at >= back {
 			t.Errorf("the record of the broker that is there: %t, after %s; want it before the other broker is back", ok, at)
 		}
-		// What the other broker gave its offsets out for anew comes too: the marks of what was read had been looked at.
+		// What the other broker gave its offsets out for again comes too: the marks of what was read had been looked at.
 		if diff := cmp.Diff([]string{"a2", "b1", "b2", "b5", "b6"}, sink.values()); diff != "" {
 			t.Errorf("durable (-want +got):\n%s", diff)
 		}

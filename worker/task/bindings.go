@@ -130,7 +130,7 @@ func same(a, b []rmq.Queue) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-// again has topics looked at anew: once for all records of a batch.
+// again has topics looked at again: once for all records of a batch.
 func (b *bindings) again() { clear(b.newest) }
 
 func (b *bindings) targets(ctx context.Context, topic string) (*rmq.Targets, error) {
@@ -155,7 +155,7 @@ func (b *bindings) restored(topic, text string, targets *rmq.Targets) *lineup {
 	}
 	binding, err := queues.ParseBinding(topic, text)
 	if err != nil {
-		b.log.Error(err, "Choosing queues anew, for the stored ones cannot be read", "topic", topic)
+		b.log.Error(err, "Choosing queues again, for the stored ones cannot be read", "topic", topic)
 		return b.lineup(topic, queues.Bind(b.order, targets.Queues))
 	}
 	if binding.Order() != b.order {

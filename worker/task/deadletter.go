@@ -125,7 +125,7 @@ func (d *deadLetters) close() {
 // ofKey names the properties that hold a record's key.
 func ofKey(name string) bool { return name == convert.PropertyKey || name == "KEYS" }
 
-// ofBroker names the properties that the broker and clients set for each message anew.
+// ofBroker names the properties that the broker and clients set for each message again.
 func ofBroker(name string) bool {
 	switch name {
 	case "UNIQ_KEY", "WAIT", "MSG_REGION", "TRACE_ON", "CLUSTER", "MIN_OFFSET", "MAX_OFFSET", "INNER_NUM", "DELAY", "TRAN_MSG", "PGROUP":

@@ -57,7 +57,7 @@ func TestFromLastSkipsOnlyWhatWasThere(t *testing.T) {
 			}}, {}},
 			want: []string{"new"},
 		},
-		"a connector that is reset begins anew": {
+		"a connector that is reset begins again": {
 			runs: []run{{between: func(h *harness) {
 				h.client.produce("orders", 0, "skipped")
 				clear(h.store.values)

@@ -26,7 +26,7 @@ func newLifetime(soft, hard context.Context) *lifetime {
 	return l
 }
 
-// end lets go of the contexts.
+// end releases the contexts.
 func (l *lifetime) end() {
 	l.stop()
 	l.fail(nil)

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// parkedLook is how often it is tried again to send records whose queue takes nothing.
+	// parkedLook is how often it is retried to send records whose queue takes nothing.
 	parkedLook = 200 * time.Millisecond
 	// waitsLook is how often it is looked whether records that were sent wait.
 	waitsLook = 2 * time.Second

@@ -153,10 +153,10 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 		takes       bool
 		stop, start func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, name string)
 	}{
-		"the name server forgets the broker":             {stop: stop, start: start},
-		"the task is started anew while it is away":      {stop: stop, start: start, restart: true},
-		"the broker is killed and stays shown":           {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start},
-		"the broker is killed, and the task starts anew": {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start, restart: true},
+		"the name server forgets the broker":              {stop: stop, start: start},
+		"the task is restarted while it is away":          {stop: stop, start: start, restart: true},
+		"the broker is killed and stays shown":            {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start},
+		"the broker is killed, and the task starts again": {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start, restart: true},
 		"the broker hangs": {
 			stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) {
 				b.Intercept(func(master string, _ *remoting.Command) rmqtest.Verdict { return rmqtest.Verdict{Hang: master == name} })
@@ -296,10 +296,10 @@ func TestConnectorsKeepTheOrderOfQueuesThatTheyBeganWith(t *testing.T) {
 			stored: record.Positions{"p0": "0"}, cfg: connector.Config{keyOrder: "id"}, want: "id broker-a/0-3,broker-b/0-3"},
 		"what is stored counts": {
 			stored: record.Positions{"p0": "0", orderEntry: "id", bindingEntry("orders", "p0"): "id broker-b/0-3"}, want: "id broker-b/0-3 broker-a/0-3"},
-		"another order puts all of them in a row anew": {
+		"another order puts all of them in a row again": {
 			stored: record.Positions{"p0": "0", orderEntry: "id", bindingEntry("orders", "p0"): "id broker-b/0-3"},
 			cfg:    connector.Config{keyOrder: "broker"}, want: "broker broker-a/0-3,broker-b/0-3"},
-		"what cannot be read is chosen anew": {
+		"what cannot be read is chosen again": {
 			stored: record.Positions{"p0": "0", orderEntry: "id", bindingEntry("orders", "p0"): "id what/ever"}, want: "id broker-a/0-3,broker-b/0-3"},
 	}
 	for name, tc := range cases {

@@ -17,8 +17,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
-// missingChecks is how often in a row a topic must be missing before a running task fails: a name server that was started
-// anew knows none until its brokers' next report, which may take 30 s.
+// missingChecks is how often in a row a topic must be missing before a running task fails: a name server that was restarted
+// knows none until its brokers' next report, which may take 30 s.
 const (
 	missingChecks = 5
 	mostQueues    = 1024 // of a topic that is made, on each broker
@@ -165,7 +165,7 @@ func (s *sinkRun) warn(missing map[string]error) {
 	s.warnings.set(ofTask, strings.Join(texts, "; "))
 }
 
-// patiently tries again what fails while a broker or name server starts anew, for as long as a running task outlives it.
+// patiently retries what fails while a broker or name server starts again, for as long as a running task outlives it.
 // Starting the task again would try more and more seldom.
 func (r *Runner) patiently(ctx context.Context, again func(error) bool, do func() error) error {
 	for begun := time.Now(); ; {

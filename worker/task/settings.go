@@ -50,7 +50,7 @@ type settings struct {
 }
 
 // mirrorOf is the consumer group that shows a sink's offsets in RocketMQ's own tools. Nothing is started from it unless the
-// config names it: it outlives a deleted connector, and one made anew must not skip what was read before.
+// config names it: it outlives a deleted connector, and one recreated must not skip what was read before.
 func (s settings) mirrorOf(clusterID, connector string) string {
 	if s.group != "" {
 		return s.group
@@ -227,7 +227,7 @@ type RecordError struct {
 	Err   error
 }
 
-// Error says which record, why, and which key lets the task go on without it.
+// Error says which record, why, and which key releases the task on without it.
 func (e *RecordError) Error() string {
 	return fmt.Sprintf("record of %s cannot be delivered (%s): %v; remove the cause, or set %s=all to leave such records out",
 		e.Where, e.Stage, e.Err, keyTolerance)

@@ -359,7 +359,7 @@ func (s *sinkRun) showLag() {
 	s.count.setLag(sum)
 }
 
-// close lets go of the sink; further calls do nothing.
+// close releases the sink; further calls do nothing.
 func (s *sinkRun) close() {
 	if s.closed {
 		return

@@ -58,7 +58,7 @@ type Gate interface {
 
 // Writer stores positions under the fence of one attempt.
 type Writer interface {
-	// Write fails with an error that matches ErrLost once a newer fence is there; any other failure is tried again.
+	// Write fails with an error that matches ErrLost once a newer fence is there; any other failure is retried.
 	Write(ctx context.Context, changed record.Positions) error
 }
 
@@ -350,7 +350,7 @@ func (r *Runner) audit(event string, id ID, at time.Duration, more ...any) {
 		"boottime_ns", at.Nanoseconds(), "wall", time.Now().Format(time.RFC3339Nano)}, more...)...)
 }
 
-// auditStop writes the stop line, which a worker that was frozen or cut off writes long after it had to let go. Its ended_ns
+// auditStop writes the stop line, which a worker that was frozen or cut off writes long after it had to end. Its ended_ns
 // says when the attempt's deliveries had ended: now, or, if the lease ran out before, the end of the lease or of the last
 // delivery, whichever was later.
 //

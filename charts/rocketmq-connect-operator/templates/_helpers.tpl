@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [connect.rocketmq.io]
   resources: [connectclusters, connectors]
   verbs: [get, list, watch]
-# The finalizer of a Connector, which holds it until the workers have let go.
+# The finalizer of a Connector, which holds it until the workers have released it.
 - apiGroups: [connect.rocketmq.io]
   resources: [connectors]
   verbs: [patch]

@@ -50,5 +50,5 @@ func (idle) Poll(ctx context.Context) ([]record.Record, error) {
 	return nil, nil
 }
 
-// Close has nothing to let go of.
+// Close has nothing to release.
 func (idle) Close(context.Context) error { return nil }

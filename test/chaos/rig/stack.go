@@ -67,7 +67,7 @@ func (s *Stack) run(ctx context.Context, args ...string) (string, error) {
 }
 
 // Up starts what does not run, and returns once all of it takes requests. A port that a connection, or a killed process of
-// which the kernel still has something to clear away, holds for a moment is tried again.
+// which the kernel still has something to clear away, holds for a moment is retried.
 func (s *Stack) Up(ctx context.Context) error {
 	args := append([]string{"up", "--only", "rocketmq,kafka"}, s.Args...)
 	if s.version != "" {
@@ -115,7 +115,7 @@ func (s *Stack) Down(ctx context.Context) error {
 }
 
 // Registered waits until each name server knows all topics on as many brokers as there are masters, which it learns from
-// the brokers' next reports: up to 30 s after it was started anew.
+// the brokers' next reports: up to 30 s after it was restarted.
 func (s *Stack) Registered(ctx context.Context, topics ...string) error {
 	return wait.Until(ctx, 500*time.Millisecond, func(ctx context.Context) error {
 		for _, name := range s.Names() {

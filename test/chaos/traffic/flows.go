@@ -33,7 +33,7 @@ type Tally struct {
 // Tallies are those of all flows.
 type Tallies []Tally
 
-// Mark returns the state, and starts anew to look for the peaks.
+// Mark returns the state, and starts again to look for the peaks.
 func (fs Flows) Mark() Tallies {
 	var out Tallies
 	for _, f := range fs {

@@ -113,7 +113,7 @@ const (
 	keysName  = "keys"
 )
 
-// Own are connectors that must be there before: one that comes or goes has others' tasks dealt anew, as it should.
+// Own are connectors that must be there before: one that comes or goes has others' tasks dealt again, as it should.
 func (w Worker) Own() []restapi.Connector {
 	var out []restapi.Connector
 	for _, name := range []string{largeName, keysName} {

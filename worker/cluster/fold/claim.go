@@ -13,7 +13,7 @@ func (f *Fold) claim(offset, session int64, units []Asked) []Event {
 		u := a.Unit()
 		e := Event{Kind: Refused, Session: session, Unit: u, Epoch: a.Epoch, Reason: f.judge(a)}
 		if e.Reason == Accepted {
-			// A generation never goes back, even when the log was made anew and offsets start at 0 again.
+			// A generation never goes back, even when the log was recreated and offsets start at 0 again.
 			e.Kind, e.Generation = Granted, max(offset, a.Above+1, f.tops[u]+1)
 			f.grant(u, Owner{Session: session, Generation: e.Generation, Epoch: a.Epoch})
 		}

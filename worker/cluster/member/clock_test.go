@@ -50,7 +50,7 @@ func TestExpiry(t *testing.T) {
 		"time without an own record does not count":         {[]step{{0, false}, {0, true}, {900 * ms, true}}, 0},
 		"one record counts for one and a half intervals":    {[]step{{0, true}, {0, false}, {time.Hour, false}}, 750 * ms},
 		"an outage counts once":                             {[]step{{0, true}, {0, false}, {time.Hour, false}, {time.Hour + 100*ms, false}}, 850 * ms},
-		"a heartbeat starts anew":                           {[]step{{0, true}, {0, false}, {500 * ms, false}, {600 * ms, true}, {1000 * ms, false}}, 400 * ms},
+		"a heartbeat starts again":                          {[]step{{0, true}, {0, false}, {500 * ms, false}, {600 * ms, true}, {1000 * ms, false}}, 400 * ms},
 		"nothing counts from before the heartbeat was read": {[]step{{0, false}, {400 * ms, true}, {500 * ms, false}}, 100 * ms},
 		"the first own record counts for nothing":           {[]step{{0, true}, {time.Hour, false}}, 0},
 		"a clock that went back counts for nothing":         {[]step{{1000 * ms, true}, {1000 * ms, false}, {500 * ms, false}}, 0},

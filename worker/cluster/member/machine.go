@@ -194,7 +194,7 @@ func (m *Machine) again(now Time, e rmq.Entry) error {
 	return nil
 }
 
-// Prove expects the last entry once more, because the log is read from there on anew and not because it was lost sight of.
+// Prove expects the last entry once more, because the log is read from there on again and not because it was lost sight of.
 func (m *Machine) Prove() { m.proved = false }
 
 func hasSequence(k fold.Kind) bool { return k != fold.Join && k != fold.Expire }

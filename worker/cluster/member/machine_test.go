@@ -229,7 +229,7 @@ func TestNothingIsSentAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestWhoMayStartNothingNewTellsTheOthers follows what others see of a worker after it has reached the log anew.
+// TestWhoMayStartNothingNewTellsTheOthers follows what others see of a worker after it has reached the log again.
 func TestWhoMayStartNothingNewTellsTheOthers(t *testing.T) {
 	a := startAlone(t)
 	rests := func() bool { return a.m.View().Members[0].Resting }

@@ -132,13 +132,13 @@ func (a access) explainRefusal(doing, at string, refused *kerr.Error, err error)
 	}
 	switch refused {
 	case kerr.UnknownTopicID:
-		return passing{fmt.Errorf("%s: the topic in Kafka at %s was deleted, or deleted and made anew, while it was used; it is looked for again: %w",
+		return passing{fmt.Errorf("%s: the topic in Kafka at %s was deleted, or deleted and recreated, while it was used; it is looked for again: %w",
 			doing, at, err)}
 	case kerr.UnknownTopicOrPartition:
 		return passing{fmt.Errorf("%s: Kafka at %s does not have the topic, or not this partition of it, or hides it from the user of %s; make it, or grant Describe: %w",
 			doing, at, keyMechanism, err)}
 	case kerr.LeaderNotAvailable, kerr.ListenerNotFound:
-		return passing{fmt.Errorf("%s: Kafka at %s has no leader for it at present; it is tried again: %w", doing, at, err)}
+		return passing{fmt.Errorf("%s: Kafka at %s has no leader for it at present; it is retried: %w", doing, at, err)}
 	}
 	if refused.Retriable {
 		return fmt.Errorf("%s: %w to Kafka at %s: %w", doing, connector.ErrNotConnected, at, err)

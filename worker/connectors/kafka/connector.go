@@ -146,7 +146,7 @@ func sourceKeys() []connector.Key {
 func sinkKeys() []connector.Key {
 	keys := []connector.Key{
 		{Name: keyCompression, Type: connector.String, Default: "none", Enum: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Doc: "how batches are compressed"},
-		{Name: keyDeliveryTimeout, Type: connector.Duration, Default: "30000", Doc: "how long Kafka may take to acknowledge a record before the task fails and starts anew"},
+		{Name: keyDeliveryTimeout, Type: connector.Duration, Default: "30000", Doc: "how long Kafka may take to acknowledge a record before the task fails and starts again"},
 		{Name: keyReplication, Type: connector.Int, Default: "-1", Doc: "the replication factor of topics that are made; -1 takes the brokers' default"},
 	}
 	for _, name := range connector.TopicKeys() {

@@ -170,7 +170,7 @@ func TestSinkAcceptance(t *testing.T) {
 }
 
 // stall takes produce requests and answers none; at the release it drops their connections, so that a client that still
-// wants to deliver them tries again.
+// wants to deliver them retries.
 func (f *fake) stall(t testing.TB) (<-chan struct{}, func()) {
 	taken, released := make(chan struct{}), make(chan struct{})
 	var once sync.Once

@@ -167,7 +167,7 @@ func (s *Source) withoutDenied(sh shown, doubted map[string]error) {
 	}
 }
 
-// startOver forgets the partitions of a topic that was deleted and made anew. What came with the new one is read from its
+// startOver forgets the partitions of a topic that was deleted and recreated. What came with the new one is read from its
 // first record.
 func (s *Source) startOver(topic string, n news) {
 	maps.DeleteFunc(s.next, func(p watch.Partition, _ kgo.EpochOffset) bool { return p.Topic == topic })
@@ -176,7 +176,7 @@ func (s *Source) startOver(topic string, n news) {
 	}
 	// Invariant P4: what can no longer be read is counted and logged.
 	s.env.Skipped(skipRemade, len(n.starts))
-	s.env.Log.Info("Reading a topic from its first record: it was deleted and made anew", "topic", topic, "formerID", n.former,
+	s.env.Log.Info("Reading a topic from its first record: it was deleted and recreated", "topic", topic, "formerID", n.former,
 		"id", n.id, "partitions", len(n.starts))
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
-// remake deletes orders and makes it anew, with so many partitions and records in each.
+// remake deletes orders and recreates it, with so many partitions and records in each.
 func (f *fake) remake(t testing.TB, partitions, records int) (want []string) {
 	t.Helper()
 	if err := f.DeleteTopic("orders"); err != nil {
@@ -60,7 +60,7 @@ func drive(t *testing.T, s *Source, n int, stored record.Positions) (got []strin
 	return got
 }
 
-func TestSourceReadsATopicThatWasMadeAnewFromItsFirstRecord(t *testing.T) {
+func TestSourceReadsATopicThatWasRecreatedFromItsFirstRecord(t *testing.T) {
 	const before = 10
 	stop := func(t *testing.T, s *Source) {
 		if err := s.Close(context.Background()); err != nil {
@@ -72,7 +72,7 @@ func TestSourceReadsATopicThatWasMadeAnewFromItsFirstRecord(t *testing.T) {
 		meanwhile         func(*testing.T, *Source)
 		stopped           bool
 		partitions, after int
-		again             int // how often it is made anew
+		again             int // how often it is recreated
 	}{
 		"while the connector was stopped":                      {meanwhile: stop, stopped: true, partitions: 2, after: 15},
 		"while it was stopped, with fewer records":             {meanwhile: stop, stopped: true, partitions: 2, after: 3},
@@ -134,7 +134,7 @@ func TestSourceReadsATopicThatWasMadeAnewFromItsFirstRecord(t *testing.T) {
 	}
 }
 
-func TestSourceWithNoneFailsForATopicThatWasMadeAnew(t *testing.T) {
+func TestSourceWithNoneFailsForATopicThatWasRecreated(t *testing.T) {
 	for name, running := range map[string]bool{"while it ran": true, "while it was stopped": false} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, kfake.SeedTopics(1, "orders"))
@@ -150,7 +150,7 @@ func TestSourceWithNoneFailsForATopicThatWasMadeAnew(t *testing.T) {
 			for ctx := limited(t); running && err == nil && ctx.Err() == nil; {
 				_, err = s.Poll(ctx)
 			}
-			for _, part := range []string{"topic orders was deleted and made anew", keyReset, "reset the connector's positions"} {
+			for _, part := range []string{"topic orders was deleted and recreated", keyReset, "reset the connector's positions"} {
 				if err == nil || !strings.Contains(err.Error(), part) {
 					t.Errorf("no %q in: %v", part, err)
 				}
@@ -190,7 +190,7 @@ func TestPositionsOfAnOlderVersionGetTheTopicsID(t *testing.T) {
 	}
 }
 
-// A topic is made anew with fewer partitions and grows back while it is read: what was stored of the partition before, by a version
+// A topic is recreated with fewer partitions and grows back while it is read: what was stored of the partition before, by a version
 // that noted no ids, says nothing of the new one.
 func TestSourceReadsAPartitionThatGrewBackFromItsFirstRecord(t *testing.T) {
 	cases := map[string]func(f *fake) record.Positions{

@@ -188,14 +188,14 @@ func (s *Source) unplanned(topic string, err error) error {
 	case errors.Is(err, resume.ErrNoPlace):
 		return fmt.Errorf("topic %s has no stored position: set %s to %s or %s", topic, keyReset, resume.Earliest, resume.Latest)
 	case errors.Is(err, resume.ErrRemade):
-		return fmt.Errorf("topic %s was deleted and made anew, and the stored positions are of the former one: set %s to %s or %s, "+
+		return fmt.Errorf("topic %s was deleted and recreated, and the stored positions are of the former one: set %s to %s or %s, "+
 			"which reads it from its first record, or reset the connector's positions", topic, keyReset, resume.Earliest, resume.Latest)
 	}
 	return err
 }
 
 // watchTopics looks at the topics again and again, and when Poll doubts one: for new partitions, topics that go, come or are
-// made anew. It notices, too, that Kafka is gone, which neither fetches nor waits tell.
+// recreated. It notices, too, that Kafka is gone, which neither fetches nor waits tell.
 func (s *Source) watchTopics() error {
 	tick := time.NewTicker(s.set.refresh)
 	defer tick.Stop()
@@ -301,7 +301,7 @@ func (s *Source) beginLate(t resume.Topic, problems map[string]error) (news, err
 }
 
 // grow begins the partitions that a topic has got besides the known ones, from their first records. What was stored when the
-// source was opened counts where it is surely of this topic: it may have been made anew since with fewer partitions.
+// source was opened counts where it is surely of this topic: it may have been recreated since with fewer partitions.
 func (s *Source) grow(t resume.Topic, known int) (n news, grown bool, err error) {
 	plan, err := resume.Of(resume.Sure(s.from, t), t, resume.Earliest, true)
 	if err != nil {

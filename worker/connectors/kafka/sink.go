@@ -308,7 +308,7 @@ func (s *Sink) LastWrite() time.Time {
 	return s.conns.lastWrite()
 }
 
-// Close lets go of the connections. It does not wait for the brokers.
+// Close releases the connections. It does not wait for the brokers.
 func (s *Sink) Close(context.Context) error {
 	if s.hub == nil {
 		return nil

@@ -202,7 +202,7 @@ func (s *Source) wakeUp(ctx context.Context) error {
 	return nil
 }
 
-// read takes what the client has. A client that had nothing for long is let go.
+// read takes what the client has. A client that had nothing for long is released.
 func (s *Source) read(ctx, waiting context.Context) ([]record.Record, error) {
 	limited, cancel := context.WithTimeout(waiting, s.quiet-s.idle)
 	defer cancel()
@@ -311,7 +311,7 @@ func (s *Source) Progressed() record.Positions {
 	return progress
 }
 
-// Close lets go of the connections. It does not wait for the brokers.
+// Close releases the connections. It does not wait for the brokers.
 func (s *Source) Close(context.Context) error {
 	if s.hub == nil {
 		return nil

@@ -76,7 +76,7 @@ func TestSourcePicksUpNewPartitions(t *testing.T) {
 	}
 }
 
-// pollUntilItRests polls a source that has nothing to read until it has let its client go.
+// pollUntilItRests polls a source that has nothing to read until it has released its client.
 func pollUntilItRests(t *testing.T, s *Source) {
 	t.Helper()
 	ctx := limited(t)

@@ -33,7 +33,7 @@ func TestRefusalsSayWhatIs(t *testing.T) {
 		want   []string
 		passes bool
 	}{
-		"a topic that was made anew":         {kerr.UnknownTopicID, []string{"deleted", "made anew", "looked for again"}, true},
+		"a topic that was recreated":         {kerr.UnknownTopicID, []string{"deleted", "recreated", "looked for again"}, true},
 		"a topic that is not there":          {kerr.UnknownTopicOrPartition, []string{"does not have the topic", "grant Describe"}, true},
 		"a partition without a leader":       {kerr.LeaderNotAvailable, []string{"no leader"}, true},
 		"a right that is missing":            {kerr.TopicAuthorizationFailed, []string{"lacks the right", "grant"}, false},

@@ -39,7 +39,7 @@ func forbidden(reason, format string, args ...any) *Refusal {
 
 // Untrusted refuses a caller whose client certificate is not trusted any more.
 func Untrusted(err error) *Refusal {
-	return forbidden(ReasonCertificate, "%s: connect anew with a certificate of an authority in the worker's httpTlsClientCA", err)
+	return forbidden(ReasonCertificate, "%s: reconnect with a certificate of an authority in the worker's httpTlsClientCA", err)
 }
 
 // Guard decides about requests. Without a Token, only callers on the worker's own machine are let in, unless it is Open.

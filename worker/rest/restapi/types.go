@@ -160,7 +160,7 @@ type Validation struct {
 	Warnings []string     `json:"warnings,omitempty"`
 }
 
-// The types of watch events. A stream that begins anew sends snapshot, then cluster and one connector event each for the
+// The types of watch events. A stream that begins again sends snapshot, then cluster and one connector event each for the
 // whole state, then synced; a resumed one sends the changes missed, then synced.
 const (
 	// EventSnapshot says that the whole state follows: forget what you hold.

@@ -186,7 +186,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	drain(resp.Body)
 	_ = resp.Body.Close()
 	if errors.Is(err, ErrNotAWorker) {
-		c.http.CloseIdleConnections() // the next call asks the address anew
+		c.http.CloseIdleConnections() // the next call asks the address again
 	}
 	return nil, err
 }

@@ -172,7 +172,7 @@ func TestSignature(t *testing.T) {
 	s := Credentials{AccessKey: "rocketmq", SecretKey: "12345678", SecurityToken: "sts"}
 	s.sign(c)
 	once := c.Field(FieldSignature)
-	s.sign(c) // a request that is tried again
+	s.sign(c) // a request that is retried
 	if len(c.Fields) != 4 || c.Field(FieldSignature) != once || c.Field(FieldSecurityToken) != "sts" {
 		t.Errorf("signed twice: %v", c.Fields)
 	}

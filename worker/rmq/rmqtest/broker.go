@@ -226,7 +226,7 @@ func (b *Broker) isDropped(master string) bool {
 // Forget has a master lose a topic that the name server goes on showing there.
 func (b *Broker) Forget(topic, master string) { b.master(master).forget(topic) }
 
-// Renew has a topic deleted and made anew. As on the real broker, pulls that are held go on waiting for their offset.
+// Renew has a topic deleted and recreated. As on the real broker, pulls that are held go on waiting for their offset.
 func (b *Broker) Renew(topic, master string) { b.master(master).renew(topic) }
 
 // Wipe has a master come back with nothing of what it held.

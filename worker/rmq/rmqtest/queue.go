@@ -24,7 +24,7 @@ type queue struct {
 	min     int64
 	records []stored
 	changed chan struct{} // closed at the next append
-	renewed bool          // the topic was made anew while pulls were held
+	renewed bool          // the topic was recreated while pulls were held
 }
 
 type stored struct {

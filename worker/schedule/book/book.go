@@ -271,7 +271,7 @@ func grantOf(u Unit, o fold.Owner) member.Grant {
 }
 
 // Waiting notes why the connector of an attempt cannot be opened yet, without secrets: users see the unit failed meanwhile,
-// and that it is tried again. It returns false if a reason is known already.
+// and that it is retried. It returns false if a reason is known already.
 func (b *Book) Waiting(u Unit, problem string, now time.Time) (first bool) {
 	h := b.running(u)
 	if h == nil {

@@ -62,7 +62,7 @@ const (
 	ActStop ActionKind = "stop"
 	// ActKill stops a unit that was lost: at once, and without storing anything.
 	ActKill ActionKind = "kill"
-	// ActRestart starts a unit anew, after a drain if it runs, and forgets its failures.
+	// ActRestart starts a unit again, after a drain if it runs, and forgets its failures.
 	ActRestart ActionKind = "restart"
 	// ActRelease gives an idle unit back.
 	ActRelease ActionKind = "release"
@@ -177,7 +177,7 @@ func (w *wishes) of(connectors []storefold.Connector) map[Unit]want {
 }
 
 // placed lists the units that have a place in the allocation, sorted. Tasks keep theirs while their connector is stopped, or
-// divided anew: else each such change would move the tasks of other connectors to and fro.
+// divided again: else each such change would move the tasks of other connectors to and fro.
 func placed(connectors []storefold.Connector) []Unit {
 	var out []Unit
 	for _, c := range connectors {

@@ -19,7 +19,7 @@ import (
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
-var update = flag.Bool("update", false, "write the traces of the scenario files anew")
+var update = flag.Bool("update", false, "write the traces of the scenario files again")
 
 // stage is the world of a scenario: one log, what each worker holds, and no time. Each planned action is carried out at
 // once, except that a stop leaves its unit stopping until the scenario says that it has drained.

@@ -180,7 +180,7 @@ func (f *Configs) applyConnector(v *connectorValue) replica.Verdict {
 }
 
 // applyTasks keeps the first task set of the newest epoch. One whose epoch is over is refused, and only its epoch is kept, which
-// is then published over it. An epoch that is not over after all, for the topic lost the config that ended it, gets tasks anew.
+// is then published over it. An epoch that is not over after all, for the topic lost the config that ended it, gets tasks again.
 func (f *Configs) applyTasks(v *tasksValue) replica.Verdict {
 	held := f.tasks[v.key()]
 	switch {

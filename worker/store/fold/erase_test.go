@@ -101,7 +101,7 @@ func TestATaskSetWithoutItsConfigGoesWithTheNextLife(t *testing.T) {
 	}
 }
 
-// Where the topic lost the config that ended an epoch, the epoch goes on with tasks that are published anew.
+// Where the topic lost the config that ended an epoch, the epoch goes on with tasks that are published again.
 func TestAnEpochThatIsNotOverAfterAllGetsTasksAnew(t *testing.T) {
 	made, changed, _ := life(t)
 	before := NewConfigs()

@@ -53,7 +53,7 @@ type Connector struct {
 	Tasks   []map[string]string
 	Deleted bool
 	// Restarts has the id of the newest restart by task, -1 for all of them and the connector. A new epoch has none: it starts
-	// everything anew.
+	// everything again.
 	Restarts  map[int]string
 	UpdatedAt time.Time // by the clock of the worker that wrote it
 }
@@ -166,7 +166,7 @@ func (f *Configs) Publish(name string, epoch int64, tasks []map[string]string, i
 // maxTaskSet bounds a published task set, in bytes: it is one record, and all workers hold it.
 const maxTaskSet = 1 << 20
 
-// besides gives what tasks have besides the connector's settings: mostly the same for all of them, and that not for each anew.
+// besides gives what tasks have besides the connector's settings: mostly the same for all of them, and that not for each again.
 func besides(cfg map[string]string, tasks []map[string]string) []map[string]string {
 	out := make([]map[string]string, len(tasks))
 	for i, task := range tasks {
@@ -258,7 +258,7 @@ func (v *connectorValue) raise(held *connectorValue, exists, deleting bool, floo
 	case exists && maps.Equal(v.Config, held.Config) && floor <= held.Epoch:
 		return // above the floor, too, or no task of it could be claimed or published
 	}
-	v.Epoch, v.Restart, v.Restarts = max(v.Epoch, floor)+1, nil, nil // which starts everything anew
+	v.Epoch, v.Restart, v.Restarts = max(v.Epoch, floor)+1, nil, nil // which starts everything again
 	if !exists {
 		v.Born = v.Epoch
 	}

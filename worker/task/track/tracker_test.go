@@ -10,7 +10,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
-// slowTracker is the obvious twin: it keeps every record for ever and looks for the first gap anew each time.
+// slowTracker is the obvious twin: it keeps every record for ever and looks for the first gap again each time.
 type slowTracker struct {
 	order map[record.SourcePartition][]*slowRecord
 }

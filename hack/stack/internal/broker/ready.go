@@ -55,7 +55,7 @@ func (n node) address() string { return layout.Address(layout.Loopback, n.port) 
 func (s Set) brokerAddress(n node) string { return layout.Address(s.advertised(), n.port) }
 
 // registered is nil once the name server shows the broker's address. A broker that says that it has started may still be
-// unknown there: one that found the name server busy tries again only seconds later.
+// unknown there: one that found the name server busy retries only seconds later.
 func registered(ctx context.Context, secure *tls.Config, nameServer, broker, address string) error {
 	body, err := ask(ctx, secure, nameServer, newRequest(codeClusterInfo))
 	if err != nil {

@@ -21,7 +21,7 @@ func TestCertificatesAreMadeOnceAndGoTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, err := os.ReadFile(s.TLSFile("client.key")); err != nil || string(again) != string(before) {
-		t.Errorf("the certificates are made anew (%v)", err)
+		t.Errorf("the certificates are recreated (%v)", err)
 	}
 	client, err := s.clientTLS()
 	if err != nil {

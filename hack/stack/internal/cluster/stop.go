@@ -107,7 +107,7 @@ func (c Cluster) stopPods(ctx context.Context) {
 // reviveContainerd starts a containerd that has died, since only it can take its containers away in good order.
 func (c Cluster) reviveContainerd(ctx context.Context) {
 	if _, err := os.Stat(socket); err != nil {
-		return // it never ran, or the machine was started anew
+		return // it never ran, or the machine was restarted
 	}
 	if _, running := c.Daemons.Running(containerd); running {
 		return

@@ -24,7 +24,7 @@ type Spec struct {
 	Path  string
 	Args  []string
 	Env   []string      // added to the stack's own environment
-	Files []string      // configuration files: the process is started anew when they have changed
+	Files []string      // configuration files: the process is restarted when they have changed
 	Grace time.Duration // from SIGTERM to SIGKILL
 	Ports []Port        // what it takes
 
@@ -243,7 +243,7 @@ func (f Folder) Up(ctx context.Context, s Spec, report *step.Reporter) error {
 		return err
 	}
 	if outcome == Restarted {
-		report.Say(s.Name, "started anew: its configuration has changed")
+		report.Say(s.Name, "restarted: its configuration has changed")
 	}
 	if err := f.waitReady(ctx, s); err != nil {
 		return fmt.Errorf("waiting for %s: %w; the end of %s:\n%s", s.Name, err, f.Log(s.Name), step.Tail(f.Log(s.Name)))

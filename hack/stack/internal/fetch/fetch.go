@@ -24,7 +24,7 @@ type Fetcher struct {
 // product is something in the cache that is made from inputs.
 type product struct {
 	name   string
-	inputs []string // versions, flags, sources: other inputs make it anew
+	inputs []string // versions, flags, sources: other inputs recreate it
 	files  []string // what there must be afterwards
 	what   string   // the progress line
 	make   func(context.Context) error

@@ -93,7 +93,7 @@ var (
 	// ErrNoPlace means that nothing is stored and None does not say where to begin.
 	ErrNoPlace = errors.New("no stored position")
 	// ErrRemade means that what is stored belongs to another topic and None does not say where to begin.
-	ErrRemade = errors.New("the topic was deleted and made anew")
+	ErrRemade = errors.New("the topic was deleted and recreated")
 )
 
 // Of plans from what is stored. Partitions without a stored place begin as reset says if the topic was never read before,
@@ -155,7 +155,7 @@ func Sure(stored record.Positions, t Topic) record.Positions {
 	return out
 }
 
-// Anew plans for a topic that was made anew under the name of one that is read. Offsets of a new topic begin at 0; if
+// Anew plans for a topic that was recreated under the name of one that is read. Offsets of a new topic begin at 0; if
 // retention took its first records already, the reader finds out.
 func Anew(former string, t Topic, reset Reset) (Plan, error) {
 	if reset == None {

@@ -40,7 +40,7 @@ type fetcher struct {
 	stop context.CancelFunc
 }
 
-// again has the fetcher ask anew: what is under way does not know all spots. h.mu is held.
+// again has the fetcher ask again: what is under way does not know all spots. h.mu is held.
 func (f *fetcher) again() {
 	if f.stop != nil {
 		f.stop()

@@ -23,7 +23,7 @@ type Link struct {
 	Client *kgo.Client
 	// Committed leaves out the records of open and aborted transactions.
 	Committed bool
-	// Close lets go of the client without waiting for the brokers.
+	// Close releases the client without waiting for the brokers.
 	Close func()
 }
 
@@ -167,7 +167,7 @@ func (h *Hub) ask(l *lookup, topics []string) {
 	h.learn(l.details)
 }
 
-// topics asks a broker. Neither the client's cache, which may be older than a topic that was made anew, nor the admin's
+// topics asks a broker. Neither the client's cache, which may be older than a topic that was recreated, nor the admin's
 // request, which fails as a whole for one topic that the user may not see, would do.
 func (h *Hub) topics(ctx context.Context, names []string) (kadm.TopicDetails, error) {
 	req := kmsg.NewPtrMetadataRequest()
