@@ -17,8 +17,11 @@ var at = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 // times is how often a kind is made: each form that it has comes at least once, but for what is large.
 func times(name string) int {
-	if strings.Contains(name, "large") || strings.Contains(name, "images") {
-		return 8
+	switch {
+	case strings.Contains(name, "large"), strings.Contains(name, "512 KiB"):
+		return 3
+	case strings.Contains(name, "images"), strings.Contains(name, "parts"):
+		return 11
 	}
 	return 60
 }

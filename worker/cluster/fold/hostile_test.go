@@ -174,22 +174,20 @@ func (s *Snapshots) held() (entries, complete, partial int) {
 func TestWhatANewcomerKeepsIsBoundedInBytes(t *testing.T) {
 	const kept = 32 << 20
 	data := make([]byte, partSize)
-	cases := map[string]func(i int64) rmq.Entry{
-		"records as large as the broker takes": func(int64) rmq.Entry { return rmq.Entry{Value: make([]byte, 4<<20)} },
-		"one snapshot that is never whole": func(i int64) rmq.Entry {
-			return part(t, Part{Index: int(i) % (maxParts - 1), Total: maxParts, Sum: "a", Data: data})
+	cases := map[string]func(s *Snapshots, i int){
+		"records as large as the broker takes": func(s *Snapshots, i int) { s.Add(rmq.Entry{Offset: int64(i), Value: make([]byte, 4<<20)}) },
+		"one snapshot that is never whole": func(s *Snapshots, i int) {
+			s.assemble(&Part{Index: i % (maxParts - 1), Total: maxParts, Sum: "a", Data: data})
 		},
-		"many that are never whole": func(i int64) rmq.Entry {
-			return part(t, Part{Index: int(i / 50), Total: maxParts, Sum: fmt.Sprint(i % 50), Data: data})
+		"many that are never whole": func(s *Snapshots, i int) {
+			s.assemble(&Part{Index: i / 50, Total: maxParts, Sum: fmt.Sprint(i % 50), Data: data})
 		},
 	}
-	for name, next := range cases {
+	for name, add := range cases {
 		t.Run(name, func(t *testing.T) {
 			var s Snapshots
-			for i := range int64(300) {
-				e := next(i)
-				e.Offset = i
-				s.Add(e)
+			for i := range 300 {
+				add(&s, i)
 				if entries, complete, partial := s.held(); entries > 2*kept || complete > kept || partial > kept+partSize {
 					t.Fatalf("after %d records %d bytes of entries, %d of snapshots and %d of parts are kept", i+1, entries, complete, partial)
 				}
@@ -259,7 +257,7 @@ func TestImagesThatUnfoldAreRefused(t *testing.T) {
 		})
 	}
 	var packed bytes.Buffer
-	w, err := flate.NewWriter(&packed, flate.BestCompression)
+	w, err := flate.NewWriter(&packed, flate.BestSpeed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -205,3 +205,31 @@ func appendNotFound(e *env) {
 		e.Errorf("append: %v", err)
 	}
 }
+
+// logStrays has others put records into a log: those that were written for another one are known as such, those of older workers are not.
+func logStrays(e *env) {
+	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{})
+	e.ok(err)
+	l := e.client.Log(q)
+	_, err = l.Append(e.ctx, rmq.Entry{Key: "own", Value: []byte("v")}, rmq.Entry{Value: []byte("v")})
+	e.ok(err)
+	s := e.client.NewSender(rmq.SenderConfig{})
+	defer s.Close()
+	a := newAnswers()
+	for key, p := range map[string][]rmq.Property{
+		"older": nil, "stray": {{Name: "connect-log", Value: "another"}}, "carried": {{Name: "connect-path", Value: "x"}},
+	} {
+		e.ok(s.Send(e.ctx, rmq.Message{Topic: q.Topic, Queue: q, Body: []byte("v"), Properties: append(p, rmq.Property{Name: "KEYS", Value: key})}, a.done(key)))
+	}
+	e.flush(s, a, 3)
+	stray := map[string]bool{}
+	e.readAll(l, 0, 5)
+	_, err = l.Read(e.ctx, 0, func(en rmq.Entry) error {
+		stray[en.Key] = en.Stray
+		return nil
+	})
+	e.ok(err)
+	if diff := cmp.Diff(map[string]bool{"own": false, "": false, "older": false, "stray": true, "carried": true}, stray); diff != "" {
+		e.Errorf("strays (-want +got):\n%s", diff)
+	}
+}

@@ -37,6 +37,7 @@ func Run(t *testing.T, newClient func(t *testing.T) *rmq.Client) {
 		"committed offsets are read back":                    commit,
 		"a log is read in the order it was appended":         logOrder,
 		"a log keeps keys, values and store times":           logContents,
+		"a log knows what was written for another one":       logStrays,
 		"a follower sees what is appended later":             followFollows,
 		"a follower ends at once with its context":           followEnds,
 		"a log does not hold what it never had":              logTruncated,
