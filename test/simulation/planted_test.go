@@ -56,7 +56,7 @@ func plantedBugs() map[string]planted {
 		"a record of another log that is not void": {fold + "history.go",
 			"i >= int64(len(h.prints)) || h.prints[i].String() != r.Log", "!BUG && (i >= int64(len(h.prints)) || h.prints[i].String() != r.Log)", "C4"},
 		"a snapshot of another log that is believed": {fold + "snapshots.go",
-			"err == nil && s.confirmed(f, c.at, worker)", "err == nil && (BUG || s.confirmed(f, c.at, worker))", "C4"},
+			"f != nil && s.confirmed(f, c.at, worker)", "f != nil && (BUG || s.confirmed(f, c.at, worker))", "C4"},
 		"a share that gives up the queues of a broker that is away": {queues + "seen.go",
 			"		default:\n			s.queues[q] = false", "		case BUG:\n			delete(s.queues, q)\n		default:\n			s.queues[q] = false", "QUEUES"},
 		"a queue that is given up and taken by nobody": {queues + "share.go", "	s.waiting[q]++", "	if !BUG {\n		s.waiting[q]++\n	}", "QUEUES"},

@@ -170,6 +170,7 @@ func (f *Configs) applyConnector(v *connectorValue) replica.Verdict {
 		return replica.Same
 	case v.Republished && (v.Epoch > held.Epoch || v.Epoch == held.Epoch && v.Revision >= held.Revision):
 	case !v.Republished && v.Replaces >= held.Revision && v.Epoch >= held.Epoch:
+	case v.Born > held.Born && v.Epoch > held.Epoch: // made where all that is held here was lost: revisions say nothing then
 	default:
 		return replica.Refused
 	}
@@ -180,7 +181,7 @@ func (f *Configs) applyConnector(v *connectorValue) replica.Verdict {
 }
 
 // applyTasks keeps the first task set of the newest epoch. One whose epoch is over is refused, and only its epoch is kept, which
-// is then published over it. An epoch that is not over after all, for the topic lost the config that ended it, gets tasks again.
+// is then published over it.
 func (f *Configs) applyTasks(v *tasksValue) replica.Verdict {
 	held := f.tasks[v.key()]
 	switch {
@@ -189,12 +190,10 @@ func (f *Configs) applyTasks(v *tasksValue) replica.Verdict {
 	case !v.erased() && f.over(v):
 		f.tasks[v.key()] = v.erase()
 		return replica.Refused
-	case held == nil || v.Epoch > held.Epoch:
-	case v.ID == held.ID:
-		return replica.Same
-	case v.erased() || held.erased() || v.Republished:
-	default:
-		return replica.Refused
+	case held != nil && v.Epoch == held.Epoch:
+		if verdict := f.sameEpoch(v, held); verdict != replica.Accepted {
+			return verdict
+		}
 	}
 	if held != nil && !held.erased() {
 		f.erasures++
@@ -202,6 +201,19 @@ func (f *Configs) applyTasks(v *tasksValue) replica.Verdict {
 	v.Republished = false
 	f.tasks[v.key()] = v
 	return replica.Accepted
+}
+
+// sameEpoch says what a task set is beside the one that is held of its epoch.
+func (f *Configs) sameEpoch(v, held *tasksValue) replica.Verdict {
+	switch {
+	case v.ID == held.ID:
+		return replica.Same
+	case v.erased() && f.current(v): // who erased it holds a config that is not here yet: what runs goes on until it is
+		return replica.Refused
+	case v.erased(), held.erased(), v.Republished:
+		return replica.Accepted
+	}
+	return replica.Refused
 }
 
 // Current gives the value to publish again.

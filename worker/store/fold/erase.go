@@ -19,6 +19,12 @@ func (f *Configs) over(v *tasksValue) bool {
 	return c != nil && (v.Epoch < c.Epoch || c.Deleted && v.Epoch == c.Epoch)
 }
 
+// current says whether tasks of the set run, or are to run.
+func (f *Configs) current(v *tasksValue) bool {
+	c := f.connectors[connectorKey(v.Name)]
+	return c != nil && v.Epoch == c.Epoch && !c.Deleted
+}
+
 // follow erases what the next value of a connector, which has been accepted over held, leaves behind.
 func (f *Configs) follow(next, held *connectorValue) {
 	if held != nil && len(held.Config) > 0 && !maps.Equal(held.Config, next.Config) {

@@ -1,9 +1,12 @@
 package fold
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
@@ -101,19 +104,40 @@ func TestATaskSetWithoutItsConfigGoesWithTheNextLife(t *testing.T) {
 	}
 }
 
-// Where the topic lost the config that ended an epoch, the epoch goes on with tasks that are published again.
-func TestAnEpochThatIsNotOverAfterAllGetsTasksAnew(t *testing.T) {
+// Where the topic lost the config that ended an epoch, who still holds it says that the tasks are over, and who does not runs
+// them: they go on until the config is there.
+func TestTasksOfAnEpochThatIsNotOverHereAreKept(t *testing.T) {
 	made, changed, _ := life(t)
 	before := NewConfigs()
 	apply(before, []replica.Record{made, tasksOf(1, "x"), changed})
 	erased, _ := before.Current("tasks/c")
 	f := NewConfigs()
-	apply(f, []replica.Record{made, tasksOf(1, "x"), {Key: "tasks/c", Value: erased}})
+	apply(f, []replica.Record{made, tasksOf(1, "x")})
+	running, _ := f.View("c")
+	wantVerdict(t, f, replica.Record{Key: "tasks/c", Value: erased}, replica.Refused)
 	view, _ := f.View("c")
-	wantEqual(t, view.Tasks, []map[string]string(nil))
-	publish(t, f, 1, "new")
-	view, _ = f.View("c")
-	wantEqual(t, view.Tasks, []map[string]string{{"n": "new"}})
+	wantEqual(t, view.Tasks, running.Tasks)
+	apply(f, []replica.Record{changed})
+	wantVerdict(t, f, replica.Record{Key: "tasks/c", Value: erased}, replica.Same)
+	value, _ := f.Current("tasks/c")
+	wantEqual(t, string(value), string(erased))
+}
+
+// A connector that was made where everything was lost begins with the first revision. Who still holds the lost one takes it,
+// however high the lost one's revision is: epochs order what revisions cannot.
+func TestAConnectorThatWasMadeAfterALossTakesThePlaceOfTheLostOne(t *testing.T) {
+	lost, fresh := NewConfigs(), NewConfigs()
+	for i := range 3 {
+		put(t, lost, Write{Name: "c", Config: map[string]string{"a": strconv.Itoa(i)}, IfRevision: -1, RequestID: fmt.Sprint("lost", i)}, 0)
+	}
+	held, _ := lost.View("c")
+	made, _, err := fresh.Put(Write{Name: "c", Config: map[string]string{"a": "1"}, IfRevision: -1, RequestID: "fresh"}, held.Epoch, time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantVerdict(t, lost, *made, replica.Accepted)
+	view, _ := lost.View("c")
+	wantEqual(t, []int64{view.Epoch, view.Revision}, []int64{held.Epoch + 1, 1})
 }
 
 func publish(t *testing.T, f *Configs, epoch int64, n string) {
