@@ -59,13 +59,16 @@ verify-modules: ## Compare the modules on this machine with the checksums of the
 	cd hack/stack && go mod verify
 	go mod verify -modfile=hack/tools/go.mod
 .PHONY: verify-modules
-test: test-unit test-integration test-failover ## Unit, simulation, envtest and integration tests, on several brokers too, with the race detector
+test: test-unit test-browser test-integration test-failover ## Unit, simulation, envtest and integration tests, on several brokers too, with the race detector
 # -cpu=1: with more, the race detector itself crashes in synctest bubbles (go.dev/issue/78156); it needs no second core to see a race
 test-unit: ## Unit and simulation tests, and the controllers on a real API server
 	KUBEBUILDER_ASSETS="$$($(STACK) assets)" CGO_ENABLED=1 go test -race -cpu=1 -shuffle=on -timeout $(TEST_TIMEOUT) -tags envtest ./api/... ./charts/... ./cmd/... ./config/... ./controllers/... ./hack/... ./worker/... ./test/audit/... ./test/bench/... ./test/chaos/... ./test/flow/... ./test/hostile/... ./test/metrics/... ./test/process/...
 	go test -count=1 -timeout $(TEST_TIMEOUT) ./test/simulation # 1,000 seeds, and the planted bugs; nothing in it runs concurrently
 	go test -count=1 -timeout $(TEST_TIMEOUT) ./test/security # what it sends is large: with the race detector it takes minutes
 	cd hack/stack && go test ./...
+test-browser: ## A page of another origin in a headless Chromium, which is installed on Debian if it is missing, against a worker
+	hack/browser.sh go test -count=1 -timeout $(TEST_TIMEOUT) -tags browser -run Browser ./test/security
+.PHONY: test-browser
 test-integration: ## Tests on a real RocketMQ and Kafka, which are started and stopped
 	hack/with-brokers.sh env CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) -count=1 -tags integration ./test/integration/...
 test-failover: ## Tests on two masters that are restarted in turn, and on a master whose replicas take over, each with brokers of its own

@@ -44,6 +44,7 @@ type world struct {
 
 type running struct {
 	id, address, store string
+	token              string
 	log                *output
 	done               chan error
 }
@@ -69,6 +70,12 @@ func (o *output) String() string {
 
 func newWorld(t *testing.T, workers int) *world {
 	t.Helper()
+	return worldOf(t, workers, token)
+}
+
+// worldOf is a world whose workers ask for a token; for none if it is empty.
+func worldOf(t *testing.T, workers int, token string) *world {
+	t.Helper()
 	broker := rmqtest.Start(t)
 	kafka, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -81,7 +88,7 @@ func newWorld(t *testing.T, workers int) *world {
 	}
 	t.Cleanup(func() { _ = w.rocket.Close() })
 	for i := range workers {
-		w.start(fmt.Sprintf("w%d", i+1), broker.NameServer())
+		w.start(fmt.Sprintf("w%d", i+1), broker.NameServer(), token)
 	}
 	w.eventually("all workers are members", func(ctx context.Context) error {
 		for _, r := range w.workers {
@@ -99,7 +106,7 @@ func newWorld(t *testing.T, workers int) *world {
 }
 
 // start runs a worker that logs all that it can, until the test ends.
-func (w *world) start(id, nameServer string) {
+func (w *world) start(id, nameServer, token string) {
 	w.t.Helper()
 	port, err := process.FreePort(w.t.Context())
 	if err != nil {
@@ -107,12 +114,15 @@ func (w *world) start(id, nameServer string) {
 	}
 	cfg := config.Default()
 	cfg.WorkerID, cfg.NamesrvAddrs, cfg.HTTPPort, cfg.StoreDir = id, []string{nameServer}, port, w.t.TempDir()
-	cfg.AdvertisedAddress, cfg.RESTTokenFile = fmt.Sprintf("127.0.0.1:%d", port), filepath.Join(w.t.TempDir(), "token")
+	cfg.AdvertisedAddress = fmt.Sprintf("127.0.0.1:%d", port)
 	cfg.SessionTimeout = 30 * time.Second // however slow the machine is, no lease runs out
-	if err := os.WriteFile(cfg.RESTTokenFile, []byte(token), 0o600); err != nil {
-		w.t.Fatal(err)
+	if token != "" {
+		cfg.RESTTokenFile = filepath.Join(w.t.TempDir(), "token")
+		if err := os.WriteFile(cfg.RESTTokenFile, []byte(token), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
 	}
-	r := &running{id: id, address: cfg.AdvertisedAddress, store: cfg.StoreDir, log: &output{}, done: make(chan error, 1)}
+	r := &running{id: id, token: token, address: cfg.AdvertisedAddress, store: cfg.StoreDir, log: &output{}, done: make(chan error, 1)}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), r.log, zapcore.Level(-5))
 	log, registry := zapr.NewLogger(zap.New(core)), prometheus.NewRegistry()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -130,7 +140,7 @@ func (w *world) start(id, nameServer string) {
 }
 
 func (r *running) client() *restclient.Client {
-	return restclient.New("http://"+r.address, token, nil)
+	return restclient.New("http://"+r.address, r.token, nil)
 }
 
 const patience = time.Minute
