@@ -60,7 +60,7 @@ func (p *parts) tendTopics(ctx context.Context) error {
 func (p *parts) warnings() []string {
 	out := append(p.topics.warnings(), p.client.DeniedLogTopics()...)
 	if err := p.client.StaleTLS(); err != nil {
-		out = append(out, "new connections to RocketMQ are made with the TLS files as they were before, for now they are of no use: "+err.Error())
+		out = append(out, "new connections to RocketMQ are made with the TLS files as they were before, because those that are there now are of no use: "+err.Error())
 	}
 	return out
 }

@@ -60,8 +60,8 @@ const (
 	// ReasonSecretNotMounted means that the connector refers to a Secret that its ConnectCluster's workers do not mount (yet); what
 	// ran before goes on. The message says what to add to the ConnectCluster, or that its workers are being replaced.
 	ReasonSecretNotMounted = "SecretNotMounted"
-	// ReasonCertificateNotReady means that the certificate of spec.api.tls.issuerRef has not been issued, or that cert-manager is
-	// not installed; what runs goes on.
+	// ReasonCertificateNotReady means that the certificate of spec.api.tls.issuerRef has not been issued, or cert-manager is not
+	// installed; what runs goes on.
 	ReasonCertificateNotReady = "CertificateNotReady"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"
@@ -85,20 +85,22 @@ const (
 
 // Reasons of the Stalled condition.
 const (
-	// ReasonConfigRejected means that the workers refused the connector's configuration; what ran before goes on.
+	// ReasonConfigRejected means that the workers refused the connector's configuration; what was accepted before stays stored and
+	// goes on, unless the workers' own configuration forbids it by now.
 	ReasonConfigRejected = "ConfigRejected"
 	// ReasonRestartBudgetExhausted means that a task failed and is not started again by itself.
 	ReasonRestartBudgetExhausted = "RestartBudgetExhausted"
 	// ReasonConfigInvalid means that spec.template or spec.config of a ConnectCluster cannot be rendered.
 	ReasonConfigInvalid = "ConfigInvalid"
-	// ReasonNameConflict means that an older ConnectCluster has the same clusterId, or that a child object's name is
-	// taken by an object that something else made.
+	// ReasonNameConflict means that an older ConnectCluster has the same clusterId, or a child object's name is taken by an
+	// object that something else made.
 	ReasonNameConflict = "NameConflict"
 )
 
 // Reasons of the InternalTopicsHealthy condition.
 const (
-	// ReasonTopicWarnings means that the workers warn of internal topics: what happens to a broker next may cost data.
+	// ReasonTopicWarnings means that the workers warn of internal topics, where what happens to a broker next may cost data, or of
+	// TLS files that are of no use, where those of before are used.
 	ReasonTopicWarnings = "TopicWarnings"
 )
 

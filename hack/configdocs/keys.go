@@ -70,7 +70,9 @@ func sentence(s string) string {
 	if s == "" {
 		return s
 	}
-	s = strings.ToUpper(s[:1]) + s[1:]
+	if word, _, _ := strings.Cut(s, " "); strings.ToLower(word) == word && !strings.ContainsAny(word, ".") { // not a key, such as workerId
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
 	if strings.HasSuffix(s, ".") {
 		return s
 	}

@@ -55,7 +55,7 @@ func keyDocs() map[string]string {
 		"accessKey":               "Access key, with `aclEnable=true`.",
 		"secretKey":               "Secret key, with `aclEnable=true`.",
 		"securityToken":           "Security token of temporary credentials.",
-		"credentialsDir":          "Folder with the files `accessKey`, `secretKey` and, if needed, `securityToken`, instead of the three keys. When they change, the worker ends within 15 s so that it is started with the new ones.",
+		"credentialsDir":          "Folder with the files `accessKey`, `secretKey` and, if needed, `securityToken`, instead of the three keys, with aclEnable=true. When they change, the worker ends within 15 s so that it is started with the new ones.",
 		"tlsEnable":               "Speak TLS (1.2 or newer) with RocketMQ: name servers and brokers.",
 		"tlsCA":                   "PEM file with the certificates that must have signed the servers' ones. Empty: the system's roots. This file, `tlsCert` and `tlsKey` are read for each new connection, so renewed ones need no restart; while they are of no use, those of before are used.",
 		"tlsCert":                 "PEM file with the certificate that is shown to servers which ask for one. With `tlsKey`.",

@@ -97,7 +97,7 @@ func (w Worker) validateNames() error {
 
 func (w Worker) validateCredentials() error {
 	if !w.ACLEnable {
-		return nil
+		return check(w.CredentialsDir == "", "credentialsDir has no effect without aclEnable=true: set that, or leave out credentialsDir")
 	}
 	if w.CredentialsDir != "" {
 		return check(w.AccessKey == "" && w.SecretKey == "",

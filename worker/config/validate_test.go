@@ -62,6 +62,10 @@ func TestValidate(t *testing.T) {
 			func(w *Worker) { w.ACLEnable, w.CredentialsDir, w.AccessKey = true, "/c", "a" },
 			[]string{"accessKey and secretKey must not be set beside credentialsDir"},
 		},
+		"credentials that are not used": {
+			func(w *Worker) { w.CredentialsDir = "/c" },
+			[]string{"credentialsDir has no effect without aclEnable=true: set that, or leave out credentialsDir"},
+		},
 		"TLS with all of it": {change: func(w *Worker) {
 			w.TLSEnable, w.TLSCA, w.TLSCert, w.TLSKey, w.TLSServerName = true, "/ca", "/cert", "/key", "rocketmq.example.com"
 		}},
