@@ -75,6 +75,14 @@ func parts(value string) []string {
 	return out
 }
 
+// shortestItem is the length from which on a part of a value that is referred to is hidden by itself: shorter ones are too common.
+const shortestItem = 6
+
+// listed returns what a list or a text of several lines holds: errors show one server of several, or one line.
+func listed(value string) []string {
+	return slices.DeleteFunc(items(value), func(item string) bool { return len(item) < shortestItem })
+}
+
 // credentials returns the secrets that any value may hold: the passwords of URLs and of user:password@host, and options
 // whose names say that they are secrets.
 func credentials(value string) []string {

@@ -112,7 +112,7 @@ func (r Redactor) With(values ...string) Redactor {
 		hidden[text] = true
 	}
 	for _, value := range values {
-		add(hidden, append(parts(value), value, strings.TrimSpace(value))...)
+		add(hidden, append(append(parts(value), listed(value)...), value, strings.TrimSpace(value))...)
 	}
 	return Redactor{hidden: slices.Sorted(maps.Keys(hidden)), public: r.public}
 }

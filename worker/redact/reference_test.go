@@ -60,7 +60,7 @@ func TestReferencesAreShown(t *testing.T) {
 
 func TestWhatReferencesStandForIsHidden(t *testing.T) {
 	cfg := map[string]string{"x.jaas": `a.B required username="ann" password="${secret:kafka:password}";`, "kafka.bootstrap.server": "${env:HOST}:9092", "x.user": "ann"}
-	resolved := []string{`a.B required username="ann" password="hun\"ter2";`, "kafka-0:9092", `hun\"ter2`, "kafka-0"}
+	resolved := []string{`a.B required username="ann" password="hun\"ter2";`, "kafka-0:9092", `hun\"ter2`, "kafka-0", "zz-alpha.invalid:9092,zz-beta.invalid:9093", "line one\nanother-line\n"}
 	r := New(cfg, nil).With(resolved...)
 	cases := map[string]struct{ text, want string }{
 		"a value":                          {`got hun\"ter2`, "got ********"},
@@ -68,6 +68,8 @@ func TestWhatReferencesStandForIsHidden(t *testing.T) {
 		"quoted":                           {`got "hun\\\"ter2"`, `got "********"`},
 		"the setting that holds it":        {"parsing " + resolved[0], "parsing ********"},
 		"a value of a setting that is not": {"dialing kafka-0:9092", "dialing ********"},
+		"one server of a list":             {"lookup zz-beta.invalid: no such host", "lookup ********: no such host"},
+		"one line of several":              {"bad: another-line", "bad: ********"},
 		"the reference is shown":           {"x.jaas refers to ${secret:kafka:password}: the file does not exist", "x.jaas refers to ${secret:kafka:password}: the file does not exist"},
 		"the user of the line":             {"ann was refused", "ann was refused"},
 		"passwords of other URLs":          {"http://ann:x@h", "http://ann:********@h"},

@@ -12,7 +12,8 @@ import (
 // pullRecords is how many records a reader asks for; brokers give fewer by their own limits (32 unless configured).
 const pullRecords = 512
 
-// doubtful is how long a pull takes, at least, while which a topic can be deleted, created again and filled.
+// doubtful is how much time between two answers is enough for a topic to be deleted, created again and filled: a pull was
+// held, or there was no room for one.
 const doubtful = 100 * time.Millisecond
 
 // endAge is how old the known end of a queue may be, for the lag, while there is no room to pull.
@@ -33,6 +34,7 @@ type fetch struct {
 	trail  Trail     // of what was pulled
 	conn   int64     // the connection on which the queue was found to be as the trail says, or none
 	doubt  bool      // the queue may be another one since
+	told   time.Time // when the last pull was answered
 
 	// Guarded by r.mu.
 	chunks   []chunk
@@ -161,11 +163,11 @@ func (f *fetch) step() error {
 
 // pull asks for what is at next.
 func (f *fetch) pull() (pulled, error) {
-	began := time.Now()
 	p, err := f.r.c.pull(f.ctx, pullRequest{
 		queue: f.q, group: f.r.group, offset: f.next, max: pullRecords, hold: true, purpose: f.r.purpose,
 	})
-	f.doubt = f.doubt || err != nil || time.Since(began) >= doubtful
+	f.doubt = f.doubt || err != nil || time.Since(f.told) >= doubtful
+	f.told = time.Now()
 	return p, err
 }
 

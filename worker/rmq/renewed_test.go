@@ -53,3 +53,31 @@ func TestReaderOfATopicThatIsCreatedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A reader whose user takes nothing has no room to pull, and so no failed pull tells it that the topic was away.
+func TestReaderWithoutRoomOfATopicThatIsCreatedAgain(t *testing.T) {
+	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
+		const first, again = 2000, 3000
+		h := rewound{c: c}
+		var l *rmq.Log
+		l, h.q = logOf(t, c)
+		for i := 0; i < first; i += 500 {
+			appendAll(t, l, i, i+500)
+		}
+		h.open(0)
+		time.Sleep(time.Minute) // as much is pulled ahead as there is room for
+		b.Forget("log", "broker-a")
+		time.Sleep(time.Minute)
+		b.Create("log", 1)
+		for i := 0; i < again; i += 500 {
+			appendAll(t, l, 10_000+i, 10_000+i+500)
+		}
+		got := h.poll(t, 10_000+again-1)
+		for len(got) > 0 && len(got[0]) < 5 { // what had been pulled of the former topic
+			got = got[1:]
+		}
+		if diff := cmp.Diff(numbered(10_000, 10_000+again), got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}

@@ -196,7 +196,7 @@ func TestWritesOnAnyRevisionAllWin(t *testing.T) {
 		var group service.Group
 		for i := range 40 {
 			group.Go(func() {
-				wr := Write{Name: "c", Config: map[string]string{"n": fmt.Sprint(i)}, IfRevision: -1, RequestID: fmt.Sprint("r", i%20)}
+				wr := Write{Name: "c", Config: map[string]string{"n": fmt.Sprint(i % 20)}, IfRevision: -1, RequestID: fmt.Sprint("r", i%20)}
 				if _, err := workers[i%2].Configs().Put(t.Context(), wr); err != nil {
 					t.Error(err)
 				}

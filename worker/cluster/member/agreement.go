@@ -33,7 +33,7 @@ func (m *Machine) agree(out fold.Outcome) error {
 		return nil
 	}
 	agree, disagree := a.votes.Count(m.fold, m.cfg.Worker, convinced)
-	if 2*(agree+1) > len(m.fold.Sessions()) {
+	if 2*(agree+1) > m.voters() {
 		a.doubt = false
 	}
 	if disagree <= agree+1 {
@@ -43,6 +43,16 @@ func (m *Machine) agree(out fold.Outcome) error {
 	d := a.dissent
 	return fmt.Errorf("%w: at offset %d worker %s (session %d) has digest %s, this worker %s; %d workers contradict it and %d agree",
 		ErrDigest, d.Offset, d.Worker, d.Session, d.Theirs, d.Mine, disagree, agree)
+}
+
+// voters are the live members that fold by the same rules: the others say nothing of this fold.
+func (m *Machine) voters() (n int) {
+	for _, s := range m.fold.Sessions() {
+		if s.Terms.Fold == fold.Version {
+			n++
+		}
+	}
+	return n
 }
 
 // Disputed returns the newest dissent while as many workers contradict this one as agree, itself included: nobody can tell

@@ -221,3 +221,36 @@ func TestRereads(t *testing.T) {
 	next(day+2*time.Hour, FromSnapshot)
 	next(day+2*time.Hour+30*time.Minute, FromStart)
 }
+
+// Members that fold by other rules, as in the middle of an upgrade, say nothing of this fold: they keep no doubt up either.
+func TestMembersOfOtherRulesKeepNoDoubtUp(t *testing.T) {
+	a := startAlone(t)
+	o := a.others(5)
+	foreign := func(r *fold.Record) { r.Terms.Fold = fold.Version + 1 }
+	for i := 2; i < 5; i++ {
+		if err := o.beat(i, foreign); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	for i := 0; i < 4 && err == nil; i++ {
+		err = o.beat(i%2, other)
+	}
+	if !errors.Is(err, ErrDigest) {
+		t.Fatalf("got %v, want %v", err, ErrDigest)
+	}
+	a.m.GiveUp(a.time())
+	a.now = 10 * time.Second
+	a.turn()
+	if a.claims() {
+		t.Error("it claims at once")
+	}
+	for i := range 2 {
+		if err := o.beat(i, same); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !a.claims() {
+		t.Error("it claims nothing though both that fold alike agree")
+	}
+}

@@ -5,13 +5,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/rocketmq-connect/operator/worker/pemfile"
 )
 
 const (
@@ -41,7 +42,7 @@ func (p pemSource) read() ([]byte, error) {
 	if p.file == "" {
 		return []byte(p.text), nil
 	}
-	raw, err := os.ReadFile(p.file)
+	raw, err := pemfile.Read(p.file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the file of %s: %w", p.setting, err)
 	}

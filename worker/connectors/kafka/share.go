@@ -25,7 +25,8 @@ import (
 // further than the one before it, so that topics of one partition do not all meet at the first task. New partitions
 // never move old ones.
 func (s *Source) mine(topic string, partition int) bool {
-	return (slices.Index(s.set.topics, topic)+partition)%max(s.env.Tasks, 1) == s.env.Task
+	i, _ := slices.BinarySearch(s.set.topics, topic) // sorted
+	return (i+partition)%max(s.env.Tasks, 1) == s.env.Task
 }
 
 // shown is what Kafka shows of the topics.
@@ -74,11 +75,26 @@ func leaderless(partitions kadm.PartitionDetails) (out []int32) {
 	return out
 }
 
+// maxTold bounds how many topics' problems are told at once: there may be thousands, in each of a thousand tasks.
+const maxTold = 8
+
+// told is the problems by topic, sorted, as far as they are told.
+func (sh shown) told() (out []error) {
+	topics := slices.Sorted(maps.Keys(sh.problems))
+	for _, topic := range topics[:min(len(topics), maxTold)] {
+		out = append(out, sh.problems[topic])
+	}
+	if more := len(topics) - len(out); more > 0 {
+		out = append(out, fmt.Errorf("%d more topics cannot be read either", more))
+	}
+	return out
+}
+
 // warn tells users which topics are not read, and why.
 func (s *Source) warn(sh shown) {
 	texts := slices.Clone(sh.notes)
-	for _, topic := range slices.Sorted(maps.Keys(sh.problems)) {
-		texts = append(texts, fmt.Sprintf("%v; the other topics are read on, and this one is once it can be", sh.problems[topic]))
+	for _, err := range sh.told() {
+		texts = append(texts, fmt.Sprintf("%v; the other topics are read on, and this one is once it can be", err))
 	}
 	if text := strings.Join(texts, "; "); text != s.warned {
 		s.warned = text
@@ -86,14 +102,8 @@ func (s *Source) warn(sh shown) {
 	}
 }
 
-// all is the problems of all topics as one error.
-func (sh shown) all() error {
-	var errs []error
-	for _, topic := range slices.Sorted(maps.Keys(sh.problems)) {
-		errs = append(errs, sh.problems[topic])
-	}
-	return errors.Join(errs...)
-}
+// all is the problems as one error.
+func (sh shown) all() error { return errors.Join(sh.told()...) }
 
 // ensureTarget makes the RocketMQ topic with as many queues as its Kafka topic has partitions.
 func (s *Source) ensureTarget(ctx context.Context, t resume.Topic) error {

@@ -9,17 +9,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/pemfile"
 )
 
 // Interval is how often the files are to be read.
 const Interval = 5 * time.Second
-
-// maxFile is the longest file that is taken, in bytes.
-const maxFile = 1 << 20
 
 // ErrNotTrusted means that a connection was made with a client certificate that is not, or not any more, to be trusted.
 var ErrNotTrusted = errors.New("the client certificate is not trusted any more")
@@ -143,27 +140,11 @@ func (f Files) read() (c contents, err error) {
 		if part.path == "" {
 			continue
 		}
-		if *part.to, err = read(part.path); err != nil {
+		if *part.to, err = pemfile.Read(part.path); err != nil {
 			return contents{}, fmt.Errorf("reading %s: %w", part.setting, err)
 		}
 	}
 	return c, nil
-}
-
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFile)
-	}
-	return b, nil
 }
 
 func (c contents) sum() [sha256.Size]byte {

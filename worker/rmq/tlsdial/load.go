@@ -8,8 +8,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/pemfile"
 )
 
 // Files name what TLS is made with. The zero value trusts the system's roots and shows no certificate.
@@ -26,7 +27,7 @@ type Files struct {
 func (f Files) load(now time.Time) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
 	if f.CA != "" {
-		text, err := os.ReadFile(f.CA)
+		text, err := pemfile.Read(f.CA)
 		if err != nil {
 			return nil, fmt.Errorf("tlsCA: %w", err)
 		}
@@ -37,11 +38,11 @@ func (f Files) load(now time.Time) (*tls.Config, error) {
 	if f.Cert == "" && f.Key == "" {
 		return cfg, nil
 	}
-	cert, err := os.ReadFile(f.Cert)
+	cert, err := pemfile.Read(f.Cert)
 	if err != nil {
 		return nil, fmt.Errorf("tlsCert: %w", err)
 	}
-	key, err := os.ReadFile(f.Key)
+	key, err := pemfile.Read(f.Key)
 	if err != nil {
 		return nil, fmt.Errorf("tlsKey: %w", err)
 	}

@@ -199,12 +199,23 @@ func (f *Configs) Born(name string) (int64, bool) {
 	return 0, false
 }
 
+// answers is nil if the value may be what w asked for, whose request it knows. Of requests but the newest nobody can tell.
+func (v *connectorValue) answers(w Write) error {
+	asked := w.Delete == v.Deleted && (w.Config == nil || maps.Equal(w.Config, v.Config)) && (w.State == "" || w.State == v.State) &&
+		(w.Restart == nil || v.Restart != nil && v.Restart.Task == w.Restart.Task)
+	if v.id() != w.RequestID || asked {
+		return nil
+	}
+	return fmt.Errorf("writing connector %q: %w: the request id %q was used for another write of it: give each write one of its own",
+		w.Name, ErrInvalid, w.RequestID)
+}
+
 // next gives the value to write for w on top of what is held, or nil and the answer: the request was accepted before.
 func (f *Configs) next(w Write, floor int64) (*connectorValue, Connector, error) {
 	current, _ := f.View(w.Name)
 	held := f.connectors[connectorKey(w.Name)]
 	if held != nil && held.knows(w.RequestID) {
-		return nil, current, nil
+		return nil, current, held.answers(w)
 	}
 	exists := held != nil && !held.Deleted
 	switch {

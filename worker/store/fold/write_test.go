@@ -182,3 +182,33 @@ func TestARestartThatIsNotStoredChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A request id stands for one write: another one under it is refused, and not answered as if it had been carried out.
+func TestARequestIDIsOfOneWrite(t *testing.T) {
+	create := Write{Name: "c", Config: map[string]string{"a": "1"}, State: Running, IfRevision: 0, RequestID: "me"}
+	again := func(change func(*Write)) Write {
+		w := Write{Name: "c", IfRevision: -1, RequestID: "me"}
+		change(&w)
+		return w
+	}
+	cases := map[string]struct {
+		write   Write
+		refused bool
+	}{
+		"the same":       {create, false},
+		"another config": {again(func(w *Write) { w.Config = map[string]string{"a": "2"} }), true},
+		"another state":  {again(func(w *Write) { w.State = Paused }), true},
+		"a deletion":     {again(func(w *Write) { w.Delete = true }), true},
+		"a restart":      {again(func(w *Write) { w.Restart = &Restart{Task: 0} }), true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := NewConfigs()
+			put(t, f, create, 0)
+			r, current, err := f.Put(tc.write, 0, time.Unix(0, 0))
+			if r != nil || errors.Is(err, ErrInvalid) != tc.refused || !tc.refused && (err != nil || current.Revision != 1) {
+				t.Errorf("record %v, revision %d, %v; want refused: %t", r, current.Revision, err, tc.refused)
+			}
+		})
+	}
+}
