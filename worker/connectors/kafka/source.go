@@ -190,7 +190,10 @@ func (s *Source) advance(p watch.Partition, offset int64) {
 // wakeUp makes a client that reads on, if the topics are still the same: a client takes those of the same names.
 func (s *Source) wakeUp(ctx context.Context) error {
 	same, err := s.same(ctx, 0, s.set.topics...)
-	if ctx.Err() != nil || err != nil || !same {
+	if ctx.Err() != nil { // there is news, which may have cut the question off
+		return nil
+	}
+	if err != nil || !same {
 		return err
 	}
 	if s.client, s.conns, err = s.set.connectTask(s.env, s.options()...); err != nil {
