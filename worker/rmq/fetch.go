@@ -14,7 +14,7 @@ const pullRecords = 512
 
 // doubtful is how much time between two answers is enough for a topic to be deleted, created again and filled: a pull was
 // held, or there was no room for one.
-const doubtful = 100 * time.Millisecond
+const doubtful = 20 * time.Millisecond
 
 // endAge is how old the known end of a queue may be, for the lag, while there is no room to pull.
 const endAge = 2 * time.Second
