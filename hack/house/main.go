@@ -1,5 +1,6 @@
-// Command house counts what no linter here counts: file, function and package sizes, branches, exported docs, bare go
-// statements, and sleeps in tests. It prints each breach and ends with 1 if there is one. Usage: go run ./hack/house [DIR]
+// Command house counts what no linter here counts: sizes of files, functions, types, packages and lines, branches, exported
+// docs, bare go statements, and sleeps in tests. It prints each breach and ends with 1 if there is one.
+// Usage: go run ./hack/house [DIR]
 package main
 
 import (
@@ -22,6 +23,8 @@ const (
 	maxPackageFiles  = 12
 	maxBranches      = 15
 	maxParameters    = 6
+	maxMethods       = 30
+	maxFields        = 20
 	minDocPercent    = 90
 )
 
@@ -38,7 +41,7 @@ func main() {
 	if len(os.Args) > 1 {
 		root = os.Args[1]
 	}
-	c := counter{root: root, files: map[string]int{}, fakesTime: map[string]bool{}}
+	c := newCounter(root)
 	if err := filepath.WalkDir(root, c.visit); err != nil {
 		fmt.Fprintln(os.Stderr, "house:", err)
 		os.Exit(2)
@@ -57,10 +60,15 @@ func main() {
 type counter struct {
 	root           string
 	files          map[string]int
+	types          map[string]*size // by "folder.Type"
 	fakesTime      map[string]bool
 	sleeps         []string
 	exported, docs int
 	breaches       []string
+}
+
+func newCounter(root string) *counter {
+	return &counter{root: root, files: map[string]int{}, types: map[string]*size{}, fakesTime: map[string]bool{}}
 }
 
 func (c *counter) breach(format string, args ...any) {
@@ -92,11 +100,16 @@ func (c *counter) visit(path string, d fs.DirEntry, err error) error {
 
 // testFile notes sleeps, which are fine only where time is faked.
 func (c *counter) testFile(path, rel string) error {
-	set := token.NewFileSet()
-	f, err := parser.ParseFile(set, path, nil, 0)
+	src, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, path, src, parser.ParseComments)
+	if err != nil {
+		return err
+	}
+	c.lines(rel, src, rawLines(set, f))
 	dir := filepath.Dir(rel)
 	for _, imported := range f.Imports {
 		c.fakesTime[dir] = c.fakesTime[dir] || imported.Path.Value == `"testing/synctest"`
@@ -129,6 +142,7 @@ func (c *counter) file(path, rel string) error {
 	if n := strings.Count(string(src), "\n"); n > maxFileLines {
 		c.breach("%s: %d lines, %d are enough", rel, n, maxFileLines)
 	}
+	c.lines(rel, src, rawLines(set, f))
 	for _, d := range f.Decls {
 		c.decl(set, d, rel)
 	}
@@ -147,7 +161,12 @@ func (c *counter) decl(set *token.FileSet, d ast.Decl, rel string) {
 		c.function(set, d, rel)
 	case *ast.GenDecl:
 		for _, s := range d.Specs {
-			if ts, ok := s.(*ast.TypeSpec); ok && ts.Name.IsExported() {
+			ts, ok := s.(*ast.TypeSpec)
+			if !ok {
+				continue
+			}
+			c.fields(rel, ts, d.Doc)
+			if ts.Name.IsExported() {
 				c.doc(rel, d.Doc != nil || ts.Doc != nil)
 			}
 		}
@@ -168,6 +187,9 @@ func (c *counter) function(set *token.FileSet, d *ast.FuncDecl, rel string) {
 	if d.Name.IsExported() {
 		c.doc(rel, d.Doc != nil)
 	}
+	if d.Recv != nil {
+		c.size(rel, receiver(d.Recv.List[0].Type)).methods++
+	}
 }
 
 func (c *counter) doc(rel string, has bool) {
@@ -184,6 +206,12 @@ func (c *counter) finish() {
 	for _, at := range c.sleeps {
 		if !c.fakesTime[filepath.Dir(at)] {
 			c.breach("%s: time.Sleep in a test without testing/synctest: wait for what you need", at)
+		}
+	}
+	for name, s := range c.types {
+		if (s.methods > maxMethods || s.fields > maxFields) && !saysWhy.MatchString(s.doc) {
+			c.breach("%s has %d methods and %d fields, %d and %d are enough: split it, or its comment says why one value holds it all",
+				name, s.methods, s.fields, maxMethods, maxFields)
 		}
 	}
 	for dir, n := range c.files {

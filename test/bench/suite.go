@@ -36,7 +36,7 @@ const (
 	recordWeight = 1 << 10
 )
 
-// suite holds what all parts of the bench need.
+// suite is the bench. One value holds what all parts need, brokers, options and what was measured; each part is a method.
 type suite struct {
 	env     environment
 	o       options

@@ -21,7 +21,7 @@ const patience = 3 * time.Minute
 
 var errViolated = errors.New("the rounds found violations")
 
-// outcome is what a round showed.
+// outcome is what a round showed: one value, a column of the report and of its JSON for each field.
 type outcome struct {
 	// Topology is what RocketMQ was made of; empty in results of before there was a choice.
 	Topology string

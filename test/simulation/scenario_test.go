@@ -158,8 +158,8 @@ func (s *sim) showArrived() {
 	}
 	for _, p := range s.procs {
 		for _, u := range sortedRuns(p.worker.runs) {
-			if a := p.worker.runs[u]; p.alive && p.fatal == nil && a.sink != nil && a.sink.share != nil {
-				s.tracef("  %s of %s reads %v, away %v", u, p.id, a.sink.share.Mine(), a.sink.share.Away())
+			if a := p.worker.runs[u]; p.alive && p.fatal == nil && a.sink != nil && a.sink.reading != nil {
+				s.tracef("  %s of %s reads %v%s", u, p.id, a.sink.reading.Queues(), strings.TrimRight("; "+a.sink.reading.Warning(nil), "; "))
 			}
 		}
 	}

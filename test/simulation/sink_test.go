@@ -15,21 +15,22 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task/track"
 )
 
-const flushTakes = 300 * time.Millisecond
+const (
+	flushTakes = 300 * time.Millisecond
+	flushBytes = 400 // put before the sink is flushed ahead of its interval
+)
 
 // sink is an attempt of a sink task: its queues are read and put, and a flush makes what was put durable.
 type sink struct {
 	task, tasks int
-	share       *queues.Share
-	seen        map[rmq.Queue]bool // that the share has been told of
+	reading     *queues.Reading
+	seen        map[rmq.Queue]bool // that the reading has been told of
 	look        time.Duration      // when to look at the routes next
 	mine        []int
 	next        map[int]int64
-	marks       *track.Marks
-	put         []delivered // since the last flush
-	covered     bool        // by a lease, from a put to the flush that makes it durable
+	puts        *track.Puts
+	held        []delivered // what the sink itself was given since its last flush, and may deliver at any time
 	flushing    bool
-	nextFlush   time.Duration
 }
 
 type delivered struct {
@@ -40,7 +41,7 @@ type delivered struct {
 }
 
 func newSink(task, tasks int) *sink {
-	return &sink{task: task, tasks: tasks, seen: map[rmq.Queue]bool{}, next: map[int]int64{}, marks: track.NewMarks()}
+	return &sink{task: task, tasks: tasks, seen: map[rmq.Queue]bool{}, next: map[int]int64{}, puts: track.NewPuts()}
 }
 
 func parseQueue(name record.SourcePartition) rmq.Queue {
@@ -60,34 +61,48 @@ func (s *sim) openSink(p *proc, a *attempt, stored record.Positions) {
 		s.end(p, a, errors.New("asking for the queues"))
 		return
 	}
-	k.share = queues.NewShare(k.task, k.tasks, known...)
-	s.deal(p, a, func() { s.open(p, a) })
+	k.reading = queues.NewReading(k.task, k.tasks, known...)
+	shown := queues.Routes{Queues: s.shown()}
+	s.deal(p, a, shown.Queues, k.reading.Begin(shown), nil, func() { s.open(p, a) })
 }
 
-// deal looks at what the name servers show. Queues that are added are read from their stored offset, which is stored first
-// where there is none; of those that are dropped what was put is flushed and stored.
-func (s *sim) deal(p *proc, a *attempt, ready func()) {
+// lookAgain looks at what the name servers show.
+func (s *sim) lookAgain(p *proc, a *attempt) {
+	shown := queues.Routes{Queues: s.shown()}
+	add, drop := a.sink.reading.Follow(shown)
+	s.deal(p, a, shown.Queues, add, drop, func() {})
+}
+
+// deal changes what is read. Queues that are added are read from their stored offset, which is stored first where there is
+// none; of those that are dropped what was put is flushed and stored.
+func (s *sim) deal(p *proc, a *attempt, shown, add, drop []rmq.Queue, ready func()) {
 	k := a.sink
-	shown := s.shown()
-	add, drop := k.share.Step(shown)
 	s.flow.checkDrop(s, a, shown, drop)
 	k.look = s.now + recheckEvery
 	k.mine = slices.DeleteFunc(k.mine, func(q int) bool { return slices.Contains(drop, s.data[q].queue) })
 	stored, fresh := a.progress.Read(a.unit.Connector), record.Positions{}
 	for _, queue := range add {
 		q, name := s.indexOf(queue), record.SourcePartition(queue.String())
-		at, known := stored[name]
+		pos, known := stored[name]
+		offset, held := queues.Offset{}, true
 		if known {
-			k.next[q] = int64(number(at))
+			var err error
+			if offset, err = queues.ParseOffset(pos); err != nil {
+				s.fail("sink: %w", err)
+				return
+			}
 		}
-		if !known || s.reaches(p, s.data[q]) && k.next[q] > int64(len(s.data[q].entries)) {
-			k.next[q] = 0
-			fresh[name] = place(0)
+		k.next[q] = offset.Next
+		if s.reaches(p, s.data[q]) {
+			k.next[q], held = offset.Held(0, int64(len(s.data[q].entries)))
+		}
+		if !known || !held {
+			fresh[name] = place(int(k.next[q]))
 		}
 	}
 	begin := func() {
 		for _, queue := range add {
-			if slices.Contains(k.share.Mine(), queue) {
+			if slices.Contains(k.reading.Queues(), queue) {
 				k.mine = append(k.mine, s.indexOf(queue))
 			}
 		}
@@ -109,26 +124,30 @@ func (s *sim) deal(p *proc, a *attempt, ready func()) {
 
 func (s *sim) runSink(p *proc, a *attempt, left time.Duration) {
 	k := a.sink
-	if k.covered && left == 0 {
+	if k.puts.Covered() && left == 0 {
 		s.end(p, a, task.ErrLeaseOver)
 		return
 	}
 	if !k.flushing && left > s.leaseMargin() {
 		if !a.draining && !p.cut {
 			if s.now >= k.look {
-				s.deal(p, a, func() {})
+				s.lookAgain(p, a)
 			}
 			s.pull(p, k)
 		}
-		if len(k.put) > 0 && (a.draining || s.now >= k.nextFlush) {
+		if a.draining && len(k.held) > 0 || k.puts.Due(s.clock(p), flushInterval, flushBytes) {
 			s.flush(p, a)
 		}
 	}
-	if k.covered {
-		s.hold(p, a.grant, s.now+min(left, simSlice))
+	if len(k.held) > 0 {
+		until := s.now + simSlice
+		if k.puts.Covered() {
+			until = min(until, s.now+left) // then the lease's context ends what the sink does
+		}
+		s.hold(p, a.grant, until)
 	}
-	stored := s.save(p, a, k.marks.Positions(), a.draining)
-	if a.draining && len(k.put) == 0 && !k.flushing && stored && !a.dead {
+	stored := s.save(p, a, k.puts.Storable(), a.draining)
+	if a.draining && len(k.held) == 0 && !k.flushing && stored && !a.dead {
 		s.end(p, a, nil)
 	}
 }
@@ -146,17 +165,25 @@ func (s *sim) pull(p *proc, k *sink) {
 		if end == k.next[q] {
 			continue
 		}
+		k.puts.Open()
 		for _, e := range t.entries[k.next[q]:end] {
-			k.put = append(k.put, delivered{q, e.Offset, e.Key, string(e.Value)})
+			k.held = append(k.held, delivered{q, e.Offset, e.Key, string(e.Value)})
+			k.puts.Add(len(e.Value))
 		}
-		k.covered, k.next[q] = true, end
-		k.marks.Put(record.SourcePartition(t.name), place(int(end)))
+		k.puts.Back(s.clock(p))
+		k.next[q] = end
+		last := rmq.Received{Queue: t.queue, Offset: end - 1, NextOffset: end}
+		k.puts.Reached(queues.Partition(t.queue), k.reading.Reached(&last))
 	}
 }
 
 func (s *sim) flush(p *proc, a *attempt) {
 	k := a.sink
-	k.flushing, k.nextFlush = true, s.now+flushInterval
+	if !k.puts.Try(s.clock(p)) {
+		k.puts.Durable()
+		return
+	}
+	k.flushing = true
 	fails := s.rough && s.rng.IntN(50) == 0
 	s.at(s.random(flushTakes), func() {
 		s.run(p, func() {
@@ -170,13 +197,14 @@ func (s *sim) flush(p *proc, a *attempt) {
 			case fails:
 				s.end(p, a, errors.Join(errors.New("flushing the sink"), context.DeadlineExceeded))
 			default:
-				for _, d := range k.put {
+				for _, d := range k.held {
 					s.flow.deliver(s, d)
 				}
-				k.put, k.flushing, k.covered = nil, false, false
+				k.held, k.flushing = nil, false
 				s.dropHold(p, a.grant)
-				k.marks.Flushed()
-				s.save(p, a, k.marks.Positions(), true)
+				k.puts.Back(s.clock(p))
+				k.puts.Durable()
+				s.save(p, a, k.puts.Storable(), true)
 			}
 		})
 	})

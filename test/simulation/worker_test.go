@@ -413,7 +413,7 @@ func (s *sim) open(p *proc, a *attempt) {
 func (s *sim) opened(p *proc, a *attempt) {
 	a.running, a.opensAt, a.nextSave = true, 0, s.now+flushInterval
 	if a.sink != nil {
-		a.sink.nextFlush = s.now + flushInterval
+		a.sink.puts.Begin(s.clock(p))
 	}
 	p.worker.book.Opened(a.unit)
 	p.worker.dirty = true

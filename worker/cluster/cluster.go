@@ -28,6 +28,9 @@ var (
 )
 
 // Cluster is a worker's part in the cluster. Make one with New; it works while its Service runs.
+//
+// One value holds it all, because its parts are one member.Machine under one mutex: what is read steps it, what it decides is
+// sent, and every question that others ask is answered from the same step. What decides is in fold and member.
 type Cluster struct {
 	cfg     Config
 	open    func(ctx context.Context) (Log, error)

@@ -33,7 +33,8 @@ const (
 	SecretsReferenceOnly = "reference-only"
 )
 
-// Worker is a worker's configuration. The comment of each field names its key in connect.conf.
+// Worker is a worker's configuration. The comment of each field names its key in connect.conf. One value holds them all, as the
+// file does.
 type Worker struct {
 	// WorkerID (workerId) is unique among the live workers of a cluster and stable over restarts. Empty: <ip>@<httpPort>.
 	WorkerID string

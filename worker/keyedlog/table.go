@@ -46,7 +46,7 @@ const (
 )
 
 // Table is a fold over a topic with what keeps it going: reading, appending, re-publishing and telling of changes. It is
-// safe for concurrent use.
+// safe for concurrent use. One value holds what guards one fold with one mutex; what is decided of it is in package replica.
 type Table struct {
 	opts    Options
 	meter   meter

@@ -66,7 +66,8 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Client speaks to one RocketMQ cluster. It is safe for concurrent use.
+// Client speaks to one RocketMQ cluster. It is safe for concurrent use. One value holds the connections and routes that all
+// requests share; there is a method for each request of the protocol that workers use.
 type Client struct {
 	cfg     Config
 	log     logr.Logger

@@ -113,7 +113,8 @@ type Deps struct {
 	Secrets            Secrets
 }
 
-// Scheduler claims, starts, stops and releases units. Its methods are safe for concurrent use.
+// Scheduler claims, starts, stops and releases units. Its methods are safe for concurrent use. One value holds what drives one
+// Book under one mutex; what is decided is in package book.
 type Scheduler struct {
 	cfg     Config
 	deps    Deps

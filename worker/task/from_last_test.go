@@ -115,9 +115,9 @@ func TestFromLastBeginsWithAMark(t *testing.T) {
 		if err := h.runSink(t, &collecting{}, connector.Config{"topics": "orders", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"}, 2*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		offset, trail, err := parsePosition(h.store.read()["orders/b/0"])
-		if err != nil || offset != 9 || len(trail) != 1 || trail[0].Offset != 8 {
-			t.Errorf("stored %d with %v, %v", offset, trail, err)
+		got, err := queues.ParseOffset(h.store.read()["orders/b/0"])
+		if err != nil || got.Next != 9 || len(got.Trail) != 1 || got.Trail[0].Offset != 8 {
+			t.Errorf("stored %+v, %v", got, err)
 		}
 		if empty := h.store.read()["orders/b/1"]; empty != "0" {
 			t.Errorf("an empty queue is stored as %q", empty)

@@ -11,6 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
 // errReadingEnded means a stop was asked for while a batch waited to be put again: it was not put, and its offsets must not
@@ -47,10 +48,10 @@ func (s *sinkRun) deliver(batch []rmq.Received) error {
 	if err := s.put(records, origins); err != nil {
 		return err
 	}
-	s.unflushed += bytes
+	s.puts.Add(bytes)
 	for i := range batch {
 		if m := &batch[i]; i == len(batch)-1 || batch[i+1].Queue != m.Queue {
-			s.putUpTo(m)
+			s.puts.Reached(queues.Partition(m.Queue), s.reading.Reached(m))
 		}
 	}
 	return nil
@@ -84,7 +85,7 @@ type queueFacts struct {
 }
 
 func (s *sinkRun) facts(q rmq.Queue) queueFacts {
-	f := queueFacts{queue: q, topic: s.set.renamed(q.Topic), index: s.share.Index(q), partition: partition(q)}
+	f := queueFacts{queue: q, topic: s.set.renamed(q.Topic), index: s.reading.Index(q), partition: queues.Partition(q)}
 	if placed, ok := s.sink.(connector.Placed); ok {
 		f.place, f.to = record.PlaceOf(s.system, q.Topic), placed.Place(f.topic)
 	}
@@ -96,10 +97,7 @@ func (s *sinkRun) facts(q rmq.Queue) queueFacts {
 func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 	started, pause := time.Now(), 100*time.Millisecond
 	for len(records) > 0 {
-		err := s.covered(func(ctx context.Context) error {
-			s.dirty = true
-			return s.sink.Put(ctx, records)
-		})
+		err := s.covered(func(ctx context.Context) error { return s.sink.Put(ctx, records) })
 		s.count.batch(err)
 		var poison *connector.PoisonError
 		switch {
@@ -134,19 +132,9 @@ func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 func (s *sinkRun) reached(messages []*rmq.Received) {
 	for i, m := range messages {
 		if i == len(messages)-1 || messages[i+1].Queue != m.Queue {
-			s.putUpTo(m)
+			s.puts.Reached(queues.Partition(m.Queue), s.reading.Reached(m))
 		}
 	}
-}
-
-// putUpTo notes that the sink has what its queue holds up to a message.
-func (s *sinkRun) putUpTo(m *rmq.Received) {
-	if !m.StoredAt.IsZero() {
-		s.trails[m.Queue] = s.trails[m.Queue].Add(m.Mark())
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.marks.Put(partition(m.Queue), markedPosition(m.NextOffset, s.trails[m.Queue]))
 }
 
 // retries says whether the same batch is put again in place. What is not, is put again by the next attempt, which starts
@@ -173,11 +161,11 @@ func (s *sinkRun) covered(call func(ctx context.Context) error) error {
 		}
 		return s.leaseEnded()
 	}
-	if s.lease == nil {
+	if s.puts.Open() {
 		s.lease, s.endLease = s.a.Gate.Context(s.life.alive)
 	}
 	err := service.Guard(func() error { return call(s.lease) })
-	s.touched = time.Now()
+	s.puts.Back(time.Now())
 	if err != nil && s.lease.Err() != nil {
 		return s.leaseEnded()
 	}
@@ -202,7 +190,7 @@ func (s *sinkRun) leaseEnded() error {
 // poison applies errors.tolerance to a record that no retry will deliver: nil when the task goes on without it.
 func (s *sinkRun) poison(m *rmq.Received, stage string, err error) error {
 	s.count.failed(stage)
-	where := place{partition(m.Queue), position(m.Offset)}
+	where := place{queues.Partition(m.Queue), position(m.Offset)}
 	if !s.set.tolerateAll {
 		return &heldUpError{&RecordError{Where: where.String(), Stage: stage, Err: err}}
 	}
@@ -239,34 +227,4 @@ func bodies(messages []*rmq.Received) int {
 		sum += len(m.Body)
 	}
 	return sum
-}
-
-// markTimeout is how long marks of new starts are waited for.
-const markTimeout = 2 * time.Second
-
-// markStarts reads the records before new starts, for marks of them: by an offset alone nobody can tell later that the topic is
-// another one. A queue that does not answer in time begins without.
-func (s *sinkRun) markStarts(ctx context.Context, behind map[rmq.Queue]int64, fresh record.Positions) {
-	if len(behind) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, markTimeout)
-	defer cancel()
-	reader := s.client.NewReader(s.group, s.cfg.MaxBufferedBytes, s.trail, func(rmq.Queue, int64, int64) {})
-	defer reader.Close()
-	reader.Assign(behind)
-	for missing := len(behind); missing > 0 && ctx.Err() == nil; {
-		batch, err := reader.Poll(ctx, maxPutRecords)
-		if err != nil {
-			s.log.V(1).Info("Starting without marks of what is left behind", "queues", missing, "reason", err.Error())
-			return
-		}
-		for _, m := range batch {
-			if offset, wanted := behind[m.Queue]; wanted && offset == m.Offset {
-				s.trails[m.Queue] = rmq.Trail{m.Mark()}
-				fresh[partition(m.Queue)] = markedPosition(offset+1, s.trails[m.Queue])
-				missing--
-			}
-		}
-	}
 }

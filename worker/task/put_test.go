@@ -97,35 +97,6 @@ func TestSinkKeepsWhatLiesAheadOfARecordThatHoldsItUp(t *testing.T) {
 	}
 }
 
-func TestMarkedPositionsAreReadBack(t *testing.T) {
-	cases := map[string]struct {
-		offset int64
-		trail  rmq.Trail
-		want   record.Position
-	}{
-		"without marks": {offset: 700, want: "700"},
-		"with marks, the newest first": {700, rmq.Trail{{Offset: 640, StoredAt: 1795282501033}, {Offset: 699, StoredAt: 1795282502586}},
-			"700 699@1795282502586 640@1795282501033"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			got := markedPosition(tc.offset, tc.trail)
-			offset, trail, err := parsePosition(got)
-			if got != tc.want || offset != tc.offset || err != nil {
-				t.Errorf("stored %q, read back %d, %v; want %q", got, offset, err, tc.want)
-			}
-			if diff := cmp.Diff(tc.trail, trail); diff != "" {
-				t.Errorf("marks (-want +got):\n%s", diff)
-			}
-		})
-	}
-	for _, bad := range []record.Position{"", "x", "700 699", "700 x@1", "700 699@"} {
-		if _, _, err := parsePosition(bad); !errors.Is(err, errPosition) {
-			t.Errorf("%q: got %v", bad, err)
-		}
-	}
-}
-
 func TestSinkStoresMarksOfWhatItPut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

@@ -24,69 +24,17 @@ const (
 	mostQueues    = 1024 // of a topic that is made, on each broker
 )
 
-// partition is the stored name of a queue.
-func partition(q rmq.Queue) record.SourcePartition { return record.SourcePartition(q.String()) }
-
 func position(offset int64) record.Position { return record.Position(strconv.FormatInt(offset, 10)) }
 
-// markedPosition is a sink's offset in a queue as it is stored: where reading goes on, then marks of what was read, the newest
-// first, by which a queue that lost its end is noticed: "700 699@1795282502586 640@1795282501033".
-func markedPosition(offset int64, trail rmq.Trail) record.Position {
-	b := strconv.AppendInt(nil, offset, 10)
-	for _, m := range slices.Backward(trail) {
-		b = strconv.AppendInt(append(b, ' '), m.Offset, 10)
-		b = strconv.AppendInt(append(b, '@'), m.StoredAt, 10)
-	}
-	return record.Position(b)
-}
-
-var errPosition = errors.New("not an offset, or not one with marks")
-
-func parsePosition(pos record.Position) (offset int64, trail rmq.Trail, err error) {
-	first, rest, _ := strings.Cut(string(pos), " ")
-	if offset, err = strconv.ParseInt(first, 10, 64); err != nil {
-		return 0, nil, fmt.Errorf("%w: %w", errPosition, err)
-	}
-	for field := range strings.FieldsSeq(rest) {
-		at, stored, _ := strings.Cut(field, "@")
-		var m rmq.Mark
-		var failed error
-		m.Offset, err = strconv.ParseInt(at, 10, 64)
-		m.StoredAt, failed = strconv.ParseInt(stored, 10, 64)
-		if err = errors.Join(err, failed); err != nil {
-			return 0, nil, fmt.Errorf("%w: %w", errPosition, err)
-		}
-		trail = append(trail, m)
-	}
-	slices.Reverse(trail)
-	return offset, trail, nil
-}
-
-// parsePartition reads a queue back from its stored name.
-func parsePartition(p record.SourcePartition) (rmq.Queue, bool) {
-	parts := strings.Split(string(p), "/")
-	if len(parts) != 3 || p.Internal() {
-		return rmq.Queue{}, false
-	}
-	id, err := strconv.Atoi(parts[2])
-	return rmq.Queue{Topic: parts[0], Broker: parts[1], ID: id}, err == nil
-}
-
-// look is what a name server shows of a sink's topics.
-type look struct {
-	queues  []rmq.Queue      // of all topics, in order
-	missing map[string]error // why other topics cannot be read
-}
-
 // routes asks for the queues of all topics. It fails if none can be read.
-func (r *Runner) routes(ctx context.Context, topics []string) (look, error) {
-	out := look{missing: map[string]error{}}
+func (r *Runner) routes(ctx context.Context, topics []string) (queues.Routes, error) {
+	out := queues.Routes{Missing: map[string]error{}}
 	var problems []error
 	for _, topic := range topics {
-		queues, err := r.client.Route(ctx, topic)
+		of, err := r.client.Route(ctx, topic)
 		switch {
 		case err == nil:
-			out.queues = append(out.queues, queues...)
+			out.Queues = append(out.Queues, of...)
 			continue
 		case errors.Is(err, rmq.ErrNotReadable):
 			err = fmt.Errorf("topic %q in RocketMQ can be written to and not read: give it the permission to be read (mqadmin updateTopic -p 6), or correct %q: %w",
@@ -96,73 +44,55 @@ func (r *Runner) routes(ctx context.Context, topics []string) (look, error) {
 		case errors.Is(err, rmq.ErrTopicAway):
 			err = fmt.Errorf("topic %q cannot be read at present: %w", topic, err)
 			problems = slices.Insert(problems, 0, err) // it is waited for
-			out.missing[topic] = err
+			out.Missing[topic] = err
 			continue
 		default:
-			return look{}, fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
+			return queues.Routes{}, fmt.Errorf("asking for the queues of topic %q: %w", topic, err)
 		}
-		out.missing[topic] = err
+		out.Missing[topic] = err
 		problems = append(problems, err)
 	}
 	switch {
-	case len(out.missing) < len(topics):
+	case len(out.Missing) < len(topics):
 		return out, nil
 	case rmq.IsTemporary(problems[0]):
-		return look{}, problems[0]
+		return queues.Routes{}, problems[0]
 	}
-	return look{}, errors.Join(problems...)
+	return queues.Routes{}, errors.Join(problems...)
 }
 
-// firstRoutes is routes for a start. Topics that were read before are waited for if there is no other, as a running task does.
-func (s *sinkRun) firstRoutes(ctx context.Context) (found look, err error) {
-	again := func(err error) bool {
-		return rmq.IsTemporary(err) || errors.Is(err, rmq.ErrTopicNotFound) && s.allRead()
-	}
-	err = s.patiently(ctx, again, func() error {
-		found, err = s.routes(ctx, s.set.topics)
-		return err
-	})
-	return found, err
+// routeNews hands the newest look at the routes from the goroutine that looks to the loop. It is safe for concurrent use.
+type routeNews struct {
+	mu    sync.Mutex
+	found *queues.Routes
+	// interrupt ends what the loop waits for.
+	interrupt context.CancelFunc
 }
 
-// begun leaves out queues of topics that were not there yet since the task started: their brokers would refuse.
-func (s *sinkRun) begun(queues []rmq.Queue) []rmq.Queue {
-	return slices.DeleteFunc(slices.Clone(queues), func(q rmq.Queue) bool { return s.absent[q.Topic] })
+func (n *routeNews) put(found queues.Routes) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.found = &found; n.interrupt != nil {
+		n.interrupt()
+	}
 }
 
-// came adds the queues of this task that belong to topics which were absent and are not missing any more.
-func (s *sinkRun) came(add []rmq.Queue, missing map[string]error) []rmq.Queue {
-	for topic := range s.absent {
-		if _, still := missing[topic]; still {
-			continue
-		}
-		delete(s.absent, topic)
-		for _, q := range s.share.Mine() {
-			if q.Topic == topic && !slices.Contains(add, q) {
-				add = append(add, q)
-			}
-		}
-	}
-	return s.begun(add)
+// take returns what was found since the last call; nil for nothing.
+func (n *routeNews) take() *queues.Routes {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := n.found
+	n.found = nil
+	return found
 }
 
-// warn tells which topics and whose queues cannot be read just now.
-func (s *sinkRun) warn(missing map[string]error) {
-	var texts []string
-	for _, topic := range slices.Sorted(maps.Keys(missing)) {
-		texts = append(texts, fmt.Sprintf("%v; the other topics are read on, and this one is once it can be", missing[topic]))
+// whileWaiting has interrupt called when routes are found, and at once if some were.
+func (n *routeNews) whileWaiting(interrupt context.CancelFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.interrupt = interrupt; n.found != nil {
+		interrupt()
 	}
-	brokers := map[string]bool{}
-	for _, q := range s.share.Away() {
-		if missing[q.Topic] == nil {
-			brokers[q.Broker] = true
-		}
-	}
-	if len(brokers) > 0 {
-		texts = append(texts, fmt.Sprintf("queues of broker %s are read on once it is registered with the name server again",
-			strings.Join(slices.Sorted(maps.Keys(brokers)), ", ")))
-	}
-	s.warnings.set(ofTask, strings.Join(texts, "; "))
 }
 
 // patiently retries what fails while a broker or name server starts again, for as long as a running task outlives it.
@@ -188,35 +118,10 @@ func (r *Runner) ensureTopic(ctx context.Context, topic string, queues int) erro
 	})
 }
 
-// known are the queues of the config's topics that have a stored offset, of whatever task.
-func (s *sinkRun) known() (out []rmq.Queue) {
-	for p := range s.a.Stored() {
-		if q, ok := parsePartition(p); ok && slices.Contains(s.set.topics, q.Topic) {
-			out = append(out, q)
-		}
-	}
-	return out
-}
-
-// read says of which topics a queue has a stored offset.
-func (s *sinkRun) read() map[string]bool {
-	read := map[string]bool{}
-	for _, q := range s.known() {
-		read[q.Topic] = true
-	}
-	return read
-}
-
-// allRead says that all topics have been read before.
-func (s *sinkRun) allRead() bool {
-	read := s.read()
-	return !slices.ContainsFunc(s.set.topics, func(topic string) bool { return !read[topic] })
-}
-
 // watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
 // A name server forgets the topics of a broker that is away. It does not look while the gate is shut: then the broker most
 // likely is.
-func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), found func(look)) {
+func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), found func(queues.Routes)) {
 	ticker := time.NewTicker(r.cfg.RecheckInterval)
 	defer ticker.Stop()
 	missing := 0
@@ -229,7 +134,7 @@ func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fa
 		if a.Gate.Wait(ctx, 0) != nil {
 			return
 		}
-		seen, err := r.recent.routes(topics, r.cfg.RecheckInterval/2, func() (look, error) { return r.routes(ctx, topics) })
+		seen, err := r.recent.routes(topics, r.cfg.RecheckInterval/2, func() (queues.Routes, error) { return r.routes(ctx, topics) })
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -254,18 +159,18 @@ type recentRoutes struct {
 }
 
 type recentRoute struct {
-	look
+	queues.Routes
 	at time.Time
 }
 
 // routes returns an answer that is younger than maxAge, or asks. It is not to be changed.
-func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() (look, error)) (look, error) {
+func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() (queues.Routes, error)) (queues.Routes, error) {
 	key, now := strings.Join(topics, ","), time.Now()
 	r.mu.Lock()
 	answer, known := r.answers[key]
 	r.mu.Unlock()
 	if known && now.Sub(answer.at) < maxAge {
-		return answer.look, nil
+		return answer.Routes, nil
 	}
 	seen, err := ask()
 	r.mu.Lock()
@@ -280,20 +185,77 @@ func (r *recentRoutes) routes(topics []string, maxAge time.Duration, ask func() 
 	return seen, err
 }
 
-// starts finds where to read each queue from: our own stored offset, else the group's (a connector that another runtime
+// starts finds where a sink task starts to read.
+type starts struct {
+	*attempt
+	group string // of the reader
+}
+
+// routes are those at the start. Topics that were read before are waited for if there is no other, as a running task does.
+func (s *starts) routes(ctx context.Context) (found queues.Routes, err error) {
+	again := func(err error) bool {
+		return rmq.IsTemporary(err) || errors.Is(err, rmq.ErrTopicNotFound) && s.allRead()
+	}
+	err = s.patiently(ctx, again, func() error {
+		found, err = s.Runner.routes(ctx, s.set.topics)
+		return err
+	})
+	return found, err
+}
+
+// known are the queues of the config's topics that have a stored offset, of whatever task.
+func (s *starts) known() (out []rmq.Queue) {
+	for p := range s.a.Stored() {
+		if q, ok := queues.ParsePartition(p); ok && slices.Contains(s.set.topics, q.Topic) {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// read says of which topics a queue has a stored offset.
+func (s *starts) read() map[string]bool {
+	read := map[string]bool{}
+	for _, q := range s.known() {
+		read[q.Topic] = true
+	}
+	return read
+}
+
+// allRead says that all topics have been read before.
+func (s *starts) allRead() bool {
+	read := s.read()
+	return !slices.ContainsFunc(s.set.topics, func(topic string) bool { return !read[topic] })
+}
+
+// store finds the offsets to start at and stores those that were not known, so that a restart begins at the same place.
+func (s *starts) store(ctx context.Context, reading *queues.Reading, of []rmq.Queue) (map[rmq.Queue]int64, error) {
+	from, fresh, err := s.find(ctx, reading, of)
+	if err != nil || len(fresh) == 0 {
+		return from, err
+	}
+	if err := s.a.Writer.Write(ctx, fresh); err != nil {
+		return nil, fmt.Errorf("storing the offsets to start at: %w", err)
+	}
+	return from, nil
+}
+
+// find says where to read each queue from: our own stored offset, else the group's (a connector that another runtime
 // ran), else what consume.from.where says. fresh are the offsets that are not stored yet.
-func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
+func (s *starts) find(ctx context.Context, reading *queues.Reading, of []rmq.Queue) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
 	stored := s.a.Stored()
-	from, fresh = make(map[rmq.Queue]int64, len(queues)), record.Positions{}
+	from, fresh = make(map[rmq.Queue]int64, len(of)), record.Positions{}
 	away := map[string]bool{}       // brokers that did not answer
 	behind := map[rmq.Queue]int64{} // the records that a new start leaves behind itself, by their queues
-	for _, q := range queues {
-		pos, known := stored[partition(q)]
+	for _, q := range of {
+		var at queues.Offset
+		pos, known := stored[queues.Partition(q)]
 		if known {
-			if from[q], s.trails[q], err = parsePosition(pos); err != nil {
+			if at, err = queues.ParseOffset(pos); err != nil {
 				return nil, nil, fmt.Errorf("reading the stored offset of queue %s: %w", q, err)
 			}
-			if away[q.Broker] {
+			reading.Know(q, at.Trail)
+			if from[q] = at.Next; away[q.Broker] {
 				continue
 			}
 		}
@@ -301,7 +263,7 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.
 		if known && rmq.IsTemporary(err) {
 			// The other brokers' queues do not wait for this one: what the checks below find out, the reader does as well.
 			s.log.Info("Starting at the stored offset: the broker of the queue cannot be asked", "queue", q.String(),
-				"offset", from[q], "reason", err.Error())
+				"offset", at.Next, "reason", err.Error())
 			away[q.Broker] = true
 			continue
 		}
@@ -309,23 +271,22 @@ func (s *sinkRun) starts(ctx context.Context, queues []rmq.Queue) (from map[rmq.
 			return nil, nil, fmt.Errorf("asking for the offsets of queue %s: %w", q, err)
 		}
 		if !known {
-			if from[q], err = s.firstStart(ctx, q, stored, low, high); err != nil {
+			if at.Next, err = s.first(ctx, q, stored, low, high); err != nil {
 				return nil, nil, err
 			}
-			leave(behind, q, from[q], low, high)
+			leave(behind, q, at.Next, low, high)
 		}
-		// With marks, the reader finds out how much of its end a queue lost.
-		if offset := from[q]; offset < low || offset > high && len(s.trails[q]) == 0 {
+		var held bool
+		if from[q], held = at.Held(low, high); !held {
 			s.log.Info("Starting at the earliest record: the stored offset is not in the queue any more", "queue", q.String(),
-				"offset", offset, "min", low, "max", high)
-			s.gap(q, offset, low)
-			from[q], known = low, false
+				"offset", at.Next, "min", low, "max", high)
+			s.gap(q, at.Next, low)
 		}
-		if !known {
-			fresh[partition(q)] = position(from[q])
+		if !known || !held {
+			fresh[queues.Partition(q)] = position(from[q])
 		}
 	}
-	s.markStarts(ctx, behind, fresh)
+	s.mark(ctx, reading, behind, fresh)
 	return from, fresh, nil
 }
 
@@ -337,7 +298,7 @@ func leave(behind map[rmq.Queue]int64, q rmq.Queue, from, low, high int64) {
 }
 
 // bounds asks for a queue's first offset and its end. Without a stored offset there is no start before the answer.
-func (s *sinkRun) bounds(ctx context.Context, q rmq.Queue, known bool) (low, high int64, err error) {
+func (s *starts) bounds(ctx context.Context, q rmq.Queue, known bool) (low, high int64, err error) {
 	again := func(err error) bool { return !known && rmq.IsTemporary(err) }
 	err = s.patiently(ctx, again, func() (err error) {
 		low, high, err = s.client.Offsets(ctx, q)
@@ -346,9 +307,9 @@ func (s *sinkRun) bounds(ctx context.Context, q rmq.Queue, known bool) (low, hig
 	return low, high, err
 }
 
-// firstStart is where a queue without an offset of ours begins. What is skipped is what was there when the connector began, and
+// first is where a queue without an offset of ours begins. What is skipped is what was there when the connector began, and
 // nothing that came later: not in a queue that a topic got, nor while the connector was stopped or its tasks could not start.
-func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, stored record.Positions, low, high int64) (int64, error) {
+func (s *starts) first(ctx context.Context, q rmq.Queue, stored record.Positions, low, high int64) (int64, error) {
 	if s.set.group != "" {
 		offset, ok, err := s.client.Committed(ctx, s.set.group, q)
 		if err != nil {
@@ -369,7 +330,7 @@ func (s *sinkRun) firstStart(ctx context.Context, q rmq.Queue, stored record.Pos
 
 // lookFirst stores where the queues of the topics end that the connector sees for the first time, if it is to skip what is
 // there. All queues are noted, and before the first offset: another task may start much later.
-func (s *sinkRun) lookFirst(ctx context.Context, shown []rmq.Queue) error {
+func (s *starts) lookFirst(ctx context.Context, shown []rmq.Queue) error {
 	stored, read, fresh := s.a.Stored(), s.read(), record.Positions{}
 	for _, topic := range s.set.topics {
 		looks, err := queues.FirstLooks(stored, topic)
@@ -397,4 +358,35 @@ func (s *sinkRun) lookFirst(ctx context.Context, shown []rmq.Queue) error {
 		return fmt.Errorf("storing where the queues end: %w", err)
 	}
 	return nil
+}
+
+// markTimeout is how long marks of new starts are waited for.
+const markTimeout = 2 * time.Second
+
+// mark reads the records before new starts, for marks of them: by an offset alone nobody can tell later that the topic is
+// another one. A queue that does not answer in time begins without.
+func (s *starts) mark(ctx context.Context, reading *queues.Reading, behind map[rmq.Queue]int64, fresh record.Positions) {
+	if len(behind) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	reader := s.client.NewReader(s.group, s.cfg.MaxBufferedBytes, reading.Trail, func(rmq.Queue, int64, int64) {})
+	defer reader.Close()
+	reader.Assign(behind)
+	for missing := len(behind); missing > 0 && ctx.Err() == nil; {
+		batch, err := reader.Poll(ctx, maxPutRecords)
+		if err != nil {
+			s.log.V(1).Info("Starting without marks of what is left behind", "queues", missing, "reason", err.Error())
+			return
+		}
+		for _, m := range batch {
+			if offset, wanted := behind[m.Queue]; wanted && offset == m.Offset {
+				trail := rmq.Trail{m.Mark()}
+				reading.Know(m.Queue, trail)
+				fresh[queues.Partition(m.Queue)] = queues.Offset{Next: offset + 1, Trail: trail}.Stored()
+				missing--
+			}
+		}
+	}
 }

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
-
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
@@ -24,44 +22,27 @@ const (
 	flushBytes = 32 << 20
 )
 
-// sinkRun is one attempt of a sink task.
+// sinkRun is one attempt of a sink task: the loop that reads, puts and flushes. What it reads is decided by its Reading; what
+// may be stored, and what its lease covers, by its Puts.
 type sinkRun struct {
-	*Runner
-	a      Attempt
-	set    settings
-	log    logr.Logger
-	count  *counters
-	life   *lifetime
-	sink   connector.Sink
-	reader Reader
-	dead   *deadLetters
-	share  *queues.Share
-	system string // the RocketMQ that is read
-	rounds track.Rounds
-	// absent are topics that were missing when the task started and ever since.
-	absent   map[string]bool
-	warnings *warnings
+	attempt
+	sink    connector.Sink
+	reader  Reader
+	dead    *deadLetters
+	reading *queues.Reading
+	system  string // the RocketMQ that is read
+	rounds  track.Rounds
 	// group mirrors the offsets for RocketMQ's own tools.
 	group string
 	saver *saver
-	// trails are marks of what was put, per queue of this task.
-	trails map[rmq.Queue]rmq.Trail
-	// lease ends when the worker's lease does; it lasts from a put to the flush that makes it durable. Nil outside of that.
+	// lease ends when the worker's lease does; it lasts while puts are covered. Nil outside of that.
 	lease    context.Context
 	endLease context.CancelFunc
-	// dirty says that something was put since the last flush; unflushed is how many bytes.
-	dirty     bool
-	unflushed int
-	flushed   time.Time
-	// touched is when the sink last came back from a call in which, or since which, it may have delivered.
-	touched time.Time
-	closed  bool
+	closing  sync.Once
+	news     routeNews
 
-	mu    sync.Mutex
-	marks *track.Marks // where reading goes on after what was put, and after what is durable
-	// found is the newest look at the queues that the loop has not taken yet; interrupt ends what it waits for.
-	found     *look
-	interrupt context.CancelFunc
+	mu   sync.Mutex // guards what puts says is storable: the saver asks
+	puts *track.Puts
 }
 
 // RunSink runs one attempt of a sink task until soft ends, hard ends, or something fails. It returns nil after a clean
@@ -78,9 +59,7 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	if err != nil {
 		return err
 	}
-	s := &sinkRun{Runner: r, a: a, set: set, log: r.logger(a), count: r.metrics.of(a.ID.Connector, connector.KindSink),
-		life: newLifetime(soft, hard), trails: map[rmq.Queue]rmq.Trail{}, marks: track.NewMarks(),
-		absent: map[string]bool{}, warnings: &warnings{warn: a.Warn}}
+	s := &sinkRun{attempt: r.attempt(soft, hard, a, set, connector.KindSink), puts: track.NewPuts()}
 	defer s.life.end()
 	if err := r.wait(s.life.reading, a.Gate, r.cfg.PutMargin); err != nil {
 		return s.life.outcome(err)
@@ -88,7 +67,7 @@ func (r *Runner) RunSink(soft, hard context.Context, c connector.SinkConnector, 
 	r.audit(auditStart, a.ID, r.cfg.Now())
 	defer func() { r.auditStop(a, s.lastDelivery()) }()
 	s.group = set.mirrorOf(r.cfg.ClusterID, a.ID.Connector)
-	s.reader = r.client.NewReader(s.group, r.cfg.MaxBufferedBytes, s.trail, s.gap)
+	s.reader = r.client.NewReader(s.group, r.cfg.MaxBufferedBytes, func(q rmq.Queue) rmq.Trail { return s.reading.Trail(q) }, s.gap)
 	defer s.reader.Close()
 	s.dead = &deadLetters{Runner: r, a: a, topic: set.deadLetter}
 	defer s.dead.close()
@@ -113,7 +92,7 @@ func (s *sinkRun) run() error {
 	var group service.Group
 	side, stop := context.WithCancel(s.life.alive)
 	group.Go(func() { s.saver.run(side, s.life.lose) })
-	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, s.foundRoutes) })
+	group.Go(func() { s.watchRoutes(side, s.a, s.set.topics, s.life.fail, s.news.put) })
 	err = s.pump()
 	var held *heldUpError
 	if (err == nil || errors.As(err, &held)) && s.life.work.Err() == nil {
@@ -121,7 +100,7 @@ func (s *sinkRun) run() error {
 			err = errors.Join(err, failed)
 		}
 	}
-	if s.dirty {
+	if s.puts.Covered() {
 		s.close() // Invariant C2: what is not durable must not outlast the lease, and storing offsets may wait for a broker
 	}
 	stop()
@@ -135,22 +114,20 @@ func (s *sinkRun) run() error {
 // begin finds the queues and where to start, and opens the sink.
 func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	ctx := s.life.reading
-	shown, err := s.firstRoutes(ctx)
+	starts := s.starts()
+	shown, err := starts.routes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for topic := range shown.missing {
-		s.absent[topic] = true
-	}
-	s.share = queues.NewShare(s.a.ID.Task, s.a.ID.Tasks, s.known()...)
-	mine, _ := s.share.Step(shown.queues)
-	s.warn(shown.missing)
+	s.reading = queues.NewReading(s.a.ID.Task, s.a.ID.Tasks, starts.known()...)
+	mine := s.reading.Begin(shown)
+	s.warnings.set(ofTask, s.reading.Warning(shown.Missing))
 	if s.set.fromLast {
-		if err := s.lookFirst(ctx, shown.queues); err != nil {
+		if err := starts.lookFirst(ctx, shown.Queues); err != nil {
 			return nil, err
 		}
 	}
-	from, err := s.starting(ctx, s.begun(mine))
+	from, err := starts.store(ctx, s.reading, mine)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +137,7 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	s.saver = newSaver(s.a.Writer, s.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.mirror
 	env := s.env(s.a, s.set, s.log, s.count, s.warnings)
-	env.QueueCount = func(_ context.Context, topic string) (int, error) { return s.share.Count(s.set.origin(topic)), nil }
+	env.QueueCount = func(_ context.Context, topic string) (int, error) { return s.reading.Count(s.set.origin(topic)), nil }
 	err = open(ctx, s.a, func() error { return s.sink.Open(ctx, env, s.a.Config) }, s.closeSink)
 	if err != nil {
 		return nil, fmt.Errorf("opening the sink: %w", err)
@@ -168,21 +145,11 @@ func (s *sinkRun) begin() (map[rmq.Queue]int64, error) {
 	return from, nil
 }
 
-// starting finds the offsets to start at and stores those that were not known, so that a restart begins at the same place.
-func (s *sinkRun) starting(ctx context.Context, queues []rmq.Queue) (map[rmq.Queue]int64, error) {
-	from, fresh, err := s.starts(ctx, queues)
-	if err != nil || len(fresh) == 0 {
-		return from, err
-	}
-	if err := s.a.Writer.Write(ctx, fresh); err != nil {
-		return nil, fmt.Errorf("storing the offsets to start at: %w", err)
-	}
-	return from, nil
-}
+func (s *sinkRun) starts() *starts { return &starts{&s.attempt, s.group} }
 
 // pump reads, puts and flushes until reading ends. Its error is what ended it; nil for a soft stop.
 func (s *sinkRun) pump() error {
-	s.flushed = time.Now()
+	s.puts.Begin(time.Now())
 	for s.life.reading.Err() == nil {
 		batch, err := s.poll()
 		if err != nil {
@@ -198,12 +165,12 @@ func (s *sinkRun) pump() error {
 				return err
 			}
 		}
-		if s.unflushed >= flushBytes || time.Since(s.flushed) >= s.cfg.FlushInterval {
+		if s.puts.Due(time.Now(), s.cfg.FlushInterval, flushBytes) {
 			if err := s.flush(); err != nil {
 				return err
 			}
 		}
-		if found := s.takeRoutes(); found != nil {
+		if found := s.news.take(); found != nil {
 			if err := s.reassign(found); err != nil {
 				return err
 			}
@@ -212,42 +179,15 @@ func (s *sinkRun) pump() error {
 	return nil
 }
 
-// foundRoutes hands the queues to the loop.
-func (s *sinkRun) foundRoutes(found look) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.found = &found; s.interrupt != nil {
-		s.interrupt()
-	}
-}
-
-// takeRoutes returns queues that were found; nil for none.
-func (s *sinkRun) takeRoutes() *look {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found := s.found
-	s.found = nil
-	return found
-}
-
-// whileWaiting has interrupt called when queues are found, and at once if some were.
-func (s *sinkRun) whileWaiting(interrupt context.CancelFunc) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.interrupt = interrupt; s.found != nil {
-		interrupt()
-	}
-}
-
 // poll waits for records, but not beyond the time of the next flush, if there will be one, or the end of the lease that
 // covers what was put.
 func (s *sinkRun) poll() ([]rmq.Received, error) {
 	ctx, cancel := context.WithCancel(s.life.reading)
 	defer cancel()
-	s.whileWaiting(cancel)
-	if s.dirty || s.pending() {
+	s.news.whileWaiting(cancel)
+	if at, due := s.puts.Deadline(s.cfg.FlushInterval); due {
 		var done context.CancelFunc
-		ctx, done = context.WithDeadline(ctx, s.flushed.Add(s.cfg.FlushInterval))
+		ctx, done = context.WithDeadline(ctx, at)
 		defer done()
 	}
 	if s.lease != nil {
@@ -258,53 +198,37 @@ func (s *sinkRun) poll() ([]rmq.Received, error) {
 
 // flush makes what was put durable, and lets its offsets be stored.
 func (s *sinkRun) flush() error {
-	s.flushed = time.Now()
 	s.showLag()
-	if !s.dirty {
-		s.settle() // what was read may have been left out entirely
-		return nil
+	if s.puts.Try(time.Now()) {
+		if err := s.covered(func(ctx context.Context) error { return s.sink.Flush(ctx) }); err != nil {
+			s.count.failed("FLUSH")
+			return fmt.Errorf("flushing the sink: %w", err)
+		}
+		s.dropLease() // nothing is under way any more
 	}
-	if err := s.covered(func(ctx context.Context) error { return s.sink.Flush(ctx) }); err != nil {
-		s.count.failed("FLUSH")
-		return fmt.Errorf("flushing the sink: %w", err)
-	}
-	s.dirty, s.unflushed = false, 0
-	s.dropLease() // nothing is under way any more
-	s.settle()
-	return nil
-}
-
-// settle lets the offsets up to what was put be stored.
-func (s *sinkRun) settle() {
 	s.mu.Lock()
-	// Invariant P2: the sink has just said that everything that was put is durable.
-	moved := s.marks.Flushed()
+	// Invariant P2: the sink has just said that everything that was put is durable, or was given nothing.
+	moved := s.puts.Durable()
 	s.mu.Unlock()
 	if moved {
 		s.saver.kick()
 	}
-}
-
-// pending reports whether something was read since the last flush.
-func (s *sinkRun) pending() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.marks.Pending()
+	return nil
 }
 
 func (s *sinkRun) storable() record.Positions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.marks.Positions()
+	return s.puts.Storable()
 }
 
 // mirror shows the stored offsets in the broker's own consumer group. Nothing depends on it.
 func (s *sinkRun) mirror(ctx context.Context, stored record.Positions) {
 	offsets := make(map[rmq.Queue]int64, len(stored))
 	for p, pos := range stored {
-		q, ok := parsePartition(p)
-		if offset, _, err := parsePosition(pos); ok && err == nil {
-			offsets[q] = offset
+		q, ok := queues.ParsePartition(p)
+		if offset, err := queues.ParseOffset(pos); ok && err == nil {
+			offsets[q] = offset.Next
 		}
 	}
 	if err := s.client.Commit(ctx, s.group, offsets); err != nil && ctx.Err() == nil {
@@ -314,10 +238,9 @@ func (s *sinkRun) mirror(ctx context.Context, stored record.Positions) {
 }
 
 // reassign follows a change of the topics' queues.
-func (s *sinkRun) reassign(shown *look) error {
-	add, drop := s.share.Step(shown.queues)
-	s.warn(shown.missing)
-	add = s.came(add, shown.missing)
+func (s *sinkRun) reassign(shown *queues.Routes) error {
+	add, drop := s.reading.Follow(*shown)
+	s.warnings.set(ofTask, s.reading.Warning(shown.Missing))
 	if len(add)+len(drop) == 0 {
 		return nil
 	}
@@ -325,12 +248,12 @@ func (s *sinkRun) reassign(shown *look) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	from, err := s.starting(s.life.reading, add)
+	from, err := s.starts().store(s.life.reading, s.reading, add)
 	if err != nil {
 		return s.life.unlessEnding(err)
 	}
 	assignment := make(map[rmq.Queue]int64)
-	for _, q := range s.begun(s.share.Mine()) {
+	for _, q := range s.reading.Queues() {
 		assignment[q] = from[q] // queues that stay go on where they are
 	}
 	s.reader.Assign(assignment)
@@ -341,15 +264,13 @@ func (s *sinkRun) reassign(shown *look) error {
 // logged where.
 //
 // Invariant P4: what is not delivered is counted.
-func (s *sinkRun) gap(_ rmq.Queue, from, to int64) {
+func (s *attempt) gap(_ rmq.Queue, from, to int64) {
 	if to > from {
 		s.count.skipped("expired", int(to-from))
 		return
 	}
 	s.count.failed("TAIL_LOST")
 }
-
-func (s *sinkRun) trail(q rmq.Queue) rmq.Trail { return s.trails[q] }
 
 func (s *sinkRun) showLag() {
 	var sum int64
@@ -361,15 +282,13 @@ func (s *sinkRun) showLag() {
 
 // close releases the sink; further calls do nothing.
 func (s *sinkRun) close() {
-	if s.closed {
-		return
-	}
-	s.closed = true
-	s.dropLease()
-	s.closeSink()
-	if s.dirty {
-		s.touched = time.Now()
-	}
+	s.closing.Do(func() {
+		s.dropLease()
+		s.closeSink()
+		if s.puts.Covered() {
+			s.puts.Back(time.Now())
+		}
+	})
 }
 
 func (s *sinkRun) closeSink() {
@@ -383,7 +302,7 @@ func (s *sinkRun) closeSink() {
 // lastDelivery is when the attempt's deliveries had ended, for all that is known: a sink that does not tell may have
 // delivered until its call came back, or, with something not flushed, until it was closed.
 func (s *sinkRun) lastDelivery() time.Time {
-	last := s.touched
+	last := s.puts.Touched()
 	if w, ok := s.sink.(connector.LastWriter); ok {
 		if err := service.Guard(func() error { last = w.LastWrite(); return nil }); err != nil {
 			s.log.Error(s.a.scrubbed(err), "Asking the sink when it last wrote failed")

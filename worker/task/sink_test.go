@@ -16,6 +16,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
 // collecting is a sink that buffers what is put and makes it durable at a flush.
@@ -472,7 +473,8 @@ func TestSinkStartOffsets(t *testing.T) {
 					h.store.values["orders/b/0"] = record.Position(tc.stored)
 				}
 				if tc.group != "" {
-					h.client.committed[q], _, _ = parsePosition(record.Position(tc.group))
+					offset, _ := queues.ParseOffset(record.Position(tc.group))
+					h.client.committed[q] = offset.Next
 				}
 				cfg := connector.Config{"connect.topicnames": "orders"}
 				for k, v := range tc.cfg {
@@ -485,8 +487,8 @@ func TestSinkStartOffsets(t *testing.T) {
 				if diff := cmp.Diff(tc.want, sink.values()); diff != "" {
 					t.Errorf("records (-want +got):\n%s", diff)
 				}
-				if got, _, _ := parsePosition(h.store.read()["orders/b/0"]); got != max(tc.wantStored, 9) {
-					t.Errorf("stored %d", got)
+				if got, _ := queues.ParseOffset(h.store.read()["orders/b/0"]); got.Next != max(tc.wantStored, 9) {
+					t.Errorf("stored %+v", got)
 				}
 			})
 		})

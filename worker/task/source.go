@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
-
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/convert"
 	"github.com/rocketmq-connect/operator/worker/record"
@@ -23,12 +21,7 @@ const closeTimeout = 5 * time.Second
 
 // sourceRun is one attempt of a source task.
 type sourceRun struct {
-	*Runner
-	a      Attempt
-	set    settings
-	log    logr.Logger
-	count  *counters
-	life   *lifetime
+	attempt
 	source connector.Source
 	sender Sender
 	saver  *saver
@@ -38,7 +31,6 @@ type sourceRun struct {
 	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at present.
 	bindings *bindings
 	parked   parked
-	warnings *warnings
 	told     string // the brokers that users were warned of last
 	shut     string // a topic that can be written to nowhere
 
@@ -56,9 +48,8 @@ func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnect
 	if err != nil {
 		return err
 	}
-	s := &sourceRun{Runner: r, a: a, set: set, log: r.logger(a), count: r.metrics.of(a.ID.Connector, connector.KindSource),
-		life: newLifetime(soft, hard), topics: map[string]record.Place{}, tracker: track.New(), commits: record.Positions{}, entries: record.Positions{},
-		warnings: &warnings{warn: a.Warn}}
+	s := &sourceRun{attempt: r.attempt(soft, hard, a, set, connector.KindSource), topics: map[string]record.Place{},
+		tracker: track.New(), commits: record.Positions{}, entries: record.Positions{}}
 	s.saver = newSaver(boundWriter{a.Writer}, r.cfg.FlushInterval, s.log, s.count)
 	s.saver.ready, s.saver.after = s.storable, s.stored
 	defer s.life.end()

@@ -204,6 +204,21 @@ type Attempt struct {
 	Warn func(text string)
 }
 
+// attempt is what every attempt has, whichever way its records go.
+type attempt struct {
+	*Runner
+	a        Attempt
+	set      settings
+	log      logr.Logger
+	count    *counters
+	life     *lifetime
+	warnings *warnings
+}
+
+func (r *Runner) attempt(soft, hard context.Context, a Attempt, set settings, kind connector.Kind) attempt {
+	return attempt{r, a, set, r.logger(a), r.metrics.of(a.ID.Connector, kind), newLifetime(soft, hard), &warnings{warn: a.Warn}}
+}
+
 // scrubbed is the error for the log, without secrets.
 func (a Attempt) scrubbed(err error) error { return errors.New(a.Scrub(err.Error())) }
 

@@ -18,7 +18,8 @@ import (
 
 var errProcess = errors.New("the stack does not say which process it is")
 
-// Stack is an instance of the local stack that belongs to this run alone.
+// Stack is an instance of the local stack that belongs to this run alone. One value holds it: faults reach brokers, networks
+// and processes of the same instance, one method each, and each undoes what another did.
 type Stack struct {
 	Topology
 	// Base is the first of its ports.

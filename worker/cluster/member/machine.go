@@ -50,7 +50,8 @@ const (
 	stopped
 )
 
-// Machine is made by New. It is not safe for use by several goroutines.
+// Machine is made by New. It is not safe for use by several goroutines. One value holds a membership, as etcd's raft is one:
+// each step reads and writes most of it, and in parts the order of Step would be a contract between them.
 type Machine struct {
 	cfg     Config
 	fold    *fold.Fold

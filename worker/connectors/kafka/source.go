@@ -26,6 +26,9 @@ const quiet = 30 * time.Second
 //
 // It reads partitions directly, without a Kafka group. A partition is named "topic/number", its position is the offset
 // of the record to read next. While there is nothing to read it has no client: the hub tells when to look.
+//
+// One value holds it all, for it is what the engine calls, one method at a time: what a partition is at, is read by and waits
+// for changes together. What is decided of a topic that was recreated is in package resume, the looking in package watch.
 type Source struct {
 	shared *watch.Pool
 	quiet  time.Duration // 0: the default

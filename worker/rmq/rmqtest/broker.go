@@ -64,7 +64,7 @@ type Verdict struct {
 	Reset bool
 }
 
-// Broker is a name server and its masters.
+// Broker is a name server and its masters: one value, for a test sets faults of all of them and sees one state.
 type Broker struct {
 	pipes, line4, proxy  bool
 	names                []string

@@ -20,7 +20,8 @@ const (
 	Stopping
 )
 
-// Held is what a worker knows of a unit beyond the cluster log: the zero value is a unit that it never ran.
+// Held is what a worker knows of a unit beyond the cluster log: the zero value is a unit that it never ran. One value holds it,
+// for what a unit shows, when it is retried and which claims are its own change in the same transitions.
 type Held struct {
 	// Generation and Epoch are of the ownership that runs, or ran last.
 	Generation, Epoch int64

@@ -21,6 +21,9 @@ type Rounds struct {
 	path, there record.Path
 	to          record.Place
 	goes, asked bool
+	// The partition that was counted last, and its tally.
+	from   record.SourcePartition
+	newest *tally
 }
 
 type tally struct{ rounds, others int }
@@ -34,6 +37,21 @@ func (r *Rounds) Goes(p record.SourcePartition, path record.Path, to record.Plac
 		r.there, r.goes = path.To(to)
 		r.path, r.to, r.asked = path, to, true
 	}
+	t := r.of(p)
+	if r.goes {
+		t.others++
+		return r.there, true
+	}
+	t.rounds++
+	r.all++
+	return "", false
+}
+
+// of is the tally of a partition. Most records come from the same one as those before them.
+func (r *Rounds) of(p record.SourcePartition) *tally {
+	if r.newest != nil && r.from == p {
+		return r.newest
+	}
 	t := r.tallies[p]
 	if t == nil {
 		if r.tallies == nil {
@@ -42,13 +60,8 @@ func (r *Rounds) Goes(p record.SourcePartition, path record.Path, to record.Plac
 		t = &tally{}
 		r.tallies[p] = t
 	}
-	if r.goes {
-		t.others++
-		return r.there, true
-	}
-	t.rounds++
-	r.all++
-	return "", false
+	r.from, r.newest = p, t
+	return t
 }
 
 // All is how many records went round.

@@ -30,7 +30,8 @@ const startLimit = 3 * time.Minute
 // stopLimit is how long a broker may take to write down what it has.
 const stopLimit = 20 * time.Second
 
-// Set is the brokers of one instance.
+// Set is the brokers of one instance. One value holds them all: a failover, a name server and each broker are files and
+// processes of the same folder, and its methods are the commands of the stack, one each.
 type Set struct {
 	Layout  layout.Layout
 	Ports   layout.Ports
