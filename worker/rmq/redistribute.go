@@ -66,17 +66,17 @@ func (o *outlet) BrokerAway(b *lane.Batch, _ error) {
 func (o *outlet) QueueGone(b *lane.Batch, why error) error {
 	c := o.s.c
 	r, err := c.fetchRoute(o.s.ctx, o.q.Topic)
-	unknown := errors.Is(err, ErrTopicNotFound)
-	if err != nil && !unknown {
+	if err != nil && !errors.Is(err, ErrTopicNotFound) {
 		return nil
 	}
-	if !unknown && r.away(o.q.Topic) == nil {
+	if r != nil && r.away(o.q.Topic) == nil {
 		c.routes.put(o.q.Topic, r)
 	}
 	before := o.doubt
-	fate, doubt := redistribute.Judge(o.sight(r, unknown, why), before, time.Now(), c.cfg.LogGone)
+	fate, doubt := redistribute.Judge(o.sight(r, why), before, time.Now(), c.cfg.LogGone)
 	o.doubt = doubt
 	switch fate {
+	case redistribute.Wait:
 	case redistribute.Fail:
 		return err
 	case redistribute.Remake:
@@ -87,10 +87,10 @@ func (o *outlet) QueueGone(b *lane.Batch, why error) error {
 	return nil
 }
 
-// sight is the queue as a route, which may be nil, and the answer of its broker show it.
-func (o *outlet) sight(r *route, unknown bool, why error) redistribute.Sight {
+// sight is the queue as a route shows it, nil if no name server knows one, and as the answer of its broker does.
+func (o *outlet) sight(r *route, why error) redistribute.Sight {
 	s := redistribute.Sight{
-		Unknown: unknown,
+		Unknown: r == nil,
 		There:   r.has(o.q.Broker) || o.s.c.masters.Listed(o.q.Broker),
 		Denied:  errors.Is(why, ErrTopicNotFound) && !o.s.c.isNameServer(why),
 	}
@@ -107,7 +107,7 @@ func (o *outlet) sight(r *route, unknown bool, why error) redistribute.Sight {
 // move hands messages over to the lanes of a route; the batch keeps the others, and those that no lane takes.
 func (o *outlet) move(b *lane.Batch, f redistribute.Fate, r *route) {
 	outlets := o.s.outletsOf(o.q.Topic, r)
-	if len(outlets) == 0 || f == redistribute.Wait {
+	if len(outlets) == 0 {
 		return
 	}
 	records, free := rules(b)
