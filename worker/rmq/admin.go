@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/backoff"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -134,7 +135,7 @@ func (c *Client) shown(ctx context.Context, topic string, n int) ([]Queue, error
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrTopicNotFound) && !IsTemporary(err) {
 			return nil, err
 		}
-		if err := pause(ctx, shownPause); err != nil {
+		if err := backoff.Pause(ctx, shownPause); err != nil {
 			return nil, err
 		}
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/lane"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -218,89 +220,58 @@ func unconfirmed(err error) string {
 	return "no slave has confirmed it"
 }
 
-// deliver sends a batch until it is stored, or never will be.
-func (l *lane) deliver(b *batch) {
-	if b.good == 0 {
-		l.finish(b, 0, nil)
-		return
-	}
-	retry, repeat := backoff{first: firstRetry, last: lastRetry}, backoff{first: firstUnconfirmed, last: lastUnconfirmed}
-	for begun, told := time.Now(), false; ; {
-		first, err := l.attempt(b)
-		switch {
-		case err == nil:
-			l.shunned.Store(0)
-			l.finish(b, first, nil)
-			return
-		case l.s.ctx.Err() != nil:
-			l.finish(b, 0, ErrClosed)
-			return
-		case errors.Is(err, ErrTooLarge) && b.good > 1:
-			l.oneByOne(b)
-			return
-		case l.misplaced(err):
-			if l.reroute(b, err) {
-				return
-			}
-		case !IsTemporary(err):
-			l.finish(b, 0, err)
-			return
-		}
-		told = l.log(err, b, time.Since(begun), told)
-		l.failedWith(err)
-		l.shun()
-		if l.scatter(b); b.good == 0 {
-			l.finish(b, 0, nil)
-			return
-		}
-		wait := &retry
-		if errors.Is(err, ErrUnconfirmed) {
-			wait = &repeat
-		}
-		if wait.wait(l.s.ctx) != nil {
-			l.finish(b, 0, ErrClosed)
-			return
-		}
-	}
+// connection is how a lane reaches its queue.
+type connection struct {
+	c       *Client
+	q       Queue
+	purpose string
+	gate    func(ctx context.Context) error
+	onBatch func(records, bytes int, took time.Duration, err error)
+	wrote   func(time.Time)
 }
 
-// attempt asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was last asked and said yes.
-func (l *lane) attempt(b *batch) (first int64, err error) {
+// Send asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was last asked and said yes.
+func (n *connection) Send(ctx context.Context, b *lane.Batch, late func()) lane.Answer {
 	var asked time.Time
 	for asked.IsZero() || time.Since(asked) > gateFresh {
 		asked = time.Now()
-		if err := l.s.cfg.Gate(l.s.ctx); err != nil {
-			return 0, fmt.Errorf("sending to %s: %w", l.q.Topic, err)
+		if err := n.gate(ctx); err != nil {
+			return n.answer(0, fmt.Errorf("sending to %s: %w", n.q.Topic, err))
 		}
 	}
-	first, err = l.s.c.send(l.s.ctx, l.q, l.s.purpose, outgoing{
-		members: b.wire, n: b.good, born: b.born, wrote: l.s.wrote, patience: patience{gate: l.s.cfg.Gate, asked: asked, late: l.shun},
+	members, records, born := b.Encoded()
+	first, err := n.c.send(ctx, n.q, n.purpose, outgoing{
+		members: members, n: records, born: born, wrote: n.wrote, patience: patience{gate: n.gate, asked: asked, late: late},
 	})
-	l.s.cfg.OnBatch(b.good, len(b.wire), time.Since(asked), err)
-	return first, err
+	n.onBatch(records, len(members), time.Since(asked), err)
+	return n.answer(first, err)
 }
 
-// tellAfter is how long a batch is tried quietly: a busy broker is nothing to tell of.
-const tellAfter = 10 * time.Second
-
-// log tells of a batch that has to be retried: once, when it takes long. It says whether it told.
-func (l *lane) log(err error, b *batch, trying time.Duration, told bool) bool {
-	log := l.s.c.log.V(1)
-	if !told && trying > tellAfter {
-		log, told = l.s.c.log, true
+func (n *connection) answer(first int64, err error) lane.Answer {
+	if err == nil {
+		return lane.Answer{First: first}
 	}
-	log.Info("Retrying a batch", "topic", l.q.Topic, "queue", l.q.String(), "records", b.good, "for", trying.String(), "err", err.Error())
-	return told
+	a := lane.Answer{Err: err, Repeats: errors.Is(err, ErrUnconfirmed)}
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		a.Kind = lane.TooLarge
+	case n.misplaced(err):
+		a.Kind = lane.Gone
+	case !IsTemporary(err):
+		a.Kind = lane.Never
+	}
+	return a
 }
 
-// oneByOne sends each message of a refused batch by itself, so that only the one that is to blame fails.
-func (l *lane) oneByOne(b *batch) {
-	from := 0
-	for i := range b.msgs {
-		single := &batch{born: b.born}
-		member := b.wire[from:b.msgs[i].end]
-		from = b.msgs[i].end
-		single.add(member, b.msgs[i])
-		l.deliver(single)
+// misplaced says whether the queue may be gone. A 4.9 broker answers for a queue that was taken away as it does for any
+// trouble (SystemError): then the route that is looked up every now and again tells.
+func (n *connection) misplaced(err error) bool {
+	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, errNoMaster) || errors.Is(err, errNoTopic) {
+		return true
 	}
+	if b := (*BrokerError)(nil); errors.As(err, &b) && (b.readOnly() || b.noQueue()) {
+		return true
+	}
+	r := n.c.routes.known(n.q.Topic)
+	return IsTemporary(err) && r != nil && !slices.Contains(r.writable, n.q)
 }

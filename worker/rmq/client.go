@@ -66,8 +66,9 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Client speaks to one RocketMQ cluster. It is safe for concurrent use. One value holds the connections and routes that all
-// requests share; there is a method for each request of the protocol that workers use.
+// Client speaks to one RocketMQ cluster. It is safe for concurrent use. One value holds it all, for all of it shares the
+// connections, what is known of routes and masters, and one end; its methods are in the files of what they do (admin.go, log.go,
+// logtopic.go, pull.go, attempt.go, route.go).
 type Client struct {
 	cfg     Config
 	log     logr.Logger
@@ -352,27 +353,4 @@ func (c *Client) queueFields(q Queue, more ...remoting.Field) []remoting.Field {
 		remoting.Field{Name: "topic", Value: c.onWire(q.Topic)},
 		remoting.Field{Name: "queueId", Value: strconv.Itoa(q.ID)},
 		remoting.Field{Name: "bname", Value: q.Broker})
-}
-
-// pause waits for d, or fails with the cause of the context's end.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// backoff doubles the wait from first to last. The zero value is not usable.
-type backoff struct{ first, last, next time.Duration }
-
-func (b *backoff) reset() { b.next = 0 }
-
-// wait pauses, or fails with the cause of the context's end.
-func (b *backoff) wait(ctx context.Context) error {
-	b.next = max(b.first, min(b.last, 2*b.next))
-	return pause(ctx, b.next)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rmq/backoff"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
@@ -78,7 +79,7 @@ func (f *fetch) take(out []Received, limit int) []Received {
 
 // run pulls whenever there is room, until the queue is taken away.
 func (f *fetch) run() {
-	wait := backoff{first: 20 * time.Millisecond, last: time.Second}
+	wait := backoff.Backoff{First: 20 * time.Millisecond, Last: time.Second}
 	for f.ctx.Err() == nil {
 		step := f.step
 		if !f.room() {
@@ -92,12 +93,12 @@ func (f *fetch) run() {
 		case f.ctx.Err() != nil:
 			return
 		case err == nil:
-			wait.reset()
+			wait.Reset()
 			f.recovered()
 			continue
 		}
 		f.struggling(err)
-		if wait.wait(f.ctx) != nil {
+		if wait.Wait(f.ctx) != nil {
 			return
 		}
 	}

@@ -3,7 +3,6 @@ package rmq
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
+	"github.com/rocketmq-connect/operator/worker/rmq/lane"
+	"github.com/rocketmq-connect/operator/worker/rmq/redistribute"
 	"github.com/rocketmq-connect/operator/worker/rmq/room"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -58,7 +59,7 @@ func (cfg *SenderConfig) setDefaults() {
 }
 
 // Sender sends messages over one lane per queue: one batch in flight, and a batch is what gathered meanwhile. It is safe
-// for concurrent use; messages of one goroutine to one queue keep their order.
+// for concurrent use; messages of one goroutine to one queue keep their order. What lanes report comes to its outlets.
 type Sender struct {
 	c       *Client
 	cfg     SenderConfig
@@ -68,21 +69,21 @@ type Sender struct {
 	start   time.Time
 	room    *room.Room
 	turn    atomic.Uint64
-	batches sync.Pool
+	terms   lane.Terms
 	written atomic.Int64 // when bytes were last written, since start; 0: never
 	unwatch func()
 
-	mu     sync.Mutex
-	topics map[string]*topicLanes
-	lanes  map[Queue]*lane
-	wave   *wave
-	group  service.Group
+	mu      sync.Mutex // see outlet for the order of locks
+	topics  map[string]*topicOutlets
+	outlets map[Queue]*outlet
+	wave    *lane.Wave
+	group   service.Group
 }
 
-// topicLanes are a topic's lanes in the order of its route.
-type topicLanes struct {
-	route *route
-	lanes []*lane
+// topicOutlets are those of the queues that a topic can be written to, in the order of its route.
+type topicOutlets struct {
+	route   *route
+	outlets []*outlet
 }
 
 // NewSender makes a sender. Close it.
@@ -91,9 +92,9 @@ func (c *Client) NewSender(cfg SenderConfig) *Sender {
 	s := &Sender{
 		c: c, cfg: cfg, start: time.Now(), purpose: "send-" + strconv.FormatInt(c.users.Add(1), 10),
 		room:   room.New(cfg.MaxBufferedBytes),
-		topics: map[string]*topicLanes{}, lanes: map[Queue]*lane{}, wave: newWave(nil),
+		terms:  lane.Terms{MaxRecords: cfg.MaxBatchRecords, MaxBytes: cfg.MaxBatchBytes, IDs: &c.ids},
+		topics: map[string]*topicOutlets{}, outlets: map[Queue]*outlet{}, wave: lane.NewWave(nil),
 	}
-	s.batches.New = func() any { return new(batch) }
 	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
 	s.unwatch = c.watched()
 	if !c.opened(s) {
@@ -140,15 +141,11 @@ func (t *Targets) Shows(broker string) bool {
 
 // Instead is the queue that takes the place of one that is gone: what is sent and what waits in its lane go to the same. It is the
 // zero Queue if the topic can be written to nowhere.
-func (t *Targets) Instead(q Queue) Queue { return instead(q, t.Queues) }
-
-func instead(q Queue, of []Queue) Queue {
-	if len(of) == 0 {
+func (t *Targets) Instead(q Queue) Queue {
+	if len(t.Queues) == 0 {
 		return Queue{}
 	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(q.Broker)) // never fails
-	return of[(uint64(h.Sum32())+uint64(q.ID))%uint64(len(of))]
+	return t.Queues[redistribute.Instead(q.Broker, q.ID, len(t.Queues))]
 }
 
 // Targets gives what was looked up last, half a minute ago at most while a name server answers. It waits only the first
@@ -173,7 +170,7 @@ func (c *Client) Targets(ctx context.Context, topic string) (*Targets, error) {
 // ErrIllegal, ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are retried for ever. A
 // message that failed with ErrClosed, or was retried, may have been stored nevertheless, even twice.
 func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
-	if m.Queue != (Queue{}) && s.lane(m.Queue).stalls() {
+	if m.Queue != (Queue{}) && s.outlet(m.Queue).lane.Stands() {
 		return fmt.Errorf("sending to %s: %w", m.Queue, ErrStalled)
 	}
 	size := encode.Overhead + len(m.Body)
@@ -184,10 +181,10 @@ func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, er
 	if err := s.take(ctx, size); err != nil {
 		return fmt.Errorf("sending to %s: %w", m.Topic, err)
 	}
-	r := waiting{done: done, size: size, bound: m.Queue != Queue{}, movable: m.Movable}
+	r := lane.Record{Done: done, Size: size, Bound: m.Queue != Queue{}, Movable: m.Movable}
 	if err := s.queue(ctx, &m, &r); err != nil {
-		if r.wave != nil {
-			r.wave.leave()
+		if r.Wave != nil {
+			r.Wave.Leave()
 		}
 		s.room.Give(size)
 		return fmt.Errorf("sending to %s: %w", m.Topic, err)
@@ -198,7 +195,7 @@ func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, er
 // take waits for room. What waits for queues that take nothing at present does not count against the others' room.
 func (s *Sender) take(ctx context.Context, size int) error {
 	for !s.room.TryTake(size) {
-		limited, cancel := context.WithTimeout(ctx, stalledAfter/4)
+		limited, cancel := context.WithTimeout(ctx, lane.StalledAfter/4)
 		err := s.room.Take(limited, size)
 		cancel()
 		if err == nil {
@@ -207,27 +204,36 @@ func (s *Sender) take(ctx context.Context, size int) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		for _, l := range s.all() {
-			l.stalls()
+		for _, o := range s.all() {
+			o.lane.Stands()
 		}
 	}
 	return nil
 }
 
-func (s *Sender) all() []*lane {
+func (s *Sender) all() []*outlet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Values(s.lanes))
+	return slices.Collect(maps.Values(s.outlets))
+}
+
+// Stalled is a queue that takes nothing at present.
+type Stalled struct {
+	Queue Queue
+	Since time.Time
+	// Err is what the newest try failed with; nil before the first has ended, and while the gate is shut.
+	Err error
 }
 
 // Stalled lists the queues that take nothing at present, with messages waiting, sorted; rest says that messages wait for
 // others, too.
 func (s *Sender) Stalled() (stalled []Stalled, rest bool) {
-	for _, l := range s.all() {
+	for _, o := range s.all() {
 		switch {
-		case l.stalls():
-			stalled = append(stalled, l.stalled())
-		case l.part.Held() > 0:
+		case o.lane.Stands():
+			since, err := o.lane.Trying()
+			stalled = append(stalled, Stalled{Queue: o.q, Since: since, Err: err})
+		case o.part.Held() > 0:
 			rest = true
 		}
 	}
@@ -235,26 +241,27 @@ func (s *Sender) Stalled() (stalled []Stalled, rest bool) {
 	return stalled, rest
 }
 
-func (s *Sender) queue(ctx context.Context, m *Message, r *waiting) error {
-	l, err := s.find(ctx, m.Topic, m.Queue, r)
+func (s *Sender) queue(ctx context.Context, m *Message, r *lane.Record) error {
+	o, err := s.find(ctx, m, r)
 	if err != nil {
 		return err
 	}
-	if !l.add(m, *r) {
+	if !o.lane.Add(*r, m.Properties, m.Body, m.BornAt) {
 		return ErrClosed
 	}
 	return nil
 }
 
-// find gives the lane that a message takes, and has the message join the wave. A message that is bound to no queue, or to
-// one that the topic no longer has, takes one that it has.
-func (s *Sender) find(ctx context.Context, topic string, q Queue, m *waiting) (*lane, error) {
-	r, err := (*route)(nil), error(nil)
-	if !m.bound || m.moves {
-		if r, err = s.c.routes.get(ctx, s.c, topic); err != nil {
+// find gives the outlet that a message takes, and has its record join the wave. A message that is bound to no queue takes one
+// that the topic has.
+func (s *Sender) find(ctx context.Context, m *Message, r *lane.Record) (*outlet, error) {
+	var shown *route
+	if !r.Bound {
+		var err error
+		if shown, err = s.c.routes.get(ctx, s.c, m.Topic); err != nil {
 			return nil, err
 		}
-		if len(r.writable) == 0 {
+		if len(shown.writable) == 0 {
 			return nil, fmt.Errorf("no writable queue: %w", ErrTopicNotFound)
 		}
 	}
@@ -263,66 +270,79 @@ func (s *Sender) find(ctx context.Context, topic string, q Queue, m *waiting) (*
 	if s.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	if m.wave == nil {
-		m.wave = s.wave
-		m.wave.open.Add(1)
+	r.Wave = s.wave
+	r.Wave.Join()
+	if r.Bound {
+		return s.open(m.Queue), nil
 	}
-	if r == nil {
-		return s.laneOf(q), nil
+	outlets := s.shown(m.Topic, shown)
+	at := redistribute.InTurn(s.turn.Add(1), len(outlets), func(i int) bool { return outlets[i].fails() })
+	return outlets[at], nil
+}
+
+// outletsOf gives those of the queues of a route that can be written to, in their order; none once the sender is closed.
+func (s *Sender) outletsOf(topic string, r *route) []*outlet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return nil
 	}
+	return s.shown(topic, r)
+}
+
+// shown is outletsOf. s.mu is held.
+func (s *Sender) shown(topic string, r *route) []*outlet {
 	t := s.topics[topic]
 	if t == nil || t.route != r {
-		t = &topicLanes{route: r, lanes: make([]*lane, len(r.writable))}
+		t = &topicOutlets{route: r, outlets: make([]*outlet, len(r.writable))}
 		for i, q := range r.writable {
-			t.lanes[i] = s.laneOf(q)
+			t.outlets[i] = s.open(q)
 		}
 		s.topics[topic] = t
 	}
-	if m.moves && m.bound {
-		return s.laneOf(instead(q, r.writable)), nil // together, in their order
-	}
-	return s.inTurn(t.lanes), nil
+	return t.outlets
 }
 
-// inTurn takes the next lane that does not fail, or just the next if all do.
-func (s *Sender) inTurn(lanes []*lane) *lane {
-	first := s.turn.Add(1)
-	for i := range uint64(len(lanes)) {
-		if l := lanes[(first+i)%uint64(len(lanes))]; !l.fails() {
-			return l
-		}
-	}
-	return lanes[first%uint64(len(lanes))]
-}
-
-// lane gives the queue's lane.
-func (s *Sender) lane(q Queue) *lane {
+// otherWorks says whether messages that may go anywhere have a queue that does not fail, besides one.
+func (s *Sender) otherWorks(than *outlet) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.laneOf(q)
+	t := s.topics[than.q.Topic]
+	return t != nil && slices.ContainsFunc(t.outlets, func(o *outlet) bool { return o != than && !o.fails() })
 }
 
-// laneOf gives the queue's lane, and starts it if it is new. s.mu is held.
-func (s *Sender) laneOf(q Queue) *lane {
-	l := s.lanes[q]
-	if l == nil {
-		l = &lane{s: s, q: q, wake: make(chan struct{}, 1), part: s.room.Part()}
-		s.lanes[q] = l
-		s.group.Go(l.run)
+// outlet gives the queue's outlet.
+func (s *Sender) outlet(q Queue) *outlet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open(q)
+}
+
+// open gives the queue's outlet, and starts its lane if it is new. s.mu is held.
+func (s *Sender) open(q Queue) *outlet {
+	o := s.outlets[q]
+	if o == nil {
+		o = &outlet{s: s, q: q, part: s.room.Part()}
+		o.lane = lane.New(lane.Config{
+			Connection: &connection{c: s.c, q: q, purpose: s.purpose, gate: s.cfg.Gate, onBatch: s.cfg.OnBatch, wrote: s.wrote},
+			Owner:      o, Terms: &s.terms, Part: o.part, Log: s.c.log.WithValues("topic", q.Topic, "queue", q.String()),
+		})
+		s.outlets[q] = o
+		s.group.Go(func() { o.lane.Run(s.ctx) })
 	}
-	return l
+	return o
 }
 
 // Flush waits until everything that was sent before the call was answered.
 func (s *Sender) Flush(ctx context.Context) error {
 	s.mu.Lock()
 	w := s.wave
-	s.wave = newWave(w)
+	s.wave = lane.NewWave(w)
 	s.mu.Unlock()
-	w.leave() // the wave's own token: nothing joins it any more
-	for ; w != nil; w = w.before() {
+	w.End()
+	for ; w != nil; w = w.Before() {
 		select {
-		case <-w.over:
+		case <-w.Over():
 		case <-ctx.Done():
 			return fmt.Errorf("flushing: %w", context.Cause(ctx))
 		}
@@ -358,38 +378,5 @@ func (s *Sender) Close() error {
 	s.group.Wait()
 	s.unwatch()
 	s.c.gone(s)
-	return nil
-}
-
-// wave is what was sent between two flushes.
-type wave struct {
-	open atomic.Int64 // unanswered messages, and one until the flush
-	over chan struct{}
-	prev atomic.Pointer[wave]
-}
-
-func newWave(prev *wave) *wave {
-	w := &wave{over: make(chan struct{})}
-	w.open.Store(1)
-	w.prev.Store(prev)
-	return w
-}
-
-func (w *wave) leave() {
-	if w.open.Add(-1) == 0 {
-		close(w.over)
-	}
-}
-
-// before is the newest wave before this one that is not over; those that are, it forgets.
-func (w *wave) before() *wave {
-	for p := w.prev.Load(); p != nil; p = p.prev.Load() {
-		select {
-		case <-p.over:
-			w.prev.Store(p.prev.Load())
-		default:
-			return p
-		}
-	}
 	return nil
 }
