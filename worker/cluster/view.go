@@ -6,6 +6,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Unit is a connector or one of its tasks.
@@ -55,10 +56,7 @@ func (c *Cluster) publish() {
 		c.revision, c.viewed, c.silent = revision, c.machine.Fold(), silent
 		c.view.Store(c.machine.View())
 		for ch := range c.watchers {
-			select {
-			case ch <- struct{}{}:
-			default:
-			}
+			service.Signal(ch)
 		}
 	} else if offset := c.machine.Fold().Offset(); offset != old.Offset {
 		v := *old

@@ -26,6 +26,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
+	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -50,10 +51,7 @@ func (n *notifier) notify() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, ch := range n.all {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+		service.Signal(ch)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // noTopic is the topic after which a broker would model one that it does not have: there is none, so it creates nothing.
@@ -224,7 +226,7 @@ func (l *lane) deliver(b *batch) {
 		l.finish(b, 0, nil)
 		return
 	}
-	retry, repeat := backoff{first: firstRetry, last: lastRetry}, backoff{first: firstUnconfirmed, last: lastUnconfirmed}
+	var retry, repeat backoff.Doubling
 	for begun, told := time.Now(), false; ; {
 		first, err := l.attempt(b)
 		switch {
@@ -253,11 +255,13 @@ func (l *lane) deliver(b *batch) {
 			l.finish(b, 0, nil)
 			return
 		}
-		wait := &retry
+		var wait time.Duration
 		if errors.Is(err, ErrUnconfirmed) {
-			wait = &repeat
+			wait = repeat.Next(firstUnconfirmed, lastUnconfirmed)
+		} else {
+			wait = retry.Next(firstRetry, lastRetry)
 		}
-		if wait.wait(l.s.ctx) != nil {
+		if service.Sleep(l.s.ctx, wait) != nil {
 			l.finish(b, 0, ErrClosed)
 			return
 		}

@@ -352,26 +352,3 @@ func (c *Client) queueFields(q Queue, more ...remoting.Field) []remoting.Field {
 		remoting.Field{Name: "queueId", Value: strconv.Itoa(q.ID)},
 		remoting.Field{Name: "bname", Value: q.Broker})
 }
-
-// pause waits for d, or fails with the cause of the context's end.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// backoff doubles the wait from first to last. The zero value is not usable.
-type backoff struct{ first, last, next time.Duration }
-
-func (b *backoff) reset() { b.next = 0 }
-
-// wait pauses, or fails with the cause of the context's end.
-func (b *backoff) wait(ctx context.Context) error {
-	b.next = max(b.first, min(b.last, 2*b.next))
-	return pause(ctx, b.next)
-}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // pullRecords is how many records a reader asks for; brokers give fewer by their own limits (32 unless configured).
@@ -78,7 +80,7 @@ func (f *fetch) take(out []Received, limit int) []Received {
 
 // run pulls whenever there is room, until the queue is taken away.
 func (f *fetch) run() {
-	wait := backoff{first: 20 * time.Millisecond, last: time.Second}
+	var wait backoff.Doubling
 	for f.ctx.Err() == nil {
 		step := f.step
 		if !f.room() {
@@ -92,12 +94,12 @@ func (f *fetch) run() {
 		case f.ctx.Err() != nil:
 			return
 		case err == nil:
-			wait.reset()
+			wait.Reset()
 			f.recovered()
 			continue
 		}
 		f.struggling(err)
-		if wait.wait(f.ctx) != nil {
+		if service.Sleep(f.ctx, wait.Next(20*time.Millisecond, time.Second)) != nil {
 			return
 		}
 	}
@@ -305,7 +307,7 @@ func (f *fetch) keep(p pulled) {
 	if len(messages) > 0 {
 		f.chunks = append(f.chunks, chunk{messages, p.bytes})
 		f.r.buffered += p.bytes
-		signal(f.r.ready)
+		service.Signal(f.r.ready)
 	}
 }
 
@@ -336,7 +338,7 @@ func (f *fetch) struggling(err error) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.err = fmt.Errorf("reading ahead: %w", err)
-	signal(f.r.ready)
+	service.Signal(f.r.ready)
 }
 
 func (f *fetch) recovered() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/room"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // How long a lane waits before it retries a batch, and one that the broker has stored and that it will store once more.
@@ -134,7 +135,7 @@ func (l *lane) add(m *Message, w waiting) bool {
 	b.wire, w.err = encode.Member(b.wire, m.Properties, m.Body, &l.s.c.ids)
 	b.add(nil, w)
 	l.part.Put(w.size)
-	l.signal()
+	service.Signal(l.wake)
 	return true
 }
 
@@ -148,7 +149,7 @@ func (l *lane) adopt(member []byte, w waiting, from *room.Part) bool {
 	w.moves = false
 	from.Move(l.part, w.size)
 	l.last(len(member)).add(member, w)
-	l.signal()
+	service.Signal(l.wake)
 	return true
 }
 
@@ -164,13 +165,6 @@ func (l *lane) last(size int) *batch {
 	b.wire = slices.Grow(b.wire, max(size, l.usual)) // at once: growing by appending copies a batch twice over
 	l.pending = append(l.pending, b)
 	return b
-}
-
-func (l *lane) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
 }
 
 // run sends batch after batch until the sender is closed.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // readAtOnce is how many records a log asks for; brokers give fewer by their own limits.
@@ -92,7 +94,7 @@ func (l *Log) holds(ctx context.Context, offset int64) error {
 }
 
 func (c *Client) holds(ctx context.Context, q Queue, offset int64, purpose string) error {
-	wait := backoff{first: 10 * time.Millisecond, last: 100 * time.Millisecond}
+	var wait backoff.Doubling
 	for asked := time.Now(); ; {
 		min, max, err := c.offsets(ctx, q, purpose)
 		switch {
@@ -103,7 +105,7 @@ func (c *Client) holds(ctx context.Context, q Queue, offset int64, purpose strin
 		case offset <= max:
 			return nil
 		}
-		if err := wait.wait(ctx); err != nil {
+		if err := service.Sleep(ctx, wait.Next(10*time.Millisecond, 100*time.Millisecond)); err != nil {
 			return err
 		}
 	}
@@ -122,7 +124,7 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 	if err != nil {
 		return from, fmt.Errorf("reading %s: %w", l.q.Topic, err)
 	}
-	wait := backoff{first: 5 * time.Millisecond, last: 200 * time.Millisecond}
+	var wait backoff.Doubling
 	pulls := ahead{end: end, pull: func(ctx context.Context, offset int64) (pulled, error) {
 		return intact(l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: offset, max: readAtOnce, purpose: forRead}))
 	}}
@@ -135,7 +137,7 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 			return next, err
 		}
 		if p.code == remoting.Success {
-			wait.reset()
+			wait.Reset()
 			if next, err = deliver(p, next, end, fn); err != nil {
 				return next, err
 			}
@@ -146,7 +148,7 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 				return next, fmt.Errorf("reading %s: %w", l.q.Topic, err)
 			}
 		}
-		if err := wait.wait(ctx); err != nil {
+		if err := service.Sleep(ctx, wait.Next(5*time.Millisecond, 200*time.Millisecond)); err != nil {
 			return next, err
 		}
 	}
@@ -180,7 +182,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 // twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
 // fn earlier: a log that ends before known does not hold it.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
-	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff{first: 20 * time.Millisecond, last: longestUnread}}
+	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	defer l.unread.Worked() // from here on it is for the caller to tell
@@ -201,7 +203,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 		}
 		t.goBack()
 		t.struggling(err)
-		if err := t.wait.wait(ctx); err != nil {
+		if err := service.Sleep(ctx, t.wait.Next(20*time.Millisecond, longestUnread)); err != nil {
 			return err
 		}
 	}
@@ -214,7 +216,7 @@ type following struct {
 	next   int64
 	fn     func(Entry) error
 	failed error // fn's
-	wait   backoff
+	wait   backoff.Doubling
 	down   string // the trouble that was logged last
 
 	first int64 // the offset that it began with
@@ -362,7 +364,7 @@ func (t *following) struggling(err error) {
 }
 
 func (t *following) recovered() {
-	t.wait.reset()
+	t.wait.Reset()
 	if t.down != "" {
 		t.down = ""
 		t.unread.Worked()

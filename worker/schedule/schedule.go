@@ -189,9 +189,4 @@ func (s *Scheduler) Running() []UnitStatus {
 }
 
 // nudge asks for another pass.
-func (s *Scheduler) nudge() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Scheduler) nudge() { service.Signal(s.wake) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
+	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -64,10 +65,7 @@ func (w *statusWriter) put(u Unit, st store.Status) {
 	w.mu.Lock()
 	w.pending[u] = st
 	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	service.Signal(w.wake)
 }
 
 // run writes what is put until ctx ends.
@@ -100,7 +98,7 @@ func (w *statusWriter) flush(ctx context.Context) {
 			w.log.Error(err, "Writing statuses failed; retrying", "statuses", len(batch))
 		}
 		failing = true
-		pause(ctx, time.Second)
+		_ = service.Sleep(ctx, time.Second)
 	}
 }
 

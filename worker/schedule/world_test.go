@@ -20,6 +20,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/secret"
+	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -88,10 +89,7 @@ func (w *world) change(fn func()) {
 	w.offset++
 	fn()
 	for ch := range w.watchers {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+		service.Signal(ch)
 	}
 }
 
