@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/schedule"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -426,7 +427,7 @@ func (s *sim) checkShown(p *proc, a *attempt) {
 		return
 	}
 	state, waits := h.State(a.unit), !h.Retry.Next.IsZero()
-	if a.running && (state != book.StateRunning || waits) || a.opensAt > 0 && (state != book.StateFailed || !waits) {
+	if a.running && (state != states.Running || waits) || a.opensAt > 0 && (state != states.Failed || !waits) {
 		s.fail("STATUS: %s shows %s as %s (running: %t, waits for another start: %t)", p.id, a.unit, state, a.running, waits)
 	}
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
 // report writes the statuses that changed of what this worker owns, and counts tasks by state. Caller holds the lock.
 func (s *Scheduler) report() {
-	counts := map[string]int{book.StateRunning: 0, book.StatePaused: 0, book.StateStopped: 0, book.StateFailed: 0, book.StateUnassigned: 0}
+	counts := map[states.Observed]int{states.Running: 0, states.Paused: 0, states.Stopped: 0, states.Failed: 0, states.Unassigned: 0}
 	for u, h := range s.book.Units() {
 		if !h.Owned {
 			continue
@@ -25,7 +26,7 @@ func (s *Scheduler) report() {
 		if u.Task != allocate.ConnectorTask {
 			counts[state]++
 		}
-		starting := state == book.StateUnassigned && h.Phase != book.Idle
+		starting := state == states.Unassigned && h.Phase != book.Idle
 		if !s.known[u.Connector] || starting {
 			continue
 		}

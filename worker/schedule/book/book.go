@@ -9,6 +9,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -142,14 +143,14 @@ func (b *Book) watchFree(view member.View, wants map[Unit]want, now time.Time) m
 
 // refresh brings what is held in line with the view and the configs, and forgets what is neither owned nor wanted here.
 func (b *Book) refresh(in Input) {
-	states := map[string]storefold.State{}
+	wanted := map[string]states.Wanted{}
 	for _, c := range in.Connectors {
-		states[c.Name] = c.State
+		wanted[c.Name] = c.State
 	}
 	for u, h := range b.held {
 		w, isWanted := in.wants[u]
 		if !isWanted {
-			w = want{state: states[u.Connector]}
+			w = want{state: wanted[u.Connector]}
 		}
 		o, owned := in.View.Owners[u]
 		mine := owned && in.View.Joined && o.Session == in.View.Self

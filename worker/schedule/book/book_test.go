@@ -9,6 +9,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -19,7 +20,7 @@ func TestATaskThatWasFencedOffIsGivenBackThoughItIsNotWantedAnyMore(t *testing.T
 	b := New("w1", 5*time.Second, func() float64 { return 0 })
 	view := member.View{Joined: true, Self: 1, Members: []member.Peer{{Session: 1, Worker: "w1", Eligible: true}}, Homes: []string{"w1"},
 		Owners: map[Unit]fold.Owner{}, Allocation: allocate.Params{Strategy: "Averagely"}}
-	connector := storefold.Connector{Name: "c", State: storefold.Running, Epoch: 1, Revision: 1, Config: map[string]string{"max.tasks": "1"},
+	connector := storefold.Connector{Name: "c", State: states.WantRunning, Epoch: 1, Revision: 1, Config: map[string]string{"max.tasks": "1"},
 		Tasks: []map[string]string{{}}}
 	pass := func() Work { return b.Pass(view, []storefold.Connector{connector}, none, now) }
 
@@ -60,7 +61,7 @@ func TestAnAdoptedUnitStaysUntilItsWorkerJoinsAgain(t *testing.T) {
 	b := New("w1", 5*time.Second, func() float64 { return 0 })
 	view := member.View{Joined: true, Self: 1, Members: []member.Peer{{Session: 0, Worker: "w2", Eligible: true}, {Session: 1, Worker: "w1", Eligible: true}},
 		Homes: []string{"w1", "w2"}, Owners: map[Unit]fold.Owner{}, Allocation: allocate.Params{Strategy: "Averagely"}}
-	connectors := []storefold.Connector{{Name: "c", State: storefold.Running, Epoch: 1, Tasks: []map[string]string{{}}}} // c to w1, c-0 to w2
+	connectors := []storefold.Connector{{Name: "c", State: states.WantRunning, Epoch: 1, Tasks: []map[string]string{{}}}} // c to w1, c-0 to w2
 	pass := func() Work { return b.Pass(view, connectors, none, now) }
 
 	b.Claimed(pass().Claims, nil, now) // of c, and refused

@@ -8,7 +8,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/secret/reference"
 	"github.com/rocketmq-connect/operator/worker/service/backoff"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // Phase is what a worker does with a unit just now.
@@ -60,28 +60,19 @@ type Held struct {
 	releasing bool
 }
 
-// The states of a unit, as statuses have them.
-const (
-	StateRunning    = "Running"
-	StatePaused     = "Paused"
-	StateStopped    = "Stopped"
-	StateFailed     = "Failed"
-	StateUnassigned = "Unassigned"
-)
-
 // State is the state of a unit as users see it.
-func (h *Held) State(u Unit) string {
+func (h *Held) State(u Unit) states.Observed {
 	switch {
 	case h.Problem != "":
-		return StateFailed
-	case h.want.state == storefold.Stopped || h.Finished:
-		return StateStopped
-	case h.want.state == storefold.Paused && h.Phase == Idle:
-		return StatePaused
+		return states.Failed
+	case h.want.state == states.WantStopped || h.Finished:
+		return states.Stopped
+	case h.want.state == states.WantPaused && h.Phase == Idle:
+		return states.Paused
 	case u.Task == allocate.ConnectorTask || h.Opened:
-		return StateRunning
+		return states.Running
 	}
-	return StateUnassigned
+	return states.Unassigned
 }
 
 // waits says that an idle unit must not be started yet: its back-off is not over, or it has finished.

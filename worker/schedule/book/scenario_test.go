@@ -16,6 +16,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -90,7 +91,7 @@ func (s *stage) command(words []string) {
 		maps.DeleteFunc(s.view.Owners, func(_ Unit, o fold.Owner) bool { return o.Session == session })
 		delete(s.held, words[1])
 	case "connector":
-		s.connector(words[1], storefold.State(words[2]), words[3])
+		s.connector(words[1], states.Wanted(words[2]), words[3])
 	case "plan":
 		s.plan(words[1])
 	case "settle":
@@ -131,7 +132,7 @@ func (s *stage) unit(name string) Unit {
 	return Unit{}
 }
 
-func (s *stage) connector(name string, state storefold.State, tasks string) {
+func (s *stage) connector(name string, state states.Wanted, tasks string) {
 	n, err := strconv.Atoi(tasks)
 	if err != nil {
 		s.t.Fatal(err)
