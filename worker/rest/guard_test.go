@@ -13,8 +13,8 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
-	"github.com/rocketmq-connect/operator/worker/rest/certificate/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/states"
 )
