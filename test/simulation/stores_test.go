@@ -153,7 +153,7 @@ func (s *sim) goneOver(p *proc, sh *shelf) bool {
 	}
 	sh.conn = sh.topic.broker.conn
 	next := sh.replica.Next()
-	return !slices.ContainsFunc(sh.topic.entries[max(0, next-goneOver):next], func(e rmq.Entry) bool { return !sh.replica.Holds(e) })
+	return !slices.ContainsFunc(sh.topic.entries[max(0, next-rmq.GoneOver):next], func(e rmq.Entry) bool { return !sh.replica.Holds(e) })
 }
 
 // publish appends records and waits until they came back. It retries for as long as the caller is there.

@@ -28,7 +28,7 @@ type worker struct {
 	runs   map[fold.Unit]*attempt
 
 	request   int64 // the claim that is under way
-	asked     []member.Request
+	asked     []member.ClaimRequest
 	releasing []member.Grant
 	released  []member.Grant // what was given back, for once more
 
@@ -119,7 +119,7 @@ func (s *sim) claimLate(p *proc) {
 		if _, owned := view.Owners[u]; owned || view.Floors[name] < 2 {
 			continue
 		}
-		request := p.m.Claim([]member.Request{{Unit: u, Epoch: view.Floors[name] - 1}})
+		request := p.m.Claim([]member.ClaimRequest{{Unit: u, Epoch: view.Floors[name] - 1}})
 		s.send(p)
 		p.m.Abandon(request)
 	}

@@ -16,13 +16,13 @@ type Unit = allocate.Unit
 type Owner = fold.Owner
 
 // ClaimRequest asks for a unit at an epoch of its connector; Above is the highest generation of it that is known.
-type ClaimRequest = member.Request
+type ClaimRequest = member.ClaimRequest
 
 // Grant is one ownership of a unit.
 type Grant = member.Grant
 
 // Member is a live session.
-type Member = member.Peer
+type Member = member.Member
 
 // View is what the log says up to an offset. It is immutable: callers must not modify its maps and slices.
 type View = member.View

@@ -240,16 +240,17 @@ var sums = maphash.MakeSeed()
 
 const (
 	none = -1
-	// goneOver is how many records are handed on again after a reconnect, lookedOver how many are compared after a pull that
-	// waited for long.
-	goneOver   = 64
+	// lookedOver is how many records are compared after a pull that waited for long.
 	lookedOver = 8
 )
+
+// GoneOver is how many of the records that it was handed last whoever follows a Log is handed again after a reconnect.
+const GoneOver = 64
 
 // goBack has the records that were handed on last read again.
 func (t *following) goBack() {
 	if t.last != none {
-		t.next, t.conn, t.back, t.bare = max(t.first, t.last-goneOver+1), none, true, none
+		t.next, t.conn, t.back, t.bare = max(t.first, t.last-GoneOver+1), none, true, none
 	}
 }
 

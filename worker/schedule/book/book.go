@@ -45,7 +45,7 @@ func New(worker string, session time.Duration, random func() float64) *Book {
 type Work struct {
 	// Claims are to be asked for in one request, whose outcome goes to Claimed. One request is under way at a time: the log is
 	// one, so a second would only wait behind the first.
-	Claims []member.Request
+	Claims []member.ClaimRequest
 	// Releases are to be given back in one request, whose end goes to Released. None of them runs again under the same
 	// generation.
 	Releases []Release
@@ -162,12 +162,12 @@ func (b *Book) refresh(in Input) {
 }
 
 // claim notes that claims are under way, and returns what to ask for.
-func (b *Book) claim(claims []Action, self int64, above func(Unit) int64) []member.Request {
+func (b *Book) claim(claims []Action, self int64, above func(Unit) int64) []member.ClaimRequest {
 	if len(claims) == 0 {
 		return nil
 	}
 	b.claiming = true
-	reqs := make([]member.Request, 0, len(claims))
+	reqs := make([]member.ClaimRequest, 0, len(claims))
 	for _, a := range claims {
 		h := b.held[a.Unit]
 		if h == nil {
@@ -175,13 +175,13 @@ func (b *Book) claim(claims []Action, self int64, above func(Unit) int64) []memb
 			b.held[a.Unit] = h
 		}
 		h.Kept, h.KeptFrom = a.For != self, a.For
-		reqs = append(reqs, member.Request{Unit: a.Unit, Epoch: a.Epoch, Above: max(above(a.Unit), h.Given)})
+		reqs = append(reqs, member.ClaimRequest{Unit: a.Unit, Epoch: a.Epoch, Above: max(above(a.Unit), h.Given)})
 	}
 	return reqs
 }
 
 // Claimed takes the outcome of a request.
-func (b *Book) Claimed(reqs []member.Request, grants []member.Grant, now time.Time) {
+func (b *Book) Claimed(reqs []member.ClaimRequest, grants []member.Grant, now time.Time) {
 	got := map[Unit]int64{}
 	for _, g := range grants {
 		got[g.Unit] = g.Generation

@@ -95,7 +95,7 @@ type plan struct {
 	in      Input
 	wants   map[Unit]want
 	targets map[Unit]string // who should run what
-	members map[string]member.Peer
+	members map[string]member.Member
 	// home says that units are allocated to this worker: it is not flapping.
 	home bool
 	// epochs are the lowest and the highest epoch at which anything of a connector is owned.
@@ -127,7 +127,7 @@ func Plan(in Input) []Action {
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, wants: in.wants, members: map[string]member.Peer{}, epochs: map[string]span{}}
+	p := &plan{in: in, wants: in.wants, members: map[string]member.Member{}, epochs: map[string]span{}}
 	if p.wants == nil {
 		p.wants = wanted(in.Connectors)
 	}

@@ -16,7 +16,7 @@ import (
 
 // onlyW1 is a view with sessions 10 (w1, this worker) and 20 (w2), in which units are allocated to w1 alone.
 func onlyW1(owners map[Unit]fold.Owner) member.View {
-	return member.View{Joined: true, Self: 10, Members: []member.Peer{{Session: 10, Worker: "w1"}, {Session: 20, Worker: "w2"}},
+	return member.View{Joined: true, Self: 10, Members: []member.Member{{Session: 10, Worker: "w1"}, {Session: 20, Worker: "w2"}},
 		Homes: []string{"w1"}, Owners: owners, Allocation: allocate.Params{Strategy: "ConsistentHash", VirtualNodes: 160}}
 }
 
@@ -28,7 +28,7 @@ func toW2(v member.View) member.View {
 
 // asFirst gives w2 the session 0, that of the log's first join.
 func asFirst(v member.View) member.View {
-	v.Members = []member.Peer{{Session: 0, Worker: "w2"}, {Session: 10, Worker: "w1"}}
+	v.Members = []member.Member{{Session: 0, Worker: "w2"}, {Session: 10, Worker: "w1"}}
 	return v
 }
 

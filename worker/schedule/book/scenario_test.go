@@ -80,13 +80,13 @@ func (s *stage) command(words []string) {
 	s.trace = append(s.trace, "> "+strings.Join(words, " "))
 	switch words[0] {
 	case "join":
-		s.view.Members = append(s.view.Members, member.Peer{Session: s.next, Worker: words[1], Eligible: true})
+		s.view.Members = append(s.view.Members, member.Member{Session: s.next, Worker: words[1], Eligible: true})
 		s.view.Homes = append(s.view.Homes, words[1])
 		s.held[words[1]] = map[Unit]*Held{}
 		s.next++
 	case "leave":
 		session := s.session(words[1])
-		s.view.Members = slices.DeleteFunc(s.view.Members, func(m member.Peer) bool { return m.Session == session })
+		s.view.Members = slices.DeleteFunc(s.view.Members, func(m member.Member) bool { return m.Session == session })
 		s.view.Homes = slices.DeleteFunc(s.view.Homes, func(w string) bool { return w == words[1] })
 		maps.DeleteFunc(s.view.Owners, func(_ Unit, o fold.Owner) bool { return o.Session == session })
 		delete(s.held, words[1])
