@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 const (
@@ -36,7 +38,7 @@ func (p *parts) checkTopics(ctx context.Context) error {
 // await calls fn until it succeeds, fails in a way that is not waited for, or ctx ends. Meanwhile the worker is not ready, and says
 // why.
 func (p *parts) await(ctx context.Context, waits func(error) bool, fn func(context.Context) error) error {
-	wait := firstRetry
+	var pauses backoff.Doubling
 	var failing rmq.Failing
 	for {
 		began := time.Now()
@@ -53,16 +55,14 @@ func (p *parts) await(ctx context.Context, waits func(error) bool, fn func(conte
 			t, _, _ := failing.Trouble()
 			return []string{"since " + stamp(t.Alike)}
 		})
-		p.opts.Log.Info("Waiting for RocketMQ", "nameServers", strings.Join(p.cfg.NamesrvAddrs, ";"), "reason", err.Error(), "retryIn", wait.String())
-		select {
-		case <-ctx.Done():
+		pause := pauses.Next(firstRetry, lastRetry)
+		p.opts.Log.Info("Waiting for RocketMQ", "nameServers", strings.Join(p.cfg.NamesrvAddrs, ";"), "reason", err.Error(), "retryIn", pause.String())
+		if service.Sleep(ctx, pause) != nil {
 			return ctx.Err()
-		case <-time.After(wait):
 		}
 		if p.renewed() {
 			return errRenewed
 		}
-		wait = min(wait*2, lastRetry)
 	}
 }
 

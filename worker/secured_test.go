@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rest/certificate/certtest"
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 )
@@ -16,8 +16,8 @@ import (
 func TestAWorkerSpeaksTLSAsItsConfigurationSays(t *testing.T) {
 	cfg := configFor(t, rmqtest.Start(t).NameServer())
 	ours, callers, dir := certtest.New(t), certtest.New(t), t.TempDir()
-	cert, key := ours.Issue(time.Now().Add(time.Hour))
-	cfg.HTTPTLSCert, cfg.HTTPTLSKey = certtest.Write(t, dir, "tls.crt", cert), certtest.Write(t, dir, "tls.key", key)
+	pair := ours.Issue("localhost", time.Now(), time.Now().Add(time.Hour))
+	cfg.HTTPTLSCert, cfg.HTTPTLSKey = certtest.Write(t, dir, "tls.crt", pair.Cert), certtest.Write(t, dir, "tls.key", pair.Key)
 	cfg.HTTPTLSClientCA = certtest.Write(t, dir, "ca.crt", callers.PEM)
 	cfg.ProbePort = configFor(t, "").HTTPPort
 	ask := func(by *certtest.Authority) error {

@@ -5,15 +5,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
-	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial/certtest"
 )
 
 func TestAWorkerReachesRocketMQByTLS(t *testing.T) {
 	ca, dir := certtest.New(t), t.TempDir()
 	server := ca.Server("rocketmq.test")
 	broker := rmqtest.Start(t, rmqtest.WithTLS(server, server))
-	path := certtest.Write(t, dir, "ca.pem", ca.PEM())
+	path := certtest.Write(t, dir, "ca.pem", ca.PEM)
 
 	plain := start(t, configFor(t, broker.NameServer()))
 	plain.answers("/readyz", 503, "RocketMQ cannot be reached", "name server 127.0.0.1:", "set tlsEnable=true")
@@ -44,7 +44,7 @@ func TestAWorkerReachesRocketMQByTLS(t *testing.T) {
 
 func TestAWorkerEndsOnFilesOfTLSThatAreOfNoUse(t *testing.T) {
 	ca, dir := certtest.New(t), t.TempDir()
-	old := ca.Issue("worker", time.Now().Add(-time.Hour))
+	old := ca.Issue("worker", time.Now().Add(-time.Hour), time.Now().Add(-time.Minute))
 	cfg := configFor(t, "127.0.0.1:1")
 	cfg.TLSEnable = true
 	cfg.TLSCert, cfg.TLSKey = certtest.Write(t, dir, "cert.pem", old.Cert), certtest.Write(t, dir, "key.pem", old.Key)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // tendInterval is the longest time between two looks at the internal topics; workers look at different times.
@@ -48,10 +49,8 @@ func (p *parts) tendTopics(ctx context.Context) error {
 		if err := p.topics.save(p.client.LogBrokers()); err != nil && ctx.Err() == nil {
 			p.opts.Log.Error(err, "Going on without the file that tells after a restart where the internal topics are")
 		}
-		select {
-		case <-ctx.Done():
+		if service.Sleep(ctx, tendInterval-rand.N(tendInterval/4)) != nil {
 			return nil
-		case <-time.After(tendInterval - rand.N(tendInterval/4)):
 		}
 	}
 }

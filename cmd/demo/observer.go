@@ -14,6 +14,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 const (
@@ -101,10 +102,8 @@ func (o *observer) create(ctx context.Context, kafka string) error {
 			if restclient.Invalid(err) {
 				return fmt.Errorf("creating %s: %w", c.Name, err)
 			}
-			select {
-			case <-ctx.Done():
+			if service.Sleep(ctx, askAgain) != nil {
 				return nil
-			case <-time.After(askAgain):
 			}
 		}
 	}
@@ -150,10 +149,8 @@ func (o *observer) watch(ctx context.Context) error {
 			}
 			o.lost(w.ID)
 		}
-		select {
-		case <-ctx.Done():
+		if service.Sleep(ctx, askAgain) != nil {
 			return nil
-		case <-time.After(askAgain):
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 )
 
 // frame is all that the view shows at one time.
@@ -125,9 +127,9 @@ func unitLine(u unit) line {
 		name = "  task " + u.Task
 	}
 	switch u.State {
-	case "Running":
+	case restapi.StateRunning:
 		s = good
-	case "Failed", "Unassigned", "Restarting":
+	case restapi.StateFailed, restapi.StateUnassigned, restapi.StateRestarting:
 		s = bad
 	}
 	text := fmt.Sprintf("%-24s %-12s %s", name, u.State, u.Worker)

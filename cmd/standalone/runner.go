@@ -212,7 +212,7 @@ func (r *runner) work(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		r.say("watching again: %s", err)
-		if err := pause(ctx, lookAgain); err != nil {
+		if err := service.Sleep(ctx, lookAgain); err != nil {
 			return err
 		}
 	}
@@ -243,7 +243,7 @@ func (r *runner) ready(ctx context.Context) error {
 		case time.Now().After(patience):
 			return fmt.Errorf("cluster %s has other workers: choose an id of your own with -cluster-id", r.cfg.ClusterID)
 		}
-		if err := pause(ctx, lookAgain); err != nil {
+		if err := service.Sleep(ctx, lookAgain); err != nil {
 			return err
 		}
 	}
@@ -290,13 +290,4 @@ func (r *runner) stopOthers(ctx context.Context) error {
 		r.say("%s of an earlier run is not in the files: stopped, its positions are kept", c.Name)
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 const (
@@ -78,7 +80,7 @@ func (s *stream) stop() {
 // run watches until ctx ends, from the beginning each time: another worker answers after a break, and revisions belong to
 // one worker.
 func (s *stream) run(ctx context.Context) {
-	retry := firstRetry
+	var retries backoff.Doubling
 	for {
 		before := s.sessions()
 		err := s.workers.Watch(ctx, 0, s.apply)
@@ -86,17 +88,13 @@ func (s *stream) run(ctx context.Context) {
 			return
 		}
 		if s.sessions() > before {
-			retry = firstRetry
+			retries.Reset()
 		}
 		s.lost(err)
-		wait := time.NewTimer(retry/2 + rand.N(retry))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
+		retry := retries.Next(firstRetry, maxRetry)
+		if service.Sleep(ctx, retry/2+rand.N(retry)) != nil {
 			return
-		case <-wait.C:
 		}
-		retry = min(2*retry, maxRetry)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // The bare loops are the least that moves records between Kafka and RocketMQ with the usual libraries: no positions, no
@@ -235,7 +236,7 @@ func sendAll(ctx context.Context, send sendSync, batch []*primitive.Message) err
 		if tries == 20 {
 			return fmt.Errorf("sending: %w", err)
 		}
-		if err := wait(ctx, 5*time.Millisecond); err != nil {
+		if err := service.Sleep(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 const (
@@ -41,14 +42,14 @@ func (b *suite) starts(ctx context.Context) (string, error) {
 
 // atRest is the worker's memory in MiB and its share of a core in percent, after it was left alone.
 func (b *suite) atRest(ctx context.Context, w *runningWorker) (memory, share float64, err error) {
-	if err := wait(ctx, settle); err != nil {
+	if err := service.Sleep(ctx, settle); err != nil {
 		return 0, 0, err
 	}
 	before, err := w.cpu()
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := wait(ctx, idleTime); err != nil {
+	if err := service.Sleep(ctx, idleTime); err != nil {
 		return 0, 0, err
 	}
 	after, err := w.cpu()
@@ -181,7 +182,7 @@ func (b *suite) running(ctx context.Context, w *runningWorker, name string, task
 		if err == nil && n == tasks {
 			return nil
 		}
-		if err := wait(ctx, 200*time.Millisecond); err != nil {
+		if err := service.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

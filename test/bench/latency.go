@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 const (
@@ -84,7 +85,7 @@ func (b *suite) trickle(ctx context.Context, job bareJob) error {
 	v, begin := newValues(latencySize), time.Now()
 	for i := range job.Records {
 		if due := time.Until(begin.Add(time.Duration(i) * time.Second / latencyRate)); due > 0 {
-			if err := wait(ctx, due); err != nil {
+			if err := service.Sleep(ctx, due); err != nil {
 				return err
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/bench/mirrormaker"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // peers starts workers of Kafka Connect with MirrorMaker 2, one after the other.
@@ -65,7 +66,7 @@ func (p *peers) start(ctx context.Context) (_ *process, w mirrormaker.Worker, er
 		if p.version, err = w.Version(ctx); err == nil {
 			return running, w, nil
 		}
-		if err := errors.Join(running.ended(), wait(ctx, 100*time.Millisecond)); err != nil {
+		if err := errors.Join(running.ended(), service.Sleep(ctx, 100*time.Millisecond)); err != nil {
 			return nil, w, errors.Join(err, running.stop())
 		}
 	}

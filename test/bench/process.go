@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -169,16 +168,4 @@ func parseMemory(status, field string) (int64, error) {
 		return kb << 10, nil
 	}
 	return 0, fmt.Errorf("reading a process's memory: there is no %s", field)
-}
-
-// wait pauses, or fails when ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

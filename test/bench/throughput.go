@@ -11,6 +11,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/bench/mirrormaker"
 	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // figures are what one run gave. A zero allocations means that it is not known.
@@ -258,7 +259,7 @@ func (b *suite) watch(ctx context.Context, c contender, p *process, count flow.C
 			}
 			checked = now.at
 		}
-		if err := wait(ctx, lookEvery); err != nil {
+		if err := service.Sleep(ctx, lookEvery); err != nil {
 			return first, last, fmt.Errorf("waiting for %d records, %d are there: %w", want, now.records, err)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // broker is any broker process; where there is one only, nothing is drawn.
@@ -52,7 +52,7 @@ func (s *strike) killFor(ctx context.Context, kind, process string, away time.Du
 	if err := s.brokers.Kill(ctx, process); err != nil {
 		return err
 	}
-	err := errors.Join(wait.Pause(ctx, away), s.brokers.Start(ctx, process))
+	err := errors.Join(service.Sleep(ctx, away), s.brokers.Start(ctx, process))
 	if err == nil {
 		err = s.brokers.Registered(ctx, s.topics()...)
 	}
@@ -135,7 +135,7 @@ func freezeBroker(ctx context.Context, s *strike) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(wait.Pause(ctx, d), wake())
+	err = errors.Join(service.Sleep(ctx, d), wake())
 	m.Origin = cluster.Now()
 	return err
 }
@@ -157,7 +157,7 @@ func restoreBroker(ctx context.Context, s *strike) error {
 	if err := s.brokers.Snapshot(ctx, b, store, older); err != nil {
 		return err
 	}
-	if err := wait.Pause(ctx, age); err != nil {
+	if err := service.Sleep(ctx, age); err != nil {
 		return err
 	}
 	m := s.from(brokerRestored)
@@ -168,7 +168,7 @@ func restoreBroker(ctx context.Context, s *strike) error {
 	if err := errors.Join(os.RemoveAll(store), os.Rename(older, store)); err != nil {
 		return fmt.Errorf("replacing the store: %w", err)
 	}
-	err = errors.Join(wait.Pause(ctx, away), s.brokers.Start(ctx, b.Process))
+	err = errors.Join(service.Sleep(ctx, away), s.brokers.Start(ctx, b.Process))
 	if err == nil {
 		err = s.brokers.Registered(ctx, s.topics()...)
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 	"github.com/rocketmq-connect/operator/test/chaos/traffic"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // replicas are the master, and who may follow it, once both are there and level.
@@ -56,11 +56,11 @@ func loseReplica(ctx context.Context, s *strike) error {
 		if failed != nil {
 			return failed
 		}
-		err = errors.Join(wait.Pause(ctx, d), wake())
+		err = errors.Join(service.Sleep(ctx, d), wake())
 		m.Origin = cluster.Now()
 		return errors.Join(err, s.level(ctx))
 	}
-	if err = errors.Join(err, wait.Pause(ctx, d)); err != nil {
+	if err = errors.Join(err, service.Sleep(ctx, d)); err != nil {
 		return err
 	}
 	err = s.brokers.Start(ctx, replica.Process)
@@ -141,7 +141,7 @@ func loseTail(kind string, freeze bool) func(ctx context.Context, s *strike) err
 		if err != nil {
 			return err
 		}
-		err = errors.Join(s.brokers.Clog(ctx, master), wait.Pause(ctx, behind))
+		err = errors.Join(s.brokers.Clog(ctx, master), service.Sleep(ctx, behind))
 		var back func() error
 		if err == nil {
 			back, err = s.strikeMaster(ctx, master, freeze)
@@ -176,7 +176,7 @@ func (s *strike) elect(ctx context.Context, m *mark, e election) error {
 	err := s.brokers.Elected(ctx, e.replica)
 	m.Origin = cluster.Now()
 	if err == nil {
-		err = wait.Pause(ctx, e.after)
+		err = service.Sleep(ctx, e.after)
 	}
 	if err = errors.Join(err, e.back()); err != nil {
 		return err

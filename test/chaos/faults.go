@@ -15,10 +15,10 @@ import (
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 	"github.com/rocketmq-connect/operator/test/chaos/traffic"
 	"github.com/rocketmq-connect/operator/test/process"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // strike is one fault at work on a fleet.
@@ -102,7 +102,7 @@ func killElsewhere(ctx context.Context, s *strike) error {
 	s.say("SIGKILL to %s, started %s later with an empty store", v.id, away)
 	s.lost(killedForGood, v)
 	s.kill(v)
-	if err := wait.Pause(ctx, away); err != nil {
+	if err := service.Sleep(ctx, away); err != nil {
 		return err
 	}
 	if err := s.newStore(v); err != nil {
@@ -119,7 +119,7 @@ func killAll(ctx context.Context, s *strike) error {
 	for _, m := range s.live() {
 		s.kill(m)
 	}
-	if err := wait.Pause(ctx, away); err != nil {
+	if err := service.Sleep(ctx, away); err != nil {
 		return err
 	}
 	for _, m := range s.members[:len(s.members)-1] {
@@ -152,7 +152,7 @@ func cut(kind string, mode proxy.Mode) func(ctx context.Context, s *strike) erro
 		s.say("%s between %s and RocketMQ for %s", kind, v.id, d)
 		from := s.silenced(kind, v).Since
 		v.link.Set(mode)
-		err := wait.Pause(ctx, d)
+		err := service.Sleep(ctx, d)
 		v.link.Set(proxy.Mode{})
 		s.own.shuts = append(s.own.shuts, shut{Worker: v.id, From: from, To: cluster.Now()})
 		s.from(joined)
@@ -172,7 +172,7 @@ func cutKafka(ctx context.Context, s *strike) error {
 	s.say("Kafka unreachable for all (%+v) for %s", mode, d)
 	m := s.from(kafkaCut)
 	s.kafka.Set(mode)
-	err := wait.Pause(ctx, d)
+	err := service.Sleep(ctx, d)
 	s.kafka.Set(proxy.Mode{})
 	m.Origin = cluster.Now()
 	return err
@@ -215,7 +215,7 @@ func replaceConfig(ctx context.Context, s *strike) error {
 			return fmt.Errorf("replacing a config: %w", err)
 		}
 		if i == 0 {
-			if err := wait.Pause(ctx, apart); err != nil {
+			if err := service.Sleep(ctx, apart); err != nil {
 				return err
 			}
 		}
@@ -232,7 +232,7 @@ func pauseResume(ctx context.Context, s *strike) error {
 	if _, err := s.victim().client().SetState(ctx, name, restapi.StatePaused); err != nil {
 		return fmt.Errorf("pausing: %w", err)
 	}
-	if err := wait.Pause(ctx, d); err != nil {
+	if err := service.Sleep(ctx, d); err != nil {
 		return err
 	}
 	m.Origin = cluster.Now()
@@ -255,7 +255,7 @@ func fillDisk(ctx context.Context, s *strike) error {
 	if err := disk.Fill(path); err != nil {
 		return err
 	}
-	return errors.Join(wait.Pause(ctx, d), os.Remove(path))
+	return errors.Join(service.Sleep(ctx, d), os.Remove(path))
 }
 
 // damage kills a member, changes some of its files, and starts it again on them.

@@ -21,6 +21,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // The worker's defaults, by which faults are judged.
@@ -198,7 +199,7 @@ func (f *fleet) freeze(ctx context.Context, m *member, d time.Duration) error {
 	if err := m.proc.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	err := wait.Pause(ctx, d)
+	err := service.Sleep(ctx, d)
 	frozen.To = cluster.Now()
 	f.own.shuts = append(f.own.shuts, frozen)
 	return errors.Join(err, m.proc.Signal(syscall.SIGCONT))

@@ -9,9 +9,9 @@ import (
 	"github.com/rocketmq-connect/operator/test/chaos/disk"
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 	"github.com/rocketmq-connect/operator/test/process"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 var errNotThere = errors.New("no broker holds it")
@@ -55,7 +55,7 @@ func loseBroker(ctx context.Context, s *strike) error {
 	if err := s.lose(ctx, lost); err != nil {
 		return err
 	}
-	if err := wait.Pause(ctx, noticed); err != nil {
+	if err := service.Sleep(ctx, noticed); err != nil {
 		return err
 	}
 	s.topicBroker = other.Name
@@ -71,7 +71,7 @@ func loseBroker(ctx context.Context, s *strike) error {
 		}
 	}
 	m.Origin = cluster.Now()
-	if err := errors.Join(s.settled(ctx, s.tasks), wait.Pause(ctx, away)); err != nil {
+	if err := errors.Join(s.settled(ctx, s.tasks), service.Sleep(ctx, away)); err != nil {
 		return err
 	}
 	return s.bringBack(ctx, lost)
@@ -120,7 +120,7 @@ func closeBroker(ctx context.Context, s *strike) error {
 	if err := s.brokers.Configure(ctx, b, key, readOnly); err != nil {
 		return err
 	}
-	err := errors.Join(wait.Pause(ctx, d), s.brokers.Configure(context.WithoutCancel(ctx), b, key, open))
+	err := errors.Join(service.Sleep(ctx, d), s.brokers.Configure(context.WithoutCancel(ctx), b, key, open))
 	m.Origin = cluster.Now()
 	return err
 }
@@ -150,7 +150,7 @@ func fillBroker(ctx context.Context, s *strike) error {
 	if err := s.brokers.Configure(ctx, b, key, small); err != nil {
 		return err
 	}
-	err = errors.Join(s.brokers.Refuses(ctx, b), wait.Pause(ctx, d))
+	err = errors.Join(s.brokers.Refuses(ctx, b), service.Sleep(ctx, d))
 	err = errors.Join(err, s.brokers.Configure(context.WithoutCancel(ctx), b, key, filepath.Join(store, "commitlog")), s.brokers.Takes(ctx, b))
 	m.Origin = cluster.Now()
 	return err

@@ -12,8 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/test/audit"
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 	"github.com/rocketmq-connect/operator/test/chaos/traffic"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // patience is how long a cluster may take to be whole again, and the flow to catch up, on a machine that is busy.
@@ -106,7 +106,7 @@ func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 		say: func(format string, args ...any) { s.say("round %d: %s", n, fmt.Sprintf(format, args...)) }}
 	limited, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	err := errors.Join(wait.Pause(limited, st.seconds(0.5, 2)), f.do(limited, st))
+	err := errors.Join(service.Sleep(limited, st.seconds(0.5, 2)), f.do(limited, st))
 	out.Skipped = st.skipped
 	if err == nil {
 		err = s.recovered(ctx)
@@ -164,7 +164,7 @@ func (s *scene) recovered(ctx context.Context) error {
 	if err := s.fleet.settled(ctx, s.tasks); err != nil {
 		return err
 	}
-	if err := wait.Pause(ctx, time.Second); err != nil {
+	if err := service.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	if err := s.flows.Drained(ctx); err != nil {

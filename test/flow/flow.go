@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // PathHeader is what the Kafka sink adds; it is no part of a record's content.
@@ -145,13 +147,5 @@ func (p Plan) pace(ctx context.Context, start time.Time, i int) error {
 	if p.Rate == 0 || i%50 != 0 {
 		return nil
 	}
-	due := start.Add(time.Duration(i) * time.Second / time.Duration(p.Rate))
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
+	return service.Sleep(ctx, time.Until(start.Add(time.Duration(i)*time.Second/time.Duration(p.Rate))))
 }

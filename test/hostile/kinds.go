@@ -11,7 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/test/hostile/forge"
 	"github.com/rocketmq-connect/operator/test/hostile/forger"
 	"github.com/rocketmq-connect/operator/test/hostile/requests"
-	"github.com/rocketmq-connect/operator/test/wait"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // kind is one thing that is sent again and again.
@@ -45,7 +45,7 @@ func (s *scene) send(ctx context.Context) error {
 			if gone := s.fleet.ended(); len(gone) > 0 {
 				cancel(fmt.Errorf("%w: %s", errEnded, strings.Join(gone, "\n")))
 			}
-			_ = wait.Pause(ctx, time.Second)
+			_ = service.Sleep(ctx, time.Second)
 		}
 	})
 	group.Wait()
@@ -55,7 +55,7 @@ func (s *scene) send(ctx context.Context) error {
 // run sends one kind, the i-th one not before its time.
 func (k *kind) run(ctx context.Context, every time.Duration) {
 	for i, begun := 0, time.Now(); i < k.times && ctx.Err() == nil; i++ {
-		if wait.Pause(ctx, time.Until(begun.Add(time.Duration(i)*every))) != nil {
+		if service.Sleep(ctx, time.Until(begun.Add(time.Duration(i)*every))) != nil {
 			return
 		}
 		n, err := k.send(ctx, i)
@@ -124,7 +124,7 @@ func (s *scene) requestKinds() (out []*kind) {
 		out = append(out, &kind{target: "REST", name: each.Name, times: 6, send: func(ctx context.Context, i int) (int, error) {
 			held, err := each.Open(ctx, s.worker(i), []int{600, 2000}[i%2])
 			if err == nil {
-				err = wait.Pause(ctx, s.lasts/12)
+				err = service.Sleep(ctx, s.lasts/12)
 			}
 			n := held.Len()
 			held.Close()

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/flow"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // A RocketMQ topic is deleted, created again and filled past where a running sink is, while the broker holds its pull.
@@ -40,7 +40,7 @@ func TestARunningSinkReadsATopicThatIsCreatedAgain(t *testing.T) {
 		})
 	}
 	arrived(before)
-	if err := wait.Pause(t.Context(), time.Second); err != nil { // nobody recreates a topic within milliseconds of its last record
+	if err := service.Sleep(t.Context(), time.Second); err != nil { // nobody recreates a topic within milliseconds of its last record
 		t.Fatal(err)
 	}
 	newBrokerAdmin(t, l.rocket).delete(l.topic)

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
-	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial/certtest"
 )
 
 func TestRocketMQTellsWhatIsWrongWithTLS(t *testing.T) {
@@ -21,7 +21,7 @@ func TestRocketMQTellsWhatIsWrongWithTLS(t *testing.T) {
 	}
 	mutual := os.Getenv("RMQ_TLS_CERT") != ""
 	other, dir := certtest.New(t), t.TempDir()
-	pair := other.Issue("worker", time.Now())
+	pair := other.Issue("worker", time.Now(), time.Now().Add(time.Hour))
 	with := func(change func(f *tlsdial.Files)) *tlsdial.Files {
 		f := *good
 		change(&f)
@@ -33,7 +33,7 @@ func TestRocketMQTellsWhatIsWrongWithTLS(t *testing.T) {
 		want   []string
 	}{
 		"no TLS":         {nil, false, []string{"it closed the connection before it answered anything, as a server does that takes TLS only", "set tlsEnable=true"}},
-		"another CA":     {with(func(f *tlsdial.Files) { f.CA = certtest.Write(t, dir, "ca.pem", other.PEM()) }), false, []string{"not signed by any in tlsCA (" + dir}},
+		"another CA":     {with(func(f *tlsdial.Files) { f.CA = certtest.Write(t, dir, "ca.pem", other.PEM) }), false, []string{"not signed by any in tlsCA (" + dir}},
 		"no CA":          {with(func(f *tlsdial.Files) { f.CA = "" }), false, []string{"signed by none of the system's roots: set tlsCA"}},
 		"another name":   {with(func(f *tlsdial.Files) { f.ServerName = "elsewhere.test" }), false, []string{`and not for "elsewhere.test": set tlsServerName`}},
 		"no certificate": {with(func(f *tlsdial.Files) { f.Cert, f.Key = "", "" }), true, []string{"asks for a client's certificate", "set tlsCert and tlsKey"}},

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Kube reaches the cluster that KUBECONFIG names.
@@ -104,7 +106,7 @@ func (k *Kube) Follow(ctx context.Context, namespace, selector, container string
 				group.Go(func() { k.stream(ctx, namespace, in, container, serial) })
 			}
 		}
-		pause(ctx, 200*time.Millisecond)
+		_ = service.Sleep(ctx, 200*time.Millisecond)
 	}
 	group.Wait()
 }
@@ -144,16 +146,7 @@ func Until(ctx context.Context, what string, ok func(ctx context.Context) (bool,
 		if ctx.Err() != nil {
 			return fmt.Errorf("waiting for %s: %w; last seen: %s", what, ctx.Err(), last)
 		}
-		pause(ctx, 500*time.Millisecond)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+		_ = service.Sleep(ctx, 500*time.Millisecond)
 	}
 }
 

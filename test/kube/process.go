@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Process is a pod's main process, seen from the machine that runs it.
@@ -53,7 +55,7 @@ func (p Process) Kill(ctx context.Context) (time.Duration, error) {
 		if state, err := p.status("State"); err != nil || strings.HasPrefix(state, "Z") {
 			return BootTime(), nil
 		}
-		pause(ctx, time.Millisecond)
+		_ = service.Sleep(ctx, time.Millisecond)
 	}
 	return 0, ctx.Err()
 }

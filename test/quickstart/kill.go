@@ -10,6 +10,7 @@ import (
 	"github.com/rocketmq-connect/operator/test/audit"
 	"github.com/rocketmq-connect/operator/test/flow"
 	"github.com/rocketmq-connect/operator/test/kube"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 var errTwice = errors.New("a task ran on two workers at once")
@@ -87,7 +88,7 @@ func (d *demo) faults(ctx context.Context, topic string) ([]fault, error) {
 		return nil, err
 	}
 	d.ownership.Died(pods[0].Name, killed)
-	if err := d.settle(ctx, 20*time.Second); err != nil {
+	if err := service.Sleep(ctx, 20*time.Second); err != nil {
 		return nil, err
 	}
 	d.say("Deleting pod %s", pods[1].Name)
@@ -95,19 +96,8 @@ func (d *demo) faults(ctx context.Context, topic string) ([]fault, error) {
 	if _, err := d.kube.Kubectl(ctx, "delete", "pod", "-n", kube.Namespace, pods[1].Name, "--wait=false"); err != nil {
 		return nil, err
 	}
-	err = d.settle(ctx, 20*time.Second)
+	err = service.Sleep(ctx, 20*time.Second)
 	return []fault{{"SIGKILL", pods[0].Name, killed}, {"pod deleted", pods[1].Name, deleted}}, err
-}
-
-func (d *demo) settle(ctx context.Context, after time.Duration) error {
-	timer := time.NewTimer(after)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // table prints each time that a task ran nowhere since the first fault.

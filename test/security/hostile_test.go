@@ -14,10 +14,10 @@ import (
 	"github.com/rocketmq-connect/operator/test/hostile/forge"
 	"github.com/rocketmq-connect/operator/test/hostile/forger"
 	"github.com/rocketmq-connect/operator/test/hostile/requests"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Each kind of what somebody sends who means ill, a few times, while records flow both ways: no worker ends, no task moves, and
@@ -113,7 +113,7 @@ func (w *world) forge(f *forger.Forger) {
 		if _, err := f.WrongDigest(w.t.Context(), i); err != nil {
 			w.t.Errorf("a wrong digest: %v", err)
 		}
-		_ = wait.Pause(w.t.Context(), time.Second) // until sessions have written again
+		_ = service.Sleep(w.t.Context(), time.Second) // until sessions have written again
 	}
 }
 

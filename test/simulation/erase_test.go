@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -33,7 +34,7 @@ func (s *sim) passing() {
 		for range 2 {
 			later(func() {
 				id := s.id("request")
-				s.ask(storefold.Write{Name: passingConnector, IfRevision: -1, State: storefold.Stopped, RequestID: id,
+				s.ask(storefold.Write{Name: passingConnector, IfRevision: -1, State: states.WantStopped, RequestID: id,
 					Config: map[string]string{"connector.class": "sim", "password": secretText, "for": id}})
 			})
 			later(s.publishPassing)

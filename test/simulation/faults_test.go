@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -208,10 +209,10 @@ func (s *sim) ask(w storefold.Write) {
 // pause stops a connector everywhere and resumes it after a while.
 func (s *sim) pause(p *proc) {
 	name := []string{sourceConnector, sinkConnector}[s.rng.IntN(2)]
-	state := []storefold.State{storefold.Paused, storefold.Stopped}[s.rng.IntN(2)]
+	state := []states.Wanted{states.WantPaused, states.WantStopped}[s.rng.IntN(2)]
 	s.ask(storefold.Write{Name: name, IfRevision: -1, State: state, RequestID: s.id("request")})
 	s.at(s.random(6*time.Second), func() {
-		s.ask(storefold.Write{Name: name, IfRevision: -1, State: storefold.Running, RequestID: s.id("request")})
+		s.ask(storefold.Write{Name: name, IfRevision: -1, State: states.WantRunning, RequestID: s.id("request")})
 	})
 }
 

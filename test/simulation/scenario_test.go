@@ -214,11 +214,11 @@ func (s *sim) newest(id string) *proc {
 }
 
 func (s *sim) claimByHand(p *proc, names []string, settings map[string]string) {
-	var reqs []member.Request
+	var reqs []member.ClaimRequest
 	for _, name := range names {
 		epoch, _ := strconv.ParseInt(settings["epoch"], 10, 64)
 		above, _ := strconv.ParseInt(settings["above"], 10, 64)
-		reqs = append(reqs, member.Request{Unit: unitOf(name), Epoch: epoch, Above: above})
+		reqs = append(reqs, member.ClaimRequest{Unit: unitOf(name), Epoch: epoch, Above: above})
 	}
 	request := p.m.Claim(reqs)
 	if settings["abandon"] != "" {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -201,7 +202,7 @@ func (s *sim) newcomer() {
 // the one from those of the other. This is the hole that is left where the config topic loses acknowledged records and
 // somebody who knows nothing of them takes the next write.
 func (s *sim) askAgain(name string) {
-	w := storefold.Write{Name: name, RequestID: s.id("request"), IfRevision: -1, State: storefold.Running,
+	w := storefold.Write{Name: name, RequestID: s.id("request"), IfRevision: -1, State: states.WantRunning,
 		Config: map[string]string{"connector.class": "sim", "max.tasks": "2"}}
 	if s.flow.twins[name] {
 		w.Config["for"] = w.RequestID
@@ -229,7 +230,7 @@ func (s *sim) unrest() string {
 		tasks := 0
 		if c, ok := s.flow.judges[s.config].fold.(*storefold.Configs); ok {
 			view, _ := c.View(name)
-			if view.Tasks == nil || view.State != storefold.Running {
+			if view.Tasks == nil || view.State != states.WantRunning {
 				return "P4: connector " + name + " has no tasks, or does not run"
 			}
 			tasks = len(view.Tasks)

@@ -9,6 +9,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -19,7 +20,7 @@ type shelf struct {
 	conn    int
 	queue   []*request
 	busy    bool
-	pause   time.Duration
+	pauses  backoff.Doubling
 	waiters []waiter
 	looked  time.Duration // true time of the last look for values to publish again
 	settle  time.Duration
@@ -152,7 +153,7 @@ func (s *sim) goneOver(p *proc, sh *shelf) bool {
 	}
 	sh.conn = sh.topic.broker.conn
 	next := sh.replica.Next()
-	return !slices.ContainsFunc(sh.topic.entries[max(0, next-goneOver):next], func(e rmq.Entry) bool { return !sh.replica.Holds(e) })
+	return !slices.ContainsFunc(sh.topic.entries[max(0, next-rmq.GoneOver):next], func(e rmq.Entry) bool { return !sh.replica.Holds(e) })
 }
 
 // publish appends records and waits until they came back. It retries for as long as the caller is there.
@@ -184,8 +185,7 @@ func (s *sim) ship(p *proc, sh *shelf) {
 	s.carry(p, sh.topic, entries, func(first int64, err error) {
 		if err != nil {
 			sh.queue = append(batch, sh.queue...)
-			sh.pause = min(max(2*sh.pause, 100*time.Millisecond), 3*time.Second)
-			s.at(sh.pause, func() {
+			s.at(sh.pauses.Next(100*time.Millisecond, 3*time.Second), func() {
 				s.run(p, func() {
 					sh.busy = false
 					s.ship(p, sh)
@@ -193,7 +193,8 @@ func (s *sim) ship(p *proc, sh *shelf) {
 			})
 			return
 		}
-		sh.busy, sh.pause = false, 0
+		sh.busy = false
+		sh.pauses.Reset()
 		for _, r := range batch {
 			first += int64(len(r.entries))
 			sh.waiters = append(sh.waiters, waiter{until: first, since: s.now, done: func(err error) {

@@ -165,9 +165,6 @@ func (s *sim) reconnect(p *proc) {
 		s.tracef("%s starts over: log ends at %d and was read to %d", p.id, len(p.log.entries), p.read)
 		s.bootstrap(p, member.FromSnapshot)
 	default:
-		p.read = max(p.first, p.read-goneOver)
+		p.read = max(p.first, p.read-rmq.GoneOver)
 	}
 }
-
-// goneOver is how many records a rmq.Log's Follow hands on again.
-const goneOver = 64

@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/schedule"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -27,7 +28,7 @@ type worker struct {
 	runs   map[fold.Unit]*attempt
 
 	request   int64 // the claim that is under way
-	asked     []member.Request
+	asked     []member.ClaimRequest
 	releasing []member.Grant
 	released  []member.Grant // what was given back, for once more
 
@@ -118,7 +119,7 @@ func (s *sim) claimLate(p *proc) {
 		if _, owned := view.Owners[u]; owned || view.Floors[name] < 2 {
 			continue
 		}
-		request := p.m.Claim([]member.Request{{Unit: u, Epoch: view.Floors[name] - 1}})
+		request := p.m.Claim([]member.ClaimRequest{{Unit: u, Epoch: view.Floors[name] - 1}})
 		s.send(p)
 		p.m.Abandon(request)
 	}
@@ -426,7 +427,7 @@ func (s *sim) checkShown(p *proc, a *attempt) {
 		return
 	}
 	state, waits := h.State(a.unit), !h.Retry.Next.IsZero()
-	if a.running && (state != book.StateRunning || waits) || a.opensAt > 0 && (state != book.StateFailed || !waits) {
+	if a.running && (state != states.Running || waits) || a.opensAt > 0 && (state != states.Failed || !waits) {
 		s.fail("STATUS: %s shows %s as %s (running: %t, waits for another start: %t)", p.id, a.unit, state, a.running, waits)
 	}
 }

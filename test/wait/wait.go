@@ -1,4 +1,4 @@
-// Package wait is how chaos and benchmarks wait: for a time, or until something holds.
+// Package wait is how chaos and benchmarks wait until something holds.
 package wait
 
 import (
@@ -36,17 +36,5 @@ func Until(ctx context.Context, every time.Duration, check func(context.Context)
 			return fmt.Errorf("waiting: %w (%w)", err, context.Cause(ctx))
 		case <-tick.C:
 		}
-	}
-}
-
-// Pause waits for a time.
-func Pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

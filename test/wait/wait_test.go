@@ -40,19 +40,6 @@ func TestUntilAsksAgainUnlessAnErrorIsFinal(t *testing.T) {
 	}
 }
 
-func TestAPauseEndsWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := Pause(ctx, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		if err := Pause(t.Context(), time.Minute); err != nil {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
 func TestTheComplaintOfAnAttemptThatWasCutShortIsNotTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

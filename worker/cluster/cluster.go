@@ -160,12 +160,7 @@ func (c *Cluster) await(ctx context.Context, done func() (bool, error)) error {
 }
 
 // wake makes the loop look for something to send.
-func (c *Cluster) wake() {
-	select {
-	case c.kick <- struct{}{}:
-	default:
-	}
-}
+func (c *Cluster) wake() { service.Signal(c.kick) }
 
 func (c *Cluster) setRunning(running bool) {
 	c.mu.Lock()

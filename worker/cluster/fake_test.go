@@ -38,7 +38,7 @@ func newLog() *memoryLog { return &memoryLog{grown: make(chan struct{})} }
 const appendTakes = time.Millisecond
 
 func (l *memoryLog) Append(ctx context.Context, entries ...rmq.Entry) (int64, error) {
-	if err := wait(ctx, appendTakes); err != nil {
+	if err := service.Sleep(ctx, appendTakes); err != nil {
 		return 0, err
 	}
 	l.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 var (
@@ -161,22 +163,14 @@ const leaseTick = 100 * time.Millisecond
 
 // keepLease ends deliveries when the lease does, until ctx ends.
 func (c *Cluster) keepLease(ctx context.Context) {
-	timer := time.NewTimer(leaseTick)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	for next := leaseTick; service.Sleep(ctx, next) == nil; {
 		c.mu.Lock()
 		c.enforce()
 		lease := c.machine.Lease()
 		left := lease.Left(c.now())
 		c.mu.Unlock()
-		if left == 0 {
-			left = leaseTick
+		if next = min(left, leaseTick); next == 0 {
+			next = leaseTick
 		}
-		timer.Reset(min(left, leaseTick))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // start locks the store directory, opens the log, and joins.
@@ -75,7 +77,7 @@ func (c *Cluster) leave(ctx context.Context, e rmq.Entry, lease member.Lease) {
 		if err == nil {
 			return
 		}
-		if lease.Left(c.now()) == 0 || wait(ctx, c.cfg.HeartbeatInterval) != nil {
+		if lease.Left(c.now()) == 0 || service.Sleep(ctx, c.cfg.HeartbeatInterval) != nil {
 			c.cfg.Log.Info("Going without having left, for the cluster log takes no record: the other workers take over once the session has expired",
 				"sessionTimeout", c.cfg.SessionTimeout.String(), "error", err.Error())
 			return
@@ -143,7 +145,8 @@ func (c *Cluster) noted(fn func() error) func() error {
 // retry calls fn until it succeeds, ctx ends, or the error is one that only a person can cure. What recurs is logged once.
 func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error {
 	last := ""
-	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+	var pause backoff.Doubling
+	for {
 		err := fn()
 		switch {
 		case err == nil:
@@ -157,7 +160,7 @@ func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error
 			last = err.Error()
 			c.cfg.Log.Info("Waiting to retry", "what", what, "error", last)
 		}
-		if err := wait(ctx, pause); err != nil {
+		if err := service.Sleep(ctx, pause.Next(firstRetry, lastRetry)); err != nil {
 			return err
 		}
 	}
@@ -166,18 +169,6 @@ func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error
 // isPermanent does not hold for a refusal of access: somebody may grant it meanwhile.
 func isPermanent(err error) bool {
 	return errors.Is(err, rmq.ErrTopicShape) || errors.Is(err, rmq.ErrClosed)
-}
-
-// wait returns after d, or with the cause when ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // restart gives up what is held and makes the fold again from the log.

@@ -47,7 +47,7 @@ func (c *Cluster) keep(ctx context.Context, done func() bool) error {
 		c.mu.Lock()
 		c.machine.Resumed(c.now())
 		c.mu.Unlock()
-		if wait(ctx, c.cfg.HeartbeatInterval) != nil {
+		if service.Sleep(ctx, c.cfg.HeartbeatInterval) != nil {
 			return nil
 		}
 	}

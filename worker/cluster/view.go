@@ -6,6 +6,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Unit is a connector or one of its tasks.
@@ -15,13 +16,13 @@ type Unit = allocate.Unit
 type Owner = fold.Owner
 
 // ClaimRequest asks for a unit at an epoch of its connector; Above is the highest generation of it that is known.
-type ClaimRequest = member.Request
+type ClaimRequest = member.ClaimRequest
 
 // Grant is one ownership of a unit.
 type Grant = member.Grant
 
 // Member is a live session.
-type Member = member.Peer
+type Member = member.Member
 
 // View is what the log says up to an offset. It is immutable: callers must not modify its maps and slices.
 type View = member.View
@@ -55,10 +56,7 @@ func (c *Cluster) publish() {
 		c.revision, c.viewed, c.silent = revision, c.machine.Fold(), silent
 		c.view.Store(c.machine.View())
 		for ch := range c.watchers {
-			select {
-			case ch <- struct{}{}:
-			default:
-			}
+			service.Signal(ch)
 		}
 	} else if offset := c.machine.Fold().Offset(); offset != old.Offset {
 		v := *old

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 const (
@@ -39,10 +41,7 @@ func (t *Table) Append(ctx context.Context, records ...Record) error {
 	t.mu.Lock()
 	t.queue = append(t.queue, requests...)
 	t.mu.Unlock()
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	service.Signal(t.wake)
 	for _, r := range requests {
 		select {
 		case err := <-r.done:
@@ -125,7 +124,8 @@ func (t *Table) take() []*request {
 func (t *Table) send(ctx context.Context, batch []*request) {
 	t.health.sending.Store(true)
 	defer t.health.sending.Store(false)
-	for pause := firstPause; ; pause *= 2 {
+	var pauses backoff.Doubling
+	for {
 		if batch = remaining(batch); len(batch) == 0 || ctx.Err() != nil {
 			return // who still waits sees t.stopped
 		}
@@ -147,17 +147,18 @@ func (t *Table) send(ctx context.Context, batch []*request) {
 		if ctx.Err() == nil {
 			t.complain("append", err, "Retrying to append")
 		}
+		var pause time.Duration
 		if errors.Is(err, rmq.ErrUnconfirmed) { // the broker stores it each time
-			pause = min(max(pause, longAppendPause), longUnconfirmedPause)
+			pause = pauses.Next(longAppendPause, longUnconfirmedPause)
 		} else {
-			pause = min(pause, longAppendPause)
+			pause = pauses.Next(firstPause, longAppendPause)
 		}
 		if errors.Is(err, rmq.ErrTopicNotFound) {
 			if err := t.reopen(ctx); err != nil && ctx.Err() == nil {
 				t.complain("append", err, "Retrying to append")
 			}
 		}
-		sleep(ctx, pause)
+		_ = service.Sleep(ctx, pause)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // Load reads the tables' topics side by side, before their Services start one after the other: brokers give few records at
@@ -19,7 +20,8 @@ func Load(ctx context.Context, tables ...*Table) {
 }
 
 func (t *Table) start(ctx context.Context) error {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	var pause backoff.Doubling
+	for {
 		err := t.load(ctx)
 		if err == nil {
 			break
@@ -28,7 +30,7 @@ func (t *Table) start(ctx context.Context) error {
 			return err
 		}
 		t.complain("load", err, "Waiting for the topic")
-		if !sleep(ctx, pause) {
+		if service.Sleep(ctx, pause.Next(firstPause, longPause)) != nil {
 			return fmt.Errorf("waiting for the topic: %w: %w", ctx.Err(), err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // renewChecks is how often in its retention a topic is looked over; maxRenewPause bounds the time between.
@@ -22,7 +24,7 @@ func (t *Table) renewLoop(ctx context.Context) {
 			}
 			pause = quietPeriod
 		}
-		if !sleep(ctx, pause) {
+		if service.Sleep(ctx, pause) != nil {
 			return
 		}
 	}

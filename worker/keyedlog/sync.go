@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // Sync returns when View shows all that the log held at the call, what other workers have appended included. It retries
 // for as long as ctx lives, as Append does. Call it once the Service has started.
 func (t *Table) Sync(ctx context.Context) error {
-	for pause := firstPause; ; pause = min(2*pause, longAppendPause) {
+	var pause backoff.Doubling
+	for {
 		err := t.catchUp(ctx)
 		if err == nil {
 			return nil
@@ -18,7 +22,7 @@ func (t *Table) Sync(ctx context.Context) error {
 		if permanent(err) || errors.Is(err, ErrStopped) {
 			return fmt.Errorf("catching up with store %s: %w", t.opts.Name, err)
 		}
-		if !sleep(ctx, pause) {
+		if service.Sleep(ctx, pause.Next(firstPause, longAppendPause)) != nil {
 			return fmt.Errorf("catching up with store %s: %w: %w", t.opts.Name, context.Cause(ctx), err)
 		}
 	}

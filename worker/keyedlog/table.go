@@ -13,6 +13,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // Options makes a Table. Name, Open and Fold are required.
@@ -144,14 +145,15 @@ func (t *Table) run(ctx context.Context) error {
 
 // follow tails the log until ctx ends or the topic is of no use.
 func (t *Table) follow(ctx context.Context) error {
-	for pause := firstPause; ; {
+	var pause backoff.Doubling
+	for {
 		before, began := t.Next(), time.Now()
 		err := t.current().Follow(ctx, t.from(), before, t.again)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if t.Next() > before {
-			pause = firstPause
+			pause.Reset()
 		}
 		switch {
 		case errors.Is(err, rmq.ErrTruncated), errors.Is(err, errOther):
@@ -170,8 +172,7 @@ func (t *Table) follow(ctx context.Context) error {
 		} else {
 			t.health.tailing.Worked()
 		}
-		sleep(ctx, pause)
-		pause = min(2*pause, longPause)
+		_ = service.Sleep(ctx, pause.Next(firstPause, longPause))
 	}
 }
 
@@ -272,10 +273,7 @@ func (t *Table) advanced() {
 // tell notifies the watchers of a change; the caller holds the lock.
 func (t *Table) tell() {
 	for ch := range t.watchers {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+		service.Signal(ch)
 	}
 }
 
@@ -305,16 +303,4 @@ func permanent(err error) bool {
 		}
 	}
 	return false
-}
-
-// sleep says false when ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/secret"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -59,8 +60,8 @@ type Secrets interface {
 type LocalTask struct {
 	Connector string
 	Task      int
-	// State is one of restapi's; Stopping says that it is being handed over or stopped.
-	State    string
+	State     states.Observed
+	// Stopping says that it is being handed over or stopped.
 	Stopping bool
 }
 

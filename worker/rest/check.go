@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/secret/reference"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -251,7 +252,7 @@ func unchanged(before store.Connector, write store.Write) bool {
 // is missing, or not to be kept.
 func (s *Server) replaces(before store.Connector, in restapi.Connector) bool {
 	cfg, found := s.storedConfig(in, before.Config)
-	return len(found.errs) == 0 && !unchanged(before, store.Write{Config: cfg, State: store.State(in.State)})
+	return len(found.errs) == 0 && !unchanged(before, store.Write{Config: cfg, State: states.Wanted(in.State)})
 }
 
 // writeOf checks the request and makes the write that stores it; before is the stored config, nil for none.
@@ -259,16 +260,14 @@ func (s *Server) writeOf(in restapi.Connector, before map[string]string) (store.
 	cfg, f := s.storedConfig(in, before)
 	checked := s.check(in.Name, cfg)
 	f.errs, f.warnings = append(f.errs, checked.errs...), checked.warnings
-	switch in.State {
-	case "", restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
-	default:
+	if in.State != "" && !states.Wanted(in.State).Known() {
 		f.add("state", stateError(in.State))
 	}
 	f.hide(redact.New(cfg, s.policy(cfg)))
 	if len(f.errs) > 0 {
 		return store.Write{}, f.warnings, invalid(f.errs)
 	}
-	return store.Write{Name: in.Name, Config: cfg, State: store.State(in.State)}, f.warnings, nil
+	return store.Write{Name: in.Name, Config: cfg, State: states.Wanted(in.State)}, f.warnings, nil
 }
 
 func stateError(state string) error {

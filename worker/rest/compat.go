@@ -9,6 +9,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -200,7 +201,7 @@ func (s *Server) oldStatus(w http.ResponseWriter, r *http.Request) error {
 		text(w, http.StatusOK, "removed")
 	case err != nil:
 		return err
-	case c.State == store.Running:
+	case c.State == states.WantRunning:
 		text(w, http.StatusOK, "enabled")
 	default: // a paused one moves nothing either
 		text(w, http.StatusOK, "disabled")
@@ -215,7 +216,7 @@ func (s *Server) oldAllocated(w http.ResponseWriter, _ *http.Request) error {
 		local = s.backends.Local()
 	}
 	for _, t := range local {
-		item := allocatedTask{ConnectorName: t.Connector, TaskID: t.Task, State: strings.ToUpper(t.State), Configs: "{}"}
+		item := allocatedTask{ConnectorName: t.Connector, TaskID: t.Task, State: strings.ToUpper(string(t.State)), Configs: "{}"}
 		if c, ok := s.backends.Configs.Get(t.Connector); ok && t.Task < len(c.Tasks) {
 			b, err := json.Marshal(s.policy(c.Config).Config(c.TaskConfig(t.Task)))
 			if err != nil {
@@ -234,11 +235,11 @@ func (a *allocated) list(t LocalTask) *[]allocatedTask {
 	switch {
 	case t.Stopping:
 		return &a.Stopping
-	case t.State == restapi.StateRunning:
+	case t.State == states.Running:
 		return &a.Running
-	case t.State == restapi.StatePaused, t.State == restapi.StateStopped:
+	case t.State == states.Paused, t.State == states.Stopped:
 		return &a.Stopped
-	case t.State == restapi.StateFailed, t.State == restapi.StateRestarting:
+	case t.State == states.Failed, t.State == states.Restarting:
 		return &a.Error
 	}
 	return &a.Pending

@@ -13,6 +13,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rest/keep"
 	"github.com/rocketmq-connect/operator/worker/rest/queryconfig"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) oldCreate(r *http.Request) (string, error) {
 	if _, _, missing := keep.Masked(cfg, nil); len(missing) > 0 {
 		return "", malformed("%s", errNothingStored(missing[0]))
 	}
-	return s.oldStore(r, store.Write{Name: name, Config: cfg, State: store.Running, IfRevision: 0})
+	return s.oldStore(r, store.Write{Name: name, Config: cfg, State: states.WantRunning, IfRevision: 0})
 }
 
 func queryConfig(r *http.Request) (map[string]string, error) {
@@ -159,12 +160,12 @@ func (s *Server) oldApply(r *http.Request, name, id string) error {
 }
 
 // oldVerb returns the state that the path asks for; empty: removal.
-func oldVerb(r *http.Request) (store.State, error) {
+func oldVerb(r *http.Request) (states.Wanted, error) {
 	switch verb := r.PathValue("verb"); verb {
 	case "enable":
-		return store.Running, nil
+		return states.WantRunning, nil
 	case "disable":
-		return store.Stopped, nil
+		return states.WantStopped, nil
 	case "remove":
 		return "", nil
 	default:

@@ -10,6 +10,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -26,7 +27,7 @@ func TestOlderRoutesThatRead(t *testing.T) {
 	})
 	w.source("src")
 	off := w.source("off")
-	off.State, off.Tasks = store.Stopped, nil
+	off.State, off.Tasks = states.WantStopped, nil
 	w.configs.set(off)
 	w.configs.set(store.Connector{Name: "was", Epoch: 3, Deleted: true})
 	w.members.view.Members = append(w.members.view.Members, cluster.Member{Session: 2, Worker: "192.168.1.115@34915"})
@@ -67,7 +68,7 @@ func TestOlderRoutesThatChange(t *testing.T) {
 		wantCode   int
 		wantBody   string
 		wantConfig stored // of the connector "src", or of "n" when it was created; nil: not looked at
-		wantState  store.State
+		wantState  states.Wanted
 	}{
 		"create with the documents' source, plain": {`/connectors/create/n?config={"tasks.num":"4","kafka.topics":"kafkaconnect","kafka.bootstrap.server":"127.0.0.1:9092"}`, 200, "success",
 			stored{"tasks.num": "4", "kafka.topics": "kafkaconnect", "kafka.bootstrap.server": "127.0.0.1:9092"}, "Running"},

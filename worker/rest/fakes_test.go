@@ -26,6 +26,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -50,10 +52,7 @@ func (n *notifier) notify() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, ch := range n.all {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+		service.Signal(ch)
 	}
 }
 
@@ -137,7 +136,7 @@ func (f *fakeConfigs) Put(_ context.Context, w store.Write) (store.Connector, er
 	if w.State != "" {
 		c.State = w.State
 	} else if !exists {
-		c.State = store.Running
+		c.State = states.WantRunning
 	}
 	if w.Restart != nil {
 		c.Restarts = map[int]string{w.Restart.Task: w.Restart.ID}
@@ -321,7 +320,7 @@ func (w *world) leasedErr() error {
 }
 
 // own gives the unit to the session and lets it say its state.
-func (w *world) own(name string, task int, session, generation, epoch int64, state string) {
+func (w *world) own(name string, task int, session, generation, epoch int64, state states.Observed) {
 	w.members.mu.Lock()
 	owners := maps.Clone(w.members.view.Owners)
 	if owners == nil {
@@ -350,7 +349,7 @@ func (w *world) disown(name string) {
 func (w *world) source(name string) store.Connector {
 	c := store.Connector{
 		Name: name, Config: map[string]string{"tasks.num": "2", "kafka.topics": "a,b", "kafka.bootstrap.server": "h:1", "login": "hunter2", "kafka.client.password": "pw"},
-		State: store.Running, Epoch: 5, Revision: 7,
+		State: states.WantRunning, Epoch: 5, Revision: 7,
 		Tasks: []map[string]string{{"partitions": "0", "login": "hunter2"}, {"partitions": "1"}},
 	}
 	w.configs.set(c)

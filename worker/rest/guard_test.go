@@ -13,10 +13,10 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
-	"github.com/rocketmq-connect/operator/worker/rest/certificate/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
-	"github.com/rocketmq-connect/operator/worker/store"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 const bearer = "0123456789abcdef"
@@ -115,7 +115,7 @@ func TestWhoMayNotCallChangesNothing(t *testing.T) {
 				}
 				asked++
 			}
-			if c, ok := w.configs.Get("src"); !ok || c.Revision != before.Revision || c.State != store.Running || len(w.configs.All()) != 1 {
+			if c, ok := w.configs.Get("src"); !ok || c.Revision != before.Revision || c.State != states.WantRunning || len(w.configs.All()) != 1 {
 				t.Errorf("stored: %+v", w.configs.All())
 			}
 			if got := w.metric("connect_worker_rest_refused_total", caller.reason); got != float64(asked) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 const (
@@ -78,10 +79,8 @@ func (h *hub) run(ctx context.Context) {
 		if b.Ready() == nil || h.isReady() {
 			h.refresh()
 		}
-		select {
-		case <-ctx.Done():
+		if service.Sleep(ctx, min(max(settle, restFactor*time.Since(begun)), longestSettle)) != nil {
 			return
-		case <-time.After(min(max(settle, restFactor*time.Since(begun)), longestSettle)):
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -32,7 +33,7 @@ func TestAnswersWithoutAWriteAreMadeOfAllThatIsStored(t *testing.T) {
 	none := func(*world) {}
 	running := func(w *world) { w.source("src") }
 	created := changed(func(*store.Connector) {})
-	stopped := changed(func(c *store.Connector) { c.State = store.Stopped })
+	stopped := changed(func(c *store.Connector) { c.State = states.WantStopped })
 	elsewhere := changed(func(c *store.Connector) {
 		c.Config = map[string]string{"kafka.topics": "c", "kafka.bootstrap.server": "h:1"}
 	})
@@ -42,7 +43,7 @@ func TestAnswersWithoutAWriteAreMadeOfAllThatIsStored(t *testing.T) {
 		c.Tasks = nil
 		w.configs.set(c)
 	}
-	is := func(state store.State, topics string) func(store.Connector) bool {
+	is := func(state states.Wanted, topics string) func(store.Connector) bool {
 		return func(c store.Connector) bool {
 			return !c.Deleted && c.State == state && c.Config["kafka.topics"] == topics && c.Revision > 8
 		}
@@ -58,22 +59,22 @@ func TestAnswersWithoutAWriteAreMadeOfAllThatIsStored(t *testing.T) {
 		wantCode             int
 		want                 func(store.Connector) bool
 	}{
-		"resumed after another worker stopped it":  {running, stopped, "POST", src + "/resume", "", nil, 200, is(store.Running, "a,b")},
-		"set back after another worker changed it": {running, elsewhere, "PUT", src, sameSource, nil, 200, is(store.Running, "a,b")},
+		"resumed after another worker stopped it":  {running, stopped, "POST", src + "/resume", "", nil, 200, is(states.WantRunning, "a,b")},
+		"set back after another worker changed it": {running, elsewhere, "PUT", src, sameSource, nil, 200, is(states.WantRunning, "a,b")},
 		"deleted after another worker created it":  {none, created, "DELETE", src, "", nil, 204, deleted},
-		"paused after another worker created it":   {none, created, "POST", src + "/pause", "", nil, 200, is(store.Paused, "a,b")},
+		"paused after another worker created it":   {none, created, "POST", src + "/pause", "", nil, 200, is(states.WantPaused, "a,b")},
 		"a masked secret that another worker stored": {none, created, "PUT", src,
 			`{"config":{"kafka.topics":"c","kafka.bootstrap.server":"h:1","login":"********"}}`, nil, 200,
 			func(c store.Connector) bool { return c.Config["login"] == "hunter2" && c.Config["kafka.topics"] == "c" }},
-		"replaced at the revision that another worker stored": {running, elsewhere, "PUT", src, strings.Replace(sameSource, "a,b", "d", 1), []string{`If-Match: "8"`}, 200, is(store.Running, "d")},
+		"replaced at the revision that another worker stored": {running, elsewhere, "PUT", src, strings.Replace(sameSource, "a,b", "d", 1), []string{`If-Match: "8"`}, 200, is(states.WantRunning, "d")},
 		"created after another worker deleted it": {running, gone, "POST", connectorsPath, strings.Replace(validSource, `"n"`, `"src"`, 1), nil, 201,
-			is(store.Running, "t")},
+			is(states.WantRunning, "t")},
 		"restarted after another worker resumed it":  {stopped, running, "POST", src + "/restart", "", nil, 202, restarted(-1)},
 		"a task restarted that is there since":       {noTasks, created, "POST", src + "/tasks/1/restart", "", nil, 202, restarted(1)},
-		"an older route enables what was stopped":    {running, stopped, "GET", "/connectors/single/src/enable", "", nil, 200, is(store.Running, "a,b")},
-		"an older route disables all, the new too":   {none, created, "GET", "/connectors/all/disable", "", nil, 200, is(store.Stopped, "a,b")},
+		"an older route enables what was stopped":    {running, stopped, "GET", "/connectors/single/src/enable", "", nil, 200, is(states.WantRunning, "a,b")},
+		"an older route disables all, the new too":   {none, created, "GET", "/connectors/all/disable", "", nil, 200, is(states.WantStopped, "a,b")},
 		"an older route removes what is new":         {none, created, "GET", "/connectors/single/src/remove", "", nil, 200, deleted},
-		"an older route updates to what was before":  {running, elsewhere, "GET", `/connectors/update/src?config={"kafka.topics":"a,b"}`, "", nil, 200, is(store.Running, "a,b")},
+		"an older route updates to what was before":  {running, elsewhere, "GET", `/connectors/update/src?config={"kafka.topics":"a,b"}`, "", nil, 200, is(states.WantRunning, "a,b")},
 		"an older route sets the tasks of the new":   {none, created, "GET", "/connectors/taskNum/src/3", "", nil, 200, func(c store.Connector) bool { return c.Config["tasks.num"] == "3" }},
 		"an older route creates what is there as it": {none, elsewhere, "GET", `/connectors/create/src?config={"kafka.topics":"c","kafka.bootstrap.server":"h:1"}`, "", nil, 200, func(c store.Connector) bool { return c.Revision == 8 }},
 	}
@@ -214,7 +215,7 @@ func TestAWorkerThatCannotReadTheNewestSaysSoInTime(t *testing.T) {
 		behind.release()
 		behind.want(http.StatusOK, "POST", connectorsPath+"/n/resume", "")
 		synctest.Wait()
-		if c, _ := ahead.stores.Configs().Get("n"); c.State != store.Running {
+		if c, _ := ahead.stores.Configs().Get("n"); c.State != states.WantRunning {
 			t.Errorf("stored: %+v", c)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/rest/keep"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -43,7 +44,7 @@ func (s *Server) routes(handle func(pattern string, h func(http.ResponseWriter, 
 	change("PUT "+one, s.putConnector)
 	change("DELETE "+one, s.deleteConnector)
 	change("PUT "+one+"/state", s.putState)
-	for verb, state := range map[string]store.State{"pause": store.Paused, "resume": store.Running, "stop": store.Stopped} {
+	for verb, state := range map[string]states.Wanted{"pause": states.WantPaused, "resume": states.WantRunning, "stop": states.WantStopped} {
 		change("POST "+one+"/"+verb, func(w http.ResponseWriter, r *http.Request) error {
 			return s.answerState(w, r, state)
 		})
@@ -301,14 +302,13 @@ func (s *Server) putState(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &in); err != nil {
 		return err
 	}
-	switch in.State {
-	case restapi.StateRunning, restapi.StatePaused, restapi.StateStopped:
-		return s.answerState(w, r, store.State(in.State))
+	if state := states.Wanted(in.State); state.Known() {
+		return s.answerState(w, r, state)
 	}
 	return invalid([]restapi.FieldError{{Field: "state", Detail: stateError(in.State).Error()}})
 }
 
-func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state store.State) error {
+func (s *Server) answerState(w http.ResponseWriter, r *http.Request, state states.Wanted) error {
 	revision, given, err := condition(r)
 	if err != nil {
 		return err
@@ -331,14 +331,14 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
 	has := func(c store.Connector) bool {
 		return text == "" || notNumber == nil && task >= 0 && task < len(c.Tasks)
 	}
-	c, err := s.toChange(r, func(c store.Connector) bool { return has(c) && c.State == store.Running })
+	c, err := s.toChange(r, func(c store.Connector) bool { return has(c) && c.State == states.WantRunning })
 	switch {
 	case err != nil:
 		return err
 	case !has(c):
 		return problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found",
 			"connector %q has no task %q; it has %d, from 0", c.Name, text, len(c.Tasks))
-	case c.State != store.Running:
+	case c.State != states.WantRunning:
 		return problem(http.StatusConflict, restapi.ProblemConflict, "Conflict", "connector %q is %s: only a Running one can be restarted", c.Name, c.State)
 	}
 	id := requestID(r)

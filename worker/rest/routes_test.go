@@ -16,6 +16,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -85,7 +86,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 			w := newWorld(t, nil)
 			w.source("src")
 			off := w.source("off")
-			off.State = store.Paused
+			off.State = states.WantPaused
 			w.configs.set(off)
 			rec := w.do(tc.method, restapi.Prefix+tc.target, tc.body, tc.header...)
 			var p restapi.Problem
@@ -270,7 +271,7 @@ func TestStatusJoinsOwnersWithWhatTheySaid(t *testing.T) {
 
 func stopSource(w *world) {
 	c, _ := w.configs.Get("src")
-	c.State = store.Stopped
+	c.State = states.WantStopped
 	w.configs.set(c)
 }
 

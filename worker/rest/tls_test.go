@@ -13,9 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
 	"github.com/rocketmq-connect/operator/worker/rest/certificate"
-	"github.com/rocketmq-connect/operator/worker/rest/certificate/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
@@ -24,8 +24,8 @@ import (
 // secure gives the server a certificate of an authority, in files of dir.
 func secure(t *testing.T, dir string, a *certtest.Authority) certificate.Files {
 	t.Helper()
-	cert, key := a.Issue(time.Now().Add(time.Hour))
-	return certificate.Files{Cert: certtest.Write(t, dir, "tls.crt", cert), Key: certtest.Write(t, dir, "tls.key", key)}
+	pair := a.Issue("localhost", time.Now(), time.Now().Add(time.Hour))
+	return certificate.Files{Cert: certtest.Write(t, dir, "tls.crt", pair.Cert), Key: certtest.Write(t, dir, "tls.key", pair.Key)}
 }
 
 // over is a client that speaks TLS as cfg says.
@@ -187,7 +187,9 @@ func TestACertificateIsRenewedWhileAStreamIsOpen(t *testing.T) {
 			change     func()
 			renewed    bool
 		}{
-			{"half of the files", "cannot be used", func() { cert, _ := a.Issue(before.NotAfter.Add(time.Hour)); certtest.Write(t, dir, "tls.crt", cert) }, false},
+			{"half of the files", "cannot be used", func() {
+				certtest.Write(t, dir, "tls.crt", a.Issue("localhost", time.Now(), before.NotAfter.Add(time.Hour)).Cert)
+			}, false},
 			{"all of them", "Serving another certificate", func() { secure(t, dir, a) }, true},
 		} {
 			step.change()

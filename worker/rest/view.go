@@ -10,6 +10,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -83,7 +84,7 @@ func (s *Server) unitStatus(c store.Connector, task int, view cluster.View, name
 	out := restapi.TaskStatus{ID: task, State: restapi.StateUnassigned}
 	owner, owned := view.Owners[cluster.Unit{Connector: c.Name, Task: task}]
 	if !owned {
-		if c.State == store.Stopped {
+		if c.State == states.WantStopped {
 			out.State = restapi.StateStopped
 		}
 		return out
@@ -93,7 +94,7 @@ func (s *Server) unitStatus(c store.Connector, task int, view cluster.View, name
 	if !ok || st.Generation != owner.Generation || st.Epoch != owner.Epoch {
 		return out
 	}
-	out.State, out.Error, out.Warning, out.Restarts = st.State, st.Error, st.Warning, st.Restarts
+	out.State, out.Error, out.Warning, out.Restarts = string(st.State), st.Error, st.Warning, st.Restarts
 	if !st.NextRestart.IsZero() {
 		next := st.NextRestart
 		out.NextRestart = &next

@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/backoff"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // maxTopicName is the brokers' limit.
@@ -135,7 +135,7 @@ func (c *Client) shown(ctx context.Context, topic string, n int) ([]Queue, error
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrTopicNotFound) && !IsTemporary(err) {
 			return nil, err
 		}
-		if err := backoff.Pause(ctx, shownPause); err != nil {
+		if err := service.Sleep(ctx, shownPause); err != nil {
 			return nil, err
 		}
 	}

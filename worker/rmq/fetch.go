@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/backoff"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // pullRecords is how many records a reader asks for; brokers give fewer by their own limits (32 unless configured).
@@ -79,7 +80,7 @@ func (f *fetch) take(out []Received, limit int) []Received {
 
 // run pulls whenever there is room, until the queue is taken away.
 func (f *fetch) run() {
-	wait := backoff.Backoff{First: 20 * time.Millisecond, Last: time.Second}
+	var wait backoff.Doubling
 	for f.ctx.Err() == nil {
 		step := f.step
 		if !f.room() {
@@ -98,7 +99,7 @@ func (f *fetch) run() {
 			continue
 		}
 		f.struggling(err)
-		if wait.Wait(f.ctx) != nil {
+		if service.Sleep(f.ctx, wait.Next(20*time.Millisecond, time.Second)) != nil {
 			return
 		}
 	}
@@ -306,7 +307,7 @@ func (f *fetch) keep(p pulled) {
 	if len(messages) > 0 {
 		f.chunks = append(f.chunks, chunk{messages, p.bytes})
 		f.r.buffered += p.bytes
-		signal(f.r.ready)
+		service.Signal(f.r.ready)
 	}
 }
 
@@ -337,7 +338,7 @@ func (f *fetch) struggling(err error) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.err = fmt.Errorf("reading ahead: %w", err)
-	signal(f.r.ready)
+	service.Signal(f.r.ready)
 }
 
 func (f *fetch) recovered() {

@@ -7,9 +7,10 @@ import (
 	"hash/maphash"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/backoff"
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // readAtOnce is how many records a log asks for; brokers give fewer by their own limits.
@@ -93,7 +94,7 @@ func (l *Log) holds(ctx context.Context, offset int64) error {
 }
 
 func (c *Client) holds(ctx context.Context, q Queue, offset int64, purpose string) error {
-	wait := backoff.Backoff{First: 10 * time.Millisecond, Last: 100 * time.Millisecond}
+	var wait backoff.Doubling
 	for asked := time.Now(); ; {
 		min, max, err := c.offsets(ctx, q, purpose)
 		switch {
@@ -104,7 +105,7 @@ func (c *Client) holds(ctx context.Context, q Queue, offset int64, purpose strin
 		case offset <= max:
 			return nil
 		}
-		if err := wait.Wait(ctx); err != nil {
+		if err := service.Sleep(ctx, wait.Next(10*time.Millisecond, 100*time.Millisecond)); err != nil {
 			return err
 		}
 	}
@@ -123,7 +124,7 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 	if err != nil {
 		return from, fmt.Errorf("reading %s: %w", l.q.Topic, err)
 	}
-	wait := backoff.Backoff{First: 5 * time.Millisecond, Last: 200 * time.Millisecond}
+	var wait backoff.Doubling
 	pulls := ahead{end: end, pull: func(ctx context.Context, offset int64) (pulled, error) {
 		return intact(l.c.pull(ctx, pullRequest{queue: l.q, group: logGroup, offset: offset, max: readAtOnce, purpose: forRead}))
 	}}
@@ -147,7 +148,7 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(Entry) error) (next 
 				return next, fmt.Errorf("reading %s: %w", l.q.Topic, err)
 			}
 		}
-		if err := wait.Wait(ctx); err != nil {
+		if err := service.Sleep(ctx, wait.Next(5*time.Millisecond, 200*time.Millisecond)); err != nil {
 			return next, err
 		}
 	}
@@ -181,7 +182,7 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 // twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
 // fn earlier: a log that ends before known does not hold it.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
-	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff.Backoff{First: 20 * time.Millisecond, Last: longestUnread}}
+	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	defer l.unread.Worked() // from here on it is for the caller to tell
@@ -202,7 +203,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) erro
 		}
 		t.goBack()
 		t.struggling(err)
-		if err := t.wait.Wait(ctx); err != nil {
+		if err := service.Sleep(ctx, t.wait.Next(20*time.Millisecond, longestUnread)); err != nil {
 			return err
 		}
 	}
@@ -215,7 +216,7 @@ type following struct {
 	next   int64
 	fn     func(Entry) error
 	failed error // fn's
-	wait   backoff.Backoff
+	wait   backoff.Doubling
 	down   string // the trouble that was logged last
 
 	first int64 // the offset that it began with
@@ -239,16 +240,17 @@ var sums = maphash.MakeSeed()
 
 const (
 	none = -1
-	// goneOver is how many records are handed on again after a reconnect, lookedOver how many are compared after a pull that
-	// waited for long.
-	goneOver   = 64
+	// lookedOver is how many records are compared after a pull that waited for long.
 	lookedOver = 8
 )
+
+// GoneOver is how many of the records that it was handed last whoever follows a Log is handed again after a reconnect.
+const GoneOver = 64
 
 // goBack has the records that were handed on last read again.
 func (t *following) goBack() {
 	if t.last != none {
-		t.next, t.conn, t.back, t.bare = max(t.first, t.last-goneOver+1), none, true, none
+		t.next, t.conn, t.back, t.bare = max(t.first, t.last-GoneOver+1), none, true, none
 	}
 }
 

@@ -128,14 +128,7 @@ func (r *Reader) drop(f *fetch) {
 // wakeAll has every fetch see whether it may pull again. r.mu is held.
 func (r *Reader) wakeAll() {
 	for _, f := range r.fetches {
-		signal(f.wake)
-	}
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		service.Signal(f.wake)
 	}
 }
 
@@ -189,7 +182,7 @@ func (r *Reader) take(max int) ([]Received, error) {
 	}
 	r.turn = (r.turn + 1) % n
 	if want > len(out) {
-		signal(r.ready)
+		service.Signal(r.ready)
 	}
 	r.wakeAll()
 	return out, nil
@@ -209,7 +202,7 @@ func (r *Reader) pause(queues []Queue, paused bool) {
 			f.paused = paused
 		}
 	}
-	signal(r.ready)
+	service.Signal(r.ready)
 	r.wakeAll()
 }
 

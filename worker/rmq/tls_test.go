@@ -8,17 +8,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
-	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial/certtest"
 )
 
 // Each of the two, a name server and a broker, with TLS where it is not expected and without where it is.
 func TestTLSAtOneEndOnlyIsTold(t *testing.T) {
 	ca := certtest.New(t)
 	server := ca.Server("rocketmq.test")
-	files := &tlsdial.Files{CA: certtest.Write(t, t.TempDir(), "ca.pem", ca.PEM())}
+	files := &tlsdial.Files{CA: certtest.Write(t, t.TempDir(), "ca.pem", ca.PEM)}
 	const plain, secure = "set tlsEnable=false", "set tlsEnable=true"
 	cases := map[string]struct {
 		nameServer, masters *tls.Config

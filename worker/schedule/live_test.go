@@ -22,9 +22,9 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
-	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -282,7 +282,7 @@ func newLive(t *testing.T) (l *liveCluster, w1, w2 *liveNode) {
 		t.Fatal(err) // or sinks that start first fail and wait
 	}
 	for name, class := range map[string]string{"source": "Source", "sink": "Sink"} {
-		_, err := w1.stores.Configs().Put(t.Context(), store.Write{Name: name, IfRevision: 0, State: store.Running,
+		_, err := w1.stores.Configs().Put(t.Context(), store.Write{Name: name, IfRevision: 0, State: states.WantRunning,
 			Config: map[string]string{"connector.class": class, "max.tasks": "4", "topics": "numbers"}})
 		if err != nil {
 			t.Fatal(err)
@@ -303,7 +303,7 @@ func newLive(t *testing.T) (l *liveCluster, w1, w2 *liveNode) {
 func (n *liveNode) tasks() int {
 	running := 0
 	for _, u := range n.sched.Running() {
-		if u.Task != allocate.ConnectorTask && u.State == book.StateRunning && !u.Stopping {
+		if u.Task != allocate.ConnectorTask && u.State == states.Running && !u.Stopping {
 			running++
 		}
 	}
@@ -337,7 +337,7 @@ func TestAWorkerThatIsCutOffLetsGoWithItsLease(t *testing.T) {
 		after(30 * time.Second)
 		healedAt := l.elapsed()
 		for _, unit := range w1.sched.Running() {
-			if unit.State != book.StateRunning {
+			if unit.State != states.Running {
 				t.Errorf("while the other was cut off: %+v", unit)
 			}
 		}
@@ -380,7 +380,7 @@ func TestBrokerOutagesLoseNothing(t *testing.T) {
 		}
 		after(time.Minute)
 		for _, st := range append(w1.sched.Running(), w2.sched.Running()...) {
-			if st.State != book.StateRunning {
+			if st.State != states.Running {
 				t.Errorf("a minute after the outages: %+v", st)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
+	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -43,7 +44,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 		}
 		begun := time.Now()
 		timer.Reset(s.pass(ctx))
-		pause(ctx, min(restFactor*time.Since(begun), longestRest))
+		_ = service.Sleep(ctx, min(restFactor*time.Since(begun), longestRest))
 	}
 }
 
@@ -169,24 +170,11 @@ func (s *Scheduler) release(releases []book.Release) {
 	s.units.Go(func() {
 		if err := s.deps.Cluster.Release(s.base, grants); err != nil && s.base.Err() == nil {
 			s.cfg.Log.Error(err, "Releasing units failed; retrying", "units", len(grants))
-			pause(s.base, time.Second)
+			_ = service.Sleep(s.base, time.Second)
 		}
 		s.mu.Lock()
 		s.book.Released(grants)
 		s.mu.Unlock()
 		s.nudge()
 	})
-}
-
-// pause waits for d or for the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

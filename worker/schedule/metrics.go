@@ -3,6 +3,8 @@ package schedule
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // metrics are the figures of a Scheduler.
@@ -21,9 +23,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) setTasks(counts map[string]int) {
+func (m *metrics) setTasks(counts map[states.Observed]int) {
 	for state, n := range counts {
-		m.tasks.WithLabelValues(state).Set(float64(n))
+		m.tasks.WithLabelValues(string(state)).Set(float64(n))
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -162,8 +163,7 @@ type UnitStatus struct {
 	// Task is -1 for the connector itself.
 	Task              int
 	Generation, Epoch int64
-	// State is one of store.Status's.
-	State string
+	State             states.Observed
 	// Stopping says that it is draining: for a hand-over, a pause, a stop or a restart.
 	Stopping    bool
 	Error       string
@@ -190,9 +190,4 @@ func (s *Scheduler) Running() []UnitStatus {
 }
 
 // nudge asks for another pass.
-func (s *Scheduler) nudge() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Scheduler) nudge() { service.Signal(s.wake) }

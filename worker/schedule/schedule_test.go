@@ -15,7 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/connector"
-	"github.com/rocketmq-connect/operator/worker/schedule/book"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -50,7 +50,7 @@ func TestConnectorIsDividedAndRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1, w2 := w.join("w1"), w.join("w2")
-		w.put("c", store.Running, 3)
+		w.put("c", states.WantRunning, 3)
 		after(time.Second)
 		wantRunning(t, w, "c-0", "c-1", "c-2")
 		for i, worker := range []string{"w2", "w1", "w2"} { // Averagely: c, c-0, c-1, c-2 are dealt to w1, w2
@@ -70,7 +70,7 @@ func TestHandOverIsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1 := w.join("w1")
-		w.put("c", store.Running, 3)
+		w.put("c", states.WantRunning, 3)
 		w.drains[unit(0)] = 20 * time.Second // a slow one must hold up no other
 		after(time.Second)
 		w.took()
@@ -93,7 +93,7 @@ func TestExpiredWorkerStopsAtOnceAndOthersTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1, w2 := w.join("w1"), w.join("w2")
-		w.put("c", store.Running, 4)
+		w.put("c", states.WantRunning, 4)
 		after(time.Second)
 		w.drains = map[Unit]time.Duration{unit(0): time.Hour, unit(2): time.Hour}
 		// The order of the world is stricter than the lease: w2's tasks end before the log frees them.
@@ -118,7 +118,7 @@ func TestLostSessionKillsWithoutDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1 := w.join("w1")
-		w.put("c", store.Running, 2)
+		w.put("c", states.WantRunning, 2)
 		after(time.Second)
 		w.drains = map[Unit]time.Duration{unit(0): time.Hour, unit(1): time.Hour}
 		w1.expire()
@@ -132,24 +132,24 @@ func TestPauseStopResumeDelete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1 := w.join("w1")
-		w.put("c", store.Running, 2)
+		w.put("c", states.WantRunning, 2)
 		after(time.Second)
-		w.put("c", store.Paused, 2)
+		w.put("c", states.WantPaused, 2)
 		after(time.Second)
 		wantRunning(t, w)
 		if got := w.status("c", 0); got != "Paused on w1: " || len(w.owners) != 3 {
 			t.Errorf("paused: status %q, %d units owned", got, len(w.owners))
 		}
-		w.put("c", store.Running, 2)
+		w.put("c", states.WantRunning, 2)
 		after(time.Second)
 		wantRunning(t, w, "c-0", "c-1")
-		w.put("c", store.Stopped, 2)
+		w.put("c", states.WantStopped, 2)
 		after(time.Second)
 		wantRunning(t, w)
 		if got := w.status("c", 0); got != "Stopped on w1: " || len(w.owners) != 1 {
 			t.Errorf("stopped: status %q, %d units owned", got, len(w.owners))
 		}
-		w.put("c", store.Running, 2)
+		w.put("c", states.WantRunning, 2)
 		after(time.Second)
 		wantRunning(t, w, "c-0", "c-1")
 		w.change(func() { delete(w.configs, "c") })
@@ -166,8 +166,8 @@ func TestDeletedConnectorIsForgottenOnceItHasDrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1 := w.join("w1")
-		w.put("c", store.Running, 2)
-		w.put("other", store.Running, 1)
+		w.put("c", states.WantRunning, 2)
+		w.put("other", states.WantRunning, 1)
 		after(time.Second)
 		w.drains[unit(0)] = 15 * time.Second
 		w.change(func() { delete(w.configs, "c") })
@@ -190,7 +190,7 @@ func TestTasksStartHoweverShortOrLongTheSession(t *testing.T) {
 				w := newWorld(t)
 				w.timeout = timeout
 				w1 := w.join("w1")
-				w.put("c", store.Running, 1)
+				w.put("c", states.WantRunning, 1)
 				after(time.Second)
 				wantRunning(t, w, "c-0")
 				leaveAll(t, w1)
@@ -205,10 +205,10 @@ func TestStatusesAreShownAfterTheClusterLogWasRecreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		for i := allocate.ConnectorTask; i < 2; i++ {
-			w.statuses[unit(i)] = store.Status{Connector: "c", Task: i, State: book.StateRunning, Worker: "w0", Epoch: 1, Generation: 500_000, Attempt: 3}
+			w.statuses[unit(i)] = store.Status{Connector: "c", Task: i, State: states.Running, Worker: "w0", Epoch: 1, Generation: 500_000, Attempt: 3}
 		}
 		w1 := w.join("w1")
-		for _, state := range []store.State{store.Paused, store.Running} {
+		for _, state := range []states.Wanted{states.WantPaused, states.WantRunning} {
 			w.put("c", state, 2)
 			after(time.Second)
 			for i := allocate.ConnectorTask; i < 2; i++ {
@@ -230,11 +230,11 @@ func TestEpochsNeverOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1, w2 := w.join("w1"), w.join("w2")
-		w.put("c", store.Running, 3)
+		w.put("c", states.WantRunning, 3)
 		after(time.Second)
 		w.drains[unit(2)] = 5 * time.Second
 		w.took()
-		w.put("c", store.Running, 2)
+		w.put("c", states.WantRunning, 2)
 		after(10 * time.Second)
 		wantRunning(t, w, "c-0", "c-1")
 		trace := w.took()
@@ -256,7 +256,7 @@ func TestTaskThatWaitsForItsSystemIsShownFailed(t *testing.T) {
 			return nil
 		}
 		w1 := w.join("w1")
-		w.put("c", store.Running, 1)
+		w.put("c", states.WantRunning, 1)
 		after(5 * time.Second)
 		if got := w.status("c", 0); got != "Failed on w1: login with ******** is not connected" {
 			t.Errorf("while it waits: status %q", got)
@@ -292,7 +292,7 @@ func TestFailuresBackOff(t *testing.T) {
 			return errors.New("login with hunter2 refused")
 		}
 		w1 := w.join("w1")
-		w.put("c", store.Running, 1)
+		w.put("c", states.WantRunning, 1)
 		after(2 * time.Minute)
 		want := []time.Duration{0, 1, 3, 7, 15, 31, 63}
 		for i := range want {
@@ -326,7 +326,7 @@ func TestRestartOfARunningTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1 := w.join("w1")
-		w.put("c", store.Running, 2)
+		w.put("c", states.WantRunning, 2)
 		after(time.Second)
 		w.took()
 		w.change(func() {
@@ -356,7 +356,7 @@ func TestRestartsInQuickSuccession(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w1 := w.join("w1")
-				w.put("c", store.Running, 3)
+				w.put("c", states.WantRunning, 3)
 				after(time.Second)
 				w.took()
 				w.change(func() {
@@ -400,7 +400,7 @@ func TestOutcomes(t *testing.T) {
 					return nil
 				}
 				w1 := w.join("w1")
-				w.put("c", store.Running, 1)
+				w.put("c", states.WantRunning, 1)
 				after(10 * time.Second)
 				if got := w.status("c", 0); got != tc.wantStatus || starts != tc.wantStarts {
 					t.Errorf("status %q after %d starts, want %q after %d", got, starts, tc.wantStatus, tc.wantStarts)
@@ -429,7 +429,7 @@ func TestUnclaimedUnitsAreAdopted(t *testing.T) {
 				if !first {
 					silent()
 				}
-				w.put("c", store.Running, 3)
+				w.put("c", states.WantRunning, 3)
 				after(5 * time.Second)
 				wantRunning(t, w, "c-1")
 				after(10 * time.Second)
@@ -447,7 +447,7 @@ func TestUnknownClassIsShown(t *testing.T) {
 		w := newWorld(t)
 		w1 := w.join("w1")
 		w.change(func() {
-			w.configs["c"] = store.Connector{Name: "c", State: store.Running, Epoch: 1, Config: map[string]string{"connector.class": "Nope"}}
+			w.configs["c"] = store.Connector{Name: "c", State: states.WantRunning, Epoch: 1, Config: map[string]string{"connector.class": "Nope"}}
 		})
 		after(3 * time.Second)
 		if got := w.status("c", -1); got != `Failed on w1: class "Nope" is not known` {
@@ -461,7 +461,7 @@ func TestStopEndsWhatDoesNotDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w1 := w.join("w1")
-		w.put("c", store.Running, 2)
+		w.put("c", states.WantRunning, 2)
 		w.drains[unit(1)] = time.Hour
 		after(time.Second)
 		began := time.Now()
@@ -488,7 +488,7 @@ func TestStopWithoutALeaseEndsAtOnce(t *testing.T) {
 				w := newWorld(t)
 				w1 := w.join("w1")
 				w1.sched.cfg.DrainTimeout = time.Hour
-				w.put("c", store.Running, 3)
+				w.put("c", states.WantRunning, 3)
 				w.drains[unit(1)] = time.Hour
 				after(time.Second)
 				gone := time.AfterFunc(tc.after, func() { w.change(func() { w.away = true }) })

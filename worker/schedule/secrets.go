@@ -12,6 +12,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/secret"
 	"github.com/rocketmq-connect/operator/worker/secret/reference"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Secrets resolves references of configs. *secret.Resolver is one.
@@ -71,10 +72,7 @@ func (s *Scheduler) warnClear(j *job) {
 // watchSecrets notices when what units have read changes, until ctx ends.
 func (s *Scheduler) watchSecrets(ctx context.Context) {
 	var watch reference.Watch
-	for {
-		if pause(ctx, secretsInterval); ctx.Err() != nil {
-			return
-		}
+	for service.Sleep(ctx, secretsInterval) == nil {
 		s.mu.Lock()
 		refs := s.book.Used().References()
 		s.mu.Unlock()

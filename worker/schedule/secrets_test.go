@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -239,7 +240,7 @@ func TestATaskThatDoesNotComeBackHoldsNoOtherUp(t *testing.T) {
 		w.mu.Lock()
 		c := w.configs["a"]
 		w.mu.Unlock()
-		w.change(func() { c.State = store.Paused; w.configs["a"] = c })
+		w.change(func() { c.State = states.WantPaused; w.configs["a"] = c })
 		after(30 * time.Second)
 		if got := w.logins(); got["b-0"][len(got["b-0"])-1] != "new" || got["b-1"][len(got["b-1"])-1] != "new" || len(got["a-0"]) != 1 {
 			t.Errorf("logins of attempts %v", got)

@@ -10,12 +10,14 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
 // report writes the statuses that changed of what this worker owns, and counts tasks by state. Caller holds the lock.
 func (s *Scheduler) report() {
-	counts := map[string]int{book.StateRunning: 0, book.StatePaused: 0, book.StateStopped: 0, book.StateFailed: 0, book.StateUnassigned: 0}
+	counts := map[states.Observed]int{states.Running: 0, states.Paused: 0, states.Stopped: 0, states.Failed: 0, states.Unassigned: 0}
 	for u, h := range s.book.Units() {
 		if !h.Owned {
 			continue
@@ -24,7 +26,7 @@ func (s *Scheduler) report() {
 		if u.Task != allocate.ConnectorTask {
 			counts[state]++
 		}
-		starting := state == book.StateUnassigned && h.Phase != book.Idle
+		starting := state == states.Unassigned && h.Phase != book.Idle
 		if !s.known[u.Connector] || starting {
 			continue
 		}
@@ -64,10 +66,7 @@ func (w *statusWriter) put(u Unit, st store.Status) {
 	w.mu.Lock()
 	w.pending[u] = st
 	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	service.Signal(w.wake)
 }
 
 // run writes what is put until ctx ends.
@@ -100,7 +99,7 @@ func (w *statusWriter) flush(ctx context.Context) {
 			w.log.Error(err, "Writing statuses failed; retrying", "statuses", len(batch))
 		}
 		failing = true
-		pause(ctx, time.Second)
+		_ = service.Sleep(ctx, time.Second)
 	}
 }
 

@@ -62,7 +62,7 @@ func (s *Scheduler) watchLease(ctx context.Context, end context.CancelCauseFunc)
 			end(cluster.ErrLeaseOver)
 			return
 		}
-		pause(ctx, leaseCheck)
+		_ = service.Sleep(ctx, leaseCheck)
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/secret"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -88,10 +90,7 @@ func (w *world) change(fn func()) {
 	w.offset++
 	fn()
 	for ch := range w.watchers {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+		service.Signal(ch)
 	}
 }
 
@@ -199,7 +198,7 @@ func (w *world) PublishTasks(_ context.Context, name string, epoch int64, tasks 
 }
 
 // put sets a connector: another class or number of tasks is another epoch.
-func (w *world) put(name string, state store.State, tasks int) {
+func (w *world) put(name string, state states.Wanted, tasks int) {
 	w.change(func() {
 		c := w.configs[name]
 		cfg := map[string]string{"connector.class": "Fake", "max.tasks": fmt.Sprint(tasks), "password": "hunter2"}
@@ -218,7 +217,7 @@ func (w *world) configure(name string, tasks int, settings ...string) {
 		for i := 0; i < len(settings); i += 2 {
 			cfg[settings[i]] = settings[i+1]
 		}
-		w.configs[name] = store.Connector{Name: name, State: store.Running, Config: cfg, Epoch: w.configs[name].Epoch + 1}
+		w.configs[name] = store.Connector{Name: name, State: states.WantRunning, Config: cfg, Epoch: w.configs[name].Epoch + 1}
 	})
 }
 

@@ -15,8 +15,6 @@ import (
 
 // What users want of connectors, and how they say so.
 type (
-	// State is what a user wants of a connector.
-	State = fold.State
 	// Restart asks for a restart within the same epoch.
 	Restart = fold.Restart
 	// Connector is what the cluster wants of one connector.
@@ -25,13 +23,6 @@ type (
 	Write = fold.Write
 	// ConflictError says that a write's condition does not hold.
 	ConflictError = fold.ConflictError
-)
-
-// The states.
-const (
-	Running = fold.Running
-	Paused  = fold.Paused
-	Stopped = fold.Stopped
 )
 
 // Configs holds what the cluster wants of each connector. It is safe for concurrent use.

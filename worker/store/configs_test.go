@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 func TestPutFollowsItsCondition(t *testing.T) {
@@ -24,53 +25,53 @@ func TestPutFollowsItsCondition(t *testing.T) {
 		wantErr      error
 	}{
 		"a new connector starts at epoch and revision 1, Running": {
-			write: created, want: Connector{Name: "c", Config: one, State: Running, Epoch: 1, Revision: 1},
+			write: created, want: Connector{Name: "c", Config: one, State: states.WantRunning, Epoch: 1, Revision: 1},
 		},
 		"a config change raises the epoch": {
 			before: []Write{created}, write: Write{Name: "c", Config: two, IfRevision: 1},
-			want: Connector{Name: "c", Config: two, State: Running, Epoch: 2, Revision: 2},
+			want: Connector{Name: "c", Config: two, State: states.WantRunning, Epoch: 2, Revision: 2},
 		},
 		"the same config again keeps the epoch": {
 			before: []Write{created}, write: Write{Name: "c", Config: one, IfRevision: -1},
-			want: Connector{Name: "c", Config: one, State: Running, Epoch: 1, Revision: 2},
+			want: Connector{Name: "c", Config: one, State: states.WantRunning, Epoch: 1, Revision: 2},
 		},
 		"a state change keeps epoch and config": {
-			before: []Write{created}, write: Write{Name: "c", State: Paused, IfRevision: 1},
-			want: Connector{Name: "c", Config: one, State: Paused, Epoch: 1, Revision: 2},
+			before: []Write{created}, write: Write{Name: "c", State: states.WantPaused, IfRevision: 1},
+			want: Connector{Name: "c", Config: one, State: states.WantPaused, Epoch: 1, Revision: 2},
 		},
 		"a restart keeps the rest and takes the request's id": {
 			before: []Write{created}, write: Write{Name: "c", IfRevision: -1, RequestID: "r2", Restart: &Restart{Task: 3}},
-			want: Connector{Name: "c", Config: one, State: Running, Epoch: 1, Revision: 2, Restarts: map[int]string{3: "r2"}},
+			want: Connector{Name: "c", Config: one, State: states.WantRunning, Epoch: 1, Revision: 2, Restarts: map[int]string{3: "r2"}},
 		},
 		"an older revision conflicts": {
-			before: []Write{created, {Name: "c", State: Paused, IfRevision: 1}}, write: Write{Name: "c", State: Running, IfRevision: 1},
-			want: Connector{Name: "c", Config: one, State: Paused, Epoch: 1, Revision: 2}, wantConflict: true,
+			before: []Write{created, {Name: "c", State: states.WantPaused, IfRevision: 1}}, write: Write{Name: "c", State: states.WantRunning, IfRevision: 1},
+			want: Connector{Name: "c", Config: one, State: states.WantPaused, Epoch: 1, Revision: 2}, wantConflict: true,
 		},
 		"creating what exists conflicts": {
 			before: []Write{created}, write: Write{Name: "c", Config: two},
-			want: Connector{Name: "c", Config: one, State: Running, Epoch: 1, Revision: 1}, wantConflict: true,
+			want: Connector{Name: "c", Config: one, State: states.WantRunning, Epoch: 1, Revision: 1}, wantConflict: true,
 		},
 		"a revision of what is not there conflicts": {
 			write: Write{Name: "c", Config: one, IfRevision: 4}, want: Connector{Name: "c"}, wantConflict: true,
 		},
 		"a deletion is an epoch of its own": {
 			before: []Write{created}, write: Write{Name: "c", Delete: true, IfRevision: 1},
-			want: Connector{Name: "c", State: Running, Epoch: 2, Revision: 2, Deleted: true},
+			want: Connector{Name: "c", State: states.WantRunning, Epoch: 2, Revision: 2, Deleted: true},
 		},
 		"a connector that is created again goes on above its deletion": {
-			before: []Write{created, {Name: "c", Delete: true, IfRevision: -1}}, write: Write{Name: "c", Config: one, State: Stopped},
-			want: Connector{Name: "c", Config: one, State: Stopped, Epoch: 3, Revision: 3},
+			before: []Write{created, {Name: "c", Delete: true, IfRevision: -1}}, write: Write{Name: "c", Config: one, State: states.WantStopped},
+			want: Connector{Name: "c", Config: one, State: states.WantStopped, Epoch: 3, Revision: 3},
 		},
 		"a request that was accepted is not carried out twice": {
-			before: []Write{created, {Name: "c", State: Paused, IfRevision: 1}}, write: created,
-			want: Connector{Name: "c", Config: one, State: Paused, Epoch: 1, Revision: 2},
+			before: []Write{created, {Name: "c", State: states.WantPaused, IfRevision: 1}}, write: created,
+			want: Connector{Name: "c", Config: one, State: states.WantPaused, Epoch: 1, Revision: 2},
 		},
 		"a deletion that was accepted is not carried out twice": {
 			before: []Write{created, {Name: "c", Delete: true, IfRevision: 1, RequestID: "r2"}},
 			write:  Write{Name: "c", Delete: true, IfRevision: 1, RequestID: "r2"},
-			want:   Connector{Name: "c", State: Running, Epoch: 2, Revision: 2, Deleted: true},
+			want:   Connector{Name: "c", State: states.WantRunning, Epoch: 2, Revision: 2, Deleted: true},
 		},
-		"pausing what is not there":      {write: Write{Name: "c", State: Paused, IfRevision: -1}, wantErr: ErrNotFound},
+		"pausing what is not there":      {write: Write{Name: "c", State: states.WantPaused, IfRevision: -1}, wantErr: ErrNotFound},
 		"deleting what is not there":     {write: Write{Name: "c", Delete: true, IfRevision: -1}, wantErr: ErrNotFound},
 		"a name is required":             {write: Write{Config: one}, wantErr: ErrInvalid},
 		"an unknown state":               {write: Write{Name: "c", Config: one, State: "Sleeping"}, wantErr: ErrInvalid},
@@ -225,10 +226,10 @@ func TestAPutWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		b.log("config").SetDown(true)
-		_, err := w.Configs().Put(ctx, Write{Name: "c", State: Paused, IfRevision: 1, RequestID: "r"})
+		_, err := w.Configs().Put(ctx, Write{Name: "c", State: states.WantPaused, IfRevision: 1, RequestID: "r"})
 		wantIs(t, err, context.DeadlineExceeded)
 		b.log("config").SetDown(false)
-		got = w.put(Write{Name: "c", State: Paused, IfRevision: 1, RequestID: "r"})
+		got = w.put(Write{Name: "c", State: states.WantPaused, IfRevision: 1, RequestID: "r"})
 		wantEqual(t, got.Revision, int64(2))
 	})
 }
@@ -244,7 +245,9 @@ func TestAPutThatTheTopicLosesIsWrittenAgain(t *testing.T) {
 		var answer Connector
 		var err error
 		var group service.Group
-		group.Go(func() { answer, err = w.Configs().Put(t.Context(), Write{Name: "c", State: Paused, IfRevision: 1}) })
+		group.Go(func() {
+			answer, err = w.Configs().Put(t.Context(), Write{Name: "c", State: states.WantPaused, IfRevision: 1})
+		})
 		synctest.Wait()
 		log.Truncate(1)
 		log.SetMute(false)
@@ -254,7 +257,7 @@ func TestAPutThatTheTopicLosesIsWrittenAgain(t *testing.T) {
 		other := startWorker(t, b, nil)
 		defer other.stop()
 		c, _ := other.Configs().Get("c")
-		wantEqual(t, c.State, Paused)
+		wantEqual(t, c.State, states.WantPaused)
 	})
 }
 
@@ -278,7 +281,7 @@ func TestTheFirstTaskSetOfAnEpochWins(t *testing.T) {
 		group.Wait()
 		wantEqual(t, got[0].Tasks, got[1].Tasks)
 		wantEqual(t, got[0].Revision, int64(1))
-		paused := w1.put(Write{Name: "c", State: Paused, IfRevision: 1})
+		paused := w1.put(Write{Name: "c", State: states.WantPaused, IfRevision: 1})
 		wantEqual(t, paused.Tasks, got[0].Tasks)
 		changed := w1.put(Write{Name: "c", Config: map[string]string{"a": "2"}, IfRevision: 2})
 		if changed.Tasks != nil {
@@ -354,7 +357,7 @@ func TestAllFollowsEachChange(t *testing.T) {
 			{"one created", func() { w.put(Write{Name: "c", Config: map[string]string{"a": "1"}}) }, []string{"c"}},
 			{"another before it", func() { w.put(Write{Name: "b", Config: map[string]string{"a": "1"}}) }, []string{"b", "c"}},
 			{"tasks published", func() { publish(1) }, []string{"b", "c"}},
-			{"paused", func() { w.put(Write{Name: "c", State: Paused, IfRevision: -1}) }, []string{"b", "c"}},
+			{"paused", func() { w.put(Write{Name: "c", State: states.WantPaused, IfRevision: -1}) }, []string{"b", "c"}},
 			{"changed, its tasks gone", func() { w.put(Write{Name: "c", Config: map[string]string{"a": "2"}, IfRevision: -1}) }, []string{"b", "c"}},
 			{"tasks published again", func() { publish(2) }, []string{"b", "c"}},
 			{"deleted", func() { w.put(Write{Name: "c", Delete: true, IfRevision: -1}) }, []string{"b"}},

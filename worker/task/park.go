@@ -82,7 +82,7 @@ func (s *sourceRun) sendOrPark(p pending) error {
 		err := s.send(p)
 		for ; errors.Is(err, rmq.ErrStalled) && !s.pauses(); err = s.send(p) {
 			s.warn()
-			if sleep(s.life.reading, parkedLook) != nil {
+			if service.Sleep(s.life.reading, parkedLook) != nil {
 				return nil
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
@@ -95,7 +96,8 @@ func (s *sinkRun) facts(q rmq.Queue) queueFacts {
 // put hands the records over, once more after failures for as long as errors.retry.timeout allows, and without those that
 // the sink says are poison.
 func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
-	started, pause := time.Now(), 100*time.Millisecond
+	var pauses backoff.Doubling
+	started := time.Now()
 	for len(records) > 0 {
 		err := s.covered(func(ctx context.Context) error { return s.sink.Put(ctx, records) })
 		s.count.batch(err)
@@ -112,18 +114,19 @@ func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 				return err
 			}
 			records, origins = records[taken+1:], origins[taken+1:]
-			started, pause = time.Now(), 100*time.Millisecond
+			started = time.Now()
+			pauses.Reset()
 			continue
 		}
 		s.count.failed(stagePut)
 		if !s.retries(err, time.Since(started)) {
 			return fmt.Errorf("putting records into the sink: %w", err)
 		}
+		pause := pauses.Next(100*time.Millisecond, s.set.retryDelay)
 		s.log.V(1).Info("Putting a batch again", "reason", s.a.Scrub(err.Error()), "pause", pause.String())
-		if sleep(s.life.reading, pause) != nil {
+		if service.Sleep(s.life.reading, pause) != nil {
 			return errReadingEnded
 		}
-		pause = min(2*pause, s.set.retryDelay)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
@@ -100,10 +101,8 @@ func (n *routeNews) whileWaiting(interrupt context.CancelFunc) {
 func (r *Runner) patiently(ctx context.Context, again func(error) bool, do func() error) error {
 	for begun := time.Now(); ; {
 		err := do()
-		if err == nil || !again(err) || time.Since(begun) >= missingChecks*r.cfg.RecheckInterval {
-			return err
-		}
-		if sleep(ctx, 500*time.Millisecond) != nil {
+		late := time.Since(begun) >= missingChecks*r.cfg.RecheckInterval
+		if err == nil || !again(err) || late || service.Sleep(ctx, 500*time.Millisecond) != nil {
 			return err
 		}
 	}

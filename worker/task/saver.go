@@ -8,6 +8,8 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // saver stores how far a task came: an interval after the last time if something moved, when it is woken, and once more at
@@ -36,17 +38,10 @@ func newSaver(w Writer, interval time.Duration, log logr.Logger, count *counters
 }
 
 // kick asks for a save soon.
-func (s *saver) kick() { signal(s.wake) }
+func (s *saver) kick() { service.Signal(s.wake) }
 
 // move says that there may be something to save; it is saved within the interval.
-func (s *saver) move() { signal(s.moved) }
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
+func (s *saver) move() { service.Signal(s.moved) }
 
 // run saves until ctx ends, or until the task turns out to be lost. While nothing moves it sleeps.
 func (s *saver) run(ctx context.Context, lost func(error)) {
@@ -115,25 +110,14 @@ func (s *saver) failed(err error) {
 
 // last saves what is left, and does not give up before ctx ends or the task is lost.
 func (s *saver) last(ctx context.Context) error {
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+	var pause backoff.Doubling
+	for {
 		err := s.save(ctx)
 		if err == nil || errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return err
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := service.Sleep(ctx, pause.Next(100*time.Millisecond, 2*time.Second)); err != nil {
 			return err
 		}
-	}
-}
-
-// sleep waits for d, or returns why ctx ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/redact"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 	"github.com/rocketmq-connect/operator/worker/task/track"
 )
 
@@ -249,7 +250,8 @@ const (
 // open opens the connector of an attempt, again and again while its system cannot be reached: a new attempt would cost a
 // fence and a status each time, and so could not come as soon. reset closes what the last try left.
 func open(ctx context.Context, a Attempt, try func() error, reset func()) error {
-	for pause := firstReopen; ; pause = min(2*pause, lastReopen) {
+	var pause backoff.Doubling
+	for {
 		err := service.Guard(try)
 		if err == nil {
 			a.Opened()
@@ -259,7 +261,7 @@ func open(ctx context.Context, a Attempt, try func() error, reset func()) error 
 			return err
 		}
 		a.Waiting(err)
-		if sleep(ctx, pause) != nil {
+		if service.Sleep(ctx, pause.Next(firstReopen, lastReopen)) != nil {
 			return err
 		}
 		reset()

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/process"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Options say what is measured.
@@ -161,7 +161,7 @@ func (r *run) restarts(ctx context.Context) error {
 
 // atRest measures what the cluster takes while nothing happens.
 func (r *run) atRest(ctx context.Context) error {
-	if err := wait.Pause(ctx, settle); err != nil {
+	if err := service.Sleep(ctx, settle); err != nil {
 		return err
 	}
 	const memory = "process_resident_memory_bytes"
@@ -175,7 +175,7 @@ func (r *run) atRest(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := wait.Pause(ctx, restTime); err != nil {
+	if err := service.Sleep(ctx, restTime); err != nil {
 		return err
 	}
 	for i, m := range r.fleet.workers {
@@ -239,7 +239,7 @@ func (r *run) seen(ctx context.Context, stored restapi.Connector) error {
 				if err == nil && got.Revision >= stored.Revision {
 					return
 				}
-				if errs[i] = err; err != nil || wait.Pause(ctx, time.Millisecond) != nil {
+				if errs[i] = err; err != nil || service.Sleep(ctx, time.Millisecond) != nil {
 					return
 				}
 			}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/metrics"
 	"github.com/rocketmq-connect/operator/test/process"
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 const (
@@ -122,7 +122,7 @@ func (f *fleet) await(ctx context.Context, what string, holds func(*member) bool
 		if ok {
 			return nil
 		}
-		if err := wait.Pause(ctx, look); err != nil {
+		if err := service.Sleep(ctx, look); err != nil {
 			return err
 		}
 	}

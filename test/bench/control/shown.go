@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // shown follows what one worker's watch stream shows, as the operator does.
@@ -27,7 +27,7 @@ func (m *member) shown(ctx context.Context) *shown {
 		defer close(s.done)
 		for ctx.Err() == nil {
 			_ = m.rest.Watch(ctx, 0, s.take) // it ends with ctx, or is begun again
-			_ = wait.Pause(ctx, look)
+			_ = service.Sleep(ctx, look)
 		}
 	}()
 	return s
@@ -72,7 +72,7 @@ func (s *shown) await(ctx context.Context, begun time.Time, n int, but string) (
 		if have == n {
 			return time.Since(begun), nil
 		}
-		if err := wait.Pause(ctx, look); err != nil {
+		if err := service.Sleep(ctx, look); err != nil {
 			return 0, fmt.Errorf("waiting until %s shows %d tasks as running, not only %d (and %s): %w", s.from.conf.ID, n, have, other, err)
 		}
 	}

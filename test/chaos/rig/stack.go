@@ -14,6 +14,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 var errProcess = errors.New("the stack does not say which process it is")
@@ -83,7 +84,7 @@ func (s *Stack) again(ctx context.Context, args ...string) error {
 		if err == nil || time.Since(begun) > 20*time.Second {
 			return err
 		}
-		if err := wait.Pause(ctx, time.Second); err != nil {
+		if err := service.Sleep(ctx, time.Second); err != nil {
 			return err
 		}
 	}

@@ -144,7 +144,7 @@ func TestDissentBeforeTheOwnJoinIsCountedOnly(t *testing.T) {
 // claims reports whether the machine writes a claim that is asked for.
 func (a *alone) claims() bool {
 	a.t.Helper()
-	request := a.m.Claim([]Request{{Unit: fold.Unit{Connector: "c", Task: int(a.now / time.Second)}, Epoch: 1}})
+	request := a.m.Claim([]ClaimRequest{{Unit: fold.Unit{Connector: "c", Task: int(a.now / time.Second)}, Epoch: 1}})
 	a.now += time.Second
 	a.turn()
 	granted, done, err := a.m.Claimed(request)

@@ -107,7 +107,7 @@ func TestWhoGivesUpRunsNothingAndRestartsAsBefore(t *testing.T) {
 	begin := func() *alone {
 		a := startAlone(t)
 		a.turn() // a heartbeat at 0: the lease ends at 4.5 s
-		a.m.Claim([]Request{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
+		a.m.Claim([]ClaimRequest{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
 		a.turn()
 		a.now = time.Second
 		return a
@@ -147,9 +147,9 @@ func TestWhoGivesUpRunsNothingAndRestartsAsBefore(t *testing.T) {
 
 func TestOldestMemberWritesSnapshotsInParts(t *testing.T) {
 	a := startAlone(t)
-	var reqs []Request
+	var reqs []ClaimRequest
 	for i := range 5000 { // names that do not pack well
-		reqs = append(reqs, Request{Unit: fold.Unit{Connector: fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))}, Epoch: 1})
+		reqs = append(reqs, ClaimRequest{Unit: fold.Unit{Connector: fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))}, Epoch: 1})
 	}
 	a.m.Claim(reqs)
 	var found fold.Snapshots
@@ -200,7 +200,7 @@ func TestSnapshotsAreFewWhileNothingHappens(t *testing.T) {
 	if n := during(2 * time.Minute); n < 7 || n > 9 {
 		t.Errorf("%d snapshots in two minutes without a change, want one every 15 s", n)
 	}
-	a.m.Claim([]Request{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
+	a.m.Claim([]ClaimRequest{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
 	if n := during(7 * time.Second); n != 1 {
 		t.Errorf("%d snapshots within 7 s after a change, want 1", n)
 	}
@@ -356,13 +356,13 @@ func TestAMemberOvertakesWhoWritesInItsSession(t *testing.T) {
 	if err := a.putRecord(fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1 << 31, Terms: &terms, Digest: a.m.Fold().Digest()}); err != nil {
 		t.Fatal(err)
 	}
-	request := a.m.Claim([]Request{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
+	request := a.m.Claim([]ClaimRequest{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
 	a.turn()
 	if granted, done, err := a.m.Claimed(request); err != nil || !done || len(granted) != 1 {
 		t.Fatalf("granted %v, %v, %v", granted, done, err)
 	}
 	// A claim is on its way when the next such record comes before it.
-	request = a.m.Claim([]Request{{Unit: fold.Unit{Connector: "d"}, Epoch: 1}})
+	request = a.m.Claim([]ClaimRequest{{Unit: fold.Unit{Connector: "d"}, Epoch: 1}})
 	batch, _, err := a.m.Ready(a.time())
 	if err != nil {
 		t.Fatal(err)

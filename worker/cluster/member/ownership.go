@@ -9,8 +9,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 )
 
-// Request asks for a unit at an epoch; Above is the highest generation of it that is known.
-type Request struct {
+// ClaimRequest asks for a unit at an epoch; Above is the highest generation of it that is known.
+type ClaimRequest struct {
 	Unit         fold.Unit
 	Epoch, Above int64
 }
@@ -44,7 +44,7 @@ func newOwnership() ownership {
 }
 
 // Claim asks for units and returns the number of the request.
-func (m *Machine) Claim(reqs []Request) int64 {
+func (m *Machine) Claim(reqs []ClaimRequest) int64 {
 	o := &m.ownership
 	o.requests++
 	c := &claim{}

@@ -8,8 +8,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 )
 
-// Peer is a live session.
-type Peer struct {
+// Member is a live session.
+type Member struct {
 	Session                  int64
 	Worker, Address, Version string
 	// Eligible is false while the member flaps: its worker id was expired less than three session timeouts ago, and it
@@ -28,7 +28,7 @@ type View struct {
 	Self   int64
 	Offset int64
 	// Members are the live sessions by number; the first is the oldest.
-	Members []Peer
+	Members []Member
 	// Homes are the worker ids, sorted, over which units are to be allocated: the eligible members, and workers that
 	// left so recently (rebalanceDelay) that their units wait for them.
 	Homes  []string
@@ -51,7 +51,7 @@ func (m *Machine) View() *View {
 			v.Allocation = s.Terms.Allocation
 		}
 		eligible := f.Eligible(s)
-		v.Members = append(v.Members, Peer{Session: s.ID, Worker: s.Worker, Address: s.Address, Version: s.Version, Eligible: eligible,
+		v.Members = append(v.Members, Member{Session: s.ID, Worker: s.Worker, Address: s.Address, Version: s.Version, Eligible: eligible,
 			Resting: s.Terms.Resting, Silent: slices.Contains(m.silent, s.ID)})
 		if eligible {
 			homes[s.Worker] = true

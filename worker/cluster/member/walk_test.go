@@ -49,7 +49,7 @@ func (w *walk) step() {
 	switch w.rng.IntN(10) {
 	case 0:
 		if len(w.running) == 0 && w.request == 0 {
-			w.request = w.m.Claim([]Request{{Unit: fold.Unit{Connector: "a"}, Epoch: 1}})
+			w.request = w.m.Claim([]ClaimRequest{{Unit: fold.Unit{Connector: "a"}, Epoch: 1}})
 		}
 	case 1:
 		for g := range w.running {

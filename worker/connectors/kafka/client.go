@@ -18,6 +18,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 const (
@@ -185,20 +187,17 @@ func (s *Source) bounds(ctx context.Context, topic string, partitions []int32) (
 	return out, nil
 }
 
-// maxPause is the longest pause between two questions: three seconds in all.
-const maxPause = 2 * time.Second
+// lastPause would come after three seconds of asking: there the asking ends.
+const lastPause = 2 * time.Second
 
 // settled asks, more than once while Kafka is not ready to answer: it learns of a topic that was just made, or chooses
 // leaders.
 func settled(ctx context.Context, ask func() error) error {
-	for pause := 50 * time.Millisecond; ; pause *= 2 {
+	var pauses backoff.Doubling
+	for {
 		err := ask()
-		if err == nil || !kerr.IsRetriable(err) || pause > maxPause {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		pause := pauses.Next(50*time.Millisecond, lastPause)
+		if err == nil || !kerr.IsRetriable(err) || pause == lastPause || service.Sleep(ctx, pause) != nil {
 			return err
 		}
 	}

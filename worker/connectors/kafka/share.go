@@ -19,6 +19,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/resume"
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka/watch"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // mine reports whether a partition belongs to this task: partitions are dealt round, and each topic begins one task
@@ -227,10 +228,8 @@ func (s *Source) watchTopics() error {
 		if err := s.follow(sh, doubted); err != nil {
 			return err
 		}
-		select { // who doubts again and again waits
-		case <-s.broken.Done():
+		if service.Sleep(s.broken, minRefresh) != nil { // who doubts again and again waits
 			return nil
-		case <-time.After(minRefresh):
 		}
 	}
 }
@@ -380,10 +379,7 @@ func (a *arrivals) ask(topic string, denied error) {
 		a.doubted = make(map[string]error)
 	}
 	a.doubted[topic] = denied
-	select {
-	case a.doubt <- struct{}{}:
-	default:
-	}
+	service.Signal(a.doubt)
 }
 
 func (a *arrivals) doubts() map[string]error {

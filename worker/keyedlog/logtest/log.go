@@ -200,9 +200,6 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (i
 	return end, deliver(ctx, found, fn)
 }
 
-// goneOver is how many records are handed on again after the log was down.
-const goneOver = 64
-
 // Follow calls fn with everything from an offset on, and after the log was down with the last records once more. A log that
 // ends before known is truncated.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) error) error {
@@ -221,7 +218,7 @@ func (l *Log) Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) 
 				if err := l.holds(known); err != nil {
 					return err
 				}
-				from = max(start, from-goneOver)
+				from = max(start, from-rmq.GoneOver)
 			}
 			found, end, next, err := l.since(from)
 			if err == nil {

@@ -69,7 +69,7 @@ type Replica struct {
 	version int64 // rises with each accepted record
 	shadows map[string]*shadow
 	places  map[string]place
-	recent  []read // what was read last, in order
+	recent  []read // what was read last, in order: all that a rmq.Log hands on again, and more
 }
 
 // read is one record as it was read.
@@ -77,9 +77,6 @@ type read struct {
 	offset int64
 	sum    uint64
 }
-
-// remembered is how many of the records that were read last are known again: what a rmq.Log's Follow hands on again.
-const remembered = 64
 
 // New makes a Replica that has read nothing.
 func New(opts Options) *Replica {
@@ -152,8 +149,8 @@ func (r *Replica) Apply(now time.Time, e rmq.Entry) (Verdict, error) {
 		r.reach = 0
 	}
 	r.next = e.Offset + 1
-	if len(r.recent) == 2*remembered {
-		r.recent = append(r.recent[:0], r.recent[remembered:]...)
+	if len(r.recent) == 2*rmq.GoneOver {
+		r.recent = append(r.recent[:0], r.recent[rmq.GoneOver:]...)
 	}
 	r.recent = append(r.recent, read{e.Offset, sum(e)})
 	return verdict, why

@@ -119,7 +119,7 @@ func TestOldRecordsAreTakenForTheSameWhenTheyComeAgain(t *testing.T) {
 			noticed = append(noticed, i)
 		}
 	}
-	if len(noticed) < remembered || !slices.Contains(noticed, 1000-remembered) {
+	if len(noticed) < rmq.GoneOver || !slices.Contains(noticed, 1000-rmq.GoneOver) {
 		t.Errorf("others were noticed at %v only", noticed)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 	"github.com/rocketmq-connect/operator/worker/rest/certificate"
-	"github.com/rocketmq-connect/operator/worker/rest/certificate/certtest"
 )
 
 // folder has the files of a listener.
@@ -25,9 +25,9 @@ type folder struct {
 func newFolder(t *testing.T, a *certtest.Authority) folder {
 	dir := t.TempDir()
 	f := folder{t, dir, certificate.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), ClientCA: filepath.Join(dir, "ca.crt")}}
-	cert, key := a.Issue(time.Now().Add(time.Hour))
-	f.write("tls.crt", cert)
-	f.write("tls.key", key)
+	pair := a.Issue("localhost", time.Now(), time.Now().Add(time.Hour))
+	f.write("tls.crt", pair.Cert)
+	f.write("tls.key", pair.Key)
 	f.write("ca.crt", a.PEM)
 	return f
 }
@@ -57,7 +57,9 @@ func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
 			[]string{"httpTlsCert: ", "certificate 1 of", "tls.crt"},
 		},
 		"a key of another certificate": {
-			func(f folder) { _, key := a.Issue(time.Now().Add(time.Hour)); f.write("tls.key", key) },
+			func(f folder) {
+				f.write("tls.key", a.Issue("localhost", time.Now(), time.Now().Add(time.Hour)).Key)
+			},
 			[]string{"httpTlsKey: ", "tls.key", "is not the private key of", "tls.crt"},
 		},
 		"a key that is none":           {func(f folder) { f.write("tls.key", []byte("topsecret")) }, []string{"httpTlsKey: ", "tls.key"}},
@@ -116,9 +118,9 @@ func TestOnlyOtherContentsAreAChange(t *testing.T) {
 		t.Errorf("the same contents: %v, %v", changed, err)
 	}
 	later := time.Now().Add(2 * time.Hour).Truncate(time.Second)
-	cert, key := a.Issue(later)
-	f.write("tls.crt", cert)
-	f.write("tls.key", key)
+	pair := a.Issue("localhost", time.Now(), later)
+	f.write("tls.crt", pair.Cert)
+	f.write("tls.key", pair.Key)
 	if changed, err := s.Refresh(); !changed || err != nil || !s.NotAfter().Equal(later) {
 		t.Errorf("other contents: %v, %v, ends at %s", changed, err, s.NotAfter())
 	}
@@ -156,8 +158,7 @@ func TestAConnectionIsTrustedForAsLongAsItsCertificateIs(t *testing.T) {
 	}
 	now := time.Now()
 	by := func(a *certtest.Authority) *tls.ConnectionState {
-		text, _ := a.Issue(now.Add(time.Hour))
-		block, _ := pem.Decode(text)
+		block, _ := pem.Decode(a.Issue("caller", now, now.Add(time.Hour)).Cert)
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			t.Fatal(err)
@@ -194,9 +195,9 @@ func TestFilesBehindALinkThatMovesAreFollowed(t *testing.T) {
 	a := certtest.New(t)
 	before, after, mount := newFolder(t, a), newFolder(t, a), t.TempDir()
 	later := time.Now().Add(2 * time.Hour).Truncate(time.Second)
-	cert, key := a.Issue(later)
-	after.write("tls.crt", cert)
-	after.write("tls.key", key)
+	pair := a.Issue("localhost", time.Now(), later)
+	after.write("tls.crt", pair.Cert)
+	after.write("tls.key", pair.Key)
 	link := func(to string) {
 		t.Helper()
 		if err := errors.Join(os.Symlink(to, filepath.Join(mount, "..tmp")), os.Rename(filepath.Join(mount, "..tmp"), filepath.Join(mount, "..data"))); err != nil {

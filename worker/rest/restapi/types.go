@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/redact"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // Prefix is where the resource API begins.
@@ -20,16 +21,16 @@ const IdempotencyHeader = "Idempotency-Key"
 
 // The states of connectors and tasks. Running, Paused and Stopped can be asked for; the others are only observed.
 const (
-	StateRunning = "Running"
+	StateRunning = string(states.Running)
 	// StatePaused keeps tasks with their workers but moves nothing.
-	StatePaused = "Paused"
+	StatePaused = string(states.Paused)
 	// StateStopped has no tasks; config and positions are kept.
-	StateStopped = "Stopped"
-	StateFailed  = "Failed"
+	StateStopped = string(states.Stopped)
+	StateFailed  = string(states.Failed)
 	// StateUnassigned means that no worker has it just now.
-	StateUnassigned = "Unassigned"
+	StateUnassigned = string(states.Unassigned)
 	// StateRestarting means that it failed and waits for its next attempt.
-	StateRestarting = "Restarting"
+	StateRestarting = string(states.Restarting)
 )
 
 // Connector is a connector's wanted configuration.

@@ -4,7 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/backoff"
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 // How long a lane waits before it retries a batch, and one that the broker has stored and that it will store once more.
@@ -17,8 +18,7 @@ const (
 
 // deliver sends a batch until it is stored, or never will be, or its records were taken.
 func (l *Lane) deliver(ctx context.Context, b *Batch) {
-	retry := backoff.Backoff{First: firstRetry, Last: lastRetry}
-	repeat := backoff.Backoff{First: firstUnconfirmed, Last: lastUnconfirmed}
+	var retry, repeat backoff.Doubling
 	for begun, told := time.Now(), false; b.good > 0; {
 		a := l.cfg.Connection.Send(ctx, b, l.late)
 		switch {
@@ -49,11 +49,13 @@ func (l *Lane) deliver(ctx context.Context, b *Batch) {
 		if l.cfg.Owner.BrokerAway(b, a.Err); b.good == 0 {
 			continue
 		}
-		wait := &retry
+		var wait time.Duration
 		if a.Repeats {
-			wait = &repeat
+			wait = repeat.Next(firstUnconfirmed, lastUnconfirmed)
+		} else {
+			wait = retry.Next(firstRetry, lastRetry)
 		}
-		if err := wait.Wait(ctx); err != nil {
+		if err := service.Sleep(ctx, wait); err != nil {
 			l.finish(b, 0, err)
 			return
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/rmq/encode"
 	"github.com/rocketmq-connect/operator/worker/rmq/room"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // Connection stores batches on the lane's queue.
@@ -143,7 +144,7 @@ func (l *Lane) Add(r Record, properties []encode.Property, body []byte, born tim
 	b.wire, r.err = encode.Member(b.wire, properties, body, l.cfg.Terms.IDs)
 	b.add(nil, r)
 	l.cfg.Part.Put(r.Size)
-	l.signal()
+	service.Signal(l.wake)
 	return true
 }
 
@@ -156,7 +157,7 @@ func (l *Lane) Adopt(member []byte, r Record, from *room.Part) bool {
 	}
 	from.Move(l.cfg.Part, r.Size)
 	l.last(len(member)).add(member, r)
-	l.signal()
+	service.Signal(l.wake)
 	return true
 }
 
@@ -168,13 +169,6 @@ func (l *Lane) last(size int) *Batch {
 	b := l.cfg.Terms.fresh(max(size, l.usual))
 	l.pending = append(l.pending, b)
 	return b
-}
-
-func (l *Lane) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Run sends batch after batch until ctx ends; what is left then fails with its cause.

@@ -202,14 +202,7 @@ func (p *peer) later(fn func()) {
 
 // wait says false when the connection ends meanwhile.
 func (p *peer) wait(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-p.gone.Done():
-		return false
-	}
+	return service.Sleep(p.gone, d) == nil
 }
 
 // thawed waits for the end of a freeze. It says false when the connection ends meanwhile.

@@ -16,7 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial/certtest"
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,9 +89,9 @@ func hello(t *testing.T, d *Dialer, addr string) error {
 func TestWhyThereIsNoConnection(t *testing.T) {
 	ca, other, dir := certtest.New(t), certtest.New(t), t.TempDir()
 	file := func(name string, text []byte) string { return certtest.Write(t, dir, name, text) }
-	good := Files{CA: file("ca.pem", ca.PEM())}
+	good := Files{CA: file("ca.pem", ca.PEM)}
 	with := func(a *certtest.Authority, name string) Files {
-		pair := a.Issue("worker", time.Now())
+		pair := a.Issue("worker", time.Now(), time.Now().Add(time.Hour))
 		return Files{CA: good.CA, Cert: file(name+".pem", pair.Cert), Key: file(name+".key", pair.Key)}
 	}
 	server := ca.Server("rocketmq.test")
@@ -100,7 +100,7 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 	mutual12 := mutual.Clone()
 	mutual12.MaxVersion = tls.VersionTLS12
 	old := server.Clone()
-	pair := ca.Issue("rocketmq.test", time.Now().Add(-time.Hour))
+	pair := ca.Issue("rocketmq.test", time.Now().Add(-time.Hour), time.Now().Add(-time.Minute))
 	expired, err := tls.X509KeyPair(pair.Cert, pair.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		"all is well, by name":                {good, "rocketmq.test:9876", greeting(server), nil},
 		"all is well, by the configured name": {Files{CA: good.CA, ServerName: "rocketmq.test"}, "10.0.0.1:9876", greeting(server), nil},
 		"all is well, both ways":              {with(ca, "good"), "127.0.0.1:9876", greeting(mutual), nil},
-		"another CA":                          {Files{CA: file("other.pem", other.PEM())}, "127.0.0.1:9876", greeting(server), []string{"TLS handshake: ", "not signed by any in tlsCA (" + dir + "/other.pem)"}},
+		"another CA":                          {Files{CA: file("other.pem", other.PEM)}, "127.0.0.1:9876", greeting(server), []string{"TLS handshake: ", "not signed by any in tlsCA (" + dir + "/other.pem)"}},
 		"no CA":                               {Files{}, "127.0.0.1:9876", greeting(server), []string{"signed by none of the system's roots: set tlsCA"}},
 		"another name":                        {good, "broker-0.rocketmq:10911", greeting(server), []string{`its certificate is for rocketmq.test, 127.0.0.1 and not for "broker-0.rocketmq": set tlsServerName`}},
 		"another address":                     {good, "10.0.0.1:10911", greeting(server), []string{`and not for "10.0.0.1": set tlsServerName`}},
@@ -156,7 +156,7 @@ func TestRenewedFilesCountFromTheNextConnectionOn(t *testing.T) {
 	before, after, dir := certtest.New(t), certtest.New(t), t.TempDir()
 	var server atomic.Pointer[tls.Config]
 	server.Store(before.Server("rocketmq.test"))
-	path := certtest.Write(t, dir, "ca.pem", before.PEM())
+	path := certtest.Write(t, dir, "ca.pem", before.PEM)
 	d, err := New(Files{CA: path}, over(t, func(c net.Conn) { greeting(server.Load())(c) }))
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestRenewedFilesCountFromTheNextConnectionOn(t *testing.T) {
 	want("")
 	server.Store(after.Server("rocketmq.test"))
 	want("not signed by any in tlsCA")
-	certtest.Write(t, dir, "ca.pem", after.PEM())
+	certtest.Write(t, dir, "ca.pem", after.PEM)
 	want("")
 	certtest.Write(t, dir, "ca.pem", []byte("half of a file"))
 	want("") // by what it was before
@@ -186,7 +186,7 @@ func TestRenewedFilesCountFromTheNextConnectionOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("no such file")
-	certtest.Write(t, dir, "ca.pem", before.PEM())
+	certtest.Write(t, dir, "ca.pem", before.PEM)
 	want("")
 	if err := d.Stale(); err != nil {
 		t.Errorf("stale: %v", err)
@@ -197,7 +197,7 @@ func TestRenewedFilesCountFromTheNextConnectionOn(t *testing.T) {
 func TestAConnectionIsClosedWithoutAWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := certtest.New(t)
-		path, server := certtest.Write(t, t.TempDir(), "ca.pem", ca.PEM()), ca.Server("rocketmq.test")
+		path, server := certtest.Write(t, t.TempDir(), "ca.pem", ca.PEM), ca.Server("rocketmq.test")
 		d, err := New(Files{CA: path}, overPipe(t, func(c net.Conn) {
 			_ = tls.Server(c, server).Handshake()
 			time.Sleep(time.Minute) // it reads nothing
@@ -221,7 +221,7 @@ func TestAConnectionIsClosedWithoutAWord(t *testing.T) {
 
 func TestADialThatIsGivenUpEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		path := certtest.Write(t, t.TempDir(), "ca.pem", certtest.New(t).PEM())
+		path := certtest.Write(t, t.TempDir(), "ca.pem", certtest.New(t).PEM)
 		d, err := New(Files{CA: path}, overPipe(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
 		if err != nil {
 			t.Fatal(err)

@@ -6,16 +6,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial/certtest"
+	"github.com/rocketmq-connect/operator/worker/pemfile/certtest"
 )
 
 func TestABadFileIsNamedWithItsKey(t *testing.T) {
 	now, dir := time.Now(), t.TempDir()
 	ca := certtest.New(t)
-	pair, other := ca.Issue("worker", now), ca.Issue("worker", now)
-	old, early := ca.Issue("worker", now.Add(-time.Hour)), ca.Issue("worker", now.Add(time.Hour))
+	pair, other := ca.Issue("worker", now, now.Add(time.Hour)), ca.Issue("worker", now, now.Add(time.Hour))
+	old := ca.Issue("worker", now.Add(-time.Hour), now.Add(-time.Minute))
+	early := ca.Issue("worker", now.Add(time.Minute), now.Add(time.Hour))
 	write := func(name string, text []byte) string { return certtest.Write(t, dir, name, text) }
-	caFile, cert, key := write("ca.pem", ca.PEM()), write("cert.pem", pair.Cert), write("key.pem", pair.Key)
+	caFile, cert, key := write("ca.pem", ca.PEM), write("cert.pem", pair.Cert), write("key.pem", pair.Key)
 	encrypted := "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
 	missing := filepath.Join(dir, "missing.pem")
 	cases := map[string]struct {
@@ -24,7 +25,7 @@ func TestABadFileIsNamedWithItsKey(t *testing.T) {
 	}{
 		"nothing at all":              {Files{}, nil},
 		"all of it":                   {Files{CA: caFile, Cert: cert, Key: key, ServerName: "a"}, nil},
-		"a CA beside one that is old": {Files{CA: write("both.pem", append(ca.Issue("x", now.Add(-time.Hour)).Cert, ca.PEM()...))}, nil},
+		"a CA beside one that is old": {Files{CA: write("both.pem", append(old.Cert, ca.PEM...))}, nil},
 		"no file of the CA":           {Files{CA: missing}, []string{"tlsCA: ", missing, "no such file"}},
 		"a CA that is no PEM":         {Files{CA: write("junk", []byte("junk"))}, []string{"tlsCA: ", "junk: not PEM: want certificates"}},
 		"a key in place of the CA":    {Files{CA: key}, []string{"tlsCA: " + key + ": not PEM"}},

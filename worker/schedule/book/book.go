@@ -9,6 +9,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -44,7 +45,7 @@ func New(worker string, session time.Duration, random func() float64) *Book {
 type Work struct {
 	// Claims are to be asked for in one request, whose outcome goes to Claimed. One request is under way at a time: the log is
 	// one, so a second would only wait behind the first.
-	Claims []member.Request
+	Claims []member.ClaimRequest
 	// Releases are to be given back in one request, whose end goes to Released. None of them runs again under the same
 	// generation.
 	Releases []Release
@@ -142,14 +143,14 @@ func (b *Book) watchFree(view member.View, wants map[Unit]want, now time.Time) m
 
 // refresh brings what is held in line with the view and the configs, and forgets what is neither owned nor wanted here.
 func (b *Book) refresh(in Input) {
-	states := map[string]storefold.State{}
+	wanted := map[string]states.Wanted{}
 	for _, c := range in.Connectors {
-		states[c.Name] = c.State
+		wanted[c.Name] = c.State
 	}
 	for u, h := range b.held {
 		w, isWanted := in.wants[u]
 		if !isWanted {
-			w = want{state: states[u.Connector]}
+			w = want{state: wanted[u.Connector]}
 		}
 		o, owned := in.View.Owners[u]
 		mine := owned && in.View.Joined && o.Session == in.View.Self
@@ -161,12 +162,12 @@ func (b *Book) refresh(in Input) {
 }
 
 // claim notes that claims are under way, and returns what to ask for.
-func (b *Book) claim(claims []Action, self int64, above func(Unit) int64) []member.Request {
+func (b *Book) claim(claims []Action, self int64, above func(Unit) int64) []member.ClaimRequest {
 	if len(claims) == 0 {
 		return nil
 	}
 	b.claiming = true
-	reqs := make([]member.Request, 0, len(claims))
+	reqs := make([]member.ClaimRequest, 0, len(claims))
 	for _, a := range claims {
 		h := b.held[a.Unit]
 		if h == nil {
@@ -174,13 +175,13 @@ func (b *Book) claim(claims []Action, self int64, above func(Unit) int64) []memb
 			b.held[a.Unit] = h
 		}
 		h.Kept, h.KeptFrom = a.For != self, a.For
-		reqs = append(reqs, member.Request{Unit: a.Unit, Epoch: a.Epoch, Above: max(above(a.Unit), h.Given)})
+		reqs = append(reqs, member.ClaimRequest{Unit: a.Unit, Epoch: a.Epoch, Above: max(above(a.Unit), h.Given)})
 	}
 	return reqs
 }
 
 // Claimed takes the outcome of a request.
-func (b *Book) Claimed(reqs []member.Request, grants []member.Grant, now time.Time) {
+func (b *Book) Claimed(reqs []member.ClaimRequest, grants []member.Grant, now time.Time) {
 	got := map[Unit]int64{}
 	for _, g := range grants {
 		got[g.Unit] = g.Generation

@@ -9,6 +9,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -17,9 +18,9 @@ import (
 func TestATaskThatWasFencedOffIsGivenBackThoughItIsNotWantedAnyMore(t *testing.T) {
 	now := time.Unix(100, 0)
 	b := New("w1", 5*time.Second, func() float64 { return 0 })
-	view := member.View{Joined: true, Self: 1, Members: []member.Peer{{Session: 1, Worker: "w1", Eligible: true}}, Homes: []string{"w1"},
+	view := member.View{Joined: true, Self: 1, Members: []member.Member{{Session: 1, Worker: "w1", Eligible: true}}, Homes: []string{"w1"},
 		Owners: map[Unit]fold.Owner{}, Allocation: allocate.Params{Strategy: "Averagely"}}
-	connector := storefold.Connector{Name: "c", State: storefold.Running, Epoch: 1, Revision: 1, Config: map[string]string{"max.tasks": "1"},
+	connector := storefold.Connector{Name: "c", State: states.WantRunning, Epoch: 1, Revision: 1, Config: map[string]string{"max.tasks": "1"},
 		Tasks: []map[string]string{{}}}
 	pass := func() Work { return b.Pass(view, []storefold.Connector{connector}, none, now) }
 
@@ -58,9 +59,9 @@ func TestATaskThatWasFencedOffIsGivenBackThoughItIsNotWantedAnyMore(t *testing.T
 func TestAnAdoptedUnitStaysUntilItsWorkerJoinsAgain(t *testing.T) {
 	now := time.Unix(100, 0)
 	b := New("w1", 5*time.Second, func() float64 { return 0 })
-	view := member.View{Joined: true, Self: 1, Members: []member.Peer{{Session: 0, Worker: "w2", Eligible: true}, {Session: 1, Worker: "w1", Eligible: true}},
+	view := member.View{Joined: true, Self: 1, Members: []member.Member{{Session: 0, Worker: "w2", Eligible: true}, {Session: 1, Worker: "w1", Eligible: true}},
 		Homes: []string{"w1", "w2"}, Owners: map[Unit]fold.Owner{}, Allocation: allocate.Params{Strategy: "Averagely"}}
-	connectors := []storefold.Connector{{Name: "c", State: storefold.Running, Epoch: 1, Tasks: []map[string]string{{}}}} // c to w1, c-0 to w2
+	connectors := []storefold.Connector{{Name: "c", State: states.WantRunning, Epoch: 1, Tasks: []map[string]string{{}}}} // c to w1, c-0 to w2
 	pass := func() Work { return b.Pass(view, connectors, none, now) }
 
 	b.Claimed(pass().Claims, nil, now) // of c, and refused
@@ -78,7 +79,7 @@ func TestAnAdoptedUnitStaysUntilItsWorkerJoinsAgain(t *testing.T) {
 		t.Errorf("while the other lives (-want +got):\n%s", diff)
 	}
 	b.End(unit(0), Outcome{Kind: LeaseOver}, now)
-	view.Members = []member.Peer{{Session: 1, Worker: "w1", Eligible: true}, {Session: 20, Worker: "w2", Eligible: true}}
+	view.Members = []member.Member{{Session: 1, Worker: "w1", Eligible: true}, {Session: 20, Worker: "w2", Eligible: true}}
 	want = Work{Releases: []Release{{member.Grant{Unit: unit(0), Generation: 11, Epoch: 1}, "moves to w2"}}}
 	if diff := cmp.Diff(want, pass()); diff != "" {
 		t.Errorf("after it has joined again (-want +got):\n%s", diff)

@@ -7,7 +7,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/secret/reference"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // Phase is what a worker does with a unit just now.
@@ -54,34 +55,25 @@ type Held struct {
 	outdated bool
 	// want is what the last pass wanted of the unit.
 	want want
-	// refused counts claims in a row that got nothing; the next one waits until claimAt.
-	refused   int
+	// refused gives the pauses after claims in a row that got nothing; the next one waits until claimAt.
+	refused   backoff.Doubling
 	claimAt   time.Time
 	releasing bool
 }
 
-// The states of a unit, as statuses have them.
-const (
-	StateRunning    = "Running"
-	StatePaused     = "Paused"
-	StateStopped    = "Stopped"
-	StateFailed     = "Failed"
-	StateUnassigned = "Unassigned"
-)
-
 // State is the state of a unit as users see it.
-func (h *Held) State(u Unit) string {
+func (h *Held) State(u Unit) states.Observed {
 	switch {
 	case h.Problem != "":
-		return StateFailed
-	case h.want.state == storefold.Stopped || h.Finished:
-		return StateStopped
-	case h.want.state == storefold.Paused && h.Phase == Idle:
-		return StatePaused
+		return states.Failed
+	case h.want.state == states.WantStopped || h.Finished:
+		return states.Stopped
+	case h.want.state == states.WantPaused && h.Phase == Idle:
+		return states.Paused
 	case u.Task == allocate.ConnectorTask || h.Opened:
-		return StateRunning
+		return states.Running
 	}
-	return StateUnassigned
+	return states.Unassigned
 }
 
 // waits says that an idle unit must not be started yet: its back-off is not over, or it has finished.
@@ -156,11 +148,11 @@ const (
 // other, so the next one waits.
 func (h *Held) claimed(generation int64, now time.Time) {
 	if generation > 0 {
-		h.Granted, h.refused, h.claimAt = max(h.Granted, generation), 0, time.Time{}
+		h.Granted, h.claimAt = max(h.Granted, generation), time.Time{}
+		h.refused.Reset()
 		return
 	}
-	h.claimAt = now.Add(min(firstClaimDelay<<min(h.refused, 8), longestClaimDelay))
-	h.refused++
+	h.claimAt = now.Add(h.refused.Next(firstClaimDelay, longestClaimDelay))
 }
 
 const (
@@ -180,20 +172,18 @@ type Retry struct {
 	Restarts int
 	Next     time.Time
 
-	failures int // since an attempt was healthy
+	delays backoff.Doubling // since an attempt was healthy
 }
 
 // failed notes a failure after the unit had run for so long; random is in [0, 1).
 func (r *Retry) failed(temporary bool, ran time.Duration, now time.Time, random float64) {
 	if ran >= healthyAfter {
-		r.failures = 0
+		r.delays.Reset()
 	}
-	longest := longestDelay
+	delay := r.delays.Next(firstDelay, longestDelay)
 	if temporary {
-		longest = longestReconnect
+		delay = min(delay, longestReconnect)
 	}
-	delay := min(firstDelay<<min(r.failures, 16), longest)
-	r.failures++
 	r.Restarts++
 	r.Next = now.Add(time.Duration(float64(delay) * (1 - delayJitter + 2*delayJitter*random)))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/config"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -82,7 +83,7 @@ type Action struct {
 // want is what a connector's config asks of one of its units.
 type want struct {
 	epoch int64
-	state storefold.State
+	state states.Wanted
 	// run says that it should run now, as opposed to being only owned.
 	run bool
 	// restart is the newest restart that was asked for; "" if there is none.
@@ -94,7 +95,7 @@ type plan struct {
 	in      Input
 	wants   map[Unit]want
 	targets map[Unit]string // who should run what
-	members map[string]member.Peer
+	members map[string]member.Member
 	// home says that units are allocated to this worker: it is not flapping.
 	home bool
 	// epochs are the lowest and the highest epoch at which anything of a connector is owned.
@@ -126,7 +127,7 @@ func Plan(in Input) []Action {
 }
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, wants: in.wants, members: map[string]member.Peer{}, epochs: map[string]span{}}
+	p := &plan{in: in, wants: in.wants, members: map[string]member.Member{}, epochs: map[string]span{}}
 	if p.wants == nil {
 		p.wants = wanted(in.Connectors)
 	}
@@ -150,13 +151,13 @@ func newPlan(in Input) *plan {
 func wanted(connectors []storefold.Connector) map[Unit]want {
 	out := map[Unit]want{}
 	for _, c := range connectors {
-		divide := c.Tasks == nil && c.State != storefold.Stopped
+		divide := c.Tasks == nil && c.State != states.WantStopped
 		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.RestartOf(allocate.ConnectorTask)}
-		if c.State == storefold.Stopped {
+		if c.State == states.WantStopped {
 			continue
 		}
 		for i := range c.Tasks {
-			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == storefold.Running, restart: c.RestartOf(i)}
+			out[Unit{Connector: c.Name, Task: i}] = want{epoch: c.Epoch, state: c.State, run: c.State == states.WantRunning, restart: c.RestartOf(i)}
 		}
 	}
 	return out

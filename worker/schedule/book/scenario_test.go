@@ -16,6 +16,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
+	"github.com/rocketmq-connect/operator/worker/states"
 	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
 )
 
@@ -79,18 +80,18 @@ func (s *stage) command(words []string) {
 	s.trace = append(s.trace, "> "+strings.Join(words, " "))
 	switch words[0] {
 	case "join":
-		s.view.Members = append(s.view.Members, member.Peer{Session: s.next, Worker: words[1], Eligible: true})
+		s.view.Members = append(s.view.Members, member.Member{Session: s.next, Worker: words[1], Eligible: true})
 		s.view.Homes = append(s.view.Homes, words[1])
 		s.held[words[1]] = map[Unit]*Held{}
 		s.next++
 	case "leave":
 		session := s.session(words[1])
-		s.view.Members = slices.DeleteFunc(s.view.Members, func(m member.Peer) bool { return m.Session == session })
+		s.view.Members = slices.DeleteFunc(s.view.Members, func(m member.Member) bool { return m.Session == session })
 		s.view.Homes = slices.DeleteFunc(s.view.Homes, func(w string) bool { return w == words[1] })
 		maps.DeleteFunc(s.view.Owners, func(_ Unit, o fold.Owner) bool { return o.Session == session })
 		delete(s.held, words[1])
 	case "connector":
-		s.connector(words[1], storefold.State(words[2]), words[3])
+		s.connector(words[1], states.Wanted(words[2]), words[3])
 	case "plan":
 		s.plan(words[1])
 	case "settle":
@@ -131,7 +132,7 @@ func (s *stage) unit(name string) Unit {
 	return Unit{}
 }
 
-func (s *stage) connector(name string, state storefold.State, tasks string) {
+func (s *stage) connector(name string, state states.Wanted, tasks string) {
 	n, err := strconv.Atoi(tasks)
 	if err != nil {
 		s.t.Fatal(err)

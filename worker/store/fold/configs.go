@@ -7,6 +7,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // maxRequests is how many accepted request ids a value remembers.
@@ -32,7 +33,7 @@ type connectorValue struct {
 	V       int               `json:"v"`
 	Name    string            `json:"name"`
 	Config  map[string]string `json:"config,omitempty"`
-	State   State             `json:"state"`
+	State   states.Wanted     `json:"state"`
 	Deleted bool              `json:"deleted,omitempty"`
 	Epoch   int64             `json:"epoch"`
 	// Born is the epoch in which this life of the connector began: a deleted one may be created again.
@@ -62,7 +63,7 @@ func (v *connectorValue) valid(counts func(int64) bool) bool {
 		}
 	}
 	return v.Name != "" && len(v.Name) <= maxName && v.Revision == v.Replaces+1 && counts(v.Replaces) && v.Epoch > 0 && counts(v.Epoch) &&
-		v.Born > 0 && v.Born <= v.Epoch && knownState(v.State)
+		v.Born > 0 && v.Born <= v.Epoch && v.State.Known()
 }
 
 func (v *connectorValue) restartable() bool {
@@ -263,5 +264,3 @@ func (f *Configs) View(name string) (Connector, bool) {
 	}
 	return out, true
 }
-
-func knownState(s State) bool { return s == Running || s == Paused || s == Stopped }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 const password = "hunter2"
@@ -167,6 +168,6 @@ func TestErasuresAreCounted(t *testing.T) {
 		}
 	}
 	put(t, f, Write{Name: "d", Config: map[string]string{"a": "1"}, RequestID: "1"}, 0)
-	put(t, f, Write{Name: "d", State: Paused, IfRevision: -1, RequestID: "2"}, 0)
+	put(t, f, Write{Name: "d", State: states.WantPaused, IfRevision: -1, RequestID: "2"}, 0)
 	wantEqual(t, f.Erasures(), int64(5))
 }

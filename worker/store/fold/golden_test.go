@@ -8,6 +8,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // What is stored is read by workers of other versions: these bytes change only with a new version number.
@@ -20,7 +21,7 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 	}{
 		"a connector": {
 			value: &connectorValue{
-				V: 1, Name: "orders to kafka", Config: map[string]string{"b": "2", "a": "1"}, State: Paused, Epoch: 3, Born: 1,
+				V: 1, Name: "orders to kafka", Config: map[string]string{"b": "2", "a": "1"}, State: states.WantPaused, Epoch: 3, Born: 1,
 				Revision: 5, Replaces: 4, Requests: []request{{"r4", 4}, {"r5", 5}}, Restart: &restartValue{"r4", -1}, UpdatedAt: at,
 			},
 			wantKey: "connector/orders%20to%20kafka",
@@ -30,7 +31,7 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 		},
 		"a connector with several restarts": {
 			value: &connectorValue{
-				V: 1, Name: "c", State: Running, Epoch: 3, Born: 1, Revision: 8, Replaces: 7, Requests: []request{{"r8", 8}},
+				V: 1, Name: "c", State: states.WantRunning, Epoch: 3, Born: 1, Revision: 8, Replaces: 7, Requests: []request{{"r8", 8}},
 				Restart: &restartValue{"r8", 1}, Restarts: map[int]string{-1: "r5", 10: "r7", 2: "r6"}, UpdatedAt: at,
 			},
 			wantKey: "connector/c",
@@ -39,7 +40,7 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 		},
 		"a deleted connector that is published again": {
 			value: &connectorValue{
-				V: 1, Name: "c", State: Running, Deleted: true, Epoch: 2, Born: 1, Revision: 2, Replaces: 1,
+				V: 1, Name: "c", State: states.WantRunning, Deleted: true, Epoch: 2, Born: 1, Revision: 2, Replaces: 1,
 				Requests: []request{{"r2", 2}}, UpdatedAt: at, Republished: true,
 			},
 			wantKey: "connector/c",

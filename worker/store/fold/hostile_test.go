@@ -11,6 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // at is when records of these tests are stored; most is the highest number that can have been counted by then.
@@ -55,7 +56,7 @@ func TestNoRevisionStopsAConnectorFromBeingChanged(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := NewConfigs()
-			v := &connectorValue{V: Version, Name: "c", Config: map[string]string{"a": "1"}, State: Running, Epoch: 1, Born: 1, Revision: 1, Requests: []request{{ID: "r"}}}
+			v := &connectorValue{V: Version, Name: "c", Config: map[string]string{"a": "1"}, State: states.WantRunning, Epoch: 1, Born: 1, Revision: 1, Requests: []request{{ID: "r"}}}
 			want := replica.Malformed
 			if tc.taken {
 				want = replica.Accepted
@@ -148,7 +149,7 @@ func FuzzValues(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, c int64) {
 		configs, progress, statuses := NewConfigs(), NewProgress(), NewStatuses()
 		odd := map[string]any{"epoch": a, "generation": b, "attempt": c, "sequence": a, "moves": b, "since": c, "revision": b + 1, "replaces": b, "born": a}
-		stored(t, configs, at, &connectorValue{V: Version, Name: "c", State: Running, Requests: []request{{ID: "r"}}}, odd)
+		stored(t, configs, at, &connectorValue{V: Version, Name: "c", State: states.WantRunning, Requests: []request{{ID: "r"}}}, odd)
 		stored(t, configs, at, &tasksValue{V: Version, Name: "c", ID: "i", Tasks: []map[string]string{}}, odd)
 		stored(t, progress, at, &fenceValue{V: Version, Connector: "c", ID: "i"}, odd)
 		stored(t, progress, at, &resetValue{V: Version, Connector: "c", ID: "i"}, odd)
@@ -180,7 +181,7 @@ func FuzzValues(f *testing.F) {
 // A name that the cluster log does not take would spoil each claim that it is part of, and each task costs memory.
 func TestNamesAndTaskSetsAreBounded(t *testing.T) {
 	connector := func(n int) *connectorValue {
-		return &connectorValue{V: Version, Name: strings.Repeat("n", n), State: Running, Epoch: 1, Born: 1, Revision: 1, Requests: []request{{ID: "r"}}}
+		return &connectorValue{V: Version, Name: strings.Repeat("n", n), State: states.WantRunning, Epoch: 1, Born: 1, Revision: 1, Requests: []request{{ID: "r"}}}
 	}
 	tasks := func(n int) *tasksValue {
 		v := &tasksValue{V: Version, Name: "c", Epoch: 1, ID: "i"}

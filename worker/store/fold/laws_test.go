@@ -12,6 +12,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // state is a fold's state as what it would publish again.
@@ -126,7 +127,7 @@ func (h *history) configStep() value {
 	case 0:
 		w.Delete = true
 	case 1:
-		w.State = Paused
+		w.State = states.WantPaused
 	case 2:
 		w.Restart = &Restart{Task: h.rnd.IntN(3) - 1}
 	default:
@@ -174,7 +175,7 @@ func (h *history) progressStep() value {
 
 func (h *history) statusStep() value {
 	return &statusValue{
-		V: 1, Connector: "c", Task: h.rnd.IntN(2), State: fmt.Sprint("S", h.rnd.IntN(3)), Sequence: int64(1 + h.rnd.IntN(3)),
+		V: 1, Connector: "c", Task: h.rnd.IntN(2), State: states.Observed(fmt.Sprint("S", h.rnd.IntN(3))), Sequence: int64(1 + h.rnd.IntN(3)),
 		stamp: stamp{Epoch: int64(h.rnd.IntN(2)), Generation: int64(h.rnd.IntN(3)), Attempt: int64(h.rnd.IntN(2))},
 	}
 }

@@ -11,13 +11,14 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // Status is what an owner last said of a connector or a task.
 type Status struct {
 	Connector string
-	Task      int    // -1: the connector itself
-	State     string // Running, Paused, Stopped, Failed, Unassigned, Restarting
+	Task      int // -1: the connector itself
+	State     states.Observed
 	Worker    string
 	// Generation, Epoch and Attempt are the owner's: what an older one says is ignored.
 	Generation, Epoch, Attempt int64
@@ -29,11 +30,11 @@ type Status struct {
 
 // statusValue is a stored Status.
 type statusValue struct {
-	V         int    `json:"v"`
-	Connector string `json:"connector"`
-	Task      int    `json:"task"`
-	State     string `json:"state"`
-	Worker    string `json:"worker"`
+	V         int             `json:"v"`
+	Connector string          `json:"connector"`
+	Task      int             `json:"task"`
+	State     states.Observed `json:"state"`
+	Worker    string          `json:"worker"`
 	stamp
 	Sequence    int64     `json:"sequence"`
 	Error       string    `json:"error,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 var (
@@ -23,16 +24,6 @@ var (
 	ErrConfigLost = errors.New("newest config was lost: write it again")
 )
 
-// State is what a user wants of a connector.
-type State string
-
-// The states.
-const (
-	Running State = "Running"
-	Paused  State = "Paused"
-	Stopped State = "Stopped"
-)
-
 // Restart asks for a restart within the same epoch: owners that see a new ID for a task they run stop and start it.
 type Restart struct {
 	ID   string
@@ -43,7 +34,7 @@ type Restart struct {
 type Connector struct {
 	Name   string
 	Config map[string]string
-	State  State
+	State  states.Wanted
 	// Epoch is the version of (config, task set). It rises when Config changes and with a deletion, and never goes back,
 	// not even when a deleted connector is created again. Changing State keeps it.
 	Epoch int64
@@ -81,7 +72,7 @@ func (c Connector) RestartOf(task int) string {
 type Write struct {
 	Name   string
 	Config map[string]string // nil keeps it
-	State  State             // "" keeps it; Running for a new connector
+	State  states.Wanted     // "" keeps it; WantRunning for a new connector
 	// IfRevision is the revision that must still hold; 0: the connector must not exist (or be deleted); -1: any.
 	IfRevision int64
 	// RequestID names the request over its retries. "" makes one up.
@@ -114,7 +105,7 @@ func (w Write) Validate() error {
 		return fmt.Errorf("%w: the request id must be UTF-8 text", ErrInvalid)
 	case !validMap(w.Config):
 		return fmt.Errorf("%w: config keys and values must be UTF-8 text", ErrInvalid)
-	case w.State != "" && !knownState(w.State):
+	case w.State != "" && !w.State.Known():
 		return fmt.Errorf("%w: state %q is none of Running, Paused, Stopped", ErrInvalid, w.State)
 	case w.Delete && (w.Config != nil || w.Restart != nil):
 		return fmt.Errorf("%w: a deletion has no config and no restart", ErrInvalid)
@@ -232,7 +223,7 @@ func (f *Configs) next(w Write, floor int64) (*connectorValue, Connector, error)
 		next.keep(held)
 	}
 	if next.State == "" {
-		next.State = Running
+		next.State = states.WantRunning
 	}
 	if w.Restart != nil {
 		next.ask(restartValue{ID: cmp.Or(w.Restart.ID, w.RequestID), Task: w.Restart.Task})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
+	"github.com/rocketmq-connect/operator/worker/states"
 )
 
 // put writes to a fold and gives the record.
@@ -46,8 +47,8 @@ func TestConfigsOfTwoSidesOfALossConverge(t *testing.T) {
 	first := put(t, before, Write{Name: "c", Config: config("1"), IfRevision: -1, RequestID: "r1"}, 0)
 	wantVerdict(t, after, first, replica.Accepted)
 	put(t, before, Write{Name: "c", Config: config("2"), IfRevision: -1, RequestID: "lost"}, 0)
-	put(t, after, Write{Name: "c", State: Paused, IfRevision: -1, RequestID: "r2"}, 0)
-	third := put(t, after, Write{Name: "c", State: Running, IfRevision: -1, RequestID: "r3"}, 0)
+	put(t, after, Write{Name: "c", State: states.WantPaused, IfRevision: -1, RequestID: "r2"}, 0)
+	third := put(t, after, Write{Name: "c", State: states.WantRunning, IfRevision: -1, RequestID: "r3"}, 0)
 
 	wantVerdict(t, before, third, replica.Refused)
 	wantVerdict(t, before, again(t, after), replica.Refused)
@@ -115,7 +116,7 @@ func TestRestartsOfOneTaskLeaveThoseOfOthers(t *testing.T) {
 		"of the same task: the newest":            {writes: []Write{ask("r0", 0), ask("r1", 1), ask("again", 0)}, want: map[int]string{0: "again", 1: "r1"}},
 		"of one task after all":                   {writes: []Write{ask("all", -1), ask("r1", 1)}, want: map[int]string{-1: "all", 1: "r1"}},
 		"of all after one task, and one again":    {writes: []Write{ask("r0", 0), ask("r1", 1), ask("all", -1), ask("r2", 1)}, want: map[int]string{-1: "all", 1: "r2"}},
-		"a pause keeps them":                      {writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{State: Paused})}, want: map[int]string{0: "r0", 1: "r1"}},
+		"a pause keeps them":                      {writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{State: states.WantPaused})}, want: map[int]string{0: "r0", 1: "r1"}},
 		"a new epoch has none":                    {writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{Config: map[string]string{"n": "2"}})}},
 		"a deletion has none":                     {writes: []Write{ask("r0", 0), change(Write{Delete: true})}},
 		"an older version's of a task":            {before: `{"id":"old","task":0}`, writes: []Write{ask("r1", 1)}, want: map[int]string{0: "old", 1: "r1"}},
@@ -185,7 +186,7 @@ func TestARestartThatIsNotStoredChangesNothing(t *testing.T) {
 
 // A request id stands for one write: another one under it is refused, and not answered as if it had been carried out.
 func TestARequestIDIsOfOneWrite(t *testing.T) {
-	create := Write{Name: "c", Config: map[string]string{"a": "1"}, State: Running, IfRevision: 0, RequestID: "me"}
+	create := Write{Name: "c", Config: map[string]string{"a": "1"}, State: states.WantRunning, IfRevision: 0, RequestID: "me"}
 	again := func(change func(*Write)) Write {
 		w := Write{Name: "c", IfRevision: -1, RequestID: "me"}
 		change(&w)
@@ -197,7 +198,7 @@ func TestARequestIDIsOfOneWrite(t *testing.T) {
 	}{
 		"the same":       {create, false},
 		"another config": {again(func(w *Write) { w.Config = map[string]string{"a": "2"} }), true},
-		"another state":  {again(func(w *Write) { w.State = Paused }), true},
+		"another state":  {again(func(w *Write) { w.State = states.WantPaused }), true},
 		"a deletion":     {again(func(w *Write) { w.Delete = true }), true},
 		"a restart":      {again(func(w *Write) { w.Restart = &Restart{Task: 0} }), true},
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 const (
@@ -45,18 +48,18 @@ func (f *fetcher) again() {
 	if f.stop != nil {
 		f.stop()
 	}
-	signal(f.wake)
+	service.Signal(f.wake)
 }
 
 func (f *fetcher) run() {
-	pause := firstPause
+	var pause backoff.Doubling
 	for {
 		select {
 		case <-f.wake:
 		case <-f.h.ctx.Done():
 			return
 		}
-		if sleep(f.h.ctx, gather) != nil {
+		if service.Sleep(f.h.ctx, gather) != nil {
 			return
 		}
 		for {
@@ -70,15 +73,14 @@ func (f *fetcher) run() {
 			}
 			answer, ok := resp.(*kmsg.FetchResponse)
 			if err == nil && ok && answer.ErrorCode == 0 {
-				pause = firstPause
+				pause.Reset()
 				f.take(asked, answer)
 				continue
 			}
 			f.lost(asked)
-			if sleep(f.h.ctx, pause) != nil {
+			if service.Sleep(f.h.ctx, pause.Next(firstPause, longestPause)) != nil {
 				return
 			}
-			pause = min(2*pause, longestPause)
 		}
 	}
 }
@@ -229,5 +231,5 @@ func (f *fetcher) lost(asked map[Partition]int64) {
 func (h *Hub) unsettle(p Partition, s *spot) {
 	delete(h.leaders, p)
 	s.leader = -1
-	signal(h.unplaced)
+	service.Signal(h.unplaced)
 }

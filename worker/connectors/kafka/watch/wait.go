@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/rocketmq-connect/operator/worker/service"
+	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
 const (
@@ -74,7 +77,7 @@ func (h *Hub) enter(w *waiter) {
 			h.settle(s, leader)
 		} else {
 			s.leader = -1
-			signal(h.unplaced)
+			service.Signal(h.unplaced)
 		}
 	}
 }
@@ -87,7 +90,7 @@ func (h *Hub) leave(w *waiter) {
 
 // wake ends a wait. Nothing is asked for it any more, or the same answer would come again at once. h.mu is held.
 func (h *Hub) wake(w *waiter) {
-	signal(w.news)
+	service.Signal(w.news)
 	h.remove(w)
 }
 
@@ -116,16 +119,9 @@ func (h *Hub) settle(s *spot, leader int32) {
 	f.again()
 }
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // place looks for the leaders of spots that have none, until the hub ends.
 func (h *Hub) place() {
-	pause := firstPause
+	var pause backoff.Doubling
 	for {
 		select {
 		case <-h.unplaced:
@@ -138,14 +134,13 @@ func (h *Hub) place() {
 		}
 		details, err := h.topics(h.ctx, topics)
 		if err == nil && h.assign(details) {
-			pause = firstPause
+			pause.Reset()
 			continue
 		}
-		if sleep(h.ctx, pause) != nil {
+		if service.Sleep(h.ctx, pause.Next(firstPause, longestPause)) != nil {
 			return
 		}
-		pause = min(2*pause, longestPause)
-		signal(h.unplaced)
+		service.Signal(h.unplaced)
 	}
 }
 
@@ -193,16 +188,4 @@ func (h *Hub) assign(details kadm.TopicDetails) bool {
 		}
 	}
 	return all
-}
-
-// sleep waits for d, or returns why ctx ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

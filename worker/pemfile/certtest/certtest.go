@@ -26,8 +26,12 @@ type Authority struct {
 	PEM []byte
 }
 
-// New makes an authority that signs itself.
+// Pair is a certificate and its key, as PEM.
+type Pair struct{ Cert, Key []byte }
+
+// New makes an authority that signs itself. No two have the same name.
 func New(t testing.TB) *Authority {
+	t.Helper()
 	a := &Authority{t: t, key: newKey(t)}
 	a.cert = &x509.Certificate{
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: "authority " + rand.Text()}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -37,33 +41,41 @@ func New(t testing.TB) *Authority {
 	return a
 }
 
-// Issue makes a certificate of 127.0.0.1 and localhost that ends at notAfter, good for both ends of a connection, and its key.
-func (a *Authority) Issue(notAfter time.Time) (cert, key []byte) {
+// Pool holds the authority's own certificate.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// Issue makes a certificate of a name and of 127.0.0.1, good for both ends of a connection from one time to another.
+func (a *Authority) Issue(name string, from, to time.Time) Pair {
 	a.t.Helper()
 	own := newKey(a.t)
-	cert = a.sign(&x509.Certificate{
-		SerialNumber: serial(a.t), Subject: pkix.Name{CommonName: "issued"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	cert := a.sign(&x509.Certificate{
+		SerialNumber: serial(a.t), Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: to,
+		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, &own.PublicKey)
 	der, err := x509.MarshalPKCS8PrivateKey(own)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return Pair{Cert: cert, Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}
+}
+
+// Server is for a server of that name, and of 127.0.0.1, for the next hour.
+func (a *Authority) Server(name string) *tls.Config {
+	a.t.Helper()
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: a.shown(name)}
 }
 
 // Client is what a caller needs that trusts the authority, and shows a certificate of by, if that is not nil.
 func (a *Authority) Client(by *Authority) *tls.Config {
 	a.t.Helper()
-	out := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-	out.RootCAs.AddCert(a.cert)
+	out := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: a.Pool()}
 	if by != nil {
-		pair, err := tls.X509KeyPair(by.Issue(time.Now().Add(time.Hour)))
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		out.Certificates = []tls.Certificate{pair}
+		out.Certificates = by.shown("caller")
 	}
 	return out
 }
@@ -76,6 +88,17 @@ func Write(t testing.TB, dir, name string, text []byte) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// shown is what an end of a connection shows in the next hour.
+func (a *Authority) shown(name string) []tls.Certificate {
+	a.t.Helper()
+	pair := a.Issue(name, time.Now(), time.Now().Add(time.Hour))
+	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return []tls.Certificate{cert}
 }
 
 func (a *Authority) sign(c *x509.Certificate, to *ecdsa.PublicKey) []byte {
