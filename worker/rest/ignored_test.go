@@ -74,7 +74,7 @@ func TestWhatIsIgnoredCanBeTakenBack(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.source("src")
 	c.Config["transforms"] = "mask"
-	w.configs.set(c)
+	w.configs.Set(c)
 	if rec := w.do("GET", "/connectors/taskNum/src/5", ""); rec.Code != 422 || !strings.Contains(rec.Body.String(), "cannot transform") {
 		t.Errorf("another number of tasks: %d %s", rec.Code, rec.Body)
 	}

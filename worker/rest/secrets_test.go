@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 
+	"github.com/rocketmq-connect/operator/worker/rest/compat"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
@@ -36,9 +37,9 @@ func TestNoRouteShowsWhatMayBeSecret(t *testing.T) {
 	for name, cfg := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(_ *Config, b *Backends) {
-				b.Local = func() []LocalTask { return []LocalTask{{Connector: "src", Task: 0, State: "Running"}} }
+				b.Local = func() []compat.LocalTask { return []compat.LocalTask{{Connector: "src", Task: 0, State: "Running"}} }
 			})
-			w.configs.set(store.Connector{Name: "src", Config: cfg, State: store.Running, Epoch: 1, Revision: 1, Tasks: []map[string]string{cfg}})
+			w.configs.Set(store.Connector{Name: "src", Config: cfg, State: store.Running, Epoch: 1, Revision: 1, Tasks: []map[string]string{cfg}})
 			for _, route := range showing {
 				body := w.get(strings.Replace(route, "{}", "src", 1))
 				if strings.Contains(body, secret) {
@@ -268,7 +269,7 @@ func TestTheOlderUpdateKeepsASecretOnlyForTheSamePlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
 			w.source("src")
-			w.configs.set(store.Connector{Name: "open", State: store.Running, Epoch: 1, Revision: 2,
+			w.configs.Set(store.Connector{Name: "open", State: store.Running, Epoch: 1, Revision: 2,
 				Config: map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1", "source-record-converter": "x"}})
 			rec := w.do("GET", tc.target, "")
 			if rec.Code != tc.wantCode || !strings.HasPrefix(rec.Body.String(), tc.wantBody) {

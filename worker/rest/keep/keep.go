@@ -42,6 +42,14 @@ func Masked(cfg, stored map[string]string) (out map[string]string, kept, missing
 	return out, kept, missing
 }
 
+// MissingError is a Mask in the place of which nothing is stored.
+type MissingError struct{ Key string }
+
+// Error says what to do.
+func (e *MissingError) Error() string {
+	return e.Key + " is the mask of a secret, but no value is stored: send the value"
+}
+
 // MovedError is a secret that is not kept: the setting Changed says where it would go now.
 type MovedError struct{ Key, Changed string }
 
