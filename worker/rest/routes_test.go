@@ -40,6 +40,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		"another media type":              {"POST", "/connectors", "a=b", []string{"Content-Type: application/x-www-form-urlencoded"}, 415, restapi.ProblemMalformed, "application/json", ""},
 		"a body too large":                {"POST", "/connectors", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, nil, 413, restapi.ProblemTooLarge, "at most 1048576 bytes", ""},
 		"no name and no class":            {"POST", "/connectors", `{"config":{}}`, nil, 422, restapi.ProblemInvalid, "name must not be empty", "name class"},
+		"settings without a class":        {"POST", "/connectors", `{"name":"n","config":{"poll":"1"}}`, nil, 422, restapi.ProblemInvalid, "no connector class: set connector.class", "class"},
 		"a name RocketMQ does not take":   {"POST", "/connectors", strings.Replace(validSource, `"n"`, `"a b"`, 1), nil, 422, restapi.ProblemInvalid, "letters, digits", "name"},
 		"an unknown class":                {"POST", "/connectors", `{"name":"n","class":"Nope","config":{}}`, nil, 422, restapi.ProblemInvalid, "it has KafkaSink, KafkaSource", "class"},
 		"settings missing or wrong": {"POST", "/connectors", `{"name":"n","class":"KafkaSource","config":{"kafka.topics":"t","poll":"x","mode":"slow"}}`, nil, 422, restapi.ProblemInvalid,

@@ -96,7 +96,8 @@ func moved(before, after Config) []string {
 			out = append(out, k.Name)
 		}
 	}
-	passed := maps.Clone(before.Settings)
+	passed := map[string]string{}
+	maps.Copy(passed, before.Settings)
 	maps.Copy(passed, after.Settings)
 	for _, key := range slices.Sorted(maps.Keys(passed)) {
 		if after.Spec.Passes(key) && !redact.Named(key) && before.Settings[key] != after.Settings[key] {
