@@ -98,7 +98,8 @@ func SetByField(key string) bool {
 	return strings.HasPrefix(key, internalKeys)
 }
 
-// ClassOf returns the class that the config names, else what implied says: the classes know which of their settings imply them.
+// ClassOf returns the class that the config names, else what implied says: the classes know which of their settings
+// imply them.
 func ClassOf(cfg map[string]string, implied func(cfg map[string]string) (string, error)) (string, error) {
 	for _, key := range []string{ClassKey, OldClassKey} {
 		if class := strings.TrimSpace(cfg[key]); class != "" {

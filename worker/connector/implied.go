@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Implied returns the class of a config that names none: that of the first of the specs whose ImpliedBy it has. The error says what to
-// set instead.
+// Implied returns the class of a config that names none: that of the first of the specs whose ImpliedBy it has. The
+// error says what to set instead.
 func Implied(specs []Spec, cfg map[string]string) (class string, err error) {
 	text := "no connector class: set connector.class"
 	for _, s := range specs {

@@ -10,8 +10,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connectors/kafka"
 )
 
-// Classes is a list of connector classes, no two of which share a class name or an alias. Its order is that in which they are asked
-// whether a config that names no class is theirs.
+// Classes is a list of connector classes, no two of which share a class name or an alias. Its order is that in which
+// they are asked whether a config that names no class is theirs.
 type Classes []connector.Connector
 
 // Catalog returns the built-in classes, for one worker.

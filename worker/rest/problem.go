@@ -14,8 +14,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
-// problemOf says what an error is to the caller. Only here are errors turned into status codes: a conflict with a precondition that
-// the caller stated is 412. Answers of 5xx carry no internals beyond what helps the caller.
+// problemOf says what an error is to the caller. Only here are errors turned into status codes: a conflict with a
+// precondition that the caller stated is 412. Answers of 5xx carry no internals beyond what helps the caller.
 func (f *front) problemOf(r *http.Request, err error) *restapi.Problem {
 	if p := (*restapi.Problem)(nil); errors.As(err, &p) {
 		return p

@@ -193,7 +193,8 @@ func (s *Server) build() {
 	s.hub = newHub(shown)
 	f := &front{ready: b.Ready, metrics: s.metrics, show: shown.connector, log: s.cfg.Log}
 	watching := &watcher{hub: s.hub, streams: limit.Streams{Limits: s.cfg.Streams}, metrics: s.metrics, leased: b.Leased, refusal: s.gate.refusal}
-	resources := &api{configs: b.Configs, members: b.Members, catalog: b.Catalog, checker: checker, connectors: connectors, views: shown, watcher: watching}
+	resources := &api{configs: b.Configs, members: b.Members, catalog: b.Catalog, checker: checker, connectors: connectors,
+		views: shown, watcher: watching}
 
 	mux := http.NewServeMux()
 	s.api = &port.Port{Name: "api", Address: s.cfg.Listen, Limits: s.cfg.Connections, Handler: f.around(mux), Log: s.cfg.Log}
@@ -212,8 +213,9 @@ func (s *Server) build() {
 	mux.Handle(restapi.Prefix+"/", s.gate.guarded(f.dialect(resources.routes()), f.fail))
 	if s.cfg.CompatRoutes {
 		old := compat.New(compat.Config{
-			Resources: &older{Configs: b.Configs, connectors: connectors, checker: checker, backends: b}, NewEnvelope: s.cfg.Compat == config.CompatNew,
-			Timeout: writeTimeout, Route: f.route, Problem: f.failure, Refuse: s.gate.refuse, RequestID: requestID,
+			Resources:   &older{Configs: b.Configs, connectors: connectors, checker: checker, backends: b},
+			NewEnvelope: s.cfg.Compat == config.CompatNew,
+			Timeout:     writeTimeout, Route: f.route, Problem: f.failure, Refuse: s.gate.refuse, RequestID: requestID,
 		})
 		mux.Handle("/", s.gate.guarded(old.Handler(), old.Fail))
 	} else {

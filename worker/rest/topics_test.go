@@ -12,7 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
-// The worker knows no other system's settings: each class says which of its own name topics, and which tell that it is meant.
+// The worker knows no other system's settings: each class says which of its own name topics, and which tell that it is
+// meant.
 func TestTopicsAreThoseThatTheClassNames(t *testing.T) {
 	classes := resttest.Catalog{
 		{Described: connector.Spec{Class: "QueueSource", Kind: connector.KindSource, ImpliedBy: []string{"queue.names"}, Keys: []connector.Key{

@@ -92,8 +92,8 @@ func workerNames(view cluster.View) map[int64]string {
 	return names
 }
 
-// topicsOf returns the topics that the config names, sorted, if they may be shown: those that a sink reads, and those of a source,
-// which records go to. Topics that a rename format makes are left out.
+// topicsOf returns the topics that the config names, sorted, if they may be shown: those that a sink reads, and those
+// that a source's records go to. Topics that a rename format makes are left out.
 func topicsOf(cfg map[string]string, spec connector.Spec) []string {
 	if f := cfg["topic.rename.format"]; f != "" && f != "${topic}" && cfg["topicNames"] == "" {
 		return nil

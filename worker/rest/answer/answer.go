@@ -61,7 +61,8 @@ func Invalid(errs []restapi.FieldError) *restapi.Problem {
 // maxTaskConfigs bounds what answers repeat of a connector's settings for each of its tasks, in bytes.
 const maxTaskConfigs = 4 << 20
 
-// TaskConfigs are the whole configs of a connector's tasks, which callers must not change; what each has besides the connector's where that would be too much.
+// TaskConfigs are the whole configs of a connector's tasks, which callers must not change; what each has besides the
+// connector's where that would be too much.
 func TaskConfigs(c store.Connector) []map[string]string {
 	size := 0
 	for k, v := range c.Config {

@@ -1,5 +1,5 @@
-// Package check says what is wrong with a connector's config before it is stored, what of it has no effect, and which of its
-// values may be shown. It does no IO but to read what references stand for.
+// Package check says what is wrong with a connector's config before it is stored, what of it has no effect, and which
+// of its values may be shown. It does no IO but to read what references stand for.
 package check
 
 import (
@@ -33,8 +33,8 @@ type Secrets interface {
 // Checker checks configs before they are stored. It is safe for concurrent use.
 type Checker struct {
 	Classes *Classes
-	// Settings reports what is wrong with the settings that any connector may have and that the worker obeys; each error begins
-	// with the setting's name. nil: they are not checked.
+	// Settings reports what is wrong with the settings that any connector may have and that the worker obeys; each error
+	// begins with the setting's name. nil: they are not checked.
 	Settings func(spec connector.Spec, cfg map[string]string) error
 	// Secrets reads what a config refers to, for the class to check it; nil: references are checked for their form alone.
 	Secrets Secrets
@@ -42,8 +42,8 @@ type Checker struct {
 	ReferencesOnly bool
 }
 
-// Config checks the connector as it would be stored. The error is a *restapi.Problem with all that is wrong; the warnings say what has
-// no effect, or not yet. Neither shows a secret.
+// Config checks the connector as it would be stored. The error is a *restapi.Problem with all that is wrong; the
+// warnings say what has no effect, or not yet. Neither shows a secret.
 func (c *Checker) Config(name string, cfg map[string]string) (warnings []string, err error) {
 	return c.told(c.check(name, cfg), cfg)
 }

@@ -51,8 +51,8 @@ func (c *Classes) Spec(cfg map[string]string) connector.Spec {
 	return spec
 }
 
-// Policy says what of a connector's values may be shown, its tasks' too: those of which its class knows that they are no
-// secrets, and the worker's own. Of a class that is not known here, that is only the latter.
+// Policy says what of a connector's values may be shown, its tasks' too: those of which its class knows that they are
+// no secrets, and the worker's own. Of a class that is not known here, that is only the latter.
 //
 // Invariant S1: no secret value is in a REST answer.
 func (c *Classes) Policy(cfg map[string]string) redact.Policy { return PolicyOf(c.Spec(cfg)) }

@@ -18,11 +18,12 @@ type Filled struct {
 	found findings
 }
 
-// Refused reports whether it cannot be stored over what it was filled in from: a masked secret is missing there, or must not be
-// kept, or the fields and the settings contradict each other.
+// Refused reports whether it cannot be stored over what it was filled in from: a masked secret is missing there, or
+// must not be kept, or the fields and the settings contradict each other.
 func (f Filled) Refused() bool { return len(f.found.errs) > 0 }
 
-// Fill turns a request into what is stored, with masked secrets filled in from before (nil: there is no such connector).
+// Fill turns a request into what is stored, with masked secrets filled in from before (nil: there is no such
+// connector).
 func (c *Checker) Fill(in restapi.Connector, before map[string]string) Filled {
 	var f findings
 	cfg, kept, missing := keep.Masked(in.Config, before)
@@ -67,8 +68,8 @@ func (c *Checker) Validate(in restapi.Connector, before map[string]string) resta
 	return out
 }
 
-// Kept returns a *restapi.Problem if after must not keep the values of the kept settings from before: they are secrets, and would go
-// elsewhere.
+// Kept returns a *restapi.Problem if after must not keep the values of the kept settings from before: they are secrets,
+// and would go elsewhere.
 func (c *Checker) Kept(before, after map[string]string, kept []string) error {
 	var f findings
 	if f.moved(c.moved(before, after, kept)); len(f.errs) > 0 {
@@ -79,7 +80,8 @@ func (c *Checker) Kept(before, after map[string]string, kept []string) error {
 
 // moved reports which of the stored values must not be kept by the config that comes after.
 func (c *Checker) moved(before, after map[string]string, kept []string) []*keep.MovedError {
-	return keep.Check(keep.Config{Settings: before, Spec: c.Classes.Spec(before)}, keep.Config{Settings: after, Spec: c.Classes.Spec(after)}, kept)
+	was, is := keep.Config{Settings: before, Spec: c.Classes.Spec(before)}, keep.Config{Settings: after, Spec: c.Classes.Spec(after)}
+	return keep.Check(was, is, kept)
 }
 
 // StateError says what a connector's state may be.

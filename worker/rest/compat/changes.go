@@ -162,7 +162,8 @@ func (o *Routes) store(r *http.Request, w store.Write) (string, error) {
 	return strings.Join(append([]string{done}, warnings...), "; "), nil
 }
 
-// all does to every connector what single does to one. A failure does not keep the others from it; the first one is told.
+// all does to every connector what single does to one. A failure does not keep the others from it; the first one is
+// told.
 func (o *Routes) all(r *http.Request) (string, error) {
 	if _, err := verb(r); err != nil { // a mistake even if there is no connector
 		return "", err

@@ -1,5 +1,5 @@
-// Package compat serves the routes of the older runtimes: all by GET, short texts or bare JSON. They exist for scripts that are
-// written against them, and do not change; everything new belongs in the resource API.
+// Package compat serves the routes of the older runtimes: all by GET, short texts or bare JSON. They exist for scripts
+// that are written against them, and do not change; everything new belongs in the resource API.
 package compat
 
 import (

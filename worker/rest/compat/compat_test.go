@@ -248,3 +248,46 @@ func TestOlderRoutesCanBeSwitchedOff(t *testing.T) {
 	}
 	w.get(restapi.Prefix + "/cluster")
 }
+
+func TestTheOlderUpdateKeepsASecretOnlyForTheSamePlace(t *testing.T) {
+	cases := map[string]struct {
+		target   string
+		wantCode int
+		wantBody string
+	}{
+		"a secret that is not named": {`/connectors/update/src?config={"kafka.bootstrap.server":"evil:1"}`, 422,
+			"failed! kafka.client.password must be sent again: kafka.bootstrap.server changed, and a stored secret goes only where it went before; login must"},
+		"no secret is stored":         {`/connectors/update/open?config={"kafka.bootstrap.server":"other:1"}`, 200, "success"},
+		"a mask in a new connector":   {`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h:1","login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
+		"a mask of what is not there": {`/connectors/update/open?config={"login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
+		"another number of tasks":     {"/connectors/taskNum/src/7", 200, "success"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.source("src")
+			w.configs.Set(store.Connector{Name: "open", State: store.Running, Epoch: 1, Revision: 2,
+				Config: map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1", "source-record-converter": "x"}})
+			rec := w.do("GET", tc.target)
+			if rec.Code != tc.wantCode || !strings.HasPrefix(rec.Body.String(), tc.wantBody) {
+				t.Errorf("got %d %s, want %d %s", rec.Code, rec.Body, tc.wantCode, tc.wantBody)
+			}
+		})
+	}
+}
+
+// A connector that was stored before its settings were refused can be mended by the older routes, too.
+func TestWhatIsIgnoredCanBeTakenBack(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.source("src")
+	c.Config["transforms"] = "mask"
+	w.configs.Set(c)
+	if rec := w.do("GET", "/connectors/taskNum/src/5"); rec.Code != 422 || !strings.Contains(rec.Body.String(), "cannot transform") {
+		t.Errorf("another number of tasks: %d %s", rec.Code, rec.Body)
+	}
+	for _, step := range []string{`/connectors/update/src?config={"transforms":""}`, "/connectors/taskNum/src/5"} {
+		if rec := w.do("GET", step); rec.Code != 200 {
+			t.Errorf("%s: %d %s", step, rec.Code, rec.Body)
+		}
+	}
+}

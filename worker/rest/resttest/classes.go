@@ -78,8 +78,8 @@ func Kafka() Catalog {
 	return Catalog{
 		{connector.Spec{Class: "KafkaSource", Aliases: []string{"java.KafkaSource"}, Kind: connector.KindSource, ImpliedBy: []string{"kafka.topics"},
 			Keys: []connector.Key{broker, hidden,
-				{Name: "kafka.topics", Type: connector.List, Required: true, Topics: true, Doc: "topics"}, {Name: "poll", Type: connector.Int}, {Name: "partitions"},
-				{Name: "mode", Type: connector.String, Enum: []string{"fast", "safe"}}}, Prefixes: []string{"kafka.client."}}},
+				{Name: "kafka.topics", Type: connector.List, Required: true, Topics: true, Doc: "topics"},
+				{Name: "poll", Type: connector.Int}, {Name: "partitions"}, {Name: "mode", Type: connector.String, Enum: []string{"fast", "safe"}}}, Prefixes: []string{"kafka.client."}}},
 		{connector.Spec{Class: "KafkaSink", Kind: connector.KindSink, ImpliedBy: []string{"topicNames", "kafka.bootstrap.server"},
 			Keys: []connector.Key{broker, hidden, {Name: "topicNames", Type: connector.List, Required: true, Doc: "topics"}}}},
 	}
