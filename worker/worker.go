@@ -24,6 +24,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connector"
 	"github.com/rocketmq-connect/operator/worker/rest"
 	"github.com/rocketmq-connect/operator/worker/rest/certificate"
+	"github.com/rocketmq-connect/operator/worker/rest/compat"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/tlsdial"
@@ -40,6 +41,7 @@ const leaveTimeout = 10 * time.Second
 // Catalog finds connector classes.
 type Catalog interface {
 	Find(class string) (connector.Connector, error)
+	Implied(cfg map[string]string) (string, error)
 	List() []connector.Spec
 }
 
@@ -321,11 +323,11 @@ func (p *parts) stopping(context.Context) error {
 }
 
 // local lists the tasks that this worker has.
-func (p *parts) local() []rest.LocalTask {
-	var out []rest.LocalTask
+func (p *parts) local() []compat.LocalTask {
+	var out []compat.LocalTask
 	for _, u := range p.scheduler.Running() {
 		if u.Task != allocate.ConnectorTask {
-			out = append(out, rest.LocalTask{Connector: u.Connector, Task: u.Task, State: u.State, Stopping: u.Stopping})
+			out = append(out, compat.LocalTask{Connector: u.Connector, Task: u.Task, State: u.State, Stopping: u.Stopping})
 		}
 	}
 	return out

@@ -14,7 +14,7 @@ import (
 	"github.com/rocketmq-connect/operator/controllers/render"
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connectors"
-	"github.com/rocketmq-connect/operator/worker/rest"
+	"github.com/rocketmq-connect/operator/worker/rest/check"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
@@ -153,7 +153,8 @@ func (c *checker) connector(d document) error {
 	if object.Spec.MaxTasks != nil {
 		want.MaxTasks = int(*object.Spec.MaxTasks)
 	}
-	found := rest.Check(connectors.Catalog(), task.CheckSettings(config.Default().Topics.Internal), want)
+	checker := check.Checker{Classes: check.NewClasses(connectors.Catalog()), Settings: task.CheckSettings(config.Default().Topics.Internal)}
+	found := checker.Validate(want, nil)
 	for _, e := range found.Errors {
 		c.fail(d.at, specField(e.Field), e.Detail)
 	}

@@ -11,12 +11,6 @@ import (
 	"unicode/utf8"
 )
 
-// The classes that are inferred when a config names none.
-const (
-	KafkaSource = "KafkaSource"
-	KafkaSink   = "KafkaSink"
-)
-
 // MaxTasksLimit is the most tasks that one connector may have.
 const MaxTasksLimit = 1024
 
@@ -29,10 +23,6 @@ const (
 	nameKey      = "name"
 	internalKeys = "connect.internal."
 )
-
-// ErrNoClass means that a config names no connector class and none can be inferred.
-var ErrNoClass = errors.New("no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and " +
-	"kafka.bootstrap.server for a KafkaSink")
 
 // WorkerKeys are the keys of a connector config that the worker obeys, whatever the connector.
 func WorkerKeys() []string {
@@ -108,20 +98,15 @@ func SetByField(key string) bool {
 	return strings.HasPrefix(key, internalKeys)
 }
 
-// ClassOf returns the class that the config names, or the one that follows from its keys; else ErrNoClass.
-func ClassOf(cfg map[string]string) (string, error) {
+// ClassOf returns the class that the config names, else what implied says: the classes know which of their settings
+// imply them.
+func ClassOf(cfg map[string]string, implied func(cfg map[string]string) (string, error)) (string, error) {
 	for _, key := range []string{ClassKey, OldClassKey} {
 		if class := strings.TrimSpace(cfg[key]); class != "" {
 			return class, nil
 		}
 	}
-	switch {
-	case cfg["kafka.topics"] != "":
-		return KafkaSource, nil
-	case cfg["topicNames"] != "" && cfg["kafka.bootstrap.server"] != "":
-		return KafkaSink, nil
-	}
-	return "", ErrNoClass
+	return implied(cfg)
 }
 
 // MaxTasks returns how many tasks the config allows: max.tasks, else tasks.num, else 1.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,17 +139,22 @@ func TestConnectorKeys(t *testing.T) {
 		wantTasks int
 		wantErr   string
 	}{
-		"the documents' source": {map[string]string{"tasks.num": "4", "kafka.topics": "t", "kafka.bootstrap.server": "b"}, KafkaSource, 4, ""},
-		"the documents' sink":   {map[string]string{"topicNames": "t", "tasks.num": "2", "kafka.bootstrap.server": "b"}, KafkaSink, 2, ""},
-		"an explicit class":     {map[string]string{"connector.class": " x.Y ", "max.tasks": "3", "tasks.num": "9"}, "x.Y", 3, ""},
-		"the old class key":     {map[string]string{"connector-class": "Z"}, "Z", 1, ""},
-		"no class":              {map[string]string{"topicNames": "t"}, "", 1, "no connector class"},
-		"no number":             {map[string]string{"connector.class": "Z", "max.tasks": "many"}, "Z", 0, "max.tasks must be a whole number from 1 to 1024"},
-		"too many":              {map[string]string{"connector.class": "Z", "tasks.num": "2000"}, "Z", 0, "tasks.num must be"},
+		"an implied class":  {map[string]string{"tasks.num": "4", "of.x": "1"}, "X", 4, ""},
+		"both":              {map[string]string{"connector.class": "Z", "of.x": "1"}, "Z", 1, ""},
+		"an explicit class": {map[string]string{"connector.class": " x.Y ", "max.tasks": "3", "tasks.num": "9"}, "x.Y", 3, ""},
+		"the old class key": {map[string]string{"connector-class": "Z"}, "Z", 1, ""},
+		"no class":          {map[string]string{"topicNames": "t"}, "", 1, "no connector class"},
+		"no number":         {map[string]string{"connector.class": "Z", "max.tasks": "many"}, "Z", 0, "max.tasks must be a whole number from 1 to 1024"},
+		"too many":          {map[string]string{"connector.class": "Z", "tasks.num": "2000"}, "Z", 0, "tasks.num must be"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			class, classErr := ClassOf(tc.cfg)
+			class, classErr := ClassOf(tc.cfg, func(cfg map[string]string) (string, error) {
+				if cfg["of.x"] == "" {
+					return "", errors.New("no connector class")
+				}
+				return "X", nil
+			})
 			tasks, tasksErr := MaxTasks(tc.cfg)
 			if class != tc.wantClass || tasks != tc.wantTasks {
 				t.Errorf("got %q, %d", class, tasks)

@@ -15,6 +15,9 @@ type Spec struct {
 	Class   string
 	Aliases []string
 	Kind    Kind
+	// ImpliedBy are the settings by which a config without `connector.class` is of this class, if it has all of them;
+	// none: no config is. It is for classes that configs of the Java runtime do not name.
+	ImpliedBy []string
 	// Version is the connector's own version.
 	Version string
 	Keys    []Key
@@ -45,7 +48,8 @@ type Key struct {
 	Required bool
 	// Secret values are never shown.
 	Secret bool
-	// Topics says that the value lists the topics, as records name them, that a source reads.
+	// Topics says that the value lists the topics, as records name them, that a source reads: they are shown with its
+	// status, and records of them go to no topic of the cluster itself.
 	Topics bool
 	// Destination says that the value tells where, how or as whom the secrets of the config are sent. When it changes, stored
 	// secrets are not kept: they have to be given again.

@@ -44,3 +44,30 @@ func TestFindListsWhatThereIs(t *testing.T) {
 		}
 	}
 }
+
+// Configs of the Java runtime name no class. Every built-in class says by which settings it is meant.
+func TestTheClassOfAConfigThatNamesNone(t *testing.T) {
+	cases := map[string]struct {
+		cfg     map[string]string
+		want    string
+		wantErr string
+	}{
+		"the documents' source": {map[string]string{"tasks.num": "4", "kafka.topics": "t", "kafka.bootstrap.server": "b"}, "KafkaSource", ""},
+		"the documents' sink":   {map[string]string{"topicNames": "t", "tasks.num": "2", "kafka.bootstrap.server": "b"}, "KafkaSink", ""},
+		"both":                  {map[string]string{"topicNames": "t", "kafka.topics": "t", "kafka.bootstrap.server": "b"}, "KafkaSource", ""},
+		"half of the sink":      {map[string]string{"topicNames": "t"}, "", "no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and kafka.bootstrap.server for a KafkaSink"},
+		"an empty setting":      {map[string]string{"kafka.topics": ""}, "", "no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and kafka.bootstrap.server for a KafkaSink"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := Catalog().Implied(tc.cfg)
+			text := ""
+			if err != nil {
+				text = err.Error()
+			}
+			if got != tc.want || text != tc.wantErr {
+				t.Errorf("got %q, %q, want %q, %q", got, text, tc.want, tc.wantErr)
+			}
+		})
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rocketmq-connect/operator/worker/rest/answer"
+	"github.com/rocketmq-connect/operator/worker/rest/resource"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/strictjson"
 )
@@ -28,7 +30,7 @@ func typed(r *http.Request) error {
 	ct := r.Header.Get("Content-Type")
 	media, _, err := mime.ParseMediaType(ct)
 	if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
-		return problem(http.StatusUnsupportedMediaType, restapi.ProblemMalformed, "Unsupported media type",
+		return answer.Problem(http.StatusUnsupportedMediaType, restapi.ProblemMalformed, "Unsupported media type",
 			"send Content-Type: application/json, not %q", ct)
 	}
 	return nil
@@ -46,10 +48,10 @@ func decode(r *http.Request, out any) error {
 		return decodeProblem(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return malformed("the body has more after its JSON value: send one object")
+		return answer.Malformed("the body has more after its JSON value: send one object")
 	}
 	if err := strictjson.Unique(body, true); err != nil {
-		return malformed("the body: %s", err)
+		return answer.Malformed("the body: %s", err)
 	}
 	return nil
 }
@@ -60,28 +62,28 @@ func decodeProblem(err error) *restapi.Problem {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, io.EOF):
-		return malformed("the body is empty: send a JSON object")
+		return answer.Malformed("the body is empty: send a JSON object")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return malformed("the body ends in the middle of the JSON value")
+		return answer.Malformed("the body ends in the middle of the JSON value")
 	case errors.As(err, &syntax):
-		return malformed("the body is not JSON: %s at byte %d", syntax, syntax.Offset)
+		return answer.Malformed("the body is not JSON: %s at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind):
 		return typeProblem(kind)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem(http.StatusRequestTimeout, restapi.ProblemMalformed, "Body too slow", "the body did not come within %s: send it again", readTimeout)
+		return answer.Problem(http.StatusRequestTimeout, restapi.ProblemMalformed, "Body too slow", "the body did not come within %s: send it again", readTimeout)
 	case errors.As(err, &tooLarge):
-		return problem(http.StatusRequestEntityTooLarge, restapi.ProblemTooLarge, "Too large", "the body may have at most %d bytes", tooLarge.Limit)
+		return answer.Problem(http.StatusRequestEntityTooLarge, restapi.ProblemTooLarge, "Too large", "the body may have at most %d bytes", tooLarge.Limit)
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name, unquoteErr := strconv.Unquote(field)
 		if unquoteErr != nil {
 			name = field
 		}
-		p := malformed("unknown field %q; a connector's own settings belong in config", name)
+		p := answer.Malformed("unknown field %q; a connector's own settings belong in config", name)
 		p.Errors = []restapi.FieldError{{Field: name, Detail: p.Detail}}
 		return p
 	}
-	return malformed("the body cannot be read: %s", err)
+	return answer.Malformed("the body cannot be read: %s", err)
 }
 
 func typeProblem(e *json.UnmarshalTypeError) *restapi.Problem {
@@ -100,30 +102,32 @@ func typeProblem(e *json.UnmarshalTypeError) *restapi.Problem {
 	if strings.HasPrefix(e.Value, "a") || strings.HasPrefix(e.Value, "o") {
 		article = "an"
 	}
-	p := malformed("%s must be %s, not %s %s (before byte %d)", field, want, article, e.Value, e.Offset)
+	p := answer.Malformed("%s must be %s, not %s %s (before byte %d)", field, want, article, e.Value, e.Offset)
 	p.Errors = []restapi.FieldError{{Field: e.Field, Detail: p.Detail}}
 	return p
 }
 
-// condition reads If-Match and If-None-Match: the revision that a write replaces, as store.Write.IfRevision has it, and
-// whether the caller gave one.
-func condition(r *http.Request) (revision int64, given bool, err error) {
+// condition reads If-Match and If-None-Match: what a change replaces.
+func condition(r *http.Request) (resource.Request, error) {
+	req := resource.Request{ID: requestID(r), Revision: resource.AnyRevision}
 	match, none := strings.TrimSpace(r.Header.Get("If-Match")), strings.TrimSpace(r.Header.Get("If-None-Match"))
 	switch {
 	case match != "" && none != "":
-		return 0, false, malformed("send If-Match or If-None-Match, not both")
+		return req, answer.Malformed("send If-Match or If-None-Match, not both")
 	case none == "*":
-		return 0, true, nil
+		req.Revision, req.Stated = 0, true
+		return req, nil
 	case none != "" && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return 0, false, malformed("If-None-Match of a write may only be *")
+		return req, answer.Malformed("If-None-Match of a write may only be *")
 	case match == "" || match == "*":
-		return anyRevision, false, nil
+		return req, nil
 	}
-	revision, err = parseETag(match)
+	revision, err := parseETag(match)
 	if err != nil {
-		return 0, false, malformed("If-Match must be the ETag of an earlier answer, such as \"12\", not %s", match)
+		return req, answer.Malformed("If-Match must be the ETag of an earlier answer, such as \"12\", not %s", match)
 	}
-	return revision, true, nil
+	req.Revision, req.Stated = revision, true
+	return req, nil
 }
 
 func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }

@@ -1,14 +1,17 @@
 package rest
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
+
 	"github.com/rocketmq-connect/operator/worker/rest/access"
+	"github.com/rocketmq-connect/operator/worker/rest/answer"
 	"github.com/rocketmq-connect/operator/worker/rest/certificate"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/service"
 )
 
 // refusalInterval is how often the log tells of callers that are refused: any of them can have it told.
@@ -17,17 +20,25 @@ const refusalInterval = 30 * time.Second
 // refusedTimeout is how long who is refused may go on with its request.
 const refusedTimeout = time.Second
 
-// failure answers with an error, as its dialect has it.
-type failure func(w http.ResponseWriter, r *http.Request, err error)
+// gate lets requests in, and says what becomes of what it decides by.
+type gate struct {
+	guard    access.Guard
+	secured  *certificate.Source // nil: connections are plain
+	refusals service.Seldom
+	metrics  *metrics
+	log      logr.Logger
+	// address is what is listened on; clientCA has the authorities of callers' certificates, "" for none.
+	address, clientCA string
+}
 
-// guarded lets through only what access.Guard does.
-func (s *Server) guarded(next http.Handler, fail failure) http.Handler {
+// guarded lets through only what access.Guard does; fail answers with an error, as its dialect has it.
+func (g *gate) guarded(next http.Handler, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// No page of another origin is to read an answer, whatever made it.
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if refusal := s.refusal(r, time.Now()); refusal != nil {
-			s.refuse(w, r, refusal, fail)
+		if refusal := g.refusal(r, time.Now()); refusal != nil {
+			g.refuse(w, r, refusal, fail)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -35,19 +46,19 @@ func (s *Server) guarded(next http.Handler, fail failure) http.Handler {
 }
 
 // refusal returns why the caller may not call, or not go on reading what it is sent.
-func (s *Server) refusal(r *http.Request, now time.Time) *access.Refusal {
-	if s.secured != nil {
-		if err := s.secured.Verify(r.TLS, now); err != nil {
+func (g *gate) refusal(r *http.Request, now time.Time) *access.Refusal {
+	if g.secured != nil {
+		if err := g.secured.Verify(r.TLS, now); err != nil {
 			return access.Untrusted(err)
 		}
 	}
-	return s.guard.Check(r, now)
+	return g.guard.Check(r, now)
 }
 
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.Refusal, fail failure) {
-	s.metrics.refused.WithLabelValues(refusal.Reason).Inc()
-	if held, ok := s.refusals.Pass(time.Now()); ok {
-		s.cfg.Log.Info("Refusing a caller", "remote", access.Remote(r), "reason", refusal.Reason, "status", refusal.Status, "detail", refusal.Detail, "untold", held)
+func (g *gate) refuse(w http.ResponseWriter, r *http.Request, refusal *access.Refusal, fail func(http.ResponseWriter, *http.Request, error)) {
+	g.metrics.refused.WithLabelValues(refusal.Reason).Inc()
+	if held, ok := g.refusals.Pass(time.Now()); ok {
+		g.log.Info("Refusing a caller", "remote", access.Remote(r), "reason", refusal.Reason, "status", refusal.Status, "detail", refusal.Detail, "untold", held)
 	}
 	// What is left of a body is read before a connection is used again: who is refused may not take long with it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedTimeout))
@@ -59,52 +70,33 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rocketmq-connect"`)
 		kind, title = restapi.ProblemUnauthorized, "Unauthorized"
 	}
-	fail(w, r, problem(refusal.Status, kind, title, "%s", refusal.Detail))
-}
-
-// changing answers a route that changes something by GET with the line of what it did.
-func (s *Server) changing(h func(*http.Request) (string, error)) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != http.MethodGet { // the mux sends HEAD here, too
-			w.Header().Set("Allow", http.MethodGet)
-			return problem(http.StatusMethodNotAllowed, "about:blank", "Method not allowed", "use GET")
-		}
-		if refusal := access.Unclear(r); refusal != nil {
-			s.refuse(w, r, refusal, s.failOld)
-			return nil
-		}
-		line, err := h(r)
-		if err == nil {
-			text(w, http.StatusOK, line)
-		}
-		return err
-	}
+	fail(w, r, answer.Problem(refusal.Status, kind, title, "%s", refusal.Detail))
 }
 
 // tokenErr returns why every caller is refused, if the token's file cannot be used.
-func (s *Server) tokenErr() error {
-	if s.guard.Token == nil {
+func (g *gate) tokenErr() error {
+	if g.guard.Token == nil {
 		return nil
 	}
-	return s.guard.Token.Err(time.Now())
+	return g.guard.Token.Err(time.Now())
 }
 
 // announce logs who is let in, if that is not only who has a token.
-func (s *Server) announce() {
+func (g *gate) announce() {
 	switch {
-	case s.guard.Token != nil:
-	case s.guard.Open && s.cfg.TLS.ClientCA != "":
-		s.cfg.Log.Info("Serving REST without a token: whoever shows a certificate of httpTlsClientCA can change connectors", "address", s.cfg.Listen)
-	case s.guard.Open:
-		s.cfg.Log.Info("Serving REST without a token: everybody who reaches httpHost can change connectors; set restTokenFile", "address", s.cfg.Listen)
+	case g.guard.Token != nil:
+	case g.guard.Open && g.clientCA != "":
+		g.log.Info("Serving REST without a token: whoever shows a certificate of httpTlsClientCA can change connectors", "address", g.address)
+	case g.guard.Open:
+		g.log.Info("Serving REST without a token: everybody who reaches httpHost can change connectors; set restTokenFile", "address", g.address)
 	default:
-		s.cfg.Log.Info("Serving REST without a token: callers on this machine are answered, others get 403; to let them in, set restTokenFile, "+
-			"or httpHost to the address to listen on (0.0.0.0 for all)", "address", s.cfg.Listen)
+		g.log.Info("Serving REST without a token: callers on this machine are answered, others get 403; to let them in, set restTokenFile, "+
+			"or httpHost to the address to listen on (0.0.0.0 for all)", "address", g.address)
 	}
 }
 
 // watchToken logs when the token's file becomes unusable, and when it is usable again.
-func (s *Server) watchToken(done <-chan struct{}) {
+func (g *gate) watchToken(done <-chan struct{}) {
 	tick := time.NewTicker(access.TokenInterval)
 	defer tick.Stop()
 	var before error
@@ -114,59 +106,54 @@ func (s *Server) watchToken(done <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		err := s.tokenErr()
+		err := g.tokenErr()
 		switch {
 		case err != nil && before == nil:
-			s.cfg.Log.Error(err, "Refusing every caller: the token's file cannot be used; put it back")
+			g.log.Error(err, "Refusing every caller: the token's file cannot be used; put it back")
 		case err == nil && before != nil:
-			s.cfg.Log.Info("Letting callers in again: the token's file can be used")
+			g.log.Info("Letting callers in again: the token's file can be used")
 		}
 		before = err
 	}
 }
 
 // watchCertificate reads the certificate's files again and again, and logs what becomes of them.
-func (s *Server) watchCertificate(done <-chan struct{}) {
+func (g *gate) watchCertificate(done <-chan struct{}) {
 	tick := time.NewTicker(certificate.Interval)
 	defer tick.Stop()
-	s.metrics.expiry.Set(float64(s.secured.NotAfter().Unix()))
+	g.metrics.expiry.Set(float64(g.secured.NotAfter().Unix()))
 	for {
 		select {
 		case <-done:
 			return
 		case <-tick.C:
 		}
-		before := s.secured.Err()
-		changed, err := s.secured.Refresh()
-		ends := s.secured.NotAfter()
-		s.metrics.expiry.Set(float64(ends.Unix()))
+		before := g.secured.Err()
+		changed, err := g.secured.Refresh()
+		ends := g.secured.NotAfter()
+		g.metrics.expiry.Set(float64(ends.Unix()))
 		switch {
 		case err != nil && before == nil:
-			s.cfg.Log.Error(err, "Serving the certificate of before: its files cannot be used; mend them", "notAfter", ends)
+			g.log.Error(err, "Serving the certificate of before: its files cannot be used; mend them", "notAfter", ends)
 		case changed:
-			s.cfg.Log.Info("Serving another certificate: its files changed", "notAfter", ends)
+			g.log.Info("Serving another certificate: its files changed", "notAfter", ends)
 		case err == nil && before != nil:
-			s.cfg.Log.Info("The files of the certificate can be used again", "notAfter", ends)
+			g.log.Info("The files of the certificate can be used again", "notAfter", ends)
 		}
 	}
 }
 
 // certificateWarnings says what is wrong with the certificate though it is served.
-func (s *Server) certificateWarnings() (out []string) {
-	if s.secured == nil {
+func (g *gate) certificateWarnings() (out []string) {
+	if g.secured == nil {
 		return nil
 	}
-	ends := s.secured.NotAfter()
-	if err := s.secured.Err(); err != nil {
+	ends := g.secured.NotAfter()
+	if err := g.secured.Err(); err != nil {
 		out = append(out, fmt.Sprintf("%s: the certificate of before is served, which ends on %s", err, ends.UTC().Format(time.RFC3339)))
 	}
 	if time.Now().After(ends) {
 		out = append(out, "the certificate of httpTlsCert ended on "+ends.UTC().Format(time.RFC3339)+": callers do not trust it")
 	}
 	return out
-}
-
-// notReady returns why the readiness probe fails.
-func (s *Server) notReady() error {
-	return cmp.Or(s.backends.Ready(), s.backends.Leased(), s.backends.stored(), s.backends.disputed(), s.tokenErr())
 }

@@ -283,7 +283,7 @@ func TestATokenFileThatIsGoneIsAFailureUntilItIsBack(t *testing.T) {
 		w := newWorld(t, func(c *Config, _ *Backends) { c.TokenFile = path; log.into(c) })
 		done := make(chan struct{})
 		watched := make(chan struct{})
-		go func() { defer close(watched); w.server.watchToken(done) }()
+		go func() { defer close(watched); w.server.gate.watchToken(done) }()
 		expect := func(status int, ready string) {
 			t.Helper()
 			rec := w.do("GET", connectorsPath, "", "Authorization: Bearer "+bearer)

@@ -29,7 +29,7 @@ const (
 // hub turns the changes of stores and view into numbered events. Numbers begin at a random place for each process, so
 // that a revision of another worker is known as such.
 type hub struct {
-	server *Server
+	views *views
 
 	mu         sync.Mutex
 	revision   int64 // of the newest event
@@ -40,17 +40,17 @@ type hub struct {
 	changed    chan struct{} // closed and replaced at each change
 }
 
-func newHub(s *Server) *hub {
+func newHub(v *views) *hub {
 	var b [4]byte
 	_, _ = rand.Read(b[:])
 	// 22 random bits above 30 for the count keep it below 2^53: every JSON reader holds it exactly.
 	start := int64(binary.BigEndian.Uint32(b[:])>>10+1) << 30
-	return &hub{server: s, revision: start, connectors: map[string]restapi.ConnectorStatus{}, changed: make(chan struct{})}
+	return &hub{views: v, revision: start, connectors: map[string]restapi.ConnectorStatus{}, changed: make(chan struct{})}
 }
 
 // run follows the stores until ctx ends.
 func (h *hub) run(ctx context.Context) {
-	b := h.server.backends
+	b := h.views.backends
 	configs, stopConfigs := b.Configs.Watch()
 	defer stopConfigs()
 	statuses, stopStatuses := b.Statuses.Watch()
@@ -94,11 +94,11 @@ func (h *hub) isReady() bool {
 // healthChanged reports whether the stores, the cluster log or the internal topics are in another state than the newest
 // event says.
 func (h *hub) healthChanged() bool {
-	unstored, disputed, warnings := "", "", h.server.backends.warnings()
-	if err := h.server.backends.stored(); err != nil {
+	unstored, disputed, warnings := "", "", h.views.backends.warnings()
+	if err := h.views.backends.stored(); err != nil {
 		unstored = err.Error()
 	}
-	if err := h.server.backends.disputed(); err != nil {
+	if err := h.views.backends.disputed(); err != nil {
 		disputed = err.Error()
 	}
 	h.mu.Lock()
@@ -108,12 +108,12 @@ func (h *hub) healthChanged() bool {
 
 // refresh reads the state and makes an event of each difference.
 func (h *hub) refresh() {
-	view := h.server.backends.Members.View()
+	view := h.views.backends.Members.View()
 	names := workerNames(view)
-	clusterNow := h.server.clusterView(view)
+	clusterNow := h.views.cluster(view)
 	now := map[string]restapi.ConnectorStatus{}
-	for _, c := range h.server.backends.Configs.All() {
-		now[c.Name] = h.server.status(c, view, names)
+	for _, c := range h.views.backends.Configs.All() {
+		now[c.Name] = h.views.status(c, view, names)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

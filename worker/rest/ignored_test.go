@@ -68,19 +68,3 @@ func TestDeadLettersWithoutToleranceAreWarnedOf(t *testing.T) {
 		}
 	}
 }
-
-// A connector that was stored before its settings were refused can be mended by the older routes, too.
-func TestWhatIsIgnoredCanBeTakenBack(t *testing.T) {
-	w := newWorld(t, nil)
-	c := w.source("src")
-	c.Config["transforms"] = "mask"
-	w.configs.set(c)
-	if rec := w.do("GET", "/connectors/taskNum/src/5", ""); rec.Code != 422 || !strings.Contains(rec.Body.String(), "cannot transform") {
-		t.Errorf("another number of tasks: %d %s", rec.Code, rec.Body)
-	}
-	for _, step := range []string{`/connectors/update/src?config={"transforms":""}`, "/connectors/taskNum/src/5"} {
-		if rec := w.do("GET", step, ""); rec.Code != 200 {
-			t.Errorf("%s: %d %s", step, rec.Code, rec.Body)
-		}
-	}
-}

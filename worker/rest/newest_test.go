@@ -24,7 +24,7 @@ func changed(change func(*store.Connector)) func(*world) {
 		c := w.source("src")
 		c.Revision = 8
 		change(&c)
-		w.configs.set(c)
+		w.configs.Set(c)
 	}
 }
 
@@ -41,7 +41,7 @@ func TestAnswersWithoutAWriteAreMadeOfAllThatIsStored(t *testing.T) {
 	noTasks := func(w *world) {
 		c := w.source("src")
 		c.Tasks = nil
-		w.configs.set(c)
+		w.configs.Set(c)
 	}
 	is := func(state states.Wanted, topics string) func(store.Connector) bool {
 		return func(c store.Connector) bool {
@@ -82,15 +82,15 @@ func TestAnswersWithoutAWriteAreMadeOfAllThatIsStored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
 			tc.known(w)
-			w.configs.unread = func() { tc.stored(w) }
+			w.configs.Unread = func() { tc.stored(w) }
 			rec := w.do(tc.method, tc.target, tc.body, tc.header...)
 			if rec.Code != tc.wantCode {
 				t.Errorf("got %d %s, want %d", rec.Code, rec.Body, tc.wantCode)
 			}
-			if w.configs.unread != nil {
+			if w.configs.Unread != nil {
 				t.Error("it answered without having read what is stored")
 			}
-			if c := w.configs.held["src"]; !tc.want(c) {
+			if c := w.configs.Held["src"]; !tc.want(c) {
 				t.Errorf("stored: %+v", c)
 			}
 		})
@@ -126,7 +126,7 @@ func TestOnlyAnswersWithoutAWriteWaitForRocketMQ(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
 			w.source("src")
-			w.configs.unsynced = fmt.Errorf("asking: %w", rmq.ErrUnreachable)
+			w.configs.Unsynced = fmt.Errorf("asking: %w", rmq.ErrUnreachable)
 			if rec := w.do(tc.method, tc.target, tc.body, tc.header...); rec.Code != tc.wantCode {
 				t.Errorf("got %d %s, want %d", rec.Code, rec.Body, tc.wantCode)
 			}
@@ -247,12 +247,12 @@ func TestAMaskedSecretIsThatOfTheRevisionThatIsReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
 			w.source("src")
-			w.configs.race = tc.race
+			w.configs.Race = tc.race
 			rec := w.do("PUT", connectorsPath+"/src", tc.body, tc.header...)
 			if rec.Code != tc.wantCode || !strings.Contains(rec.Body.String(), tc.wantDetail) {
 				t.Errorf("got %d %s, want %d and %q", rec.Code, rec.Body, tc.wantCode, tc.wantDetail)
 			}
-			if c := w.configs.held["src"]; tc.wantLogin != "" && c.Config["login"] != tc.wantLogin {
+			if c := w.configs.Held["src"]; tc.wantLogin != "" && c.Config["login"] != tc.wantLogin {
 				t.Errorf("stored: %+v", c)
 			}
 		})

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rocketmq-connect/operator/worker/states"
+
+	"github.com/rocketmq-connect/operator/worker/rest/compat"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/secret"
-	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -27,7 +29,7 @@ func referring(t *testing.T, only bool) *world {
 	}
 	return newWorld(t, func(c *Config, b *Backends) {
 		b.Secrets, c.ReferencesOnly = secret.New(secret.Config{Mounted: dir}), only
-		b.Local = func() []LocalTask { return []LocalTask{{Connector: "src", Task: 0, State: "Running"}} }
+		b.Local = func() []compat.LocalTask { return []compat.LocalTask{{Connector: "src", Task: 0, State: "Running"}} }
 	})
 }
 
@@ -67,7 +69,7 @@ func TestReferencesInConfigs(t *testing.T) {
 		for route, ask := range writing {
 			t.Run(name+"/"+route, func(t *testing.T) {
 				w := referring(t, false)
-				w.configs.set(store.Connector{Name: "src", Config: map[string]string{"kafka.topics": "a", "kafka.bootstrap.server": "h:1"}, State: states.WantRunning, Epoch: 1, Revision: 1})
+				w.configs.Set(store.Connector{Name: "src", Config: map[string]string{"kafka.topics": "a", "kafka.bootstrap.server": "h:1"}, State: states.WantRunning, Epoch: 1, Revision: 1})
 				cfg := map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1"}
 				maps.Copy(cfg, tc.change)
 				rec := ask(w, cfg)
@@ -108,7 +110,7 @@ func TestWhereOnlyReferencesMayBe(t *testing.T) {
 			t.Run(name+"/"+route, func(t *testing.T) {
 				w := referring(t, true)
 				before := map[string]string{"kafka.topics": "a", "kafka.bootstrap.server": "h:1"}
-				w.configs.set(store.Connector{Name: "src", Config: before, State: states.WantRunning, Epoch: 1, Revision: 1})
+				w.configs.Set(store.Connector{Name: "src", Config: before, State: states.WantRunning, Epoch: 1, Revision: 1})
 				cfg := map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1"}
 				maps.Copy(cfg, tc.change)
 				rec := ask(w, cfg)
@@ -133,7 +135,7 @@ func TestReferencesAreShownAndKept(t *testing.T) {
 	const ref, jaas = "${secret:kafka:password}", `x.Y required username="ann" password="${secret:kafka:password}";`
 	stored := map[string]string{"kafka.topics": "a", "kafka.bootstrap.server": "h:1", "login": ref, "kafka.client.jaas": jaas}
 	w := referring(t, false)
-	w.configs.set(store.Connector{Name: "src", Config: stored, State: states.WantRunning, Epoch: 1, Revision: 1, Tasks: []map[string]string{stored}})
+	w.configs.Set(store.Connector{Name: "src", Config: stored, State: states.WantRunning, Epoch: 1, Revision: 1, Tasks: []map[string]string{stored}})
 	for _, route := range showing {
 		body := w.get(strings.Replace(route, "{}", "src", 1))
 		if strings.Contains(body, "hunter2") || strings.Contains(body, restapi.Mask) || !strings.HasSuffix(route, "/status") && !strings.Contains(body, ref) {

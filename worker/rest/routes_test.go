@@ -6,17 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/rocketmq-connect/operator/worker/states"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rest/check"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
-	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -41,6 +42,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		"another media type":              {"POST", "/connectors", "a=b", []string{"Content-Type: application/x-www-form-urlencoded"}, 415, restapi.ProblemMalformed, "application/json", ""},
 		"a body too large":                {"POST", "/connectors", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, nil, 413, restapi.ProblemTooLarge, "at most 1048576 bytes", ""},
 		"no name and no class":            {"POST", "/connectors", `{"config":{}}`, nil, 422, restapi.ProblemInvalid, "name must not be empty", "name class"},
+		"settings without a class":        {"POST", "/connectors", `{"name":"n","config":{"poll":"1"}}`, nil, 422, restapi.ProblemInvalid, "no connector class: set connector.class", "class"},
 		"a name RocketMQ does not take":   {"POST", "/connectors", strings.Replace(validSource, `"n"`, `"a b"`, 1), nil, 422, restapi.ProblemInvalid, "letters, digits", "name"},
 		"an unknown class":                {"POST", "/connectors", `{"name":"n","class":"Nope","config":{}}`, nil, 422, restapi.ProblemInvalid, "it has KafkaSink, KafkaSource", "class"},
 		"settings missing or wrong": {"POST", "/connectors", `{"name":"n","class":"KafkaSource","config":{"kafka.topics":"t","poll":"x","mode":"slow"}}`, nil, 422, restapi.ProblemInvalid,
@@ -56,7 +58,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		"class told twice":                 {"POST", "/connectors", strings.Replace(validSource, `"config":{`, `"config":{"connector.class":"X",`, 1), nil, 422, restapi.ProblemInvalid, "leave connector.class out", "class"},
 		"an internal setting":              {"POST", "/connectors", strings.Replace(validSource, `"config":{`, `"config":{"connect.internal.x":"1",`, 1), nil, 422, restapi.ProblemInvalid, "reserved", "config.connect.internal.x"},
 		"a mask without a stored value":    {"POST", "/connectors", strings.Replace(validSource, `"config":{`, `"config":{"login":"********",`, 1), nil, 422, restapi.ProblemInvalid, "send the value", "config.login"},
-		"too much config":                  {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"`+strings.Repeat("t", maxConfigBytes)+`"`, 1), nil, 422, restapi.ProblemInvalid, "at most 262144 bytes", "config"},
+		"too much config":                  {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"`+strings.Repeat("t", check.MaxConfigBytes)+`"`, 1), nil, 422, restapi.ProblemInvalid, "at most 262144 bytes", "config"},
 		"creating what exists":             {"POST", "/connectors", strings.Replace(validSource, `"n"`, `"src"`, 1), nil, 409, restapi.ProblemConflict, "revision 7", ""},
 		"names that differ":                {"PUT", "/connectors/other", validSource, nil, 400, restapi.ProblemMalformed, "differs from that in the path", ""},
 		"a revision that has passed":       {"PUT", "/connectors/src", strings.Replace(validSource, `"n"`, `"src"`, 1), []string{`If-Match: "6"`}, 412, restapi.ProblemPrecondition, "revision 7", ""},
@@ -87,7 +89,7 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 			w.source("src")
 			off := w.source("off")
 			off.State = states.WantPaused
-			w.configs.set(off)
+			w.configs.Set(off)
 			rec := w.do(tc.method, restapi.Prefix+tc.target, tc.body, tc.header...)
 			var p restapi.Problem
 			if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil {
@@ -129,7 +131,7 @@ func TestFailuresOfTheStoreBecomeProblems(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
-			w.configs.err = tc.err
+			w.configs.Err = tc.err
 			rec := w.do("POST", restapi.Prefix+"/connectors", validSource)
 			if body := rec.Body.String(); rec.Code != tc.wantCode || !strings.Contains(body, tc.wantDetail) || strings.Contains(body, "secret inside") {
 				t.Errorf("got %d %s", rec.Code, body)
@@ -185,7 +187,7 @@ func TestLifeOfAConnector(t *testing.T) {
 		t.Errorf("restarts stored as %v", c.Restarts)
 	}
 
-	w.positions.held["n"] = record.Positions{"t/0": "5"}
+	w.positions.Held["n"] = record.Positions{"t/0": "5"}
 	if rec := w.do("DELETE", path, ""); rec.Code != 204 {
 		t.Fatalf("deleted: %d %s", rec.Code, rec.Body)
 	}
@@ -193,7 +195,7 @@ func TestLifeOfAConnector(t *testing.T) {
 		t.Errorf("after the deletion: %d", rec.Code)
 	}
 	want := []string{fmt.Sprintf("n@%d", w.configs.Epoch("n"))}
-	if diff := cmp.Diff([][]string{want, want}, [][]string{w.positions.reset, w.offsets.reset}); diff != "" {
+	if diff := cmp.Diff([][]string{want, want}, [][]string{w.positions.Forgotten, w.offsets.Forgotten}); diff != "" {
 		t.Errorf("positions and offsets reset (-want +got):\n%s", diff)
 	}
 }
@@ -202,17 +204,17 @@ func TestDeletionCanKeepPositionsAndIsFinishedByARepeat(t *testing.T) {
 	w := newWorld(t, nil)
 	w.source("a")
 	w.source("b")
-	w.positions.held["a"], w.positions.held["b"] = record.Positions{"x": "1"}, record.Positions{"x": "1"}
-	if rec := w.do("DELETE", restapi.Prefix+"/connectors/a?positions=keep", ""); rec.Code != 204 || len(w.positions.held["a"]) != 1 {
-		t.Errorf("keep: %d %v", rec.Code, w.positions.held)
+	w.positions.Held["a"], w.positions.Held["b"] = record.Positions{"x": "1"}, record.Positions{"x": "1"}
+	if rec := w.do("DELETE", restapi.Prefix+"/connectors/a?positions=keep", ""); rec.Code != 204 || len(w.positions.Held["a"]) != 1 {
+		t.Errorf("keep: %d %v", rec.Code, w.positions.Held)
 	}
-	w.positions.err = rmq.ErrUnreachable
+	w.positions.Err = rmq.ErrUnreachable
 	if rec := w.do("DELETE", restapi.Prefix+"/connectors/b", ""); rec.Code != 503 {
 		t.Errorf("positions not reset: %d", rec.Code)
 	}
-	w.positions.err = nil
-	if rec := w.do("DELETE", restapi.Prefix+"/connectors/b", ""); rec.Code != 204 || len(w.positions.held["b"]) != 0 {
-		t.Errorf("repeated: %d %v", rec.Code, w.positions.held)
+	w.positions.Err = nil
+	if rec := w.do("DELETE", restapi.Prefix+"/connectors/b", ""); rec.Code != 204 || len(w.positions.Held["b"]) != 0 {
+		t.Errorf("repeated: %d %v", rec.Code, w.positions.Held)
 	}
 	if rec := w.do("DELETE", restapi.Prefix+"/connectors/b", ""); rec.Code != 404 {
 		t.Errorf("nothing left: %d", rec.Code)
@@ -236,11 +238,11 @@ func TestStatusJoinsOwnersWithWhatTheySaid(t *testing.T) {
 		}, "Unassigned", restapi.TaskStatus{State: "Unassigned", Worker: "w1", Generation: 9}},
 		"a status of another epoch is history": {func(w *world) {
 			w.own("src", 0, 1, 4, 5, "")
-			w.statuses.set(store.Status{Connector: "src", State: "Failed", Generation: 4, Epoch: 4})
+			w.statuses.Set(store.Status{Connector: "src", State: "Failed", Generation: 4, Epoch: 4})
 		}, "Unassigned", restapi.TaskStatus{State: "Unassigned", Worker: "w1", Generation: 4}},
 		"it failed": {func(w *world) {
 			w.own("src", 0, 1, 4, 5, "")
-			w.statuses.set(store.Status{Connector: "src", State: "Failed", Generation: 4, Epoch: 5, Error: "no route", Restarts: 2})
+			w.statuses.Set(store.Status{Connector: "src", State: "Failed", Generation: 4, Epoch: 5, Error: "no route", Restarts: 2})
 		}, "Unassigned", restapi.TaskStatus{State: "Failed", Worker: "w1", Generation: 4, Error: "no route", Restarts: 2}},
 		"it is stopped and one task has still to end": {func(w *world) {
 			w.own("src", 0, 1, 4, 5, "Running")
@@ -272,7 +274,7 @@ func TestStatusJoinsOwnersWithWhatTheySaid(t *testing.T) {
 func stopSource(w *world) {
 	c, _ := w.configs.Get("src")
 	c.State = states.WantStopped
-	w.configs.set(c)
+	w.configs.Set(c)
 }
 
 func TestStoppedConnectorHasNoTasks(t *testing.T) {
@@ -322,22 +324,7 @@ func TestValidateStoresNothing(t *testing.T) {
 			t.Errorf("got %d %s", rec.Code, got)
 		}
 	}
-	if len(w.configs.held) != 0 {
+	if len(w.configs.Held) != 0 {
 		t.Error("something was stored")
-	}
-}
-
-// A long config is not repeated for each of many tasks.
-func TestTasksOfALongConfigShowWhatTheyHaveBesides(t *testing.T) {
-	c := store.Connector{Config: map[string]string{"long": strings.Repeat("x", 200<<10), "a": "1"}, Tasks: make([]map[string]string, 1024)}
-	for i := range c.Tasks {
-		c.Tasks[i] = map[string]string{"n": strconv.Itoa(i)}
-	}
-	if got := taskConfigs(c); len(got) != 1024 || len(got[7]) != 1 || got[7]["n"] != "7" {
-		t.Errorf("task 7 of %d shows %d settings", len(got), len(got[7]))
-	}
-	c.Tasks = c.Tasks[:2]
-	if got := taskConfigs(c); len(got) != 2 || len(got[1]) != 3 {
-		t.Errorf("task 1 of %d shows %d settings", len(got), len(got[1]))
 	}
 }

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rocketmq-connect/operator/worker/states"
+
 	"github.com/go-logr/logr/funcr"
 
+	"github.com/rocketmq-connect/operator/worker/rest/compat"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
-	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
@@ -37,9 +39,9 @@ func TestNoRouteShowsWhatMayBeSecret(t *testing.T) {
 	for name, cfg := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(_ *Config, b *Backends) {
-				b.Local = func() []LocalTask { return []LocalTask{{Connector: "src", Task: 0, State: "Running"}} }
+				b.Local = func() []compat.LocalTask { return []compat.LocalTask{{Connector: "src", Task: 0, State: "Running"}} }
 			})
-			w.configs.set(store.Connector{Name: "src", Config: cfg, State: states.WantRunning, Epoch: 1, Revision: 1, Tasks: []map[string]string{cfg}})
+			w.configs.Set(store.Connector{Name: "src", Config: cfg, State: states.WantRunning, Epoch: 1, Revision: 1, Tasks: []map[string]string{cfg}})
 			for _, route := range showing {
 				body := w.get(strings.Replace(route, "{}", "src", 1))
 				if strings.Contains(body, secret) {
@@ -249,32 +251,5 @@ func TestAStoredSecretGoesOnlyWhereItWentBefore(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-func TestTheOlderUpdateKeepsASecretOnlyForTheSamePlace(t *testing.T) {
-	cases := map[string]struct {
-		target   string
-		wantCode int
-		wantBody string
-	}{
-		"a secret that is not named": {`/connectors/update/src?config={"kafka.bootstrap.server":"evil:1"}`, 422,
-			"failed! kafka.client.password must be sent again: kafka.bootstrap.server changed, and a stored secret goes only where it went before; login must"},
-		"no secret is stored":         {`/connectors/update/open?config={"kafka.bootstrap.server":"other:1"}`, 200, "success"},
-		"a mask in a new connector":   {`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h:1","login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
-		"a mask of what is not there": {`/connectors/update/open?config={"login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
-		"another number of tasks":     {"/connectors/taskNum/src/7", 200, "success"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, nil)
-			w.source("src")
-			w.configs.set(store.Connector{Name: "open", State: states.WantRunning, Epoch: 1, Revision: 2,
-				Config: map[string]string{"kafka.topics": "t", "kafka.bootstrap.server": "h:1", "source-record-converter": "x"}})
-			rec := w.do("GET", tc.target, "")
-			if rec.Code != tc.wantCode || !strings.HasPrefix(rec.Body.String(), tc.wantBody) {
-				t.Errorf("got %d %s, want %d %s", rec.Code, rec.Body, tc.wantCode, tc.wantBody)
-			}
-		})
 	}
 }

@@ -1,16 +1,14 @@
 package rest
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -21,17 +19,15 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/rest/access"
+	"github.com/rocketmq-connect/operator/worker/rest/answer"
 	"github.com/rocketmq-connect/operator/worker/rest/certificate"
+	"github.com/rocketmq-connect/operator/worker/rest/check"
+	"github.com/rocketmq-connect/operator/worker/rest/compat"
 	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rest/port"
+	"github.com/rocketmq-connect/operator/worker/rest/resource"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/service"
-)
-
-// What one server takes on, and for how long.
-const (
-	readTimeout   = 20 * time.Second
-	answerTimeout = writeTimeout + 10*time.Second
 )
 
 // Config says how the server answers.
@@ -61,19 +57,15 @@ type Config struct {
 	Gatherer     prometheus.Gatherer
 }
 
-// Server is a worker's HTTP server.
+// Server is a worker's HTTP server: its ports, and what it answers on which.
 type Server struct {
 	cfg      Config
 	backends Backends
-	guard    access.Guard
-	secured  *certificate.Source // nil: connections are plain
-	refusals service.Seldom
+	gate     *gate
 	hub      *hub
 	metrics  *metrics
-	watching limit.Streams
 	api      *port.Port
 	probes   *port.Port // nil: api answers them
-	specs    sync.Map   // class → connector.Spec, which is constant: every refresh asks for that of each connector
 }
 
 type metrics struct {
@@ -124,11 +116,11 @@ func New(cfg Config, b Backends) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		cfg: cfg, backends: b, secured: secured, metrics: newMetrics(cfg.Registerer), refusals: service.Seldom{Every: refusalInterval},
-		guard: access.Guard{Token: token, Open: host != "", Names: cfg.Names}, watching: limit.Streams{Limits: cfg.Streams},
-	}
-	s.hub = newHub(s)
+	m := newMetrics(cfg.Registerer)
+	s := &Server{cfg: cfg, backends: b, metrics: m, gate: &gate{
+		guard: access.Guard{Token: token, Open: host != "", Names: cfg.Names}, secured: secured, refusals: service.Seldom{Every: refusalInterval},
+		metrics: m, log: cfg.Log, address: cfg.Listen, clientCA: cfg.TLS.ClientCA,
+	}}
 	s.build()
 	return s, nil
 }
@@ -142,7 +134,7 @@ func (s *Server) Service() service.Service {
 }
 
 func (s *Server) listen(ctx context.Context) error {
-	s.announce()
+	s.gate.announce()
 	if err := s.api.Listen(ctx, s.metrics.ports); err != nil {
 		return listening("httpPort", err)
 	}
@@ -169,11 +161,11 @@ func (s *Server) serve(ctx context.Context) error {
 	defer group.Wait()
 	defer cancel()
 	group.Go(func() { s.hub.run(ctx) })
-	if s.guard.Token != nil {
-		group.Go(func() { s.watchToken(ctx.Done()) })
+	if s.gate.guard.Token != nil {
+		group.Go(func() { s.gate.watchToken(ctx.Done()) })
 	}
-	if s.secured != nil {
-		group.Go(func() { s.watchCertificate(ctx.Done()) })
+	if s.gate.secured != nil {
+		group.Go(func() { s.gate.watchCertificate(ctx.Done()) })
 	}
 	if s.probes == nil {
 		return s.api.Serve(ctx)
@@ -191,176 +183,64 @@ func (s *Server) serve(ctx context.Context) error {
 	return errors.Join(err, probing)
 }
 
-// build puts the routes behind what holds for all: limits, the token, request ids, panics, metrics.
+// build makes the parts and puts the routes behind what holds for all: limits, the token, request ids, panics, metrics.
 func (s *Server) build() {
+	b := s.backends
+	classes := check.NewClasses(b.Catalog)
+	checker := &check.Checker{Classes: classes, Settings: b.CheckSettings, Secrets: b.Secrets, ReferencesOnly: s.cfg.ReferencesOnly}
+	connectors := &resource.Connectors{Configs: b.Configs, Positions: b.Positions, Offsets: b.Offsets, Checker: checker, Log: s.cfg.Log}
+	shown := &views{classes: classes, backends: b, clusterID: s.cfg.ClusterID, workerID: s.cfg.WorkerID}
+	s.hub = newHub(shown)
+	f := &front{ready: b.Ready, metrics: s.metrics, show: shown.connector, log: s.cfg.Log}
+	watching := &watcher{hub: s.hub, streams: limit.Streams{Limits: s.cfg.Streams}, metrics: s.metrics, leased: b.Leased, refusal: s.gate.refusal}
+	resources := &api{configs: b.Configs, members: b.Members, catalog: b.Catalog, checker: checker, connectors: connectors,
+		views: shown, watcher: watching}
+
 	mux := http.NewServeMux()
-	s.api = &port.Port{Name: "api", Address: s.cfg.Listen, Limits: s.cfg.Connections, Handler: s.around(mux), Log: s.cfg.Log}
-	if s.secured != nil {
-		s.api.TLS = s.secured.Config()
+	s.api = &port.Port{Name: "api", Address: s.cfg.Listen, Limits: s.cfg.Connections, Handler: f.around(mux), Log: s.cfg.Log}
+	if s.gate.secured != nil {
+		s.api.TLS = s.gate.secured.Config()
 	}
 	probes, elsewhere := mux, ""
 	if s.cfg.Probes != "" {
 		probes, elsewhere = http.NewServeMux(), "; probes and metrics are on probePort"
-		s.probes = &port.Port{Name: "probes", Address: s.cfg.Probes, Limits: probeConnections, Handler: s.around(bodiless(probes)), Log: s.cfg.Log}
+		s.probes = &port.Port{Name: "probes", Address: s.cfg.Probes, Limits: probeConnections, Handler: f.around(bodiless(probes)), Log: s.cfg.Log}
 	}
-	probes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	probes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer.Text(w, http.StatusOK, "ok") })
 	probes.HandleFunc("GET /readyz", s.readyz)
 	probes.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 
-	api := http.NewServeMux()
-	s.routes(func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		method, path, _ := strings.Cut(pattern, " ")
-		api.Handle(method+" "+restapi.Prefix+path, s.route(restapi.Prefix+path, func(w http.ResponseWriter, r *http.Request) {
-			err := typed(r)
-			if err == nil {
-				err = h(w, r)
-			}
-			if err != nil {
-				s.fail(w, r, err)
-			}
-		}))
-	})
-	mux.Handle(restapi.Prefix+"/", s.guarded(s.strict(api), s.fail))
+	mux.Handle(restapi.Prefix+"/", s.gate.guarded(f.dialect(resources.routes()), f.fail))
 	if s.cfg.CompatRoutes {
-		mux.Handle("/", s.guarded(s.compat(), s.failOld))
+		old := compat.New(compat.Config{
+			Resources:   &older{Configs: b.Configs, connectors: connectors, checker: checker, backends: b},
+			NewEnvelope: s.cfg.Compat == config.CompatNew,
+			Timeout:     writeTimeout, Route: f.route, Problem: f.failure, Refuse: s.gate.refuse, RequestID: requestID,
+		})
+		mux.Handle("/", s.gate.guarded(old.Handler(), old.Fail))
 	} else {
 		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-			text(w, http.StatusNotFound, "Not found: this worker serves "+restapi.Prefix+" only (compatRoutes=false)"+elsewhere)
+			answer.Text(w, http.StatusNotFound, "Not found: this worker serves "+restapi.Prefix+" only (compatRoutes=false)"+elsewhere)
 		})
 	}
 }
 
-// around bounds every request in size and time, and turns panics into answers.
-func (s *Server) around(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		control := http.NewResponseController(w)
-		now := time.Now()
-		_ = control.SetReadDeadline(now.Add(readTimeout))
-		_ = control.SetWriteDeadline(now.Add(answerTimeout))
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		r = withRequestID(r)
-		err := service.Guard(func() error { next.ServeHTTP(w, r); return nil })
-		if err != nil {
-			s.fail(w, r, err)
-		}
-	})
-}
-
-// bodiless takes no time for bodies: nothing on the port of the probes has any.
-func bodiless(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// route holds for one route: not before the worker is ready, and counted.
-func (s *Server) route(path string, next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		rec := &recorder{ResponseWriter: w, code: http.StatusOK}
-		if err := s.backends.Ready(); err != nil {
-			s.fail(rec, r, problem(http.StatusServiceUnavailable, restapi.ProblemNotReady, "Not ready", "the worker is not ready: %s", err))
-		} else {
-			next(rec, r)
-		}
-		s.metrics.requests.WithLabelValues(path, fmt.Sprint(rec.code)).Inc()
-		if !rec.stream {
-			s.metrics.took.WithLabelValues(path).Observe(time.Since(start).Seconds())
-		}
-	})
-}
-
-// strict answers what no route matches with a problem: 404, or 405 with the methods that there are.
-func (s *Server) strict(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		probe := &bare{header: w.Header()}
-		mux.ServeHTTP(probe, r)
-		switch probe.code {
-		case http.StatusMethodNotAllowed:
-			s.fail(w, r, problem(probe.code, "about:blank", "Method not allowed", "%s can be asked with %s", r.URL.Path, w.Header().Get("Allow")))
-		default:
-			s.fail(w, r, problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found", "there is no %s", r.URL.Path))
-		}
-	})
-}
-
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if err := s.notReady(); err != nil {
-		text(w, http.StatusServiceUnavailable, "not ready: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+		answer.Text(w, http.StatusServiceUnavailable, "not ready: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}
 	lines := []string{"ok"}
-	for _, warning := range slices.Concat(s.backends.warnings(), s.certificateWarnings()) {
+	for _, warning := range slices.Concat(s.backends.warnings(), s.gate.certificateWarnings()) {
 		lines = append(lines, "warning: "+strings.ReplaceAll(warning, "\n", "; "))
 	}
-	text(w, http.StatusOK, strings.Join(lines, "\n"))
+	answer.Text(w, http.StatusOK, strings.Join(lines, "\n"))
 }
 
 // probeConnections bounds the connections of probes and metrics: a few callers, each with a few.
 var probeConnections = limit.Limits{All: 128, PerAddress: 16}
 
-func text(w http.ResponseWriter, status int, line string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(line + "\n"))
+// notReady returns why the readiness probe fails.
+func (s *Server) notReady() error {
+	return cmp.Or(s.backends.Ready(), s.backends.Leased(), s.backends.stored(), s.backends.disputed(), s.gate.tokenErr())
 }
-
-// newEnvelope reports whether getClusterInfo answers the newer runtime's envelope.
-func (s *Server) newEnvelope() bool { return s.cfg.Compat == config.CompatNew }
-
-type requestIDKey struct{}
-
-// withRequestID gives the request the id that its caller chose, or a new one.
-func withRequestID(r *http.Request) *http.Request {
-	id := r.Header.Get(restapi.IdempotencyHeader)
-	if id == "" || len(id) > 128 {
-		var b [12]byte
-		_, _ = rand.Read(b[:])
-		id = hex.EncodeToString(b[:])
-	}
-	return r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
-}
-
-func requestID(r *http.Request) string {
-	id, _ := r.Context().Value(requestIDKey{}).(string)
-	return id
-}
-
-// recorder remembers the status code of an answer, and whether it is a stream.
-type recorder struct {
-	http.ResponseWriter
-	code   int
-	stream bool
-}
-
-// WriteHeader remembers the code.
-func (r *recorder) WriteHeader(code int) {
-	r.code = code
-	r.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap lets http.ResponseController find the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// bare keeps the headers of an answer and drops its body.
-type bare struct {
-	header http.Header
-	code   int
-}
-
-// Header returns the headers that are kept.
-func (b *bare) Header() http.Header { return b.header }
-
-// Write drops the body.
-func (b *bare) Write(p []byte) (int, error) { return len(p), nil }
-
-// WriteHeader remembers the code.
-func (b *bare) WriteHeader(code int) { b.code = code }

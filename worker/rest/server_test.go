@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rocketmq-connect/operator/worker/cluster"
+	"github.com/rocketmq-connect/operator/worker/rest/compat"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 	"github.com/rocketmq-connect/operator/worker/store"
@@ -62,7 +63,7 @@ func TestMetricsCountRequests(t *testing.T) {
 }
 
 func TestPanicsAreAnswered(t *testing.T) {
-	w := newWorld(t, func(_ *Config, b *Backends) { b.Local = func() []LocalTask { panic("boom") } })
+	w := newWorld(t, func(_ *Config, b *Backends) { b.Local = func() []compat.LocalTask { panic("boom") } })
 	if rec := w.do(http.MethodGet, "/getAllocatedTask", ""); rec.Code != 500 || strings.Contains(rec.Body.String(), "boom") {
 		t.Errorf("got %d %s", rec.Code, rec.Body)
 	}
@@ -192,11 +193,8 @@ func TestADeletedConnectorIsWatchedUntilItsTasksHaveEnded(t *testing.T) {
 	api := restclient.New(w.serve(), "", client(t))
 	_, at := follow(t, api, 0, func(events []string) bool { return events[len(events)-1] == "synced" })
 	c.Deleted = true
-	w.configs.set(c)
-	w.members.mu.Lock()
-	w.members.view.Members = append(w.members.view.Members, cluster.Member{Session: 9, Worker: "w2"})
-	w.members.mu.Unlock()
-	w.members.notify()
+	w.configs.Set(c)
+	w.members.Change(func(v *cluster.View) { v.Members = append(v.Members, cluster.Member{Session: 9, Worker: "w2"}) })
 	events, _ := follow(t, api, at, func(events []string) bool {
 		if events[len(events)-1] == "cluster of 2" {
 			w.disown("src")
@@ -225,7 +223,7 @@ func TestWatch(t *testing.T) {
 		case strings.HasPrefix(events[len(events)-1], "connector src Running"):
 			gone, _ := w.configs.Get("src")
 			gone.Deleted = true
-			w.configs.set(gone)
+			w.configs.Set(gone)
 			w.disown("src")
 		}
 		return events[len(events)-1] == "deleted src"
@@ -234,10 +232,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("changes: %v", events)
 	}
 
-	w.members.mu.Lock()
-	w.members.view.Members = append(w.members.view.Members, cluster.Member{Session: 9, Worker: "w2"})
-	w.members.mu.Unlock()
-	w.members.notify()
+	w.members.Change(func(v *cluster.View) { v.Members = append(v.Members, cluster.Member{Session: 9, Worker: "w2"}) })
 	missed, _ := follow(t, c, at, func(events []string) bool {
 		return len(events) >= 2 && strings.Contains(strings.Join(events, ","), "cluster of 2")
 	})
@@ -279,7 +274,7 @@ func TestAWorkerOutOfTheClusterSaysNothingNewOfConnectors(t *testing.T) {
 	w.own("src", -1, 1, 3, 5, "Running")
 	w.server.hub.refresh()
 	_, at, _, _ := w.server.hub.snapshot()
-	w.members.view = cluster.View{}
+	w.members.Change(func(v *cluster.View) { *v = cluster.View{} })
 	w.server.hub.refresh()
 	events, _, _, _ := w.server.hub.since(at)
 	if len(events) != 1 || events[0].Type != restapi.EventCluster || events[0].Cluster.Joined {
@@ -296,7 +291,7 @@ func TestHubForgetsWhatIsTooOld(t *testing.T) {
 		t.Fatal("no state")
 	}
 	for i := range kept + 1 {
-		w.configs.set(store.Connector{Name: "n", Revision: int64(i + 1), Config: map[string]string{}})
+		w.configs.Set(store.Connector{Name: "n", Revision: int64(i + 1), Config: map[string]string{}})
 		h.refresh()
 	}
 	if _, _, _, ok := h.since(start); ok {

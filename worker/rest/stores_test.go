@@ -15,6 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
 	"github.com/rocketmq-connect/operator/worker/keyedlog/logtest"
 	"github.com/rocketmq-connect/operator/worker/record"
+	"github.com/rocketmq-connect/operator/worker/rest/resource"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -163,7 +164,7 @@ func TestWhatADeletedConnectorsTasksStoreLateIsForgotten(t *testing.T) {
 			p.want(http.StatusNoContent, "DELETE", one, "")
 		}, true, record.Positions{}},
 		"something is stored between the two steps of the deletion": {func(p *peer, drain func()) {
-			if _, err := p.stores.Configs().Put(p.t.Context(), store.Write{Name: "n", Delete: true, IfRevision: anyRevision}); err != nil {
+			if _, err := p.stores.Configs().Put(p.t.Context(), store.Write{Name: "n", Delete: true, IfRevision: resource.AnyRevision}); err != nil {
 				p.t.Error(err)
 			}
 			drain()
@@ -216,7 +217,7 @@ func TestWhatADeletedConnectorsTasksStoreLateIsForgotten(t *testing.T) {
 func TestADeletionThatARecreationOvertakesIsAConflict(t *testing.T) {
 	w := newWorld(t, nil)
 	w.source("src")
-	w.positions.err = store.ErrFenced
+	w.positions.Err = store.ErrFenced
 	if rec := w.do("DELETE", connectorsPath+"/src", ""); rec.Code != http.StatusConflict {
 		t.Errorf("got %d %s", rec.Code, rec.Body)
 	}

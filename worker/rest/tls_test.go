@@ -140,7 +140,7 @@ func TestCallersShowCertificatesBesidesTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	certtest.Write(t, dir, "ca.crt", ours.PEM)
-	if _, err := w.server.secured.Refresh(); err != nil {
+	if _, err := w.server.gate.secured.Refresh(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); !hasStatus(err, 403) || !strings.Contains(err.Error(), "reconnect") {
@@ -166,7 +166,7 @@ func TestACertificateIsRenewedWhileAStreamIsOpen(t *testing.T) {
 		pipes := newPipes()
 		stop := w.servePipes(pipes)
 		done, watched := make(chan struct{}), make(chan struct{})
-		go func() { defer close(watched); w.server.watchCertificate(done) }()
+		go func() { defer close(watched); w.server.gate.watchCertificate(done) }()
 
 		stream := pipes.dial(t, a)
 		_, _ = io.WriteString(stream, get(restapi.Prefix+"/watch"))
@@ -284,7 +284,7 @@ func (w *world) servePipes(p *pipes) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = srv.Serve(tls.NewListener(p, w.server.secured.Config()))
+		_ = srv.Serve(tls.NewListener(p, w.server.gate.secured.Config()))
 	}()
 	return func() {
 		cancel()

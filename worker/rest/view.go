@@ -8,43 +8,25 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
-	"github.com/rocketmq-connect/operator/worker/redact"
+	"github.com/rocketmq-connect/operator/worker/rest/answer"
+	"github.com/rocketmq-connect/operator/worker/rest/check"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/states"
 	"github.com/rocketmq-connect/operator/worker/store"
 )
 
-// specOf returns the Spec of the config's class; one with only the class's name when the class is not known here.
-func (s *Server) specOf(cfg map[string]string) connector.Spec {
-	class, err := config.ClassOf(cfg)
-	if err != nil {
-		return connector.Spec{}
-	}
-	if spec, ok := s.specs.Load(class); ok {
-		return spec.(connector.Spec)
-	}
-	found, err := s.backends.Catalog.Find(class)
-	if err != nil {
-		return connector.Spec{Class: class}
-	}
-	spec := found.Spec()
-	s.specs.Store(class, spec)
-	return spec
+// views turns what is stored and seen into what the API answers.
+type views struct {
+	classes  *check.Classes
+	backends Backends
+	// clusterID and workerID are shown.
+	clusterID, workerID string
 }
 
-// policy says what of a connector's values may be shown, its tasks' too: those of which its class knows that they are no
-// secrets, and the worker's own. Of a class that is not known here, that is only the latter.
-//
-// Invariant S1: no secret value is in a REST answer.
-func (s *Server) policy(cfg map[string]string) redact.Policy {
-	spec := s.specOf(cfg)
-	return func(key string) bool { return spec.Secret(key, config.Reserved) }
-}
-
-// show turns a stored connector into what the API answers.
-func (s *Server) show(c store.Connector) restapi.Connector {
-	spec := s.specOf(c.Config)
-	cfg := s.policy(c.Config).Config(c.Config)
+// connector is a stored connector.
+func (v *views) connector(c store.Connector) restapi.Connector {
+	spec := v.classes.Spec(c.Config)
+	cfg := check.PolicyOf(spec).Config(c.Config)
 	for key := range cfg {
 		if config.SetByField(key) {
 			delete(cfg, key)
@@ -61,26 +43,26 @@ func (s *Server) show(c store.Connector) restapi.Connector {
 }
 
 // status says what the workers see of the connector, by the view given.
-func (s *Server) status(c store.Connector, view cluster.View, names map[int64]string) restapi.ConnectorStatus {
-	spec := s.specOf(c.Config)
-	own := s.unitStatus(c, allocate.ConnectorTask, view, names)
+func (v *views) status(c store.Connector, view cluster.View, names map[int64]string) restapi.ConnectorStatus {
+	spec := v.classes.Spec(c.Config)
+	own := v.unit(c, allocate.ConnectorTask, view, names)
 	out := restapi.ConnectorStatus{
 		Name: c.Name, Class: spec.Class, Kind: string(spec.Kind), State: own.State, Desired: string(c.State), Worker: own.Worker,
 		Error: own.Error, Epoch: c.Epoch, Revision: c.Revision, Tasks: make([]restapi.TaskStatus, 0, len(c.Tasks)),
-		Topics: topicsOf(c.Config, s.policy(c.Config)),
+		Topics: topicsOf(c.Config, spec),
 	}
 	for i := range c.Tasks {
 		// A stopped connector has no tasks but those that still have to end.
-		if t := s.unitStatus(c, i, view, names); t.State != restapi.StateStopped || t.Worker != "" {
+		if t := v.unit(c, i, view, names); t.State != restapi.StateStopped || t.Worker != "" {
 			out.Tasks = append(out.Tasks, t)
 		}
 	}
 	return out
 }
 
-// unitStatus joins what the log says about the unit (who owns it) with what its owner wrote last. A status that was not
+// unit joins what the log says about the unit (who owns it) with what its owner wrote last. A status that was not
 // written by the present owner at the present epoch is history: the unit is unassigned until its owner speaks.
-func (s *Server) unitStatus(c store.Connector, task int, view cluster.View, names map[int64]string) restapi.TaskStatus {
+func (v *views) unit(c store.Connector, task int, view cluster.View, names map[int64]string) restapi.TaskStatus {
 	out := restapi.TaskStatus{ID: task, State: restapi.StateUnassigned}
 	owner, owned := view.Owners[cluster.Unit{Connector: c.Name, Task: task}]
 	if !owned {
@@ -90,7 +72,7 @@ func (s *Server) unitStatus(c store.Connector, task int, view cluster.View, name
 		return out
 	}
 	out.Worker, out.Generation = names[owner.Session], owner.Generation
-	st, ok := s.backends.Statuses.Get(c.Name, task)
+	st, ok := v.backends.Statuses.Get(c.Name, task)
 	if !ok || st.Generation != owner.Generation || st.Epoch != owner.Epoch {
 		return out
 	}
@@ -111,25 +93,36 @@ func workerNames(view cluster.View) map[int64]string {
 	return names
 }
 
-// topicsOf returns the RocketMQ topics that the config names, sorted, if they may be shown. Topics that a rename format makes
-// are left out.
-func topicsOf(cfg map[string]string, shown redact.Policy) []string {
+// topicsOf returns the topics that the config names, sorted, if they may be shown: those that a sink reads, and those
+// that a source's records go to. Topics that a rename format makes are left out.
+func topicsOf(cfg map[string]string, spec connector.Spec) []string {
 	if f := cfg["topic.rename.format"]; f != "" && f != "${topic}" && cfg["topicNames"] == "" {
 		return nil
 	}
+	shown := check.PolicyOf(spec)
 	var out []string
-	for _, key := range append(connector.TopicKeys(), "kafka.topics") {
-		if !shown.Hides(key, cfg[key]) {
-			out = append(out, connector.SplitTopics(cfg[key])...)
+	for key, value := range cfg {
+		if spec.NamesTopics(key) && !shown.Hides(key, value) {
+			out = append(out, connector.SplitTopics(value)...)
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// clusterView turns the view into what the API answers; members are sorted by worker id.
-func (s *Server) clusterView(view cluster.View) restapi.Cluster {
-	out := restapi.Cluster{ID: s.cfg.ClusterID, Worker: s.cfg.WorkerID, Joined: view.Joined, Members: make([]restapi.Member, 0, len(view.Members))}
+// tasks are the connector's tasks with their configs.
+func (v *views) tasks(c store.Connector, view cluster.View) []restapi.Task {
+	shown, names := v.classes.Policy(c.Config), workerNames(view)
+	out := make([]restapi.Task, 0, len(c.Tasks))
+	for i, cfg := range answer.TaskConfigs(c) {
+		out = append(out, restapi.Task{TaskStatus: v.unit(c, i, view, names), Config: shown.Config(cfg)})
+	}
+	return out
+}
+
+// cluster is the view of the cluster; members are sorted by worker id.
+func (v *views) cluster(view cluster.View) restapi.Cluster {
+	out := restapi.Cluster{ID: v.clusterID, Worker: v.workerID, Joined: view.Joined, Members: make([]restapi.Member, 0, len(view.Members))}
 	tasks := map[int64]int{}
 	for unit, owner := range view.Owners {
 		if unit.Task != allocate.ConnectorTask {
@@ -141,13 +134,13 @@ func (s *Server) clusterView(view cluster.View) restapi.Cluster {
 			Worker: m.Worker, Session: m.Session, Address: m.Address, Version: m.Version, Eligible: m.Eligible, Tasks: tasks[m.Session],
 		})
 	}
-	if err := s.backends.stored(); err != nil {
+	if err := v.backends.stored(); err != nil {
 		out.StoresNotWritten = err.Error()
 	}
-	if err := s.backends.disputed(); err != nil {
+	if err := v.backends.disputed(); err != nil {
 		out.LogDisputed = err.Error()
 	}
-	out.Warnings = s.backends.warnings()
+	out.Warnings = v.backends.warnings()
 	slices.SortFunc(out.Members, func(a, b restapi.Member) int { return strings.Compare(a.Worker, b.Worker) })
 	return out
 }
@@ -163,25 +156,6 @@ func plugins(specs []connector.Spec) []restapi.Plugin {
 			})
 		}
 		out = append(out, p)
-	}
-	return out
-}
-
-// maxTaskConfigs bounds what answers repeat of a connector's settings for each of its tasks, in bytes.
-const maxTaskConfigs = 4 << 20
-
-// taskConfigs are the whole configs of a connector's tasks; what each has besides the connector's where that would be too much.
-func taskConfigs(c store.Connector) []map[string]string {
-	size := 0
-	for k, v := range c.Config {
-		size += len(k) + len(v)
-	}
-	if size*len(c.Tasks) > maxTaskConfigs {
-		return c.Tasks
-	}
-	out := make([]map[string]string, len(c.Tasks))
-	for i := range out {
-		out[i] = c.TaskConfig(i)
 	}
 	return out
 }

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/rest/access"
+	"github.com/rocketmq-connect/operator/worker/rest/answer"
+	"github.com/rocketmq-connect/operator/worker/rest/limit"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 )
 
@@ -17,14 +20,24 @@ const (
 	lineTimeout = 15 * time.Second
 )
 
+// watcher streams what the hub tells.
+type watcher struct {
+	hub     *hub
+	streams limit.Streams
+	metrics *metrics
+	// leased says why there is nothing new to tell, if there is not; refusal why a caller may not read on, if it may not.
+	leased  func() error
+	refusal func(r *http.Request, now time.Time) *access.Refusal
+}
+
 // watch streams events as NDJSON; see restapi.WatchEvent.
-func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
+func (s *watcher) watch(w http.ResponseWriter, r *http.Request) error {
 	from, err := fromRevision(r)
 	if err != nil {
 		return err
 	}
-	if err := s.backends.Leased(); err != nil {
-		return problem(http.StatusServiceUnavailable, restapi.ProblemNotReady, "Not ready", "the worker has nothing new to tell: %s", err)
+	if err := s.leased(); err != nil {
+		return answer.Problem(http.StatusServiceUnavailable, restapi.ProblemNotReady, "Not ready", "the worker has nothing new to tell: %s", err)
 	}
 	events, revision, changed, ok := s.hub.since(from)
 	if from == 0 {
@@ -32,13 +45,13 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	} else if !ok {
-		return problem(http.StatusGone, restapi.ProblemGone, "Revision is gone",
+		return answer.Problem(http.StatusGone, restapi.ProblemGone, "Revision is gone",
 			"revision %d is too old, or another worker's: watch without from", from)
 	}
-	closed, reached := s.watching.Open(r.RemoteAddr)
+	closed, reached := s.streams.Open(r.RemoteAddr)
 	if closed == nil {
 		s.metrics.tooMany.WithLabelValues(reached).Inc()
-		return problem(http.StatusTooManyRequests, restapi.ProblemTooMany, "Too many watch streams",
+		return answer.Problem(http.StatusTooManyRequests, restapi.ProblemTooMany, "Too many watch streams",
 			"the worker's limit of watch streams is reached (%s): end some, or raise httpStreams and httpStreamsPerAddress", reached)
 	}
 	defer closed()
@@ -54,7 +67,7 @@ type sent struct {
 }
 
 // stream sends events until the caller goes, falls behind what is kept, or may not read on.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, from sent) {
+func (s *watcher) stream(w http.ResponseWriter, r *http.Request, from sent) {
 	if rec, isRecorder := w.(*recorder); isRecorder {
 		rec.stream = true
 	}
@@ -76,7 +89,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, from sent) {
 		case <-r.Context().Done():
 			return
 		case <-ping.C:
-			if s.backends.Leased() != nil || s.refusal(r, time.Now()) != nil { // its token, or its certificate, may have ended since
+			if s.leased() != nil || s.refusal(r, time.Now()) != nil { // its token, or its certificate, may have ended since
 				return
 			}
 			events = []restapi.WatchEvent{{Revision: revision, Type: restapi.EventPing}}
@@ -96,13 +109,13 @@ func fromRevision(r *http.Request) (int64, error) {
 	}
 	from, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || from < 0 {
-		return 0, malformed("from must be the revision of an event, not %q", text)
+		return 0, answer.Malformed("from must be the revision of an event, not %q", text)
 	}
 	return from, nil
 }
 
 // whole returns the whole state, waiting until it was read for the first time.
-func (s *Server) whole(r *http.Request) (events []restapi.WatchEvent, revision int64, changed <-chan struct{}, err error) {
+func (s *watcher) whole(r *http.Request) (events []restapi.WatchEvent, revision int64, changed <-chan struct{}, err error) {
 	for {
 		events, revision, changed, ok := s.hub.snapshot()
 		if ok {

@@ -114,7 +114,7 @@ func (s *Scheduler) ended(j *job, err error) {
 
 // find returns the connector of a config.
 func (s *Scheduler) find(cfg map[string]string) (connector.Connector, error) {
-	class, err := config.ClassOf(cfg)
+	class, err := config.ClassOf(cfg, s.deps.Catalog.Implied)
 	if err != nil {
 		return nil, err
 	}

@@ -185,6 +185,10 @@ func (l *liveCluster) Find(class string) (connector.Connector, error) {
 	return liveSourceClass{}, nil
 }
 
+func (l *liveCluster) Implied(cfg map[string]string) (string, error) {
+	return connector.Implied(nil, cfg)
+}
+
 func divide(limit int) (out []connector.Config, _ error) {
 	for i := range limit {
 		out = append(out, connector.Config{"index": strconv.Itoa(i)})

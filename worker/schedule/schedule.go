@@ -99,6 +99,8 @@ type Runner interface {
 // Catalog finds connector classes.
 type Catalog interface {
 	Find(class string) (connector.Connector, error)
+	// Implied returns the class of a config that names none; its error says what to set.
+	Implied(cfg map[string]string) (string, error)
 }
 
 // Deps are the parts of the worker that the Scheduler works with. All are required.

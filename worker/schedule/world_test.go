@@ -318,6 +318,10 @@ func (w *world) Find(class string) (connector.Connector, error) {
 	return fakeClass{w}, nil
 }
 
+func (w *world) Implied(cfg map[string]string) (string, error) {
+	return connector.Implied([]connector.Spec{specForTest()}, cfg)
+}
+
 func (m *member) Forget(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -86,6 +86,9 @@ func (c *Configs) life(name string) (born int64, ok bool) {
 // condition does not hold, with ErrNotFound if there is nothing to change, with ErrInvalid. A request that was accepted
 // before is not carried out twice: it answers with the connector as it is now. After other errors the write may
 // have been accepted all the same; repeat it with the same RequestID.
+//
+// A record that the log did not take, since another came first, is made again while the condition holds. Nothing else
+// is tried again: whether a conflict can be helped is for those to say who know what the write was made of.
 func (c *Configs) Put(ctx context.Context, w Write) (Connector, error) {
 	if err := w.Validate(); err != nil {
 		return Connector{}, fmt.Errorf("writing connector %q: %w", w.Name, err)

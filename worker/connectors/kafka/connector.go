@@ -45,6 +45,7 @@ var (
 func (SourceConnector) Spec() connector.Spec {
 	return connector.Spec{
 		Class: SourceClass, Aliases: []string{javaSourceClass}, Kind: connector.KindSource, Version: version, Keys: sourceKeys(),
+		ImpliedBy: []string{keyTopics},
 	}
 }
 
@@ -52,6 +53,7 @@ func (SourceConnector) Spec() connector.Spec {
 func (SinkConnector) Spec() connector.Spec {
 	return connector.Spec{
 		Class: SinkClass, Aliases: []string{javaSinkClass}, Kind: connector.KindSink, Version: version, Keys: sinkKeys(),
+		ImpliedBy: []string{connector.TopicKeys()[0], keyBootstrap},
 	}
 }
 

@@ -42,6 +42,14 @@ func Masked(cfg, stored map[string]string) (out map[string]string, kept, missing
 	return out, kept, missing
 }
 
+// MissingError is a Mask in the place of which nothing is stored.
+type MissingError struct{ Key string }
+
+// Error says what to do.
+func (e *MissingError) Error() string {
+	return e.Key + " is the mask of a secret, but no value is stored: send the value"
+}
+
 // MovedError is a secret that is not kept: the setting Changed says where it would go now.
 type MovedError struct{ Key, Changed string }
 
@@ -88,7 +96,8 @@ func moved(before, after Config) []string {
 			out = append(out, k.Name)
 		}
 	}
-	passed := maps.Clone(before.Settings)
+	passed := map[string]string{}
+	maps.Copy(passed, before.Settings)
 	maps.Copy(passed, after.Settings)
 	for _, key := range slices.Sorted(maps.Keys(passed)) {
 		if after.Spec.Passes(key) && !redact.Named(key) && before.Settings[key] != after.Settings[key] {
