@@ -98,6 +98,8 @@ type bad struct {
 	sink    func() badSinkClass
 	test    string // of the suite
 	message string
+	// stall is the system's.
+	stall func(t testing.TB) (taken <-chan struct{}, release func())
 	// patience is short for what never comes, however long it is waited for.
 	patience time.Duration
 }
@@ -418,6 +420,7 @@ func badSinks() map[string]bad {
 			put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
 				return errors.Join(s.Put(context.Background(), batch), s.Flush(context.Background()), ctx.Err())
 			}})},
+		"delivers what it had when its context ended in a stall": deliversAfterAStall(),
 		"names another record as poison": {test: "names the record that no retry will deliver", message: "putting a batch whose record 4 is poison", sink: wrongSink(badSink{
 			put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
 				err := s.Put(ctx, batch)
@@ -477,6 +480,37 @@ func badSinks() map[string]bad {
 		"panics in Place":     {test: tells, message: "Place panics: boom", sink: wrongSink(badSink{place: func(string) record.Place { _ = boom(); return "" }})},
 		"panics in LastWrite": {test: tells, message: "LastWrite panics: boom", sink: wrongSink(badSink{lastWrite: func() time.Time { _ = boom(); return time.Time{} }})},
 		"in a worker, leaves out what was put before": {test: inWorker, message: "records are lost", patience: rarely, sink: remembers},
+	}
+}
+
+// deliversAfterAStall is a sink that keeps what its system did not take in time, and flushes it later.
+func deliversAfterAStall() bad {
+	var mu sync.Mutex
+	var taken chan struct{} // closed by the first put after a stall began
+	stalls := func() (first chan struct{}) {
+		mu.Lock()
+		defer mu.Unlock()
+		first, taken = taken, nil
+		return first
+	}
+	return bad{
+		test: "delivers nothing more when its context ends in a stall", message: "Flush returns nil though records were lost",
+		stall: func(testing.TB) (<-chan struct{}, func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			taken = make(chan struct{})
+			return taken, func() {}
+		},
+		sink: wrongSink(badSink{put: func(s connector.Sink, ctx context.Context, batch []record.Record) error {
+			if err := s.Put(ctx, batch); err != nil {
+				return err
+			}
+			if first := stalls(); first != nil {
+				close(first)
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}}),
 	}
 }
 
@@ -543,7 +577,7 @@ func TestBadConnector(t *testing.T) {
 		b := badSinks()[os.Getenv(badName)]
 		connectortest.RunSink(t, b.sink(), func(t *testing.T) connectortest.SinkSystem {
 			s := linesTarget(t)
-			s.Patience = b.patience
+			s.Patience, s.Stall = b.patience, b.stall
 			return s
 		})
 	default:
