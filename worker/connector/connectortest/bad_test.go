@@ -545,7 +545,6 @@ func TestTheSuitesNotice(t *testing.T) {
 	for kind, all := range map[string]map[string]bad{"source": badSources(), "sink": badSinks()} {
 		for name, b := range all {
 			t.Run("a "+kind+" that "+name, func(t *testing.T) {
-				//nolint:gosec // the test itself
 				cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=100s", "-test.run=^TestBadConnector$/^"+regexp.QuoteMeta(b.test)+"$")
 				cmd.Env = append(os.Environ(), badKind+"="+kind, badName+"="+name)
 				out, err := cmd.CombinedOutput()
