@@ -55,6 +55,7 @@ func (c calls) startHost(t *testing.T, classes ...connector.Connector) *host {
 	cfg := config.Default()
 	cfg.HTTPHost, cfg.HTTPPort, cfg.StoreDir = "127.0.0.1", freePort(t), t.TempDir()
 	cfg.NamesrvAddrs, cfg.FlushInterval, cfg.DrainTimeout = []string{h.broker.NameServer()}, 50*time.Millisecond, time.Second
+	cfg.SessionTimeout = time.Minute // a busy machine must not cost it its lease
 	transport := &http.Transport{}
 	h.rest = restclient.New("http://"+net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.HTTPPort)), "", &http.Client{Transport: transport})
 	registry := prometheus.NewRegistry()
