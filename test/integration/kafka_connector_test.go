@@ -45,7 +45,8 @@ type realKafka struct {
 func newRealKafka(t testing.TB, partitions int32, configs map[string]*string) *realKafka {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafkaAddr()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MetadataMinAge(50*time.Millisecond))
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MetadataMinAge(50*time.Millisecond),
+		kgo.DisableIdempotentWrite()) // what is produced after a purge would count as produced before
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +125,12 @@ func TestKafkaSource(t *testing.T) {
 					records = append(records, &kgo.Record{Topic: k.topic, Partition: int32(p), Value: []byte(v)})
 				}
 				k.produce(t, records...)
+			},
+			Grow: func(t testing.TB) {
+				if _, err := k.admin.CreatePartitions(limited(t), 1, k.topic); err != nil {
+					t.Fatal(err)
+				}
+				k.client.PurgeTopicsFromProducing(k.topic) // it knows the partitions of before
 			},
 			Unreachable: connector.Config{"kafka.topics": k.topic, "kafka.bootstrap.server": nobody},
 		}

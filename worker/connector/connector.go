@@ -1,6 +1,9 @@
 // Package connector is what a connector author implements. A Connector describes itself, checks a config and divides it
 // into tasks; its Source or Sink moves the records of one task. The worker calls every method of one Source or Sink from
 // one goroutine at a time, turns panics into failures of that task, and owns retries, positions and delivery.
+//
+// When each method is called, under which context, and what the worker does without the optional ones: docs/development.md.
+// Package setting reads configs; package connectortest holds a connector to all this, and has a whole one as its example.
 package connector
 
 import (
@@ -91,15 +94,17 @@ type Source interface {
 	Open(ctx context.Context, env Env, cfg Config, from record.Positions) error
 	// Poll blocks until it has at least one record or ctx ends, and then returns what it has. Records of one
 	// Partition come in order. When ctx ends it returns within 100 ms; what it read but did not return is read again
-	// after the next Open.
+	// after the next Open, and so is what it returned when the task was stopping.
 	Poll(ctx context.Context) ([]record.Record, error)
-	// Close releases everything. It is called once for each Open that was tried, failed ones too.
+	// Close releases everything. It is called once for each Open that was tried, failed ones too, and once where an attempt
+	// ended before it came to one. Its context ends after 5 s. While it does not return, the task stays where it is.
 	Close(ctx context.Context) error
 }
 
 // Committer is implemented by sources that tell their system how far the worker has stored positions.
 type Committer interface {
-	// Commit is called after the positions in upTo were stored.
+	// Commit is called after the positions in upTo were stored: between polls, and at the end of an attempt. An error is
+	// logged and counted; nothing is repeated for it.
 	Commit(ctx context.Context, upTo record.Positions) error
 }
 
@@ -129,7 +134,7 @@ type Sink interface {
 	// Flush returns nil when everything that was put is durable. An error says that some of it may not be: the worker
 	// opens the sink again and puts everything after the last successful Flush once more.
 	Flush(ctx context.Context) error
-	// Close releases everything, buffered records included. It is called once for each Open that was tried.
+	// Close releases everything, buffered records included. It is called as that of a Source is.
 	Close(ctx context.Context) error
 }
 

@@ -1,6 +1,9 @@
 package connectors
 
 import (
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -69,5 +72,28 @@ func TestTheClassOfAConfigThatNamesNone(t *testing.T) {
 				t.Errorf("got %q, %q, want %q, %q", got, text, tc.want, tc.wantErr)
 			}
 		})
+	}
+}
+
+// Each class is held to its contract by the acceptance suite, in the tests of its package.
+func TestEveryClassRunsItsAcceptanceSuite(t *testing.T) {
+	const here = "github.com/rocketmq-connect/operator/worker/connectors/"
+	for _, class := range Catalog() {
+		name, of := class.Spec().Class, reflect.TypeOf(class)
+		files, err := filepath.Glob(filepath.Join(strings.TrimPrefix(of.PkgPath(), here), "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, runs := "connectortest.Run"+string(class.Spec().Kind)+"(t, "+of.Name()+"{}", false
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs = runs || strings.Contains(string(text), want)
+		}
+		if !runs {
+			t.Errorf("%s: none of %d test files has %s", name, len(files), want)
+		}
 	}
 }

@@ -171,8 +171,8 @@ func (s *Scheduler) divide(ctx context.Context, j *job) error {
 	if _, err := found.Spec().Check(cfg, config.Reserved); err != nil {
 		return fmt.Errorf("checking the config: %w", err)
 	}
-	if err := found.Validate(cfg); err != nil {
-		return fmt.Errorf("checking the config: %w", err)
+	if err := service.Guard(func() error { return found.Validate(cfg) }); err != nil {
+		return ofClass(found, fmt.Errorf("checking the config: %w", err))
 	}
 	limit, err := config.MaxTasks(j.connector.Config)
 	if err != nil {
@@ -180,9 +180,10 @@ func (s *Scheduler) divide(ctx context.Context, j *job) error {
 	}
 	dividing, cancel := context.WithTimeout(ctx, s.cfg.TasksTimeout)
 	defer cancel()
-	tasks, err := found.Tasks(dividing, cfg, limit)
+	var tasks []connector.Config
+	err = service.Guard(func() (err error) { tasks, err = found.Tasks(dividing, cfg, limit); return err })
 	if err != nil {
-		return fmt.Errorf("dividing the connector into tasks: %w", err)
+		return ofClass(found, fmt.Errorf("dividing the connector into tasks: %w", err))
 	}
 	if len(tasks) == 0 || len(tasks) > limit {
 		return fmt.Errorf("dividing the connector into tasks: its class gave %d, 1 to %d are allowed", len(tasks), limit)
@@ -243,13 +244,23 @@ func (s *Scheduler) runTask(soft, hard context.Context, j *job) error {
 		Opened:  func() { s.opened(j) },
 		Warn:    func(text string) { s.warned(j, j.scrub(text)) },
 	}
-	switch c := found.(type) {
-	case connector.SourceConnector:
-		return s.deps.Runner.RunSource(soft, hard, c, a)
-	case connector.SinkConnector:
-		return s.deps.Runner.RunSink(soft, hard, c, a)
+	return ofClass(found, service.Guard(func() error {
+		switch c := found.(type) {
+		case connector.SourceConnector:
+			return s.deps.Runner.RunSource(soft, hard, c, a)
+		case connector.SinkConnector:
+			return s.deps.Runner.RunSink(soft, hard, c, a)
+		}
+		return fmt.Errorf("connector class %q is neither a source nor a sink", found.Spec().Class)
+	}))
+}
+
+// ofClass names the class that panicked: who has to correct it is seldom who reads of it.
+func ofClass(c connector.Connector, err error) error {
+	if panicked := (*service.PanicError)(nil); errors.As(err, &panicked) {
+		return fmt.Errorf("class %s: %w", c.Spec().Class, err)
 	}
-	return fmt.Errorf("connector class %q is neither a source nor a sink", found.Spec().Class)
+	return err
 }
 
 // waiting notes why the connector of an attempt cannot be opened yet.

@@ -457,6 +457,35 @@ func TestUnknownClassIsShown(t *testing.T) {
 	})
 }
 
+func TestAPanicNamesTheClassAndWhatItWasAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.script = func(a task.Attempt) error {
+			if a.ID.Connector == "task" {
+				panic("boom")
+			}
+			return nil
+		}
+		w.configure("validate", 1, "panics", "in Validate")
+		w.configure("tasks", 1, "panics", "in Tasks")
+		w.configure("task", 1)
+		w.configure("other", 1)
+		w1 := w.join("w1")
+		after(5 * time.Second)
+		for u, want := range map[Unit]string{
+			{Connector: "validate", Task: -1}: "Failed on w1: class Fake: checking the config: panic: boom",
+			{Connector: "tasks", Task: -1}:    "Failed on w1: class Fake: dividing the connector into tasks: panic: boom",
+			{Connector: "task", Task: 0}:      "Failed on w1: class Fake: panic: boom",
+		} {
+			if got := w.status(u.Connector, u.Task); got != want {
+				t.Errorf("status of %s: %q, want %q", u, got, want)
+			}
+		}
+		wantRunning(t, w, "other-0")
+		leaveAll(t, w1)
+	})
+}
+
 func TestStopEndsWhatDoesNotDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -114,7 +114,7 @@ func TestWhatAReferenceStandsForIsInNoText(t *testing.T) {
 		w1 := w.join("w1")
 		after(5 * time.Second)
 		for u, want := range map[Unit]string{
-			{Connector: "c", Task: 0}: "Failed on w1: refused ********", {Connector: "c", Task: 1}: "Failed on w1: panic: got ********",
+			{Connector: "c", Task: 0}: "Failed on w1: refused ********", {Connector: "c", Task: 1}: "Failed on w1: class Fake: panic: got ********",
 			{Connector: "leak", Task: -1}: "Failed on w1: dividing the connector into tasks: leak of a task would be stored with what a reference",
 		} {
 			if got := w.status(u.Connector, u.Task); !strings.HasPrefix(got, want) {

@@ -295,10 +295,18 @@ func (w *world) status(name string, index int) string {
 // fakeClass is a source of as many tasks as allowed.
 type fakeClass struct{ *world }
 
-func (fakeClass) Spec() connector.Spec            { return specForTest() }
-func (fakeClass) Validate(connector.Config) error { return nil }
-func (fakeClass) NewSource() connector.Source     { return nil }
+func (fakeClass) Spec() connector.Spec { return specForTest() }
+func (fakeClass) Validate(cfg connector.Config) error {
+	if cfg["panics"] == "in Validate" {
+		panic("boom")
+	}
+	return nil
+}
+func (fakeClass) NewSource() connector.Source { return nil }
 func (fakeClass) Tasks(_ context.Context, cfg connector.Config, limit int) ([]connector.Config, error) {
+	if cfg["panics"] == "in Tasks" {
+		panic("boom")
+	}
 	out := make([]connector.Config, limit)
 	for i := range out {
 		out[i] = connector.Config{"index": fmt.Sprint(i)}

@@ -122,13 +122,15 @@ func (s *sourceRun) poll() (batch []record.Record, err error) {
 	waits := s.warn()
 	s.shut = ""
 	ctx := s.life.reading
-	err = service.Guard(func() (err error) {
-		if pauser, ok := s.source.(connector.Pauser); ok {
-			pauser.Pause(s.parked.partitions())
-			var done context.CancelFunc
-			ctx, done = limited(ctx, len(s.parked) > 0, waits)
-			defer done()
+	if pauser, ok := s.source.(connector.Pauser); ok {
+		if err := service.Guard(func() error { pauser.Pause(s.parked.partitions()); return nil }); err != nil {
+			return nil, fmt.Errorf("pausing partitions: %w", err)
 		}
+		var done context.CancelFunc
+		ctx, done = limited(ctx, len(s.parked) > 0, waits)
+		defer done()
+	}
+	err = service.Guard(func() (err error) {
 		batch, err = s.source.Poll(ctx)
 		return err
 	})

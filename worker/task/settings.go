@@ -3,12 +3,14 @@ package task
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connector"
+	"github.com/rocketmq-connect/operator/worker/connector/setting"
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
@@ -98,67 +100,42 @@ func (s settings) checkTopics(internal func(topic string) bool) error {
 	return errors.Join(errs...)
 }
 
+// workerKeys are the settings with a default. What they hold is checked as it is read.
+func workerKeys() connector.Spec {
+	return connector.Spec{Keys: []connector.Key{{Name: keyRename, Default: topicPlaceholder}, {Name: keyRetryDelay, Default: "1m"}}}
+}
+
 func parseSettings(cfg connector.Config) (settings, error) {
-	set := settings{group: cfg[keyGroup], rename: topicPlaceholder, deadLetter: cfg[keyDeadLetter], retryDelay: time.Minute, topics: connector.SinkTopics(cfg)}
-	errs := []error{oneTopicKey(cfg),
-		either(cfg, keyTolerance, "none", "all", &set.tolerateAll),
-		either(cfg, keyFromWhere, fromFirst, fromLast, &set.fromLast),
-		either(cfg, keyOnLoss, onLossWait, onLossMove, &set.move),
-	}
-	if v := cfg[keyOrder]; v != "" {
-		order, err := queues.ParseOrder(strings.ToLower(v))
-		if err != nil {
-			err = fmt.Errorf("%s %w", keyOrder, err)
+	r := setting.Read(workerKeys(), cfg)
+	set := settings{group: r.Value(keyGroup), rename: r.Value(keyRename), deadLetter: r.Value(keyDeadLetter), topics: connector.SinkTopics(cfg)}
+	oneTopicKey(r, cfg)
+	set.tolerateAll = r.Either(keyTolerance, "none", "all")
+	set.fromLast = r.Either(keyFromWhere, fromFirst, fromLast)
+	set.move = r.Either(keyOnLoss, onLossWait, onLossMove)
+	if v := r.Value(keyOrder); v != "" {
+		var err error
+		if set.order, err = queues.ParseOrder(strings.ToLower(v)); err != nil {
+			r.Fail("%s %w", keyOrder, err)
 		}
-		set.order, errs = order, append(errs, err)
 	}
-	if v := cfg[keyRename]; v != "" {
-		set.rename = v
-	}
-	if v := cfg[keyRetryTimeout]; v != "" {
-		errs = append(errs, duration(keyRetryTimeout, v, &set.retryTimeout))
-	}
-	if v := cfg[keyRetryDelay]; v != "" {
-		errs = append(errs, duration(keyRetryDelay, v, &set.retryDelay))
-		if set.retryDelay <= 0 {
-			errs = append(errs, fmt.Errorf("%s must be longer than nothing, not %q", keyRetryDelay, v))
-		}
+	set.retryTimeout = r.Duration(keyRetryTimeout, math.MinInt64)
+	if set.retryDelay = r.Duration(keyRetryDelay, math.MinInt64); set.retryDelay <= 0 {
+		r.Fail("%s must be longer than nothing, not %q", keyRetryDelay, r.Value(keyRetryDelay))
 	}
 	if set.group != legalTopic(set.group) {
-		errs = append(errs, fmt.Errorf("%s: %q is no legal consumer group: use letters, digits, -, _, %%, |", keyGroup, set.group))
+		r.Fail("%s: %q is no legal consumer group: use letters, digits, -, _, %%, |", keyGroup, set.group)
 	}
-	if set.deadLetter != "" && set.deadLetter != legalTopic(set.deadLetter) {
-		errs = append(errs, fmt.Errorf("%s: %q is no legal RocketMQ topic: use letters, digits, -, _, %%, |", keyDeadLetter, set.deadLetter))
+	if set.deadLetter != legalTopic(set.deadLetter) {
+		r.Fail("%s: %q is no legal RocketMQ topic: use letters, digits, -, _, %%, |", keyDeadLetter, set.deadLetter)
 	}
 	if len(set.deadLetter) > maxTopic {
-		errs = append(errs, fmt.Errorf("%s has %d characters, and RocketMQ allows %d in a topic's name", keyDeadLetter, len(set.deadLetter), maxTopic))
+		r.Fail("%s has %d characters, and RocketMQ allows %d in a topic's name", keyDeadLetter, len(set.deadLetter), maxTopic)
 	}
-	return set, errors.Join(errs...)
-}
-
-// either reads a setting that has two values, in any case; the first is the default.
-func either(cfg connector.Config, key, first, second string, isSecond *bool) error {
-	switch v := cfg[key]; {
-	case v == "", strings.EqualFold(v, first):
-	case strings.EqualFold(v, second):
-		*isSecond = true
-	default:
-		return fmt.Errorf("%s must be %s or %s, not %q", key, first, second, v)
-	}
-	return nil
-}
-
-func duration(key, value string, into *time.Duration) error {
-	d, err := connector.ParseDuration(value)
-	if err != nil {
-		return fmt.Errorf("%s must be a duration such as 30s, or a number of milliseconds, not %q", key, value)
-	}
-	*into = d
-	return nil
+	return set, r.Err()
 }
 
 // oneTopicKey refuses two settings that name a sink's topics differently: one of them would be ignored.
-func oneTopicKey(cfg connector.Config) error {
+func oneTopicKey(r *setting.Reader, cfg connector.Config) {
 	first, named := "", []string(nil)
 	for _, key := range connector.TopicKeys() {
 		topics := connector.SplitTopics(cfg[key])
@@ -167,10 +144,10 @@ func oneTopicKey(cfg connector.Config) error {
 		case first == "":
 			first, named = key, topics
 		case !slices.Equal(topics, named):
-			return fmt.Errorf("%s names other topics than %s: set one of them", key, first)
+			r.Fail("%s names other topics than %s: set one of them", key, first)
+			return
 		}
 	}
-	return nil
 }
 
 // renamed applies topic.rename.format.

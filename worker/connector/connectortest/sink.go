@@ -30,7 +30,11 @@ type SinkSystem struct {
 	Stall func(t testing.TB) (taken <-chan struct{}, release func())
 	// Unreachable is a config of a system that nobody serves.
 	Unreachable connector.Config
+	// Patience is how long the suite waits for what has to come, and for calls whose context has ended: 30 s if it is 0.
+	Patience time.Duration
 }
+
+func (s SinkSystem) calls() calls { return callsWithin(s.Patience) }
 
 // RunSink holds a sink connector to the contract of package connector. setup makes a system for each test.
 func RunSink(t *testing.T, c connector.SinkConnector, setup func(t *testing.T) SinkSystem) {
@@ -38,26 +42,71 @@ func RunSink(t *testing.T, c connector.SinkConnector, setup func(t *testing.T) S
 		"delivers each queue in order":                            sinkDelivers,
 		"what was flushed survives a close without grace":         sinkFlushes,
 		"takes an empty batch":                                    sinkEmpty,
+		"takes the records of a queue that appears":               sinkGrows,
 		"delivers nothing once its context has ended":             sinkEnded,
 		"delivers nothing more when its context ends in a stall":  sinkStalled,
 		"names the record that no retry will deliver":             sinkPoison,
+		"tells where records go and when it last wrote":           sinkTells,
 		"a system that is away is reported as not connected":      sinkUnreachable,
 		"an open whose context has ended fails and can be closed": sinkOpenEnded,
+		"a close without an open does nothing":                    sinkCloseUnopened,
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, c, setup(t)) })
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			test(t, c, setup(t))
+		})
 	}
+	t.Run("in a worker, faults fail one task and lose nothing", func(t *testing.T) {
+		leavesNothing(t)
+		sinkInWorker(t, c, setup)
+	})
 }
 
 func (s SinkSystem) worker() *Worker { return NewWorker(map[string]int{s.Topic: s.Queues}) }
 
-func (s SinkSystem) open(t *testing.T, c connector.SinkConnector) connector.Sink {
+// opened is a sink that is open, with what it is told of its worker.
+type opened struct {
+	calls
+	sink   connector.Sink
+	worker *Worker
+}
+
+func (s SinkSystem) made(t *testing.T, c connector.SinkConnector) *opened {
 	t.Helper()
-	sink := c.NewSink()
-	if err := sink.Open(waiting(t), s.worker().Env(0, 1), s.Config); err != nil {
+	o := &opened{calls: s.calls(), worker: s.worker()}
+	_ = o.do(t, "NewSink", func() error { o.sink = c.NewSink(); return nil })
+	return o
+}
+
+func (s SinkSystem) open(t *testing.T, c connector.SinkConnector) *opened {
+	t.Helper()
+	o := s.made(t, c)
+	o.open(t, s.Config)
+	return o
+}
+
+func (o *opened) open(t *testing.T, cfg connector.Config) {
+	t.Helper()
+	ctx := o.waiting(t)
+	if err := o.do(t, "Open", func() error { return o.sink.Open(ctx, o.worker.Env(0, 1), cfg) }); err != nil {
 		t.Fatalf("opening: %v", err)
 	}
-	return sink
+}
+
+func (o *opened) put(t *testing.T, ctx context.Context, batch []record.Record) error {
+	t.Helper()
+	return o.do(t, "Put", func() error { return o.sink.Put(ctx, batch) })
+}
+
+func (o *opened) flush(t *testing.T, ctx context.Context) error {
+	t.Helper()
+	return o.do(t, "Flush", func() error { return o.sink.Flush(ctx) })
+}
+
+func (o *opened) close(t *testing.T, ctx context.Context) error {
+	t.Helper()
+	return o.do(t, "Close", func() error { return o.sink.Close(ctx) })
 }
 
 // batch makes records of the numbers, dealt round over the queues.
@@ -74,19 +123,19 @@ func (s SinkSystem) batch(from, to int) []record.Record {
 	return out
 }
 
-func put(t *testing.T, sink connector.Sink, batch []record.Record) {
+func put(t *testing.T, o *opened, batch []record.Record) {
 	t.Helper()
-	if err := sink.Put(waiting(t), batch); err != nil {
+	if err := o.put(t, o.waiting(t), batch); err != nil {
 		t.Fatalf("putting %d records: %v", len(batch), err)
 	}
 }
 
-func flushAndClose(t *testing.T, sink connector.Sink) {
+func flushAndClose(t *testing.T, o *opened) {
 	t.Helper()
-	if err := sink.Flush(waiting(t)); err != nil {
+	if err := o.flush(t, o.waiting(t)); err != nil {
 		t.Errorf("flushing: %v", err)
 	}
-	if err := sink.Close(waiting(t)); err != nil {
+	if err := o.close(t, o.waiting(t)); err != nil {
 		t.Errorf("closing: %v", err)
 	}
 }
@@ -131,18 +180,16 @@ func sinkFlushes(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	sink := s.open(t, c)
 	batch := s.batch(0, 50)
 	put(t, sink, batch)
-	if err := sink.Flush(waiting(t)); err != nil {
+	if err := sink.flush(t, sink.waiting(t)); err != nil {
 		t.Fatalf("flushing: %v", err)
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := sink.Close(ended); err != nil && !errors.Is(err, context.Canceled) {
+	if err := sink.close(t, ended); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("closing: %v", err)
 	}
 	s.wantPerQueue(t, s.Delivered(t, 50), batch)
-	if err := sink.Open(waiting(t), s.worker().Env(0, 1), s.Config); err != nil {
-		t.Fatalf("opening again: %v", err)
-	}
+	sink.open(t, s.Config)
 	put(t, sink, s.batch(50, 60))
 	flushAndClose(t, sink)
 	s.wantPerQueue(t, s.Delivered(t, 60), s.batch(0, 60))
@@ -152,6 +199,39 @@ func sinkEmpty(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	sink := s.open(t, c)
 	put(t, sink, nil)
 	flushAndClose(t, sink)
+}
+
+// sinkGrows puts records of a queue that was not there when the sink was opened.
+func sinkGrows(t *testing.T, c connector.SinkConnector, s SinkSystem) {
+	sink := s.open(t, c)
+	batch, more := s.batch(0, 30), s
+	put(t, sink, batch)
+	more.Queues++
+	sink.worker.setQueues(s.Topic, more.Queues)
+	batch = append(batch, more.batch(30, 60)...)
+	put(t, sink, batch[30:])
+	flushAndClose(t, sink)
+	more.wantPerQueue(t, s.Delivered(t, len(batch)), batch)
+}
+
+// sinkTells is for a sink that is Placed or a LastWriter.
+func sinkTells(t *testing.T, c connector.SinkConnector, s SinkSystem) {
+	sink, begun := s.open(t, c), time.Now()
+	if placed, ok := sink.sink.(connector.Placed); ok {
+		var to record.Place
+		if _ = sink.do(t, "Place", func() error { to = placed.Place(s.Topic); return nil }); to == "" {
+			t.Errorf("the sink names no place that the records of %s go to", s.Topic)
+		}
+	}
+	put(t, sink, s.batch(0, 10))
+	flushAndClose(t, sink)
+	if writer, ok := sink.sink.(connector.LastWriter); ok { // it is asked also after Close
+		var at time.Time
+		_ = sink.do(t, "LastWrite", func() error { at = writer.LastWrite(); return nil })
+		if at.Before(begun) || at.After(time.Now()) {
+			t.Errorf("the sink says that it last wrote at %s; it wrote after %s", at, begun)
+		}
+	}
 }
 
 // wantNothingButMarks writes marks with a new sink: what the old one still delivered lies before or among them.
@@ -167,13 +247,13 @@ func sinkEnded(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	sink := s.open(t, c)
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := sink.Put(ended, s.batch(0, 10)); err == nil {
-		err = sink.Flush(ended)
+	if err := sink.put(t, ended, s.batch(0, 10)); err == nil {
+		err = sink.flush(t, ended)
 		if err == nil {
 			t.Error("Put and Flush say that records were delivered with an ended context")
 		}
 	}
-	_ = sink.Close(waiting(t))
+	_ = sink.close(t, sink.waiting(t))
 	s.wantNothingButMarks(t, c)
 }
 
@@ -183,33 +263,33 @@ func sinkStalled(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	}
 	sink := s.open(t, c)
 	taken, release := s.Stall(t)
-	ctx, cancel := context.WithCancel(waiting(t))
-	delivered := make(chan error, 1)
-	var putting service.Group
-	putting.Go(func() {
-		err := sink.Put(ctx, s.batch(0, 500))
-		if err == nil {
-			err = sink.Flush(ctx)
+	ctx, cancel := context.WithCancel(sink.waiting(t))
+	var ending service.Group
+	defer ending.Wait()
+	defer cancel()
+	err := sink.do(t, "Put, or Flush,", func() error {
+		ending.Go(func() {
+			select {
+			case <-taken:
+			case <-ctx.Done():
+			}
+			cancel()
+		})
+		if err := sink.sink.Put(ctx, s.batch(0, 500)); err != nil {
+			return err
 		}
-		delivered <- err
+		return sink.sink.Flush(ctx)
 	})
-	<-taken
-	cancel()
-	select {
-	case err := <-delivered:
-		if err == nil {
-			t.Error("Put and Flush say that a stalled system stored records")
-		}
-	case <-waiting(t).Done():
-		t.Fatal("Put does not end with its context")
+	if err == nil {
+		t.Error("Put and Flush say that a stalled system stored records")
 	}
 	release()
-	if err := sink.Flush(waiting(t)); err == nil {
+	if err := sink.flush(t, sink.waiting(t)); err == nil {
 		t.Error("Flush returns nil though records were lost")
 	}
 	// The old sink is closed after the marks: whatever it still had in mind it had time to do.
 	s.wantNothingButMarks(t, c)
-	_ = sink.Close(waiting(t))
+	_ = sink.close(t, sink.waiting(t))
 	s.wantPerQueue(t, s.Delivered(t, s.Queues), s.batch(9000, 9000+s.Queues))
 }
 
@@ -221,7 +301,7 @@ func sinkPoison(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	batch := s.batch(0, 9)
 	batch = slices.Insert(batch, 4, *s.Poison)
 	var poison *connector.PoisonError
-	if err := sink.Put(waiting(t), batch); !errors.As(err, &poison) || poison.Index != 4 {
+	if err := sink.put(t, sink.waiting(t), batch); !errors.As(err, &poison) || poison.Index != 4 {
 		t.Fatalf("putting a batch whose record 4 is poison: %v", err)
 	}
 	put(t, sink, batch[5:])
@@ -238,23 +318,31 @@ func sinkPoison(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 }
 
 func sinkUnreachable(t *testing.T, c connector.SinkConnector, s SinkSystem) {
-	sink := c.NewSink()
-	if err := sink.Open(waiting(t), s.worker().Env(0, 1), s.Unreachable); !errors.Is(err, connector.ErrNotConnected) {
-		t.Errorf("opening an unreachable system: %v", err)
-	}
-	if err := sink.Close(waiting(t)); err != nil {
-		t.Errorf("closing after a failed open: %v", err)
-	}
+	s.failedOpen(t, c, s.calls().waiting(t), s.Unreachable, connector.ErrNotConnected)
 }
 
 func sinkOpenEnded(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	sink := c.NewSink()
-	if err := sink.Open(ended, s.worker().Env(0, 1), s.Config); !errors.Is(err, context.Canceled) {
-		t.Errorf("opening with an ended context: %v", err)
+	s.failedOpen(t, c, ended, s.Config, context.Canceled)
+}
+
+// failedOpen opens a sink for which that has to fail, and closes it.
+func (s SinkSystem) failedOpen(t *testing.T, c connector.SinkConnector, ctx context.Context, cfg connector.Config, want error) {
+	t.Helper()
+	o := s.made(t, c)
+	if err := o.do(t, "Open", func() error { return o.sink.Open(ctx, o.worker.Env(0, 1), cfg) }); !errors.Is(err, want) {
+		t.Errorf("an open that has to fail with %q: %v", want, err)
 	}
-	if err := sink.Close(waiting(t)); err != nil {
+	if err := o.close(t, o.waiting(t)); err != nil {
 		t.Errorf("closing after a failed open: %v", err)
+	}
+}
+
+// sinkCloseUnopened closes as a worker does that was told to stop before it could open.
+func sinkCloseUnopened(t *testing.T, c connector.SinkConnector, s SinkSystem) {
+	o := s.made(t, c)
+	if err := o.close(t, o.waiting(t)); err != nil {
+		t.Errorf("closing: %v", err)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"testing"
 	"time"
 
@@ -26,9 +24,15 @@ type SourceSystem struct {
 	Name       func(partition int) record.SourcePartition
 	// Produce appends values to one partition, in order, and returns when they can be read.
 	Produce func(t testing.TB, partition int, values ...string)
+	// Grow adds the partition of the number Partitions to what Config reads. Nil if the system cannot.
+	Grow func(t testing.TB)
 	// Unreachable is a config of a system that nobody serves.
 	Unreachable connector.Config
+	// Patience is how long the suite waits for what has to come, and for calls whose context has ended: 30 s if it is 0.
+	Patience time.Duration
 }
+
+func (s SourceSystem) calls() calls { return callsWithin(s.Patience) }
 
 // RunSource holds a source connector to the contract of package connector. setup makes a system for each test.
 func RunSource(t *testing.T, c connector.SourceConnector, setup func(t *testing.T) SourceSystem) {
@@ -37,14 +41,22 @@ func RunSource(t *testing.T, c connector.SourceConnector, setup func(t *testing.
 		"goes on from its positions and loses nothing":            sourceResumes,
 		"repeats what was not stored":                             sourceRepeats,
 		"tasks share the partitions":                              sourceShares,
+		"a partition that appears is read from its start":         sourceGrows,
+		"positions that were stored are committed":                sourceCommits,
 		"poll ends with its context and the source goes on":       sourcePollEnds,
 		"records stay as they were handed over":                   sourceKeepsBytes,
 		"a partition that is paused is left alone, and no other":  sourcePauses,
 		"a system that is away is reported as not connected":      sourceUnreachable,
 		"an open whose context has ended fails and can be closed": sourceOpenEnded,
+		"a close whose context has ended releases everything":     sourceCloseEnded,
+		"a close without an open does nothing":                    sourceCloseUnopened,
+		"in a worker, faults fail one task and lose nothing":      sourceInWorker,
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(t, c, setup(t)) })
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			test(t, c, setup(t))
+		})
 	}
 }
 
@@ -86,7 +98,7 @@ func (s SourceSystem) wantValues(t *testing.T, tk *task, from, to int) {
 func sourceDelivers(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	w := NewWorker(nil)
 	s.produceAll(t, 0, 50)
-	tk := openTask(t, c, s.Config, w.Env(0, 1), nil)
+	tk := s.calls().openTask(t, c, s.Config, w.Env(0, 1), nil)
 	defer tk.close(t)
 	tk.collect(t, 50*s.Partitions)
 	s.produceAll(t, 50, 60)
@@ -102,7 +114,7 @@ func sourceDelivers(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 func sourceResumes(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	w := NewWorker(nil)
 	s.produceAll(t, 0, 40)
-	first := openTask(t, c, s.Config, w.Env(0, 1), nil)
+	first := s.calls().openTask(t, c, s.Config, w.Env(0, 1), nil)
 	first.collect(t, 40*s.Partitions)
 	first.close(t)
 	// The positions of any record are good to go on from, not only the last.
@@ -115,7 +127,7 @@ func sourceResumes(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 			cut[r.Partition] = append(cut[r.Partition], string(r.Value))
 		}
 	}
-	second := openTask(t, c, s.Config, w.Env(0, 1), stored)
+	second := s.calls().openTask(t, c, s.Config, w.Env(0, 1), stored)
 	defer second.close(t)
 	left := 0
 	for _, values := range cut {
@@ -132,112 +144,56 @@ func sourceResumes(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 func sourceRepeats(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	w := NewWorker(nil)
 	s.produceAll(t, 0, 20)
-	source := c.NewSource()
+	source := s.calls().newSource(t, c)
 	for range 2 {
-		tk := &task{source: source, progress: record.Positions{}}
-		if err := source.Open(waiting(t), w.Env(0, 1), s.Config, nil); err != nil {
-			t.Fatalf("opening again after a close: %v", err)
-		}
+		tk := &task{calls: s.calls(), source: source, progress: record.Positions{}}
+		tk.open(t, w.Env(0, 1), s.Config, nil)
 		tk.collect(t, 20*s.Partitions)
 		tk.close(t)
 		s.wantValues(t, tk, 0, 20)
 	}
 }
 
-// pollResult is what one Poll of one of several tasks returned.
-type pollResult struct {
-	task    int
-	records []record.Record
-	err     error
-}
-
-// pollAll polls the tasks at the same time until ctx ends, and then closes the channel.
-func pollAll(ctx context.Context, open []*task) <-chan pollResult {
-	out := make(chan pollResult)
-	var tasks, all service.Group
-	for i, tk := range open {
-		tasks.Go(func() {
-			for ctx.Err() == nil {
-				records, err := tk.source.Poll(ctx)
-				select {
-				case out <- pollResult{i, records, err}:
-				case <-ctx.Done():
-				}
-			}
-		})
+// sourceCommits is for a source that is a Committer.
+func sourceCommits(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	tk := s.calls().openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	defer tk.close(t)
+	committer, ok := tk.source.(connector.Committer)
+	if !ok {
+		t.Skip("the source commits nothing")
 	}
-	all.Go(func() {
-		tasks.Wait()
-		close(out)
-	})
-	return out
-}
-
-func sourceShares(t *testing.T, c connector.SourceConnector, s SourceSystem) {
-	w := NewWorker(nil)
-	s.produceAll(t, 0, 10)
-	const most = 2
-	cfgs, err := c.Tasks(waiting(t), s.Config, most)
-	if err != nil || len(cfgs) == 0 || len(cfgs) > most {
-		t.Fatalf("%d task configs for at most %d tasks: %v", len(cfgs), most, err)
-	}
-	var open []*task
-	for i, cfg := range cfgs {
-		tk := openTask(t, c, cfg, w.Env(i, len(cfgs)), nil)
-		defer tk.close(t)
-		open = append(open, tk)
-	}
-	ctx, cancel := context.WithCancel(waiting(t))
-	defer cancel()
-	all, owner := &task{}, make(map[record.SourcePartition]int)
-	for p := range pollAll(ctx, open) {
-		if p.err != nil {
-			t.Errorf("task %d: %v", p.task, p.err)
-			cancel()
-		}
-		for _, r := range p.records {
-			if had, ok := owner[r.Partition]; ok && had != p.task {
-				t.Errorf("tasks %d and %d both read %s", had, p.task, r.Partition)
-			}
-			owner[r.Partition] = p.task
-		}
-		if all.records = append(all.records, p.records...); len(all.records) >= 10*s.Partitions {
-			cancel()
+	for i := range 2 {
+		s.produceAll(t, 5*i, 5*i+5)
+		tk.collect(t, 5*(i+1)*s.Partitions)
+		ctx, upTo := tk.waiting(t), tk.progress.Clone()
+		if err := tk.do(t, "Commit", func() error { return committer.Commit(ctx, upTo) }); err != nil {
+			t.Errorf("committing: %v", err)
 		}
 	}
-	s.wantValues(t, all, 0, 10)
-	if used := slices.Compact(slices.Sorted(maps.Values(owner))); s.Partitions >= most && len(used) < len(cfgs) {
-		t.Errorf("only tasks %v got partitions", used)
-	}
+	s.wantValues(t, tk, 0, 10)
 }
 
 func sourcePollEnds(t *testing.T, c connector.SourceConnector, s SourceSystem) {
-	tk := openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	tk := s.calls().openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
 	defer tk.close(t)
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := tk.poll(ended); err != nil {
+	if err := tk.poll(t, ended); err != nil {
 		t.Errorf("polling with an ended context: %v", err)
 	}
 	// Nothing is there to read: only the context's end can end this one.
 	blocked, cancel := context.WithCancel(context.Background())
-	polled := make(chan error, 1)
-	var polling service.Group
-	polling.Go(func() {
-		var err error
+	var ending service.Group
+	defer ending.Wait()
+	err := tk.do(t, "Poll", func() (err error) {
+		ending.Go(cancel)
 		for blocked.Err() == nil && err == nil {
-			err = tk.poll(blocked)
+			err = tk.take(blocked)
 		}
-		polled <- err
+		return err
 	})
-	cancel()
-	select {
-	case err := <-polled:
-		if err != nil {
-			t.Errorf("polling when the context ends: %v", err)
-		}
-	case <-waiting(t).Done():
-		t.Fatal("Poll does not end with its context")
+	if err != nil {
+		t.Errorf("polling when the context ends: %v", err)
 	}
 	s.produceAll(t, 0, 5)
 	tk.collect(t, 5*s.Partitions)
@@ -246,7 +202,7 @@ func sourcePollEnds(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 
 func sourceKeepsBytes(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	s.produceAll(t, 0, 30)
-	tk := openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	tk := s.calls().openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
 	tk.collect(t, 30*s.Partitions)
 	was := make([][]byte, len(tk.records))
 	for i, r := range tk.records {
@@ -265,17 +221,17 @@ func sourceKeepsBytes(t *testing.T, c connector.SourceConnector, s SourceSystem)
 
 // sourcePauses is for a source that is a Pauser.
 func sourcePauses(t *testing.T, c connector.SourceConnector, s SourceSystem) {
-	tk := openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	tk := s.calls().openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
 	defer tk.close(t)
 	pauser, ok := tk.source.(connector.Pauser)
 	if !ok || s.Partitions < 2 {
 		t.Skip("the source cannot leave partitions alone, or has only one")
 	}
 	cut := func(n int) { // ends Polls at any time, until n records came
-		ctx := waiting(t)
+		ctx := tk.waiting(t)
 		for len(tk.records) < n && ctx.Err() == nil {
 			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-			if err := tk.poll(short); err != nil {
+			if err := tk.poll(t, short); err != nil {
 				t.Fatalf("polling: %v", err)
 			}
 			cancel()
@@ -283,36 +239,55 @@ func sourcePauses(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	}
 	s.produceAll(t, 0, 10)
 	cut(10 * s.Partitions)
-	pauser.Pause([]record.SourcePartition{s.Name(0)})
+	pause := func(partitions ...record.SourcePartition) {
+		_ = tk.do(t, "Pause", func() error { pauser.Pause(partitions); return nil })
+	}
+	pause(s.Name(0))
 	s.produceAll(t, 10, 20)
 	cut(10*s.Partitions + 10*(s.Partitions-1))
 	if n := len(tk.values()[s.Name(0)]); n != 10 {
 		t.Errorf("%d records of the partition that is paused, want the 10 from before", n)
 	}
-	pauser.Pause(nil)
+	pause()
 	cut(20 * s.Partitions)
 	s.wantValues(t, tk, 0, 20)
 }
 
 func sourceUnreachable(t *testing.T, c connector.SourceConnector, s SourceSystem) {
-	source := c.NewSource()
-	err := source.Open(waiting(t), NewWorker(nil).Env(0, 1), s.Unreachable, nil)
-	if !errors.Is(err, connector.ErrNotConnected) {
-		t.Errorf("opening an unreachable system: %v", err)
-	}
-	if err := source.Close(waiting(t)); err != nil {
-		t.Errorf("closing after a failed open: %v", err)
-	}
+	s.failedOpen(t, c, s.calls().waiting(t), s.Unreachable, connector.ErrNotConnected)
 }
 
 func sourceOpenEnded(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	source := c.NewSource()
-	if err := source.Open(ended, NewWorker(nil).Env(0, 1), s.Config, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("opening with an ended context: %v", err)
+	s.failedOpen(t, c, ended, s.Config, context.Canceled)
+}
+
+// failedOpen opens a source for which that has to fail, and closes it.
+func (s SourceSystem) failedOpen(t *testing.T, c connector.SourceConnector, ctx context.Context, cfg connector.Config, want error) {
+	t.Helper()
+	tk := &task{calls: s.calls(), source: s.calls().newSource(t, c)}
+	err := tk.do(t, "Open", func() error { return tk.source.Open(ctx, NewWorker(nil).Env(0, 1), cfg, nil) })
+	if !errors.Is(err, want) {
+		t.Errorf("an open that has to fail with %q: %v", want, err)
 	}
-	if err := source.Close(waiting(t)); err != nil {
-		t.Errorf("closing after a failed open: %v", err)
+	tk.close(t)
+}
+
+// sourceCloseUnopened closes as a worker does that was told to stop before it could open.
+func sourceCloseUnopened(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	tk := &task{calls: s.calls(), source: s.calls().newSource(t, c)}
+	tk.close(t)
+}
+
+// sourceCloseEnded closes as a worker does that has no time left.
+func sourceCloseEnded(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	s.produceAll(t, 0, 5)
+	tk := s.calls().openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	tk.collect(t, 5*s.Partitions)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := tk.do(t, "Close", func() error { return tk.source.Close(ended) }); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("closing: %v", err)
 	}
 }

@@ -38,7 +38,8 @@ func newFake(t testing.TB, opts ...kfake.Opt) *fake {
 	t.Cleanup(cluster.Close)
 	f := &fake{Cluster: cluster, addr: cluster.ListenAddrs()[0]}
 	f.client, err = kgo.NewClient(kgo.SeedBrokers(f.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics(),
-		kgo.MetadataMinAge(10*time.Millisecond), kgo.ProducerLinger(0))
+		kgo.MetadataMinAge(10*time.Millisecond), kgo.ProducerLinger(0),
+		kgo.DisableIdempotentWrite()) // what is produced after a purge would count as produced before
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +145,12 @@ func TestSourceAcceptance(t *testing.T) {
 			Name: func(p int) record.SourcePartition { return resume.Partition("orders", int32(p)) },
 			Produce: func(t testing.TB, p int, values ...string) {
 				f.produceValues(t, "orders", p, values...)
+			},
+			Grow: func(t testing.TB) {
+				if _, err := kadm.NewClient(f.client).CreatePartitions(limited(t), 1, "orders"); err != nil {
+					t.Fatal(err)
+				}
+				f.client.PurgeTopicsFromProducing("orders") // it knows the partitions of before
 			},
 			Unreachable: connector.Config{keyTopics: "orders", keyBootstrap: nobody},
 		}

@@ -49,55 +49,55 @@ func (p pemSource) read() ([]byte, error) {
 	return raw, nil
 }
 
-func (r *reader) security() security {
+func (r reader) security() security {
 	for _, key := range []string{keyTruststoreLocation, keyKeystoreLocation} {
-		if r.text(key) != "" {
-			r.fail("%s: Java key stores cannot be read; give PEM files by %s, %s and %s", key, keyCALocation, keyCertLocation, keyKeyLocation)
+		if r.Text(key) != "" {
+			r.Fail("%s: Java key stores cannot be read; give PEM files by %s, %s and %s", key, keyCALocation, keyCertLocation, keyKeyLocation)
 		}
 	}
-	protocol := r.text(keyProtocol)
+	protocol := r.Text(keyProtocol)
 	s := security{
-		tls: protocol == protocolTLS || protocol == protocolSASLTLS, anyHost: r.text(keyEndpointIdent) == "none",
+		tls: protocol == protocolTLS || protocol == protocolSASLTLS, anyHost: r.Text(keyEndpointIdent) == "none",
 		ca: r.pem(keyCALocation, keyTruststorePEM), cert: r.pem(keyCertLocation, keyKeystoreChain), key: r.pem(keyKeyLocation, keyKeystoreKey),
 	}
 	if s.cert.isSet() != s.key.isSet() {
-		r.fail("%s and %s belong together: set both or none", keyCertLocation, keyKeyLocation)
+		r.Fail("%s and %s belong together: set both or none", keyCertLocation, keyKeyLocation)
 	}
 	if !s.tls && (s.ca.isSet() || s.cert.isSet()) {
-		r.fail("%s is %s, so certificates would not be used: set %s or %s", keyProtocol, protocol, protocolTLS, protocolSASLTLS)
+		r.Fail("%s is %s, so certificates would not be used: set %s or %s", keyProtocol, protocol, protocolTLS, protocolSASLTLS)
 	}
 	r.credentials(&s, protocol)
 	return s
 }
 
-func (r *reader) pem(file, text string) pemSource {
-	p := pemSource{setting: file, text: r.text(text), file: r.text(file)}
+func (r reader) pem(file, text string) pemSource {
+	p := pemSource{setting: file, text: r.Text(text), file: r.Text(file)}
 	if p.text != "" && p.file != "" {
-		r.fail("%s and %s are both set: set one of them", file, text)
+		r.Fail("%s and %s are both set: set one of them", file, text)
 	}
 	return p
 }
 
-func (r *reader) credentials(s *security, protocol string) {
-	username, password, jaas := r.text(keyUsername), r.text(keyPassword), r.text(keyJAAS)
+func (r reader) credentials(s *security, protocol string) {
+	username, password, jaas := r.Text(keyUsername), r.Text(keyPassword), r.Text(keyJAAS)
 	given := username != "" || password != "" || jaas != ""
 	if protocol != protocolSASL && protocol != protocolSASLTLS {
 		if given {
-			r.fail("%s is %s, so user name and password would not be used: set %s or %s", keyProtocol, protocol, protocolSASL, protocolSASLTLS)
+			r.Fail("%s is %s, so user name and password would not be used: set %s or %s", keyProtocol, protocol, protocolSASL, protocolSASLTLS)
 		}
 		return
 	}
 	if jaas != "" {
 		var ok bool
 		if username, password, ok = parseJAAS(jaas); !ok {
-			r.fail(`%s must hold username="…" and password="…"`, keyJAAS)
+			r.Fail(`%s must hold username="…" and password="…"`, keyJAAS)
 			return
 		}
 	}
 	if username == "" || password == "" {
-		r.fail("%s needs %s and %s (or %s)", protocol, keyUsername, keyPassword, keyJAAS)
+		r.Fail("%s needs %s and %s (or %s)", protocol, keyUsername, keyPassword, keyJAAS)
 	}
-	s.mechanism, s.username, s.password = r.text(keyMechanism), username, password
+	s.mechanism, s.username, s.password = r.Text(keyMechanism), username, password
 }
 
 // parseJAAS takes the credentials out of Kafka's sasl.jaas.config. Values are quoted; a backslash quotes a character.
