@@ -109,7 +109,7 @@ func (d *demo) close() error {
 	d.group.Wait()
 	var errs []error
 	if d.fleet != nil {
-		errs = append(errs, d.fleet.stop())
+		d.fleet.stop()
 	}
 	if d.brokers != nil {
 		errs = append(errs, d.brokers.close())

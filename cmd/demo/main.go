@@ -119,9 +119,7 @@ func (d *demo) loop(ctx context.Context, o options, screen *terminal, stdout io.
 		case err := <-d.failed:
 			return err
 		case <-due.kill:
-			if err := d.fleet.kill(1); err != nil {
-				return err
-			}
+			d.fleet.kill(1)
 			continue
 		case key := <-keys:
 			if on, err := d.press(ctx, key); !on || err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -81,12 +82,12 @@ func runBare(ctx context.Context, env environment, stdin io.Reader, stdout io.Wr
 // bareContender is a bare loop in a process of its own.
 type bareContender struct {
 	env environment
-	p   *process
+	p   *pinned
 	in  io.WriteCloser
 	out *json.Decoder
 }
 
-func (c *bareContender) start(_ context.Context, job bareJob) (*process, error) {
+func (c *bareContender) start(_ context.Context, job bareJob) (*pinned, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
@@ -108,16 +109,15 @@ func (c *bareContender) check(context.Context) error { return c.p.ended() }
 
 func (c *bareContender) finish(ctx context.Context) (float64, error) {
 	if ctx.Err() != nil {
-		_ = c.p.cmd.Process.Kill()
-		<-c.p.done
+		c.p.Kill()
 		return 0, context.Cause(ctx)
 	}
 	var r bareResult
 	decodeErr := c.out.Decode(&r)
 	_ = c.in.Close()
-	<-c.p.done
-	if !c.p.cmd.ProcessState.Success() {
-		return 0, fmt.Errorf("bare loop ended with %s: %s", c.p.cmd.ProcessState, c.p.lastWords())
+	<-c.p.Done()
+	if c.p.ExitCode() != 0 {
+		return 0, c.p.ended()
 	}
 	return float64(r.Mallocs), decodeErr
 }
@@ -235,7 +235,7 @@ func sendAll(ctx context.Context, send sendSync, batch []*primitive.Message) err
 		if tries == 20 {
 			return fmt.Errorf("sending: %w", err)
 		}
-		if err := wait(ctx, 5*time.Millisecond); err != nil {
+		if err := wait.Pause(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/process"
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
@@ -41,21 +43,21 @@ func (b *suite) starts(ctx context.Context) (string, error) {
 
 // atRest is the worker's memory in MiB and its share of a core in percent, after it was left alone.
 func (b *suite) atRest(ctx context.Context, w *runningWorker) (memory, share float64, err error) {
-	if err := wait(ctx, settle); err != nil {
+	if err := wait.Pause(ctx, settle); err != nil {
 		return 0, 0, err
 	}
 	before, err := w.cpu()
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := wait(ctx, idleTime); err != nil {
+	if err := wait.Pause(ctx, idleTime); err != nil {
 		return 0, 0, err
 	}
 	after, err := w.cpu()
 	if err != nil {
 		return 0, 0, err
 	}
-	rss, err := w.memory("VmRSS")
+	rss, err := process.Memory(w.PID(), "VmRSS")
 	return float64(rss) / mib, 100 * (after - before).Seconds() / idleTime.Seconds(), err
 }
 
@@ -181,7 +183,7 @@ func (b *suite) running(ctx context.Context, w *runningWorker, name string, task
 		if err == nil && n == tasks {
 			return nil
 		}
-		if err := wait(ctx, 200*time.Millisecond); err != nil {
+		if err := wait.Pause(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
@@ -84,7 +85,7 @@ func (b *suite) trickle(ctx context.Context, job bareJob) error {
 	v, begin := newValues(latencySize), time.Now()
 	for i := range job.Records {
 		if due := time.Until(begin.Add(time.Duration(i) * time.Second / latencyRate)); due > 0 {
-			if err := wait(ctx, due); err != nil {
+			if err := wait.Pause(ctx, due); err != nil {
 				return err
 			}
 		}
