@@ -9,8 +9,8 @@ HELM ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rocketmq-connect/bin/helm
 TEST_TIMEOUT ?= 20m
 
 ##@ Try it
-demo: ## Three workers, a RocketMQ and a Kafka in one program, with nothing to install: watch records go round, kill workers
-	go run ./cmd/demo
+demo: ## Half a minute of three workers, a RocketMQ and a Kafka in one program: one is killed, no record may be missing (with keys: go run ./cmd/demo)
+	go run ./cmd/demo -for 20s -kill-after 8s
 .PHONY: demo
 quickstart: ## Bring up RocketMQ, Kafka and Kubernetes here, install the operator, move a million records both ways, kill workers
 	$(STACK) up

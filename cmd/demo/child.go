@@ -9,13 +9,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/go-logr/zapr"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker"
 	"github.com/rocketmq-connect/operator/worker/config"
-	"github.com/rocketmq-connect/operator/worker/connectors"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -41,11 +37,9 @@ func work(args []string) error {
 	if err != nil {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
-	zcfg := zap.NewProductionConfig()
-	zcfg.DisableStacktrace, zcfg.DisableCaller, zcfg.Sampling = true, true, nil
-	log, err := zcfg.Build()
+	log, err := process.Log()
 	if err != nil {
-		return fmt.Errorf("setting up the log: %w", err)
+		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -55,8 +49,5 @@ func work(args []string) error {
 		defer stop()
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	})
-	registry := prometheus.NewRegistry()
-	return worker.Run(ctx, cfg, worker.Options{
-		Log: zapr.NewLogger(log), Version: "demo", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: io.Discard,
-	})
+	return process.Serve(ctx, cfg, worker.Options{Log: log, Version: "demo"})
 }

@@ -17,7 +17,11 @@ const (
 	// settleTimeout is how long the last records may take at the end of a timed run: longer than it takes to notice a worker
 	// that was lost just before.
 	settleTimeout = 30 * time.Second
-	sampleEvery   = 250 * time.Millisecond
+	// startTimeout is how long a timed run waits for its first record.
+	startTimeout = time.Minute
+	sampleEvery  = 250 * time.Millisecond
+	// lineEvery is how often there is a line where there is no screen.
+	lineEvery = 2 * time.Second
 	// rateWindow is how many samples a rate is taken over.
 	rateWindow = 8
 )
@@ -105,7 +109,7 @@ func (d *demo) close() error {
 	d.group.Wait()
 	var errs []error
 	if d.fleet != nil {
-		errs = append(errs, d.fleet.stop())
+		d.fleet.stop()
 	}
 	if d.brokers != nil {
 		errs = append(errs, d.brokers.close())
@@ -138,6 +142,17 @@ func (d *demo) settle(ctx context.Context) (totals, error) {
 		case <-tick.C:
 		}
 	}
+}
+
+// finish waits for the last records and says how it ended; err is not nil when a record is missing or damaged.
+func (d *demo) finish(ctx context.Context) (verdict string, err error) {
+	t, err := d.settle(ctx)
+	verdict = fmt.Sprintf("%s records went round: %s missing, %s damaged, %s repeated",
+		grouped(t.In), grouped(max(0, t.In-t.Out)), grouped(t.Damaged), grouped(t.Repeated))
+	if err == nil && t.Damaged > 0 {
+		err = fmt.Errorf("%d records are damaged", t.Damaged)
+	}
+	return verdict, err
 }
 
 // frame takes a picture of now. It is called by one goroutine.

@@ -1,5 +1,6 @@
 // Command demo shows RocketMQ Connect at work, with nothing else installed: a RocketMQ and a Kafka in this process, three
-// worker processes, and records that go from Kafka through RocketMQ back to Kafka. See docs/try-it.md.
+// worker processes, and records that go from Kafka through RocketMQ back to Kafka. On a terminal it obeys keys until it is
+// told to quit; with -for it prints lines, ends by itself, and ends with 1 if a record is missing. See docs/try-it.md.
 package main
 
 import (
@@ -33,21 +34,26 @@ type options struct {
 	kill   time.Duration
 }
 
+func (o options) valid() bool {
+	return o.rate >= 1 && o.rate <= 100_000 && o.length >= 0 && o.kill >= 0 && (o.length == 0 || o.kill < o.length)
+}
+
 func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	var o options
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.rate, "rate", 500, "how many records to make in a second")
-	flags.DurationVar(&o.length, "for", 0, "end after this `time`, wait for the last records and check them; 0: run until q or Ctrl-C")
-	flags.DurationVar(&o.kill, "kill-after", 0, "kill worker-2 after this `time`; 0: do not")
+	flags.DurationVar(&o.length, "for", 0,
+		"print lines, end this `time` after the first record came back, wait for the last ones and check them; 0: run until q or Ctrl-C")
+	flags.DurationVar(&o.kill, "kill-after", 0, "kill worker-2 this `time` after the first record came back; 0: do not")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
 		}
 		return exitInvalid
 	}
-	if flags.NArg() > 0 || o.rate < 1 || o.rate > 100_000 || o.length < 0 || o.kill < 0 {
-		_, _ = fmt.Fprintln(stderr, "usage: demo [-rate 1..100000] [-for TIME] [-kill-after TIME]")
+	if flags.NArg() > 0 || !o.valid() {
+		_, _ = fmt.Fprintln(stderr, "usage: demo [-rate 1..100000] [-for TIME] [-kill-after TIME, less than that of -for]")
 		return exitInvalid
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -63,15 +69,15 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 
 // play runs the demo and returns its last words.
 func play(ctx context.Context, o options, stdin, stdout *os.File) (last string, err error) {
-	screen, err := openTerminal(stdin, stdout)
-	if err != nil {
-		return "", err
-	}
-	if screen != nil {
-		defer func() { err = errors.Join(err, screen.close()) }()
+	var screen *terminal
+	if o.length == 0 { // a run that ends by itself needs nobody at a screen, and leaves its lines behind
+		if screen, err = openTerminal(stdin, stdout); err != nil {
+			return "", err
+		}
 	}
 	echo := io.Writer(stdout)
 	if screen != nil {
+		defer func() { err = errors.Join(err, screen.close()) }()
 		echo = nil
 	}
 	d, err := open(ctx, o.rate, echo)
@@ -82,20 +88,17 @@ func play(ctx context.Context, o options, stdin, stdout *os.File) (last string, 
 	if err := d.loop(ctx, o, screen, stdout); err != nil {
 		return summary(d.frame(ctx)), err
 	}
-	if o.length == 0 || ctx.Err() != nil {
+	if o.length == 0 {
 		return summary(d.frame(context.WithoutCancel(ctx))), nil
 	}
-	t, err := d.settle(ctx)
-	if err == nil && (t.Missing > 0 || t.Damaged > 0) {
-		err = fmt.Errorf("%d records are missing and %d are damaged", t.Missing, t.Damaged)
-	}
-	return summary(d.frame(ctx)), err
+	verdict, err := d.finish(ctx) // an error, if the run was cut short
+	return summary(d.frame(context.WithoutCancel(ctx))) + "\n" + verdict, err
 }
 
 // loop shows the demo and obeys keys until it is to end.
 func (d *demo) loop(ctx context.Context, o options, screen *terminal, stdout io.Writer) error {
 	keys := make(chan byte)
-	show, every := func(f frame) error { _, err := fmt.Fprintln(stdout, summary(f)); return err }, time.Second
+	show, every := func(f frame) error { _, err := fmt.Fprintln(stdout, summary(f)); return err }, lineEvery
 	if screen != nil {
 		reading, stop := context.WithCancel(ctx)
 		defer stop()
@@ -104,19 +107,19 @@ func (d *demo) loop(ctx context.Context, o options, screen *terminal, stdout io.
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	end, kill := alarm(o.length), alarm(o.kill)
+	due := newAlarms(o)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-end:
+		case <-due.end:
 			return nil
+		case <-due.late:
+			return fmt.Errorf("waiting for the first record to come back: none did within %s", startTimeout)
 		case err := <-d.failed:
 			return err
-		case <-kill:
-			if err := d.fleet.kill(1); err != nil {
-				return err
-			}
+		case <-due.kill:
+			d.fleet.kill(1)
 			continue
 		case key := <-keys:
 			if on, err := d.press(ctx, key); !on || err != nil {
@@ -124,10 +127,35 @@ func (d *demo) loop(ctx context.Context, o options, screen *terminal, stdout io.
 			}
 		case <-tick.C:
 		}
-		if err := show(d.frame(ctx)); err != nil {
+		f := d.frame(ctx)
+		due.see(f.Totals)
+		if err := show(f); err != nil {
 			return err
 		}
 	}
+}
+
+// alarms are what is to happen when. Those of the flags are set by the first record that comes back, so that a slow start
+// takes nothing from what they are there to show.
+type alarms struct {
+	options         options
+	set             bool
+	late, end, kill <-chan time.Time // nil: never
+}
+
+func newAlarms(o options) *alarms {
+	a := &alarms{options: o}
+	if o.length > 0 {
+		a.late = time.After(startTimeout)
+	}
+	return a
+}
+
+func (a *alarms) see(t totals) {
+	if a.set || t.Out == 0 {
+		return
+	}
+	a.set, a.late, a.end, a.kill = true, nil, alarm(a.options.length), alarm(a.options.kill)
 }
 
 // alarm fires once after d; never when d is 0.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -159,32 +160,95 @@ func TestThePausedSourceLeavesRecordsInKafka(t *testing.T) {
 	}
 }
 
-func TestWithoutATerminal(t *testing.T) {
+// timed runs the demo as from a shell, with standard input that has ended.
+func timed(t *testing.T, args ...string) (code int, out, errOut string) {
+	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	in, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
-	var errOut bytes.Buffer
-	if code := run([]string{"-for", "2s", "-rate", "200"}, in, out, &errOut); code != 0 {
-		t.Errorf("exit code %d: %s", code, &errOut)
-	}
-	text, err := os.ReadFile(out.Name())
+	defer file.Close()
+	var told bytes.Buffer
+	code = run(args, in, file, &told)
+	text, err := os.ReadFile(file.Name())
 	if err != nil {
 		t.Fatal(err)
+	}
+	return code, string(text), told.String()
+}
+
+func TestATimedRunKillsAWorkerAndEndsWithNoneMissing(t *testing.T) {
+	code, out, errOut := timed(t, "-for", "2s", "-kill-after", "1s", "-rate", "200")
+	if code != 0 {
+		t.Errorf("exit code %d: %s", code, errOut)
 	}
 	for _, want := range []string{"RocketMQ listens on 127.0.0.1:", "worker-3 joined the cluster", "kafka-to-rocketmq/0 runs on worker-",
-		"on the way 0  missing 0", "| worker-1 "} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("no %q in:\n%s", want, text)
+		"worker-2 was killed (SIGKILL)", "back, 0 on the way, 0 missing, ", " records went round: 0 missing, 0 damaged, "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
 		}
 	}
+}
+
+func TestARecordThatIsMissingOrDamagedEndsARunWithAnError(t *testing.T) {
+	cases := map[string]struct {
+		spoil       func(*ledger)
+		wantVerdict string
+		wantErr     string
+	}{
+		"a record that Kafka has, and that nobody brings back": {
+			func(l *ledger) { l.next(0); l.confirmed() }, ": 1 missing, 0 damaged, ", "waiting for the last records: 1 of ",
+		},
+		"a record that is not as it went in": {
+			func(l *ledger) { l.see([]byte("key-0"), []byte("0 of key-1:"+filler)) }, ": 0 missing, 1 damaged, ", "1 records are damaged",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			d := started(t)
+			d.await(t, "records to come back", func() bool { return d.ledger.count().Out > 300 && d.spread("") })
+			d.stopFeed()
+			<-d.fed
+			d.await(t, "all records to come back", func() bool { return d.ledger.count().InFlight() == 0 })
+			tc.spoil(d.ledger)
+			ctx, cancel := context.WithTimeout(t.Context(), 4*sampleEvery) // nothing more comes, however long it waits
+			defer cancel()
+			verdict, err := d.finish(ctx)
+			if err == nil || !strings.Contains(err.Error(), tc.wantErr) || !strings.Contains(verdict, tc.wantVerdict) {
+				t.Errorf("%q, %v; want %q and %q", verdict, err, tc.wantVerdict, tc.wantErr)
+			}
+		})
+	}
+}
+
+func TestTheTimesOfARunCountFromItsFirstRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		due := newAlarms(options{length: 3 * time.Second, kill: time.Second})
+		if due.end != nil || due.kill != nil {
+			t.Error("the run may end, or a worker be killed, before a record came back")
+		}
+		due.see(totals{In: 5})
+		time.Sleep(startTimeout / 2)
+		due.see(totals{In: 5, Out: 1})
+		begin := time.Now()
+		<-due.kill
+		due.see(totals{In: 9, Out: 7})
+		<-due.end
+		if took := time.Since(begin); took != 3*time.Second || due.late != nil {
+			t.Errorf("the run ended after %s; late: %t", took, due.late != nil)
+		}
+		due = newAlarms(options{length: time.Second})
+		<-due.late
+		if forever := newAlarms(options{kill: time.Second}); forever.late != nil || forever.end != nil {
+			t.Error("a run that only keys end has an end")
+		}
+	})
 }
 
 func TestFlags(t *testing.T) {
@@ -198,6 +262,7 @@ func TestFlags(t *testing.T) {
 		"an argument":     {[]string{"x"}, exitInvalid, "usage:"},
 		"no records":      {[]string{"-rate", "0"}, exitInvalid, "usage:"},
 		"a negative time": {[]string{"-for", "-1s"}, exitInvalid, "usage:"},
+		"a kill too late": {[]string{"-for", "2s", "-kill-after", "2s"}, exitInvalid, "usage:"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -220,9 +285,7 @@ func TestAWorkerThatCannotStartSaysWhy(t *testing.T) {
 	if w := f.list()[0]; w.Running || w.Killed || !strings.Contains(w.Why, "namesrvAddr must be host:port") {
 		t.Errorf("%+v", w)
 	}
-	if err := f.stop(); err != nil {
-		t.Error(err)
-	}
+	f.stop()
 	if err := work(nil); err == nil {
 		t.Error("a worker without a configuration starts")
 	}

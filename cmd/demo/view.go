@@ -200,17 +200,21 @@ func cut(s string, width int) string {
 	return string([]rune(s)[:width])
 }
 
-// summary is the frame on one line, for where there is no terminal.
+// summary is the frame on one line, for where there is no screen. Damaged records are told of once there are any.
 func summary(f frame) string {
 	t := f.Totals
-	s := fmt.Sprintf("%6.1fs  in %s (%s/s)  through RocketMQ %s  back %s (%s/s)  on the way %s  missing %s  repeated %s  damaged %s",
-		f.At.Seconds(), grouped(t.In), grouped(int64(f.Rates.In+0.5)), grouped(f.Through), grouped(t.Out), grouped(int64(f.Rates.Out+0.5)),
-		grouped(t.InFlight()), grouped(t.Missing), grouped(t.Repeated), grouped(t.Damaged))
-	for _, w := range f.Workers {
-		s += fmt.Sprintf("  | %s %d", w.ID, len(f.owned(w.ID)))
-		if !w.Running {
-			s += " (down)"
-		}
+	s := fmt.Sprintf("%6.1fs  %s in, %s through RocketMQ, %s back, %s on the way, %s missing, %s repeated", f.At.Seconds(),
+		grouped(t.In), grouped(f.Through), grouped(t.Out), grouped(t.InFlight()), grouped(t.Missing), grouped(t.Repeated))
+	if t.Damaged > 0 {
+		s += ", " + grouped(t.Damaged) + " damaged"
 	}
-	return s
+	var owned []string
+	for _, w := range f.Workers {
+		n := strconv.Itoa(len(f.owned(w.ID)))
+		if !w.Running {
+			n = "down"
+		}
+		owned = append(owned, n)
+	}
+	return s + " | tasks: " + strings.Join(owned, ", ")
 }

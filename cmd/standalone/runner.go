@@ -14,14 +14,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-logr/zapr"
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/go-logr/logr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker"
 	"github.com/rocketmq-connect/operator/worker/config"
-	"github.com/rocketmq-connect/operator/worker/connectors"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -42,7 +41,7 @@ var errEnded = errors.New("the worker has ended")
 // runner runs connectors on a worker in this process.
 type runner struct {
 	cfg       config.Worker
-	log       *zap.Logger
+	log       logr.Logger
 	wanted    []connector
 	out       io.Writer
 	temporary string // to be removed; empty: nothing
@@ -79,7 +78,7 @@ func (r *runner) setUp(ctx context.Context, o options) error {
 		return fmt.Errorf("making a temporary folder: %w", err)
 	}
 	r.temporary = dir
-	port, err := freePort(ctx)
+	port, err := process.FreePort(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,27 +121,13 @@ func workerConfig(o options, port int) config.Worker {
 	return cfg
 }
 
-func logger(verbose bool) (*zap.Logger, error) {
-	cfg := zap.NewProductionConfig()
-	cfg.DisableStacktrace, cfg.DisableCaller, cfg.Sampling, cfg.Encoding = true, true, nil, "console"
-	cfg.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
-	if !verbose {
-		cfg.Level = zap.NewAtomicLevelAt(zapcore.ErrorLevel)
-	}
-	log, err := cfg.Build()
-	if err != nil {
-		return nil, fmt.Errorf("setting up the log: %w", err)
-	}
-	return log, nil
-}
-
-func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("finding a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+func logger(verbose bool) (logr.Logger, error) {
+	return process.Log(func(cfg *zap.Config) {
+		cfg.Encoding, cfg.EncoderConfig.EncodeTime = "console", zapcore.ISO8601TimeEncoder
+		if !verbose {
+			cfg.Level = zap.NewAtomicLevelAt(zapcore.ErrorLevel)
+		}
+	})
 }
 
 // close removes what newRunner made.
@@ -169,14 +154,11 @@ func (r *runner) run(ctx context.Context) error {
 	defer fail(nil)
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	registry := prometheus.NewRegistry()
 	var group service.Group
 	defer group.Wait()
 	var workerErr error // once the group has ended
 	group.Go(func() {
-		workerErr = worker.Run(stopping, r.cfg, worker.Options{
-			Log: zapr.NewLogger(r.log), Version: "standalone", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: io.Discard,
-		})
+		workerErr = process.Serve(stopping, r.cfg, worker.Options{Log: r.log, Version: "standalone"})
 		fail(errEnded)
 	})
 	err := r.work(ctx)

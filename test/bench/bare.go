@@ -82,12 +82,12 @@ func runBare(ctx context.Context, env environment, stdin io.Reader, stdout io.Wr
 // bareContender is a bare loop in a process of its own.
 type bareContender struct {
 	env environment
-	p   *process
+	p   *pinned
 	in  io.WriteCloser
 	out *json.Decoder
 }
 
-func (c *bareContender) start(_ context.Context, job bareJob) (*process, error) {
+func (c *bareContender) start(_ context.Context, job bareJob) (*pinned, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
@@ -109,16 +109,15 @@ func (c *bareContender) check(context.Context) error { return c.p.ended() }
 
 func (c *bareContender) finish(ctx context.Context) (float64, error) {
 	if ctx.Err() != nil {
-		_ = c.p.cmd.Process.Kill()
-		<-c.p.done
+		c.p.Kill()
 		return 0, context.Cause(ctx)
 	}
 	var r bareResult
 	decodeErr := c.out.Decode(&r)
 	_ = c.in.Close()
-	<-c.p.done
-	if !c.p.cmd.ProcessState.Success() {
-		return 0, fmt.Errorf("bare loop ended with %s: %s", c.p.cmd.ProcessState, c.p.lastWords())
+	<-c.p.Done()
+	if c.p.ExitCode() != 0 {
+		return 0, c.p.ended()
 	}
 	return float64(r.Mallocs), decodeErr
 }

@@ -106,19 +106,6 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
-func TestParseMemory(t *testing.T) {
-	const status = "Name:\tworker\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\n"
-	if got, err := parseMemory(status, "VmHWM"); got != 20<<20 || err != nil {
-		t.Errorf("peak: %d, %v", got, err)
-	}
-	if got, err := parseMemory(status, "VmRSS"); got != 10<<20 || err != nil {
-		t.Errorf("now: %d, %v", got, err)
-	}
-	if _, err := parseMemory(status, "VmSwap"); err == nil {
-		t.Error("no error for a field that is not there")
-	}
-}
-
 func TestListening(t *testing.T) {
 	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:7530 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0 100 0 0 10 0

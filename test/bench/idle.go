@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
@@ -56,7 +57,7 @@ func (b *suite) atRest(ctx context.Context, w *runningWorker) (memory, share flo
 	if err != nil {
 		return 0, 0, err
 	}
-	rss, err := w.memory("VmRSS")
+	rss, err := process.Memory(w.PID(), "VmRSS")
 	return float64(rss) / mib, 100 * (after - before).Seconds() / idleTime.Seconds(), err
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/bench/mirrormaker"
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -44,14 +45,14 @@ func (p *peers) fetch(ctx context.Context) error {
 }
 
 // start starts a worker, and returns once it answers.
-func (p *peers) start(ctx context.Context) (_ *process, w mirrormaker.Worker, err error) {
+func (p *peers) start(ctx context.Context) (_ *pinned, w mirrormaker.Worker, err error) {
 	p.started++
 	dir := filepath.Join(p.dir, fmt.Sprintf("mirrormaker-%d", p.started))
 	w = mirrormaker.Worker{ClassPath: p.classPath, Dir: dir, Kafka: p.kafka, Alias: p.alias}
 	if err := os.Mkdir(w.Dir, 0o700); err != nil {
 		return nil, w, fmt.Errorf("making MirrorMaker's directory: %w", err)
 	}
-	if w.Port, err = freePort(ctx); err != nil {
+	if w.Port, err = process.FreePort(ctx); err != nil {
 		return nil, w, err
 	}
 	cmd, err := w.Command()
@@ -75,14 +76,14 @@ func (p *peers) start(ctx context.Context) (_ *process, w mirrormaker.Worker, er
 // peerContender is MirrorMaker with one task. The first job is its process's first, too; later ones find it warm.
 type peerContender struct {
 	peers *peers
-	p     *process
+	p     *pinned
 	w     mirrormaker.Worker
 	jobs  int
 }
 
 func (c *peerContender) name() string { return fmt.Sprintf("mirror-%d", c.jobs) }
 
-func (c *peerContender) start(ctx context.Context, job bareJob) (*process, error) {
+func (c *peerContender) start(ctx context.Context, job bareJob) (*pinned, error) {
 	if c.p == nil {
 		var err error
 		if c.p, c.w, err = c.peers.start(ctx); err != nil {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rocketmq-connect/operator/test/process"
 )
 
 // The cores: what is measured has the first to itself, everything else shares the second.
@@ -51,16 +53,15 @@ func core(n int) *unix.CPUSet {
 	return &set
 }
 
-// process is a child whose use of the machine is measured.
-type process struct {
-	cmd    *exec.Cmd
-	done   chan struct{}
-	errOut bytes.Buffer // to be read after done
+// pinned is a child whose use of the machine is measured.
+type pinned struct {
+	*process.Child
+	errOut bytes.Buffer // to be read after its end
 }
 
 // startPinned starts the command on the measured core, so that its runtime sees one core only.
-func startPinned(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{})}
+func startPinned(cmd *exec.Cmd) (*pinned, error) {
+	p := &pinned{}
 	cmd.Stderr = &p.errOut
 	started := make(chan error, 1)
 	go func() {
@@ -68,34 +69,27 @@ func startPinned(cmd *exec.Cmd) (*process, error) {
 		runtime.LockOSThread()
 		if canPin() {
 			if err := unix.SchedSetaffinity(0, core(measuredCore)); err != nil {
-				started <- err
+				started <- fmt.Errorf("pinning %s: %w", cmd.Path, err)
 				return
 			}
 		}
-		started <- cmd.Start()
+		var err error
+		p.Child, err = process.Launch(cmd)
+		started <- err
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
+		return nil, err
 	}
-	go func() {
-		defer close(p.done)
-		_ = cmd.Wait()
-	}()
 	return p, nil
 }
 
 // stop asks the process to end, and ends it when it does not.
-func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(30 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		return fmt.Errorf("process %d did not end when asked to", p.cmd.Process.Pid)
+func (p *pinned) stop() error {
+	if err := p.Stop(30 * time.Second); err != nil {
+		return err
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 && code != javaTerminated {
-		return fmt.Errorf("process ended with %s: %s", p.cmd.ProcessState, p.lastWords())
+	if code := p.ExitCode(); code != 0 && code != javaTerminated {
+		return p.ended()
 	}
 	return nil
 }
@@ -104,24 +98,22 @@ func (p *process) stop() error {
 const javaTerminated = 128 + int(syscall.SIGTERM)
 
 // lastWords is the end of what an ended process wrote to its standard error.
-func (p *process) lastWords() string {
+func (p *pinned) lastWords() string {
 	b := p.errOut.Bytes()
 	return string(b[max(0, len(b)-2000):])
 }
 
-// ended returns an error when the process ended by itself.
-func (p *process) ended() error {
-	select {
-	case <-p.done:
-		return fmt.Errorf("process ended with %s: %s", p.cmd.ProcessState, p.lastWords())
-	default:
+// ended returns an error when the process has ended.
+func (p *pinned) ended() error {
+	if !p.Ended() {
 		return nil
 	}
+	return fmt.Errorf("process ended with %s: %s", p.State(), p.lastWords())
 }
 
 // cpu is how long the process and its threads have run so far, in user and kernel mode.
-func (p *process) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+func (p *pinned) cpu() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
 	if err != nil {
 		return 0, fmt.Errorf("reading the process's CPU time: %w", err)
 	}
@@ -144,28 +136,4 @@ func parseStat(stat string) (time.Duration, error) {
 		return 0, fmt.Errorf("reading a process's CPU time: %w", err)
 	}
 	return time.Duration(user+system) * clockTick, nil
-}
-
-// memory is the resident set in bytes: now ("VmRSS") or the largest ever ("VmHWM").
-func (p *process) memory(field string) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading the process's memory: %w", err)
-	}
-	return parseMemory(string(status), field)
-}
-
-func parseMemory(status, field string) (int64, error) {
-	for line := range strings.Lines(status) {
-		value, ok := strings.CutPrefix(line, field+":")
-		if !ok {
-			continue
-		}
-		kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading %s: %w", field, err)
-		}
-		return kb << 10, nil
-	}
-	return 0, fmt.Errorf("reading a process's memory: there is no %s", field)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/test/bench/mirrormaker"
 	"github.com/rocketmq-connect/operator/test/flow"
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
@@ -27,7 +28,7 @@ type figures struct {
 // contender is what moves the records of a job.
 type contender interface {
 	// start begins the job; it is over when everything is delivered.
-	start(ctx context.Context, job bareJob) (*process, error)
+	start(ctx context.Context, job bareJob) (*pinned, error)
 	// check returns an error when the job failed.
 	check(ctx context.Context) error
 	// finish stops it after the job, and says how many objects it allocated.
@@ -203,7 +204,7 @@ func (b *suite) measure(ctx context.Context, c contender, job bareJob, size int)
 	first, last, err := b.watch(ctx, c, p, count, job.Records)
 	if err == nil {
 		var peak int64
-		peak, err = p.memory("VmHWM")
+		peak, err = process.Memory(p.PID(), "VmHWM")
 		f.rss = float64(peak)
 	}
 	mallocs, finishErr := c.finish(ctx)
@@ -233,7 +234,7 @@ const (
 )
 
 // watch takes a sample at the first records that are seen and one at the last.
-func (b *suite) watch(ctx context.Context, c contender, p *process, count flow.Count, want int64) (first, last sample, err error) {
+func (b *suite) watch(ctx context.Context, c contender, p *pinned, count flow.Count, want int64) (first, last sample, err error) {
 	checked := time.Now()
 	for {
 		var now sample

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/test/metrics"
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
@@ -31,7 +31,7 @@ type workers struct {
 
 // runningWorker is a worker that says it is ready.
 type runningWorker struct {
-	*process
+	*pinned
 	rest    *restclient.Client
 	address string
 	ready   time.Duration
@@ -39,7 +39,7 @@ type runningWorker struct {
 
 func (w *workers) start(ctx context.Context) (*runningWorker, error) {
 	w.started++
-	port, err := freePort(ctx)
+	port, err := process.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (w *workers) start(ctx context.Context) (*runningWorker, error) {
 		return nil, fmt.Errorf("starting the worker: it wrote %q: %s", line, p.lastWords())
 	}
 	address := fmt.Sprintf("http://127.0.0.1:%d", port)
-	return &runningWorker{process: p, rest: restclient.New(address, "", nil), address: address, ready: time.Since(begun)}, nil
+	return &runningWorker{pinned: p, rest: restclient.New(address, "", nil), address: address, ready: time.Since(begun)}, nil
 }
 
 func (w *workers) conf(port int) (string, error) {
@@ -71,36 +71,15 @@ func (w *workers) conf(port int) (string, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making the worker's directory: %w", err)
 	}
-	text := fmt.Sprintf(`workerId=bench-%d
-connectClusterId=%[2]s
-namesrvAddr=%[3]s
-httpHost=127.0.0.1
-httpPort=%[4]d
-advertisedAddress=127.0.0.1:%[4]d
-storePathRootDir=%[5]s
-clusterStoreTopic=%[2]s-cluster
-configStoreTopic=%[2]s-config
-positionStoreTopic=%[2]s-position
-offsetStoreTopic=%[2]s-offset
-statusStoreTopic=%[2]s-status
-`, w.started, w.cluster, w.env.nameServer, port, filepath.Join(dir, "store"))
+	conf := process.Conf{
+		ID: fmt.Sprintf("bench-%d", w.started), ClusterID: w.cluster, NameServers: w.env.nameServer,
+		StoreDir: filepath.Join(dir, "store"), Port: port, More: fmt.Sprintf("httpHost=127.0.0.1\nadvertisedAddress=127.0.0.1:%d\n", port),
+	}
 	if w.env.tlsCA != "" {
-		text += "tlsEnable=true\ntlsCA=" + w.env.tlsCA + "\n"
+		conf.More += "tlsEnable=true\ntlsCA=" + w.env.tlsCA + "\n"
 	}
 	path := filepath.Join(dir, "connect.conf")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return "", fmt.Errorf("writing the worker's configuration: %w", err)
-	}
-	return path, nil
-}
-
-func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return path, conf.Write(path)
 }
 
 // create makes a connector with the given number of tasks.
@@ -170,7 +149,7 @@ type workerContender struct {
 	before  float64
 }
 
-func (c *workerContender) start(ctx context.Context, job bareJob) (*process, error) {
+func (c *workerContender) start(ctx context.Context, job bareJob) (*pinned, error) {
 	var err error
 	if c.w, err = c.workers.start(ctx); err != nil {
 		return nil, err
@@ -182,7 +161,7 @@ func (c *workerContender) start(ctx context.Context, job bareJob) (*process, err
 	if err := c.w.create(ctx, c.workers.env, c.name, job, 1); err != nil {
 		return nil, errors.Join(err, c.w.stop())
 	}
-	return c.w.process, nil
+	return c.w.pinned, nil
 }
 
 func (c *workerContender) check(ctx context.Context) error { return c.w.failure(ctx, c.name) }

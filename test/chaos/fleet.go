@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker/cluster"
-	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 	"github.com/rocketmq-connect/operator/worker/service"
 )
@@ -35,9 +33,8 @@ const (
 const storeSize = "2m"
 
 var (
-	errEnded    = errors.New("a worker ended by itself")
-	errUnclean  = errors.New("a worker did not stop cleanly")
-	errSettling = errors.New("the cluster is not whole")
+	errEnded   = errors.New("a worker ended by itself")
+	errUnclean = errors.New("a worker did not stop cleanly")
 )
 
 // member is one worker and its network.
@@ -210,7 +207,7 @@ func (f *fleet) live() []*member {
 	return slices.DeleteFunc(slices.Clone(f.members), func(m *member) bool { return m.proc == nil })
 }
 
-func (m *member) client() *restclient.Client { return restclient.New(m.proc.URL(""), "", nil) }
+func (m *member) client() *restclient.Client { return m.proc.Client("") }
 
 // settled waits until all live members see each other and the connectors' tasks run.
 func (f *fleet) settled(ctx context.Context, tasks map[string]int) error {
@@ -220,54 +217,22 @@ func (f *fleet) settled(ctx context.Context, tasks map[string]int) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		return f.whole(ctx, tasks)
+		var clients []*restclient.Client
+		for _, m := range f.live() {
+			clients = append(clients, m.client())
+		}
+		return process.Whole(ctx, clients, tasks)
 	})
-}
-
-func (f *fleet) whole(ctx context.Context, tasks map[string]int) error {
-	live := f.live()
-	for _, m := range live {
-		view, err := m.client().Cluster(ctx)
-		if err != nil {
-			return err
-		}
-		if !view.Joined || len(view.Members) != len(live) {
-			return fmt.Errorf("%w: %s is joined: %t, and sees %d members of %d", errSettling, m.id, view.Joined, len(view.Members), len(live))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(tasks)) {
-		status, err := live[0].client().Status(ctx, name)
-		if err != nil {
-			return err
-		}
-		if status.State != restapi.StateRunning || len(status.Tasks) != tasks[name] {
-			return fmt.Errorf("%w: %s is %s with %d tasks %s", errSettling, name, status.State, len(status.Tasks), status.Error)
-		}
-		for _, t := range status.Tasks {
-			if t.State != restapi.StateRunning {
-				return fmt.Errorf("%w: %s-%d is %s on %q %s", errSettling, name, t.ID, t.State, t.Worker, t.Error)
-			}
-		}
-	}
-	return nil
 }
 
 // noneEnded fails when a process is gone that nobody ended, or said that it panicked.
 func (f *fleet) noneEnded() error {
 	for _, m := range f.live() {
 		if m.proc.Ended() {
-			return wait.Final(fmt.Errorf("%w: %s, code %d:\n%s", errEnded, m.id, m.proc.ExitCode(), tail(m.log)))
+			return wait.Final(fmt.Errorf("%w: %s, code %d:\n%s", errEnded, m.id, m.proc.ExitCode(), process.Tail(m.log)))
 		}
 	}
 	return nil
-}
-
-func tail(path string) string {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(string(b[max(0, len(b)-2000):]))
 }
 
 // close ends what still runs.

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -22,8 +20,6 @@ import (
 
 // sampleEvery is how often a soak looks.
 const sampleEvery = time.Minute
-
-var errUnknown = errors.New("a figure is not there")
 
 // series is one figure over time.
 type series struct {
@@ -203,15 +199,6 @@ func usage(pid int) (rss, descriptors float64, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("counting descriptors: %w", err)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, fmt.Errorf("reading a process's memory: %w", err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
-			rss, err = strconv.ParseFloat(f[1], 64)
-			return rss, float64(len(fds)), err
-		}
-	}
-	return 0, 0, fmt.Errorf("%w: VmRSS of process %d", errUnknown, pid)
+	resident, err := process.Memory(pid, "VmRSS")
+	return float64(resident >> 10), float64(len(fds)), err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,10 +18,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
 
-var (
-	errEnded    = errors.New("a worker ended by itself")
-	errSettling = errors.New("the cluster is not whole")
-)
+var errEnded = errors.New("a worker ended by itself")
 
 // member is one worker.
 type member struct {
@@ -73,22 +69,10 @@ func (f *fleet) start(ctx context.Context, id string) (*member, error) {
 	return m, f.cage.enter(m.proc.PID())
 }
 
-func (m *member) client(token string) *restclient.Client {
-	return restclient.New(m.proc.URL(""), token, nil)
-}
-
 // peak is the most memory that the worker has had resident, in bytes, as the kernel noted it; of one that has ended, as of the last look.
 func (m *member) peak() int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.proc.PID()))
-	if err != nil {
-		return m.highest
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
-			if kib, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-				m.highest = max(m.highest, kib<<10)
-			}
-		}
+	if now, err := process.Memory(m.proc.PID(), "VmHWM"); err == nil {
+		m.highest = max(m.highest, now)
 	}
 	return m.highest
 }
@@ -97,7 +81,7 @@ func (m *member) peak() int64 {
 func (f *fleet) ended() (out []string) {
 	for _, m := range f.members {
 		if m.proc.Ended() {
-			out = append(out, fmt.Sprintf("%s ended with code %d:\n%s", m.id, m.proc.ExitCode(), tail(m.log)))
+			out = append(out, fmt.Sprintf("%s ended with code %d:\n%s", m.id, m.proc.ExitCode(), process.Tail(m.log)))
 		}
 	}
 	return out
@@ -106,7 +90,7 @@ func (f *fleet) ended() (out []string) {
 // create makes a connector, and waits until its tasks run.
 func (f *fleet) create(ctx context.Context, c restapi.Connector) error {
 	err := wait.Until(ctx, time.Second, func(ctx context.Context) error {
-		_, err := f.members[0].client(f.token).Put(ctx, c, restclient.AnyRevision)
+		_, err := f.members[0].proc.Client(f.token).Put(ctx, c, restclient.AnyRevision)
 		return err
 	})
 	if err != nil {
@@ -124,30 +108,11 @@ func (f *fleet) settled(ctx context.Context, tasks map[string]int) error {
 		if gone := f.ended(); len(gone) > 0 {
 			return wait.Final(fmt.Errorf("%w: %s", errEnded, strings.Join(gone, "\n")))
 		}
+		var clients []*restclient.Client
 		for _, m := range f.members {
-			view, err := m.client(f.token).Cluster(ctx)
-			if err != nil {
-				return err
-			}
-			if !view.Joined || len(view.Members) != len(f.members) {
-				return fmt.Errorf("%w: %s is joined: %t, and sees %d members", errSettling, m.id, view.Joined, len(view.Members))
-			}
+			clients = append(clients, m.proc.Client(f.token))
 		}
-		for name, n := range tasks {
-			status, err := f.members[0].client(f.token).Status(ctx, name)
-			if err != nil {
-				return err
-			}
-			for _, t := range status.Tasks {
-				if t.State == restapi.StateRunning {
-					n--
-				}
-			}
-			if n != 0 {
-				return fmt.Errorf("%w: %s is %s, and %d of its tasks do not run: %s", errSettling, name, status.State, n, status.Error)
-			}
-		}
-		return nil
+		return process.Whole(ctx, clients, tasks)
 	})
 }
 
@@ -208,14 +173,6 @@ func compare(before, after []audit.Interval) (moved []string, anew int) {
 		}
 	}
 	return moved, anew
-}
-
-func tail(path string) string {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(string(b[max(0, len(b)-2000):]))
 }
 
 // close ends what still runs.

@@ -157,7 +157,7 @@ func (s *scene) kafka() string { return rig.Address(s.brokers.KafkaPort()) }
 func (s *scene) play(ctx context.Context) error {
 	before, err := s.fleet.running()
 	if err == nil && len(before) != 2*tasksEach {
-		err = fmt.Errorf("%w: %d tasks of the flow run", errSettling, len(before))
+		err = fmt.Errorf("%w: %d tasks of the flow run", process.ErrNotWhole, len(before))
 	}
 	if err != nil {
 		return err
@@ -204,7 +204,7 @@ func (s *scene) newcomer(ctx context.Context) (peak, error) {
 	}
 	err = wait.Until(ctx, 100*time.Millisecond, func(ctx context.Context) error {
 		if m.proc.Ended() {
-			return wait.Final(fmt.Errorf("%w: %s, code %d:\n%s", errEnded, m.id, m.proc.ExitCode(), tail(m.log)))
+			return wait.Final(fmt.Errorf("%w: %s, code %d:\n%s", errEnded, m.id, m.proc.ExitCode(), process.Tail(m.log)))
 		}
 		_, err := m.proc.Get(ctx, "/readyz")
 		return err

@@ -1,18 +1,22 @@
-// Package process runs workers as processes of this machine, for tests that start, stop and kill them.
+// Package process runs workers on this machine, as processes or in this one, for tests and for programs to try workers out.
 package process
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
+
+	"github.com/rocketmq-connect/operator/worker/rest/restapi"
+	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 )
 
 // Build compiles the worker of the module in folder root to path.
@@ -59,55 +63,18 @@ func (o *Output) String() string {
 type Worker struct {
 	// Port is that of its REST API.
 	Port int
-	cmd  *exec.Cmd
-	done chan struct{}
+	*Child
 }
 
 // Start runs a worker with a configuration file.
 func Start(binary, conf string, port int, stdout, stderr io.Writer) (*Worker, error) {
-	w := &Worker{Port: port, cmd: exec.Command(binary, "-c", conf), done: make(chan struct{})}
-	w.cmd.Stdout, w.cmd.Stderr = stdout, stderr
-	if err := w.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting a worker: %w", err)
+	cmd := exec.Command(binary, "-c", conf)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	child, err := Launch(cmd)
+	if err != nil {
+		return nil, err
 	}
-	go func() {
-		defer close(w.done)
-		_ = w.cmd.Wait() // ExitCode tells
-	}()
-	return w, nil
-}
-
-// Done is closed once the process has ended.
-func (w *Worker) Done() <-chan struct{} { return w.done }
-
-// Ended says whether the process has.
-func (w *Worker) Ended() bool {
-	select {
-	case <-w.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// PID is the process's id.
-func (w *Worker) PID() int { return w.cmd.Process.Pid }
-
-// ExitCode is that of a process that has ended.
-func (w *Worker) ExitCode() int { return w.cmd.ProcessState.ExitCode() }
-
-// Signal sends a signal.
-func (w *Worker) Signal(s os.Signal) error {
-	if err := w.cmd.Process.Signal(s); err != nil {
-		return fmt.Errorf("signalling a worker: %w", err)
-	}
-	return nil
-}
-
-// Kill ends the process at once, a stopped one too, and waits for its end.
-func (w *Worker) Kill() {
-	_ = w.cmd.Process.Signal(syscall.SIGKILL) // one that has ended needs none
-	<-w.done
+	return &Worker{Port: port, Child: child}, nil
 }
 
 // URL is the address of a path of its REST API.
@@ -133,4 +100,41 @@ func (w *Worker) Get(ctx context.Context, path string) (string, error) {
 		return text, fmt.Errorf("asking a worker: GET %s: %d %s", path, resp.StatusCode, text)
 	}
 	return text, nil
+}
+
+// Client calls its resource API, with a token if that is not empty.
+func (w *Worker) Client(token string) *restclient.Client {
+	return restclient.New(w.URL(""), token, nil)
+}
+
+// ErrNotWhole means that workers do not see each other yet, or that tasks do not run.
+var ErrNotWhole = errors.New("the cluster is not whole")
+
+// Whole looks whether these workers see each other and no others, and whether the connectors of the names have so many tasks
+// each, all of which run. It returns ErrNotWhole with what is missing, or why a worker does not answer.
+func Whole(ctx context.Context, workers []*restclient.Client, tasks map[string]int) error {
+	for _, w := range workers {
+		view, err := w.Cluster(ctx)
+		if err != nil {
+			return err
+		}
+		if !view.Joined || len(view.Members) != len(workers) {
+			return fmt.Errorf("%w: %s is joined: %t, and sees %d members of %d", ErrNotWhole, view.Worker, view.Joined, len(view.Members), len(workers))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(tasks)) {
+		status, err := workers[0].Status(ctx, name)
+		if err != nil {
+			return err
+		}
+		if status.State != restapi.StateRunning || len(status.Tasks) != tasks[name] {
+			return fmt.Errorf("%w: %s is %s with %d tasks %s", ErrNotWhole, name, status.State, len(status.Tasks), status.Error)
+		}
+		for _, t := range status.Tasks {
+			if t.State != restapi.StateRunning {
+				return fmt.Errorf("%w: %s-%d is %s on %q %s", ErrNotWhole, name, t.ID, t.State, t.Worker, t.Error)
+			}
+		}
+	}
+	return nil
 }

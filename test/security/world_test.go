@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-logr/zapr"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -23,7 +21,6 @@ import (
 	"github.com/rocketmq-connect/operator/test/wait"
 	"github.com/rocketmq-connect/operator/worker"
 	"github.com/rocketmq-connect/operator/worker/config"
-	"github.com/rocketmq-connect/operator/worker/connectors"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rest/restclient"
 	"github.com/rocketmq-connect/operator/worker/rmq"
@@ -91,18 +88,17 @@ func worldOf(t *testing.T, workers int, token string) *world {
 		w.start(fmt.Sprintf("w%d", i+1), broker.NameServer(), token)
 	}
 	w.eventually("all workers are members", func(ctx context.Context) error {
-		for _, r := range w.workers {
-			view, err := r.client().Cluster(ctx)
-			if err == nil && len(view.Members) != workers {
-				err = fmt.Errorf("%s sees %d members", r.id, len(view.Members))
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.whole(ctx, nil)
 	})
 	return w
+}
+
+func (w *world) whole(ctx context.Context, tasks map[string]int) error {
+	var clients []*restclient.Client
+	for _, r := range w.workers {
+		clients = append(clients, r.client())
+	}
+	return process.Whole(ctx, clients, tasks)
 }
 
 // start runs a worker that logs all that it can, until the test ends.
@@ -124,11 +120,10 @@ func (w *world) start(id, nameServer, token string) {
 	}
 	r := &running{id: id, token: token, address: cfg.AdvertisedAddress, store: cfg.StoreDir, log: &output{}, done: make(chan error, 1)}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), r.log, zapcore.Level(-5))
-	log, registry := zapr.NewLogger(zap.New(core)), prometheus.NewRegistry()
+	log := zapr.NewLogger(zap.New(core))
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		r.done <- worker.Run(ctx, cfg, worker.Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry,
-			Gatherer: registry, Catalog: connectors.Catalog(), Out: r.log})
+		r.done <- process.Serve(ctx, cfg, worker.Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Out: r.log})
 	}()
 	w.t.Cleanup(func() {
 		cancel()
@@ -165,13 +160,6 @@ func (w *world) create(c restapi.Connector) {
 		return
 	}
 	w.eventually(c.Name+" runs", func(ctx context.Context) error {
-		status, err := w.workers[0].client().Status(ctx, c.Name)
-		if err != nil {
-			return err
-		}
-		if n := strings.Count(fmt.Sprint(status.Tasks), restapi.StateRunning); n != c.MaxTasks {
-			return fmt.Errorf("%d of %d tasks run", n, c.MaxTasks)
-		}
-		return nil
+		return w.whole(ctx, map[string]int{c.Name: c.MaxTasks})
 	})
 }

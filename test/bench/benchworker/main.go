@@ -14,14 +14,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/go-logr/logr"
-	"github.com/go-logr/zapr"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"go.uber.org/zap"
-
 	"github.com/rocketmq-connect/operator/test/bench/control"
 	"github.com/rocketmq-connect/operator/test/bench/profiled"
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker"
 	"github.com/rocketmq-connect/operator/worker/config"
 	"github.com/rocketmq-connect/operator/worker/connectors"
@@ -55,25 +50,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		}
 		defer func() { err = errors.Join(err, done()) }()
 	}
-	log, err := logger()
+	log, err := process.Log() // what it costs to say is part of what is measured
 	if err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return worker.Run(ctx, cfg, worker.Options{
-		Log: log, Audit: log.WithName("audit"), Version: "bench", Registerer: registry, Gatherer: registry,
-		Catalog: append(connectors.Catalog(), control.IdleSource{}), Out: stdout,
+	return process.Serve(ctx, cfg, worker.Options{
+		Log: log, Audit: log.WithName("audit"), Version: "bench", Catalog: append(connectors.Catalog(), control.IdleSource{}), Out: stdout,
 	})
-}
-
-// logger is the worker's: what it costs to say is part of what is measured.
-func logger() (logr.Logger, error) {
-	cfg := zap.NewProductionConfig()
-	cfg.DisableStacktrace, cfg.DisableCaller, cfg.Sampling = true, true, nil
-	log, err := cfg.Build()
-	if err != nil {
-		return logr.Logger{}, fmt.Errorf("setting up the log: %w", err)
-	}
-	return zapr.NewLogger(log), nil
 }

@@ -81,12 +81,7 @@ func (f *fleet) stop(keep bool) error {
 		errs = append(errs, m.Signal(syscall.SIGTERM))
 	}
 	for _, m := range f.running() {
-		select {
-		case <-m.Done():
-		case <-time.After(time.Minute):
-			m.Kill()
-			errs = append(errs, fmt.Errorf("worker %s did not end when asked to", m.conf.ID))
-		}
+		errs = append(errs, m.Await(time.Minute))
 	}
 	for _, m := range f.workers {
 		if !keep {

@@ -16,12 +16,10 @@ import (
 	"runtime/pprof"
 
 	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/rocketmq-connect/operator/test/process"
 	"github.com/rocketmq-connect/operator/worker"
 	"github.com/rocketmq-connect/operator/worker/config"
-	"github.com/rocketmq-connect/operator/worker/connectors"
 )
 
 // How finely is sampled.
@@ -47,11 +45,7 @@ func Run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return worker.Run(ctx, cfg, worker.Options{
-		Log: logr.Discard(), Version: "profiled", Registerer: registry, Gatherer: registry, Catalog: connectors.Catalog(), Out: stdout,
-	})
+	return process.Serve(ctx, cfg, worker.Options{Log: logr.Discard(), Version: "profiled", Out: stdout})
 }
 
 // Variable names the directory of the profiles to the workers of the control part; empty: they take none.

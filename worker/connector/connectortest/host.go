@@ -243,7 +243,9 @@ func (c catalog) List() []connector.Spec {
 }
 
 // Implied returns the class of a config that names none.
-func (c catalog) Implied(cfg map[string]string) (string, error) { return connector.Implied(c.List(), cfg) }
+func (c catalog) Implied(cfg map[string]string) (string, error) {
+	return connector.Implied(c.List(), cfg)
+}
 
 const (
 	neighbourClass = "Neighbour"
