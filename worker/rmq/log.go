@@ -181,7 +181,8 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 // twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
 // fn earlier: a log that ends before known does not hold it.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
-	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none, wait: backoff.Backoff{First: 20 * time.Millisecond, Last: longestUnread}}
+	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none,
+		wait: backoff.Backoff{First: 20 * time.Millisecond, Last: longestUnread}}
 	l.c.follow(l.q, &t.follower)
 	defer l.c.unfollow(l.q, &t.follower)
 	defer l.unread.Worked() // from here on it is for the caller to tell
