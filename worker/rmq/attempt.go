@@ -230,7 +230,8 @@ type connection struct {
 	wrote   func(time.Time)
 }
 
-// Send asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was last asked and said yes.
+// Send asks the gate and sends the batch. Invariant C2: the attempt is over SendTimeout after the gate was last asked
+// and said yes.
 func (n *connection) Send(ctx context.Context, b *lane.Batch, late func()) lane.Answer {
 	var asked time.Time
 	for asked.IsZero() || time.Since(asked) > gateFresh {

@@ -66,9 +66,9 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Client speaks to one RocketMQ cluster. It is safe for concurrent use. One value holds it all, for all of it shares the
-// connections, what is known of routes and masters, and one end; its methods are in the files of what they do (admin.go, log.go,
-// logtopic.go, pull.go, attempt.go, route.go).
+// Client speaks to one RocketMQ cluster. It is safe for concurrent use. One value holds it all, for all of it shares
+// the connections, what is known of routes and masters, and one end; its methods are in the files of what they do
+// (admin.go, log.go, logtopic.go, pull.go, attempt.go, route.go).
 type Client struct {
 	cfg     Config
 	log     logr.Logger

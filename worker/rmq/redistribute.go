@@ -11,15 +11,17 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/room"
 )
 
-// GivenUpAfter is for how long a broker that is there must let nobody write to a queue before what is bound to it goes to others.
+// GivenUpAfter is for how long a broker that is there must let nobody write to a queue before what is bound to it
+// goes to others.
 const GivenUpAfter = redistribute.GivenUpAfter
 
-// outlet is a queue as its Sender sees it: the lane that leads there, and what that has reported. Its exported methods are those of
-// lane.Owner: all reports come in by them, on the goroutine of the lane, which holds no lock meanwhile.
+// outlet is a queue as its Sender sees it: the lane that leads there, and what that has reported. Its exported
+// methods are those of lane.Owner: all reports come in by them, on the goroutine of the lane, which holds no lock
+// meanwhile.
 //
-// Lock order: under a Sender's mu, and under a route cache's, no other lock is taken. Under a lane's mu only those of parts of the
-// room are, one at a time. Who hands records over holds none, and takes the mu of the lane that gets them: two lanes may hand
-// over to each other.
+// Lock order: under a Sender's mu, and under a route cache's, no other lock is taken. Under a lane's mu only those of
+// parts of the room are, one at a time. Who hands records over holds none, and takes the mu of the lane that gets
+// them: two lanes may hand over to each other.
 type outlet struct {
 	s    *Sender
 	q    Queue
@@ -61,8 +63,8 @@ func (o *outlet) BrokerAway(b *lane.Batch, _ error) {
 	}
 }
 
-// QueueGone asks where the queue went that its broker does not know or lets nobody write to, or whose broker is not in the
-// route any more, and does what is decided then.
+// QueueGone asks where the queue went that its broker does not know or lets nobody write to, or whose broker is not
+// in the route any more, and does what is decided then.
 func (o *outlet) QueueGone(b *lane.Batch, why error) error {
 	c := o.s.c
 	r, err := c.fetchRoute(o.s.ctx, o.q.Topic)

@@ -207,7 +207,8 @@ func TestADenialThatWasOverCountsNotForTheNextBatch(t *testing.T) {
 	})
 }
 
-// A name server forgets the topics of a broker that restarts: what is bound to a queue waits, though nothing else is known of it.
+// A name server forgets the topics of a broker that restarts: what is bound to a queue waits, though nothing else is
+// known of it.
 func TestATopicThatOnlyANameServerDeniesIsWaitedFor(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 		queues := topic(t, c, 1)
@@ -229,7 +230,8 @@ func TestATopicThatOnlyANameServerDeniesIsWaitedFor(t *testing.T) {
 	})
 }
 
-// A broker may answer for a queue that was taken away as it does for any trouble: the route tells, and after a minute it counts.
+// A broker may answer for a queue that was taken away as it does for any trouble: the route tells, and after a minute
+// it counts.
 func TestMessagesMoveWhenOnlyTheRouteTellsThatTheirQueueIsGone(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 		queues := topic(t, c, 4)

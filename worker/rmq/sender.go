@@ -252,8 +252,8 @@ func (s *Sender) queue(ctx context.Context, m *Message, r *lane.Record) error {
 	return nil
 }
 
-// find gives the outlet that a message takes, and has its record join the wave. A message that is bound to no queue takes one
-// that the topic has.
+// find gives the outlet that a message takes, and has its record join the wave. A message that is bound to no queue
+// takes one that the topic has.
 func (s *Sender) find(ctx context.Context, m *Message, r *lane.Record) (*outlet, error) {
 	var shown *route
 	if !r.Bound {
@@ -280,7 +280,8 @@ func (s *Sender) find(ctx context.Context, m *Message, r *lane.Record) (*outlet,
 	return outlets[at], nil
 }
 
-// outletsOf gives those of the queues of a route that can be written to, in their order; none once the sender is closed.
+// outletsOf gives those of the queues of a route that can be written to, in their order; none once the sender is
+// closed.
 func (s *Sender) outletsOf(topic string, r *route) []*outlet {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -40,8 +40,8 @@ func (b *Batch) add(member []byte, r Record) {
 	b.records = append(b.records, r)
 }
 
-// Encoded is what is to be stored: members in wire form, how many there are, and when the first of them was born, in ms since
-// 1970 (0: not told). The bytes are the lane's.
+// Encoded is what is to be stored: members in wire form, how many there are, and when the first of them was born, in
+// ms since 1970 (0: not told). The bytes are the lane's.
 func (b *Batch) Encoded() (members []byte, n int, born int64) { return b.wire, b.good, b.born }
 
 // All gives the records that are to be stored, in their order.
@@ -71,8 +71,8 @@ func (b *Batch) Take(hand func(member []byte, r Record) bool) {
 	b.wire, b.records, b.good = append(b.wire[:0], kept.wire...), kept.records, kept.good
 }
 
-// Terms are what lanes have in common: how large a batch may become, and the buffers of batches that are over. They must not be
-// copied.
+// Terms are what lanes have in common: how large a batch may become, and the buffers of batches that are over. They
+// must not be copied.
 type Terms struct {
 	// MaxRecords and MaxBytes bound a batch. A larger single record travels alone.
 	MaxRecords, MaxBytes int

@@ -1,6 +1,6 @@
-// Package lane is the ordered way to one queue: one batch on its way, sent again until it is stored, while what comes gathers in
-// the next. A lane owns its own state only. It sends by its Connection, and tells its Owner what becomes of its batches; which
-// other lanes there are, and what moves to them, it does not know.
+// Package lane is the ordered way to one queue: one batch on its way, sent again until it is stored, while what comes
+// gathers in the next. A lane owns its own state only. It sends by its Connection, and tells its Owner what becomes
+// of its batches; which other lanes there are, and what moves to them, it does not know.
 package lane
 
 import (
@@ -18,20 +18,20 @@ import (
 
 // Connection stores batches on the lane's queue.
 type Connection interface {
-	// Send tries a batch once. It blocks while that is not allowed, and ends with ctx. late is called when the answer takes longer
-	// than usual.
+	// Send tries a batch once. It blocks while that is not allowed, and ends with ctx. late is called when the answer
+	// takes longer than usual.
 	Send(ctx context.Context, b *Batch, late func()) Answer
 }
 
-// Owner is told what becomes of the batch in hand, by the goroutine of the lane, which holds no lock meanwhile. Besides, a lane
-// answers when it is asked whether it stands.
+// Owner is told what becomes of the batch in hand, by the goroutine of the lane, which holds no lock meanwhile.
+// Besides, a lane answers when it is asked whether it stands.
 type Owner interface {
 	// Confirmed: the batch is stored, or the part of it that was sent by itself.
 	Confirmed()
 	// Late: its answer takes longer than usual.
 	Late()
-	// QueueGone: it was not stored, for the queue may not be there any more. The owner may take records out of it. An error is
-	// what all that are left fail with.
+	// QueueGone: it was not stored, for the queue may not be there any more. The owner may take records out of it. An
+	// error is what all that are left fail with.
 	QueueGone(b *Batch, why error) error
 	// BrokerAway: it was not stored and will be sent again. The owner may take records out of it.
 	BrokerAway(b *Batch, why error)
@@ -75,7 +75,8 @@ type Config struct {
 	Log logr.Logger
 }
 
-// Lane is the ordered way to one queue. It is safe for concurrent use; records that one goroutine adds keep their order.
+// Lane is the ordered way to one queue. It is safe for concurrent use; records that one goroutine adds keep their
+// order.
 type Lane struct {
 	cfg  Config
 	late func() // the owner's Late
@@ -97,8 +98,8 @@ func New(cfg Config) *Lane {
 	return &Lane{cfg: cfg, late: cfg.Owner.Late, wake: make(chan struct{}, 1), made: time.Now()}
 }
 
-// StalledAfter is how long a batch may be under way before its lane takes no more: a broker is away, hangs, or waits for
-// its slaves.
+// StalledAfter is how long a batch may be under way before its lane takes no more: a broker is away, hangs, or waits
+// for its slaves.
 const StalledAfter = time.Second
 
 // Stands says whether the lane takes nothing at present. What waits in it then takes nobody's room.
@@ -116,7 +117,8 @@ func (l *Lane) Stands() bool {
 	return true
 }
 
-// Trying gives since when the batch in hand is tried, and what the newest try failed with: nil before the first has ended.
+// Trying gives since when the batch in hand is tried, and what the newest try failed with: nil before the first has
+// ended.
 func (l *Lane) Trying() (since time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,8 +131,8 @@ func (l *Lane) failedWith(err error) {
 	l.err = err
 }
 
-// Add encodes a message at the end of the lane; born may be the zero time. What cannot be encoded is answered in its turn. It
-// says false when the lane is closed.
+// Add encodes a message at the end of the lane; born may be the zero time. What cannot be encoded is answered in its
+// turn. It says false when the lane is closed.
 func (l *Lane) Add(r Record, properties []encode.Property, body []byte, born time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -50,8 +50,9 @@ func (c *chances) take(f *far) func(body string, r Record) bool {
 	}
 }
 
-// FuzzLane holds a lane to what it promises, whatever its queue and its owner do: each record is answered once or taken once, those
-// of the queue are for the first time in their order, each at the offset that was told, and no room is lost.
+// FuzzLane holds a lane to what it promises, whatever its queue and its owner do: each record is answered once or
+// taken once, those of the queue are for the first time in their order, each at the offset that was told, and no room
+// is lost.
 func FuzzLane(f *testing.F) {
 	for seed := range uint64(30) {
 		f.Add(seed, uint8(seed%4+1), uint8(60))

@@ -34,8 +34,8 @@ type far struct {
 	room *room.Room
 	part *room.Part
 	wave *Wave
-	// answer says what becomes of a batch, nil: it is stored. gone is what the owner says and takes of one whose queue is gone, take
-	// what it takes of one that is sent again.
+	// answer says what becomes of a batch, nil: it is stored. gone is what the owner says and takes of one whose
+	// queue is gone, take what it takes of one that is sent again.
 	answer func(bodies []string) Answer
 	gone   func(b *Batch) error
 	take   func(body string, r Record) bool
@@ -48,7 +48,8 @@ type far struct {
 	answered []string
 }
 
-// laneOf makes a lane that runs until the test ends, or until the returned function is called. What waits makes its first batch.
+// laneOf makes a lane that runs until the test ends, or until the returned function is called. What waits makes its
+// first batch.
 func laneOf(t *testing.T, f *far, log logr.Logger, waits ...string) (stop func()) {
 	t.Helper()
 	f.t, f.wave = t, NewWave(nil)
@@ -191,7 +192,8 @@ func TestABatchIsSentAgainUntilItIsStored(t *testing.T) {
 			[]time.Duration{0, 1e9, 3e9, 7e9}, 4,
 		},
 		"what may have no queue any more, once the owner was told": {
-			Answer{Err: errBusy, Kind: Gone}, []string{"gone: busy", "away: busy", "gone: busy", "away: busy", "gone: busy", "away: busy", "confirmed", "settled"},
+			Answer{Err: errBusy, Kind: Gone},
+			[]string{"gone: busy", "away: busy", "gone: busy", "away: busy", "gone: busy", "away: busy", "confirmed", "settled"},
 			[]time.Duration{0, 5e6, 15e6, 35e6}, 1,
 		},
 	}
@@ -212,7 +214,8 @@ func TestABatchIsSentAgainUntilItIsStored(t *testing.T) {
 	}
 }
 
-// What comes while a batch is on its way gathers in the next one, in its order, and what cannot be encoded is answered in its turn.
+// What comes while a batch is on its way gathers in the next one, in its order, and what cannot be encoded is
+// answered in its turn.
 func TestOneBatchIsOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sizes []int
@@ -336,7 +339,8 @@ func member(t *testing.T, body string) []byte {
 	return out
 }
 
-// A lane whose batch has been tried for a second stands until all that waits is stored, and takes nobody's room meanwhile.
+// A lane whose batch has been tried for a second stands until all that waits is stored, and takes nobody's room
+// meanwhile.
 func TestALaneStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := make(chan Answer)

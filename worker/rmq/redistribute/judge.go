@@ -1,11 +1,12 @@
-// Package redistribute decides what happens to the records of a lane whose queue is gone or whose broker is away: values in,
-// values out. It has no clock, no lock and no lane.
+// Package redistribute decides what happens to the records of a lane whose queue is gone or whose broker is away:
+// values in, values out. It has no clock, no lock and no lane.
 package redistribute
 
 import "time"
 
-// GivenUpAfter is for how long a broker that is there must let nobody write to a queue before what is bound to it goes to
-// others: by then what the queue holds has most likely been read, and an administrator who is not about to finish means it.
+// GivenUpAfter is for how long a broker that is there must let nobody write to a queue before what is bound to it
+// goes to others: by then what the queue holds has most likely been read, and an administrator who is not about to
+// finish means it.
 const GivenUpAfter = time.Minute
 
 // Fate is what happens to the records of a batch that was not stored. Those that do not leave are tried again.
@@ -16,8 +17,8 @@ const (
 	Wait Fate = iota
 	// Fail: the topic is gone, and what is left of the batch fails.
 	Fail
-	// Remake: none leaves, and the topic is to be made again on the queue's broker, which goes on saying that it has none
-	// while the name server shows it there: a replica became the master before it had copied the topic.
+	// Remake: none leaves, and the topic is to be made again on the queue's broker, which goes on saying that it has
+	// none while the name server shows it there: a replica became the master before it had copied the topic.
 	Remake
 	// MoveFree: those leave that are bound to no queue.
 	MoveFree
@@ -39,7 +40,8 @@ type Sight struct {
 	Denied, Fewer bool
 }
 
-// Doubt is since when a queue's broker has not taken the batch in hand though it is there. The zero value is for a new batch.
+// Doubt is since when a queue's broker has not taken the batch in hand though it is there. The zero value is for a
+// new batch.
 type Doubt struct {
 	// Denied is since when it says that it does not have a topic that the name server shows there.
 	Denied time.Time
@@ -47,9 +49,9 @@ type Doubt struct {
 	Refused time.Time
 }
 
-// Judge decides by a look at the time now, and by the doubt that earlier looks have left; it gives what is left now. A topic
-// that is denied for remakeAfter is made again. Only a broker's word is final: a name server forgets the topics of brokers that
-// restart.
+// Judge decides by a look at the time now, and by the doubt that earlier looks have left; it gives what is left now.
+// A topic that is denied for remakeAfter is made again. Only a broker's word is final: a name server forgets the
+// topics of brokers that restart.
 func Judge(s Sight, d Doubt, now time.Time, remakeAfter time.Duration) (Fate, Doubt) {
 	switch {
 	case s.Unknown && s.Denied:

@@ -10,32 +10,42 @@ const remakeAfter = 5 * time.Second
 
 func TestJudge(t *testing.T) {
 	now := time.Unix(1000, 0)
+	givenUp := now.Add(-GivenUpAfter)
+	almostGivenUp, almostLong := givenUp.Add(time.Nanosecond), now.Add(time.Nanosecond-remakeAfter)
 	cases := map[string]struct {
 		sight Sight
 		doubt Doubt
 		want  Fate
 		left  Doubt
 	}{
-		"a topic that no name server knows may be one whose brokers restart":  {sight: Sight{Unknown: true}},
-		"its broker does not know it either":                                  {sight: Sight{Unknown: true, Denied: true}, want: Fail},
-		"the queue is shown as before":                                        {sight: Sight{Shown: true, There: true}},
-		"nothing of the topic can be written to":                              {sight: Sight{There: true, Denied: true}},
-		"its broker is away, and there are others":                            {sight: Sight{Others: true}, want: MoveMovable},
-		"its broker is there, and has the topic with fewer queues":            {sight: Sight{Others: true, There: true, Fewer: true}, want: MoveAll},
-		"the broker of which that was said is away by now":                    {sight: Sight{Others: true, Fewer: true}, want: MoveMovable},
-		"its broker says that it does not have the topic":                     {sight: Sight{Others: true, Denied: true}, want: MoveAll},
-		"its broker is there without the queue, for the first time":           {sight: Sight{Others: true, There: true}, want: MoveMovable, left: Doubt{Refused: now}},
-		"its broker denies the topic that it is shown with, for a first time": {sight: Sight{Shown: true, There: true, Denied: true}, left: Doubt{Denied: now}},
+		"a topic that no name server knows may be one whose brokers restart": {sight: Sight{Unknown: true}},
+		"its broker does not know it either":                                 {sight: Sight{Unknown: true, Denied: true}, want: Fail},
+		"the queue is shown as before":                                       {sight: Sight{Shown: true, There: true}},
+		"nothing of the topic can be written to":                             {sight: Sight{There: true, Denied: true}},
+		"its broker is away, and there are others":                           {sight: Sight{Others: true}, want: MoveMovable},
+		"the broker that had fewer queues is away by now":                    {sight: Sight{Others: true, Fewer: true}, want: MoveMovable},
+		"its broker says that it does not have the topic":                    {sight: Sight{Others: true, Denied: true}, want: MoveAll},
+		"its broker is there, and has the topic with fewer queues": {
+			sight: Sight{Others: true, There: true, Fewer: true}, want: MoveAll,
+		},
+		"its broker is there without the queue, for the first time": {
+			sight: Sight{Others: true, There: true}, want: MoveMovable, left: Doubt{Refused: now},
+		},
 		"for not quite a minute": {
-			Sight{Others: true, There: true}, Doubt{Refused: now.Add(time.Nanosecond - GivenUpAfter)}, MoveMovable, Doubt{Refused: now.Add(time.Nanosecond - GivenUpAfter)},
+			sight: Sight{Others: true, There: true}, doubt: Doubt{Refused: almostGivenUp}, want: MoveMovable, left: Doubt{Refused: almostGivenUp},
 		},
 		"for a minute": {
-			Sight{Others: true, There: true}, Doubt{Refused: now.Add(-GivenUpAfter)}, MoveAll, Doubt{Refused: now.Add(-GivenUpAfter)},
+			sight: Sight{Others: true, There: true}, doubt: Doubt{Refused: givenUp}, want: MoveAll, left: Doubt{Refused: givenUp},
+		},
+		"its broker denies the topic that it is shown with, for the first time": {
+			sight: Sight{Shown: true, There: true, Denied: true}, left: Doubt{Denied: now},
 		},
 		"it has denied the topic for not quite so long": {
-			Sight{Shown: true, Denied: true}, Doubt{Denied: now.Add(time.Nanosecond - remakeAfter)}, Wait, Doubt{Denied: now.Add(time.Nanosecond - remakeAfter)},
+			sight: Sight{Shown: true, Denied: true}, doubt: Doubt{Denied: almostLong}, left: Doubt{Denied: almostLong},
 		},
-		"it has denied the topic for long": {Sight{Shown: true, Denied: true}, Doubt{Denied: now.Add(-remakeAfter)}, Remake, Doubt{}},
+		"it has denied the topic for long": {
+			sight: Sight{Shown: true, Denied: true}, doubt: Doubt{Denied: now.Add(-remakeAfter)}, want: Remake,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,8 @@ package redistribute
 
 import "hash/fnv"
 
-// Record is where a record may go: one that is not bound to a queue goes to any, one that is bound and movable to another.
+// Record is where a record may go: one that is not bound to a queue goes to any, one that is bound and movable to
+// another.
 type Record struct{ Bound, Movable bool }
 
 func (f Fate) moves(r Record) bool {
@@ -30,8 +31,8 @@ type Places struct {
 // Stays is where a record goes that does not leave.
 const Stays = -1
 
-// Share says which record goes to which queue. Those that are bound go together, in their order; the others go in turn, and
-// each takes one.
+// Share says which record goes to which queue. Those that are bound go together, in their order; the others go in
+// turn, and each takes one.
 func Share(records []Record, f Fate, p Places) []int {
 	to := make([]int, len(records))
 	for i, r := range records {
@@ -47,8 +48,8 @@ func Share(records []Record, f Fate, p Places) []int {
 	return to
 }
 
-// InTurn is the first queue of n from the one whose turn it is on that does not fail, or just that one if all do. n must not
-// be 0.
+// InTurn is the first queue of n from the one whose turn it is on that does not fail, or just that one if all do. n
+// must not be 0.
 func InTurn(turn uint64, n int, fails func(int) bool) int {
 	for i := range uint64(n) {
 		if at := int((turn + i) % uint64(n)); !fails(at) {
@@ -58,8 +59,8 @@ func InTurn(turn uint64, n int, fails func(int) bool) int {
 	return int(turn % uint64(n))
 }
 
-// Instead is which of n queues takes the place of one that is gone: what is sent and what waits in its lane go to the same. n
-// must not be 0.
+// Instead is which of n queues takes the place of one that is gone: what is sent and what waits in its lane go to the
+// same. n must not be 0.
 func Instead(broker string, id, n int) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(broker)) // never fails

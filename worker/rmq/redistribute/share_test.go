@@ -16,23 +16,30 @@ var (
 
 func TestShare(t *testing.T) {
 	records := []Record{free, bound, movable, free, bound, free}
+	none := []int{Stays, Stays, Stays, Stays, Stays, Stays}
 	cases := map[string]struct {
 		fate   Fate
 		places Places
 		want   []int
 	}{
-		"the queue is as it was": {Wait, Places{From: 0, Failing: make([]bool, 3)}, []int{Stays, Stays, Stays, Stays, Stays, Stays}},
+		"the queue is as it was": {Wait, Places{From: 0, Failing: make([]bool, 3)}, none},
 		"its broker fails, and what is bound waits": {
 			MoveFree, Places{From: 0, Instead: 2, Failing: []bool{true, false, false}}, []int{1, Stays, Stays, 2, Stays, 1},
 		},
 		"its broker is away, and what is movable goes": {
 			MoveMovable, Places{From: -1, Instead: 2, Failing: make([]bool, 3)}, []int{1, Stays, 2, 2, Stays, 0},
 		},
-		"the queue was given up":                      {MoveAll, Places{From: -1, Instead: 0, Failing: make([]bool, 3), Turn: 1}, []int{2, 0, 0, 0, 0, 1}},
-		"all fail, and each has its turn":             {MoveAll, Places{From: -1, Instead: 1, Failing: []bool{true, true}}, []int{1, 1, 1, 0, 1, 1}},
-		"the topic can be written to nowhere":         {MoveAll, Places{From: -1}, []int{Stays, Stays, Stays, Stays, Stays, Stays}},
-		"the only queue that works is their own":      {MoveFree, Places{From: 1, Failing: []bool{true, false}}, []int{Stays, Stays, Stays, Stays, Stays, Stays}},
-		"the queue that takes its place is their own": {MoveAll, Places{From: 0, Failing: []bool{true, false}}, []int{1, Stays, Stays, 1, Stays, 1}},
+		"the queue was given up": {
+			MoveAll, Places{From: -1, Instead: 0, Failing: make([]bool, 3), Turn: 1}, []int{2, 0, 0, 0, 0, 1},
+		},
+		"all fail, and each has its turn": {
+			MoveAll, Places{From: -1, Instead: 1, Failing: []bool{true, true}}, []int{1, 1, 1, 0, 1, 1},
+		},
+		"the topic can be written to nowhere":    {MoveAll, Places{From: -1}, none},
+		"the only queue that works is their own": {MoveFree, Places{From: 1, Failing: []bool{true, false}}, none},
+		"the queue that takes its place is their own": {
+			MoveAll, Places{From: 0, Failing: []bool{true, false}}, []int{1, Stays, Stays, 1, Stays, 1},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
