@@ -18,7 +18,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 const erasedPassword = "hunter2-of-the-deleted"
@@ -60,7 +60,7 @@ func (*vaultSource) Close(context.Context) error { return nil }
 // newcomers are the folds of a worker that reads the stores for the first time.
 func newcomers(topics config.Topics) map[string]keyedlog.Fold {
 	return map[string]keyedlog.Fold{
-		topics.Config: fold.NewConfigs(), topics.Position: fold.NewProgress(), topics.Offset: fold.NewProgress(), topics.Status: fold.NewStatuses(),
+		topics.Config: storefold.NewConfigs(), topics.Position: storefold.NewProgress(), topics.Offset: storefold.NewProgress(), topics.Status: storefold.NewStatuses(),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // flow is what is true of the records that flow: what the other system has, what the broker confirmed, what the sink made

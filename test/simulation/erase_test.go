@@ -10,7 +10,7 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/states"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // passingConnector comes and goes. It is stopped all the while: what is looked at is what is left of it.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/states"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 func (s *sim) crash(p *proc) {

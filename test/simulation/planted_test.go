@@ -22,7 +22,7 @@ type planted struct {
 
 func plantedBugs() map[string]planted {
 	const fold, member = "worker/cluster/fold/", "worker/cluster/member/"
-	const stores, replica, track = "worker/store/fold/", "worker/keyedlog/replica/", "worker/task/track/"
+	const stores, replica, track = "worker/store/storefold/", "worker/keyedlog/replica/", "worker/task/track/"
 	const queues = "worker/task/queues/"
 	return map[string]planted{
 		"a gate that is not checked": {member + "ownership.go",

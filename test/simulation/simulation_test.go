@@ -15,7 +15,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/states"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 const (

@@ -16,7 +16,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/schedule"
 	"github.com/rocketmq-connect/operator/worker/schedule/book"
 	"github.com/rocketmq-connect/operator/worker/states"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 	"github.com/rocketmq-connect/operator/worker/task"
 )
 

@@ -10,30 +10,30 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // What users want of connectors, and how they say so.
 type (
 	// Restart asks for a restart within the same epoch.
-	Restart = fold.Restart
+	Restart = storefold.Restart
 	// Connector is what the cluster wants of one connector.
-	Connector = fold.Connector
+	Connector = storefold.Connector
 	// Write is one change of a connector.
-	Write = fold.Write
+	Write = storefold.Write
 	// ConflictError says that a write's condition does not hold.
-	ConflictError = fold.ConflictError
+	ConflictError = storefold.ConflictError
 )
 
 // Configs holds what the cluster wants of each connector. It is safe for concurrent use.
 type Configs struct {
 	table *keyedlog.Table
-	fold  *fold.Configs
+	fold  *storefold.Configs
 	// topics are all of the cluster's internal ones, its log's first.
 	topics []string
 	// used gives the highest epoch that other stores know for a connector: one that lost its config topic goes on above.
 	used func(name string) int64
-	all  atomic.Pointer[fold.Listing]
+	all  atomic.Pointer[storefold.Listing]
 }
 
 // Get gives a connector, or false if there is none or it is deleted.
@@ -47,7 +47,7 @@ func (c *Configs) Get(name string) (Connector, bool) {
 // All gives the connectors sorted by name, deleted ones left out. All who ask before the next change share the result, and
 // must not change it.
 func (c *Configs) All() []Connector {
-	var out *fold.Listing
+	var out *storefold.Listing
 	c.table.Snapshot(func(version, _ int64) {
 		if out = c.all.Load(); out == nil || out.Version != version {
 			out = c.fold.List(out)

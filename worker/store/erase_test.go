@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/rocketmq-connect/operator/worker/record"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 const password = "hunter2"
@@ -51,7 +51,7 @@ func holders(t *testing.T, dir, text string) (out []string) {
 
 // newest gives what a newcomer would publish again of the config topic.
 func newest(b *broker) string {
-	f := fold.NewConfigs()
+	f := storefold.NewConfigs()
 	var all []string
 	for _, e := range b.log("config").Entries() {
 		_, _ = f.Apply(e)
@@ -254,7 +254,7 @@ func TestADiskThatTakesNothingForgetsLater(t *testing.T) {
 
 // Whatever fails of the writes of a file that is to forget: it is whole, or its backup is.
 func TestAFileThatForgetsIsNeverWithoutContents(t *testing.T) {
-	doc := func(n string) *document { return &document{V: fold.Version, Cluster: n} }
+	doc := func(n string) *document { return &document{V: storefold.Version, Cluster: n} }
 	cases := map[string]struct {
 		prepare  func(t *testing.T, dir string)
 		want     string
@@ -328,7 +328,7 @@ func TestForgettingKeepsFilesOfOthers(t *testing.T) {
 	if doc, err := d.load("f"); doc != nil || err == nil {
 		t.Fatalf("read %+v, %v", doc, err)
 	}
-	if err := d.save("f", &document{V: fold.Version}, true); err != nil {
+	if err := d.save("f", &document{V: storefold.Version}, true); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := filepath.Glob(filepath.Join(d.path, "*.kept-*"))

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // The local files. Each has a sibling .bak with the contents before the last write, or, where these may hold secrets, the same
@@ -96,8 +96,8 @@ func readDocument(path string) (*document, error) {
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("reading %s: it is damaged, or another program wrote it: %w", path, err)
 	}
-	if doc.V != fold.Version {
-		return nil, fmt.Errorf("reading %s: %w: %d", path, fold.ErrVersion, doc.V)
+	if doc.V != storefold.Version {
+		return nil, fmt.Errorf("reading %s: %w: %d", path, storefold.ErrVersion, doc.V)
 	}
 	return &doc, nil
 }

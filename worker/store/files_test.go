@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rocketmq-connect/operator/worker/record"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 func inDir(dir string) func(*Options) {
@@ -386,7 +386,7 @@ func FuzzLocalFilesTakeAnything(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMirror(Options{ClusterID: "c1", Dir: t.TempDir()})
-		configs, progress := fold.NewConfigs(), fold.NewProgress()
+		configs, progress := storefold.NewConfigs(), storefold.NewProgress()
 		for _, s := range []*sheet{{name: connectorFile, part: configs.ConnectorSheet()}, {name: taskFile, part: configs.TaskSheet()},
 			{name: positionFile, part: progress.Sheet()}} {
 			if err := os.WriteFile(filepath.Join(m.disk.path, s.name), data, 0o600); err != nil {

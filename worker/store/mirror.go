@@ -16,7 +16,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog/replica"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 const (
@@ -46,7 +46,7 @@ type sheet struct {
 	name, topic string
 	table       *keyedlog.Table
 	target      keyedlog.Fold
-	part        fold.Sheet
+	part        storefold.Sheet
 	saved       int64 // version of the fold that the file has
 	// erasures counts what was erased from the part, which may hold secrets; nil if it holds none. It is called under the table's lock.
 	erasures func() int64
@@ -191,7 +191,7 @@ func (m *mirror) flush(ctx context.Context) error {
 func (m *mirror) write(s *sheet) {
 	var parts map[string]any
 	var latest int64
-	doc := &document{V: fold.Version, Cluster: m.cluster, Topic: s.topic, Connectors: map[string]json.RawMessage{}}
+	doc := &document{V: storefold.Version, Cluster: m.cluster, Topic: s.topic, Connectors: map[string]json.RawMessage{}}
 	s.table.Snapshot(func(version, reach int64) {
 		if version != s.saved {
 			parts, latest, doc.Read = s.part.Collect(), version, reach
@@ -204,7 +204,7 @@ func (m *mirror) write(s *sheet) {
 		return
 	}
 	for connector, part := range parts {
-		doc.Connectors[connector] = fold.Encode(part)
+		doc.Connectors[connector] = storefold.Encode(part)
 	}
 	if err := m.disk.save(s.name, doc, s.erasures != nil); err != nil {
 		m.writes.WithLabelValues(s.name, "failed").Inc()

@@ -8,24 +8,24 @@ import (
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
 	"github.com/rocketmq-connect/operator/worker/record"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // Progress holds how far each partition of each connector has come: source positions in one, sink offsets in another. It
 // is safe for concurrent use.
 type Progress struct {
 	table    *keyedlog.Table
-	fold     *fold.Progress
+	fold     *storefold.Progress
 	isOldest func() bool
 	writers  sync.Map // fence key → *Writer: the newest of this process
 }
 
 // Fence is what one attempt of one task announces before it starts.
-type Fence = fold.Fence
+type Fence = storefold.Fence
 
 // Writer writes the progress of one attempt of one task.
 type Writer struct {
-	*fold.Writer
+	*storefold.Writer
 	progress *Progress
 	name     string // of the task, for errors
 	sequence atomic.Int64
@@ -35,7 +35,7 @@ type Writer struct {
 // this one goes on. ErrFenced means that an equal or newer fence is there: release the task and claim it again, as after
 // any other error.
 func (p *Progress) Fence(ctx context.Context, f Fence) (*Writer, error) {
-	pure, err := fold.NewWriter(f, newID())
+	pure, err := storefold.NewWriter(f, newID())
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (p *Progress) Watch() (changed <-chan struct{}, stop func()) { return p.tab
 // Reset sets where all partitions of a connector stand, from the named epoch on; those not in to start again. The epoch
 // must be above every epoch that has run: ErrFenced otherwise. Repeating it with the same values is harmless.
 func (p *Progress) Reset(ctx context.Context, connector string, to record.Positions, epoch int64) error {
-	v, err := fold.NewReset(connector, to, epoch, newID())
+	v, err := storefold.NewReset(connector, to, epoch, newID())
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (p *Progress) Reset(ctx context.Context, connector string, to record.Positi
 }
 
 // reset says whether the reset holds, and which epoch was fenced, or reset otherwise, last.
-func (p *Progress) reset(v *fold.Reset) (done bool, begun int64) {
+func (p *Progress) reset(v *storefold.Reset) (done bool, begun int64) {
 	p.table.View(func() { done, begun = v.Done(p.fold) })
 	return done, begun
 }

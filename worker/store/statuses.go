@@ -6,16 +6,16 @@ import (
 	"fmt"
 
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // Status is what an owner last said of a connector or a task.
-type Status = fold.Status
+type Status = storefold.Status
 
 // Statuses holds what the owners say of connectors and tasks. It is safe for concurrent use.
 type Statuses struct {
 	table *keyedlog.Table
-	fold  *fold.Statuses
+	fold  *storefold.Statuses
 	// life gives the epoch in which the connector's present life began; false if there is no such connector.
 	life func(connector string) (born int64, ok bool)
 }

@@ -16,18 +16,18 @@ import (
 	"github.com/rocketmq-connect/operator/worker/keyedlog"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/service"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 var (
 	// ErrFenced means that an equal or newer owner, attempt or epoch has written: the caller must stop what it does.
-	ErrFenced = fold.ErrFenced
+	ErrFenced = storefold.ErrFenced
 	// ErrNotFound means that a write which needs an existing connector met none.
-	ErrNotFound = fold.ErrNotFound
+	ErrNotFound = storefold.ErrNotFound
 	// ErrInvalid means that what was to be stored can never be stored; the wrapping error says why.
-	ErrInvalid = fold.ErrInvalid
+	ErrInvalid = storefold.ErrInvalid
 	// ErrConfigLost means that a connector is known at a newer epoch than its config is: the topic lost the newest config.
-	ErrConfigLost = fold.ErrConfigLost
+	ErrConfigLost = storefold.ErrConfigLost
 )
 
 // Client opens the topics. RocketMQ makes one of a *rmq.Client.
@@ -114,10 +114,10 @@ func Open(opts Options, client Client) (*Stores, error) {
 	}
 	b := &builder{opts: opts, client: client, metrics: keyedlog.NewMetrics(opts.Registerer)}
 	s := &Stores{
-		configs:   &Configs{fold: fold.NewConfigs(), topics: []string{opts.ClusterTopic, opts.Topics.Config, opts.Topics.Position, opts.Topics.Offset, opts.Topics.Status}},
-		positions: &Progress{fold: fold.NewProgress(), isOldest: opts.IsOldest},
-		offsets:   &Progress{fold: fold.NewProgress(), isOldest: opts.IsOldest},
-		statuses:  &Statuses{fold: fold.NewStatuses()},
+		configs:   &Configs{fold: storefold.NewConfigs(), topics: []string{opts.ClusterTopic, opts.Topics.Config, opts.Topics.Position, opts.Topics.Offset, opts.Topics.Status}},
+		positions: &Progress{fold: storefold.NewProgress(), isOldest: opts.IsOldest},
+		offsets:   &Progress{fold: storefold.NewProgress(), isOldest: opts.IsOldest},
+		statuses:  &Statuses{fold: storefold.NewStatuses()},
 	}
 	return s, b.build(s)
 }

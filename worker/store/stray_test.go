@@ -8,7 +8,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 	"github.com/rocketmq-connect/operator/worker/store"
-	"github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // Two clusters' topics, and somebody copies records from one's into the other's: a tool that copies all topics, a connector of another
@@ -62,7 +62,7 @@ func theirs(t *testing.T, client *rmq.Client) rmq.Queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, _, err := fold.NewConfigs().Put(store.Write{Name: "theirs", Config: map[string]string{"k": "v"}, RequestID: "r"}, 0, time.Now())
+	r, _, err := storefold.NewConfigs().Put(store.Write{Name: "theirs", Config: map[string]string{"k": "v"}, RequestID: "r"}, 0, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/allocate"
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/rmq"
-	store "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 var at = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
@@ -79,13 +79,13 @@ func TestWhatIsForgedChangesNoConnectorAndNoProgress(t *testing.T) {
 	for _, topic := range []string{Config, Position, Offset, Status} {
 		for _, k := range StoreKinds(topic, "in") {
 			t.Run(topic+": "+k.Name, func(t *testing.T) {
-				configs, progress := store.NewConfigs(), store.NewProgress()
-				r, _, err := configs.Put(store.Write{Name: "in", Config: map[string]string{"a": "1"}, RequestID: "r"}, 0, at)
+				configs, progress := storefold.NewConfigs(), storefold.NewProgress()
+				r, _, err := configs.Put(storefold.Write{Name: "in", Config: map[string]string{"a": "1"}, RequestID: "r"}, 0, at)
 				if err != nil {
 					t.Fatal(err)
 				}
 				_, _ = configs.Apply(rmq.Entry{Key: r.Key, Value: r.Value, StoredAt: at})
-				w, err := store.NewWriter(store.Fence{Connector: "in", Generation: 5, Epoch: 1, Attempt: 1}, "w")
+				w, err := storefold.NewWriter(storefold.Fence{Connector: "in", Generation: 5, Epoch: 1, Attempt: 1}, "w")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -10,7 +10,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/states"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // Book is what a worker knows of its units from one pass to the next. Make one with New; it is not safe for use by several

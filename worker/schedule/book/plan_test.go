@@ -11,7 +11,7 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster/fold"
 	"github.com/rocketmq-connect/operator/worker/cluster/member"
 	"github.com/rocketmq-connect/operator/worker/states"
-	storefold "github.com/rocketmq-connect/operator/worker/store/fold"
+	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
 // onlyW1 is a view with sessions 10 (w1, this worker) and 20 (w2), in which units are allocated to w1 alone.

@@ -1,6 +1,6 @@
-// Package fold is what the stores make of their topics: configs, progress and statuses as folds over records, and what their
+// Package storefold is what the stores make of their topics: configs, progress and statuses as folds over records, and what their
 // writers append. It has no clock, no lock and no IO, so what is simulated is what runs.
-package fold
+package storefold
 
 import (
 	"crypto/sha256"
