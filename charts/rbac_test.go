@@ -81,7 +81,8 @@ func may(role rbacv1.ClusterRole, verb string) (out []string) {
 func TestWhoMayOnlyViewSeesNoConfigOfAConnector(t *testing.T) {
 	roles := rolesOf(t, read(t, "aggregate-roles.yaml"))
 	view, edit := roles["x-view"], roles["x-edit"]
-	if view.Labels["rbac.authorization.k8s.io/aggregate-to-view"] != "true" || edit.Labels["rbac.authorization.k8s.io/aggregate-to-edit"] != "true" ||
+	if view.Labels["rbac.authorization.k8s.io/aggregate-to-view"] != "true" ||
+		edit.Labels["rbac.authorization.k8s.io/aggregate-to-edit"] != "true" ||
 		edit.Labels["rbac.authorization.k8s.io/aggregate-to-view"] != "" {
 		t.Fatalf("labels: %v, %v", view.Labels, edit.Labels)
 	}

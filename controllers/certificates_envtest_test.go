@@ -195,7 +195,10 @@ func TestCertManagerIssuesWhereTheSpecNamesAnIssuer(t *testing.T) {
 	if kind, _, _ := unstructured.NestedString(asked.Object, "spec", "issuerRef", "kind"); kind != "Issuer" {
 		t.Errorf("it was asked for of a %s", kind)
 	}
-	issued := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "demo-api-issued"}, Data: map[string][]byte{render.CertificateKey: []byte("c"), render.WorkersKeyKey: []byte("k")}}
+	issued := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "demo-api-issued"},
+		Data:       map[string][]byte{render.CertificateKey: []byte("c"), render.WorkersKeyKey: []byte("k")},
+	}
 	f.create(issued)
 	waits("Secret demo-api-issued has no ca.crt")
 	f.change(issued, func() { issued.Data[render.AuthoritiesKey] = []byte("a") })

@@ -39,8 +39,8 @@ func TestChildrenThatLostTheirLabelsAreRepaired(t *testing.T) {
 	f.wantCluster("demo", "True/WorkersReady")
 }
 
-// TestChildrenOfADeletedClusterAreWaitedFor plays a cluster that was made again before Kubernetes had collected what the
-// former one left.
+// TestChildrenOfADeletedClusterAreWaitedFor plays a cluster that was made again before Kubernetes had collected what
+// the former one left.
 func TestChildrenOfADeletedClusterAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

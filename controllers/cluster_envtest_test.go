@@ -81,7 +81,14 @@ func TestClusterScales(t *testing.T) {
 	f := newFixture(t)
 	c := f.ready()
 	scale := &autoscalingv1.Scale{}
-	if err := api.Client.SubResource("scale").Get(t.Context(), c, scale); err != nil || scale.Status.Selector == "" || scale.Status.Replicas != 3 {
+	if err := api.Client.SubResource(
+		"scale",
+	).Get(
+		t.Context(),
+		c,
+		scale,
+	); err != nil || scale.Status.Selector == "" ||
+		scale.Status.Replicas != 3 {
 		t.Fatalf("scale %+v (%v)", scale, err)
 	}
 	scale.Spec.Replicas = 1
@@ -222,9 +229,14 @@ func TestClusterSaysWhyItsWorkersAreNotReady(t *testing.T) {
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: render.WorkerContainer, Image: "worker"}}},
 	}
 	f.create(pod)
-	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.1.2.3", PodIPs: []corev1.PodIP{{IP: "10.1.2.3"}}, ContainerStatuses: []corev1.ContainerStatus{
-		{Name: render.WorkerContainer, Image: "worker", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
-	}}
+	pod.Status = corev1.PodStatus{
+		Phase:  corev1.PodRunning,
+		PodIP:  "10.1.2.3",
+		PodIPs: []corev1.PodIP{{IP: "10.1.2.3"}},
+		ContainerStatuses: []corev1.ContainerStatus{
+			{Name: render.WorkerContainer, Image: "worker", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
+		},
+	}
 	if err := api.Client.Status().Update(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,11 @@ func TestConnectorRunsOnItsCluster(t *testing.T) {
 	f.wantEvent("orders", v1alpha1.EventConnectorCreated)
 	f.eventually("the cluster's counts", func() error {
 		cc := &v1alpha1.ConnectCluster{}
-		if err := f.get("demo", cc); err != nil || cc.Status.Connectors == nil || cc.Status.Connectors.Running != 1 || cc.Status.TasksReady != "4/4" {
+		if err := f.get(
+			"demo",
+			cc,
+		); err != nil || cc.Status.Connectors == nil || cc.Status.Connectors.Running != 1 ||
+			cc.Status.TasksReady != "4/4" {
 			return fmt.Errorf("%+v (%w)", cc.Status, err)
 		}
 		return nil
@@ -146,7 +150,9 @@ func TestConnectorsOfOthersAreOnlyCounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.workers.change(func() {
-		f.workers.connectors["by-hand"] = &stored{Connector: restapi.Connector{Name: "by-hand", State: restapi.StateRunning, MaxTasks: 1, Revision: 1}}
+		f.workers.connectors["by-hand"] = &stored{
+			Connector: restapi.Connector{Name: "by-hand", State: restapi.StateRunning, MaxTasks: 1, Revision: 1},
+		}
 	})
 	f.ready()
 	f.eventually("the count", func() error {

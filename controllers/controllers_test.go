@@ -86,7 +86,11 @@ func newManager(s *testenv.Server) (ctrl.Manager, error) {
 	probe := func(_ context.Context, worker string) string {
 		return "not ready: RocketMQ cannot be reached, says " + worker
 	}
-	return mgr, controllers.Setup(context.Background(), mgr, controllers.Options{DefaultWorkerImage: "worker:default", Address: address, Probe: probe})
+	return mgr, controllers.Setup(
+		context.Background(),
+		mgr,
+		controllers.Options{DefaultWorkerImage: "worker:default", Address: address, Probe: probe},
+	)
 }
 
 // asOperator gives the rights that the chart gives, so that a missing one fails a test.

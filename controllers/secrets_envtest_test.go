@@ -49,8 +49,8 @@ func (f *fixture) wantMounted(name string, want ...string) {
 	})
 }
 
-// A connector is changed to refer to a Secret: first the cluster does not mount it, then it rolls, and all the while the connector
-// runs on as it was.
+// A connector is changed to refer to a Secret: first the cluster does not mount it, then it rolls, and all the while
+// the connector runs on as it was.
 func TestAConnectorWaitsForItsSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -65,7 +65,11 @@ func TestAConnectorWaitsForItsSecret(t *testing.T) {
 	f.change(c, func() { c.Spec.Config["sasl.password"] = "${secret:kafka:password}" })
 	got := f.wantConnector("orders", "False/SecretNotMounted|Reconciling/SecretNotMounted")
 	for _, condition := range got.Status.Conditions {
-		if want := "add it to ConnectCluster demo, spec.secrets: [{name: kafka}]; the last accepted configuration stays in use"; !strings.Contains(condition.Message, want) {
+		if want := "add it to ConnectCluster demo, spec.secrets: [{name: kafka}]; the last accepted configuration " +
+			"stays in use"; !strings.Contains(
+			condition.Message,
+			want,
+		) {
 			t.Errorf("%s says %q, want %q in it", condition.Type, condition.Message, want)
 		}
 	}
@@ -95,7 +99,8 @@ func TestAConnectorWaitsForItsSecret(t *testing.T) {
 		}
 		return fmt.Errorf("volumes %+v", set.Spec.Template.Spec.Volumes)
 	})
-	if roll := set.Spec.UpdateStrategy; roll.Type != appsv1.RollingUpdateStatefulSetStrategyType || roll.RollingUpdate.MaxUnavailable.IntValue() != 1 {
+	if roll := set.Spec.UpdateStrategy; roll.Type != appsv1.RollingUpdateStatefulSetStrategyType ||
+		roll.RollingUpdate.MaxUnavailable.IntValue() != 1 {
 		t.Errorf("the workers are not replaced one by one: %+v", roll)
 	}
 	for i := range 3 {

@@ -52,7 +52,8 @@ type Options struct {
 	Peers render.Peers
 	// Concurrency is how many objects of a kind are reconciled at the same time; 0: 8.
 	Concurrency int
-	// Address gives the base URL of a cluster's REST API, for an operator outside the Kubernetes cluster. Nil: its Service's.
+	// Address gives the base URL of a cluster's REST API, for an operator outside the Kubernetes cluster. Nil: its
+	// Service's.
 	Address func(*v1alpha1.ConnectCluster) string
 	// Probe asks workers why they are not ready. Nil: connectcluster.HTTPProbe.
 	Probe connectcluster.Probe

@@ -113,7 +113,12 @@ func (w *fakeWorkers) put(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusConflict, "another change is under way", "")
 		return
 	case c.Class == "Unknown":
-		refuse(rw, http.StatusUnprocessableEntity, "no connector class Unknown (password "+c.Config["sasl.password"]+"): try KafkaSource", "class")
+		refuse(
+			rw,
+			http.StatusUnprocessableEntity,
+			"no connector class Unknown (password "+c.Config["sasl.password"]+"): try KafkaSource",
+			"class",
+		)
 		return
 	}
 	w.change(func() {

@@ -51,13 +51,22 @@ func TestTheDocumentsCommandsWorkOnTheMachine(t *testing.T) {
 	for _, address := range addresses {
 		for _, command := range [][2]string{
 			{"/getClusterInfo", fmt.Sprintf("@%d", cfg.HTTPPort)},
-			{`/connectors/create/kafkaSource?config={"tasks.num":"4","kafka.topics":"kafkaconnect","kafka.bootstrap.server":"127.0.0.1:1"}`, "success"},
+			{`/connectors/create/kafkaSource?config={"tasks.num":"4","kafka.topics":"kafkaconnect",` +
+				`"kafka.bootstrap.server":"127.0.0.1:1"}`, "success"},
 			{"/getConnectors/kafkaSource", `"kafka.topics":"kafkaconnect"`},
 			{"/connectors/single/kafkaSource/disable", "success"},
 			{"/getConnectorsStatus/kafkaSource", "disabled"},
 			{"/connectors/all/remove", "success"},
 		} {
-			out, err := exec.CommandContext(t.Context(), curl, "-sS", "-g", "--noproxy", "*", fmt.Sprintf("http://%s:%d%s", address, cfg.HTTPPort, command[0])).CombinedOutput()
+			out, err := exec.CommandContext(
+				t.Context(),
+				curl,
+				"-sS",
+				"-g",
+				"--noproxy",
+				"*",
+				fmt.Sprintf("http://%s:%d%s", address, cfg.HTTPPort, command[0]),
+			).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), command[1]) {
 				t.Errorf("curl %s by %s: %s %v, want %s", command[0], address, out, err, command[1])
 			}

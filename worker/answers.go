@@ -19,16 +19,23 @@ func proxied(err error, cfg config.Worker) error {
 		return err
 	}
 	t := cfg.Topics
-	return fmt.Errorf("namesrvAddr %s answers like a RocketMQ 5 proxy, which lists no brokers, so that no topic can be created: give the addresses of the name "+
-		"servers instead (namesrvAddr, spec.rocketmq.nameServers), or create the topics beforehand: %s with one queue on one broker each, the same for all, "+
-		"and those of the connectors: %w",
-		strings.Join(cfg.NamesrvAddrs, ";"), strings.Join([]string{t.Cluster, t.Config, t.Position, t.Offset, t.Status}, ", "), err)
+	return fmt.Errorf(
+		"namesrvAddr %s answers like a RocketMQ 5 proxy, which lists no brokers, so that no topic can be created: give the "+
+			"addresses of the name "+
+			"servers instead (namesrvAddr, spec.rocketmq.nameServers), or create the topics beforehand: %s with one queue on one "+
+			"broker each, the same for all, "+
+			"and those of the connectors: %w",
+		strings.Join(cfg.NamesrvAddrs, ";"),
+		strings.Join([]string{t.Cluster, t.Config, t.Position, t.Offset, t.Status}, ", "),
+		err,
+	)
 }
 
 // settingsWithin bounds asking the broker how it is configured: a start waits for no more.
 const settingsWithin = 5 * time.Second
 
-// comparing compares sendTimeout with what the cluster topic's broker is configured to, once it is known that the topic is there.
+// comparing compares sendTimeout with what the cluster topic's broker is configured to, once it is known that the topic
+// is there.
 func (p *parts) comparing() service.Service {
 	return service.Service{Name: "time-outs of RocketMQ", Start: func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, settingsWithin)
@@ -52,11 +59,21 @@ func (p *parts) comparing() service.Service {
 func slowAnswers(sendTimeout time.Duration, s brokers.Settings) string {
 	switch {
 	case s.AwaitsSlaves() && sendTimeout <= max(s.SlaveTimeout, s.SyncFlushTimeout):
-		return fmt.Sprintf("the broker is a SYNC_MASTER with slaveTimeout=%s and syncFlushTimeout=%s, and sendTimeout is %s: batches that wait for their answer "+
-			"hold their queue up meanwhile, and the cluster sends the next heartbeat without an answer to the one before; a sendTimeout above both avoids the "+
-			"latter, and needs a longer sessionTimeout", s.SlaveTimeout, s.SyncFlushTimeout, sendTimeout)
+		return fmt.Sprintf(
+			"the broker is a SYNC_MASTER with slaveTimeout=%s and syncFlushTimeout=%s, and sendTimeout is %s: batches that wait for their answer "+
+				"hold their queue up meanwhile, and the cluster sends the next heartbeat without an answer to the one before; a "+
+				"sendTimeout above both avoids the "+
+				"latter, and needs a longer sessionTimeout",
+			s.SlaveTimeout,
+			s.SyncFlushTimeout,
+			sendTimeout,
+		)
 	case s.AwaitsDisk() && sendTimeout <= s.SyncFlushTimeout:
-		return fmt.Sprintf("the broker flushes with flushDiskType=SYNC_FLUSH and syncFlushTimeout=%s, and sendTimeout is %s", s.SyncFlushTimeout, sendTimeout)
+		return fmt.Sprintf(
+			"the broker flushes with flushDiskType=SYNC_FLUSH and syncFlushTimeout=%s, and sendTimeout is %s",
+			s.SyncFlushTimeout,
+			sendTimeout,
+		)
 	}
 	return ""
 }

@@ -18,11 +18,19 @@ func TestAnswersLaterThanSendTimeoutAreTold(t *testing.T) {
 		config      string
 		want        []string // of the text; none: nothing is told
 	}{
-		"an asynchronous master answers at once":            {2 * time.Second, "brokerRole=ASYNC_MASTER\nflushDiskType=ASYNC_FLUSH\n", nil},
-		"a synchronous master waits for its slaves":         {2 * time.Second, "brokerRole=SYNC_MASTER\n", []string{"slaveTimeout=3s", "syncFlushTimeout=5s", "sendTimeout is 2s"}},
-		"one that waits for no slave answers at once":       {2 * time.Second, "brokerRole=SYNC_MASTER\ninSyncReplicas=1\n", nil},
-		"a sendTimeout above both is enough":                {6 * time.Second, "brokerRole=SYNC_MASTER\n", nil},
-		"a synchronous flush waits for the disk":            {2 * time.Second, "brokerRole=ASYNC_MASTER\nflushDiskType=SYNC_FLUSH\nsyncFlushTimeout=4000", []string{"syncFlushTimeout=4s", "sendTimeout is 2s"}},
+		"an asynchronous master answers at once": {2 * time.Second, "brokerRole=ASYNC_MASTER\nflushDiskType=ASYNC_FLUSH\n", nil},
+		"a synchronous master waits for its slaves": {
+			2 * time.Second,
+			"brokerRole=SYNC_MASTER\n",
+			[]string{"slaveTimeout=3s", "syncFlushTimeout=5s", "sendTimeout is 2s"},
+		},
+		"one that waits for no slave answers at once": {2 * time.Second, "brokerRole=SYNC_MASTER\ninSyncReplicas=1\n", nil},
+		"a sendTimeout above both is enough":          {6 * time.Second, "brokerRole=SYNC_MASTER\n", nil},
+		"a synchronous flush waits for the disk": {
+			2 * time.Second,
+			"brokerRole=ASYNC_MASTER\nflushDiskType=SYNC_FLUSH\nsyncFlushTimeout=4000",
+			[]string{"syncFlushTimeout=4s", "sendTimeout is 2s"},
+		},
 		"a broker that tells nothing of itself is believed": {2 * time.Second, "", nil},
 	}
 	for name, tc := range cases {
@@ -51,7 +59,8 @@ func TestAProxyIsNamed(t *testing.T) {
 	defer client.Close()
 	p := &parts{cfg: cfg, client: client}
 	got := explained(proxied(p.ensureTopics(t.Context()), cfg), cfg.NamesrvAddrs)
-	for _, part := range []string{"RocketMQ 5 proxy", b.NameServer(), "namesrvAddr", "spec.rocketmq.nameServers", cfg.Topics.Cluster, cfg.Topics.Status} {
+	for _, part := range []string{"RocketMQ 5 proxy", b.NameServer(), "namesrvAddr", "spec.rocketmq.nameServers",
+		cfg.Topics.Cluster, cfg.Topics.Status} {
 		if !strings.Contains(fmt.Sprint(got), part) {
 			t.Errorf("told %q, want %q in it", got, part)
 		}

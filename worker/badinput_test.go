@@ -36,8 +36,8 @@ func (r *run) put(name, body string) (int, string) {
 // large is the size of records far above any that workers write.
 const large = 3 << 20
 
-// The records that somebody else, or a later version, may have put into an internal topic. A store knows its own by the key
-// and then by the value, the cluster log by the value.
+// The records that somebody else, or a later version, may have put into an internal topic. A store knows its own by the
+// key and then by the value, the cluster log by the value.
 func strayStoreRecords(kind string) []rmq.Entry {
 	return []rmq.Entry{
 		{Key: kind + "/stray/0", Value: []byte("not JSON")},                                          // malformed
@@ -156,9 +156,12 @@ func TestAWrongSettingOfTheWorkerIsRefusedAtPut(t *testing.T) {
 	r := start(t, configFor(t, broker.NameServer()))
 	r.answers("/readyz", 200, "ok")
 	for body, want := range map[string]string{
-		`{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1","errors.tolerance":"some"}}`: "errors.tolerance must be none or all",
-		`{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1","transforms":"mask"}}`:       "transforms: this worker cannot transform records yet",
-		`{"class":"KafkaSink","config":{"topicNames":"t","topics":"t,u","kafka.bootstrap.server":"127.0.0.1:1"}}`:                "topics names other topics than topicNames: set one of them",
+		`{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1",` +
+			`"errors.tolerance":"some"}}`: "errors.tolerance must be none or all",
+		`{"class":"KafkaSource","config":{"kafka.topics":"t","kafka.bootstrap.server":"127.0.0.1:1",` +
+			`"transforms":"mask"}}`: "transforms: this worker cannot transform records yet",
+		`{"class":"KafkaSink","config":{"topicNames":"t","topics":"t,u",` +
+			`"kafka.bootstrap.server":"127.0.0.1:1"}}`: "topics names other topics than topicNames: set one of them",
 	} {
 		code, answer := r.put("n", body)
 		if code != http.StatusUnprocessableEntity || !strings.Contains(answer, want) {

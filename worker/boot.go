@@ -35,8 +35,8 @@ func (p *parts) checkTopics(ctx context.Context) error {
 	return p.await(ctx, func(err error) bool { return errors.Is(err, rmq.ErrAccessDenied) }, p.stores.Configs().CheckTopics)
 }
 
-// await calls fn until it succeeds, fails in a way that is not waited for, or ctx ends. Meanwhile the worker is not ready, and says
-// why.
+// await calls fn until it succeeds, fails in a way that is not waited for, or ctx ends. Meanwhile the worker is not
+// ready, and says why.
 func (p *parts) await(ctx context.Context, waits func(error) bool, fn func(context.Context) error) error {
 	var pauses backoff.Doubling
 	var failing rmq.Failing
@@ -56,7 +56,15 @@ func (p *parts) await(ctx context.Context, waits func(error) bool, fn func(conte
 			return []string{"since " + stamp(t.Alike)}
 		})
 		pause := pauses.Next(firstRetry, lastRetry)
-		p.opts.Log.Info("Waiting for RocketMQ", "nameServers", strings.Join(p.cfg.NamesrvAddrs, ";"), "reason", err.Error(), "retryIn", pause.String())
+		p.opts.Log.Info(
+			"Waiting for RocketMQ",
+			"nameServers",
+			strings.Join(p.cfg.NamesrvAddrs, ";"),
+			"reason",
+			err.Error(),
+			"retryIn",
+			pause.String(),
+		)
 		if service.Sleep(ctx, pause) != nil {
 			return ctx.Err()
 		}
@@ -82,8 +90,8 @@ func (p *parts) watchCredentials(ctx context.Context) error {
 	}
 }
 
-// renewed reports whether the files hold other credentials than this worker uses. Files that cannot be read just now, in
-// the middle of an update, say nothing.
+// renewed reports whether the files hold other credentials than this worker uses. Files that cannot be read just now,
+// in the middle of an update, say nothing.
 func (p *parts) renewed() bool {
 	creds, err := p.cfg.Credentials()
 	return err == nil && creds != p.creds
@@ -95,12 +103,19 @@ func explained(err error, nameServers []string) error {
 	case errors.Is(err, rmq.ErrAccessDenied):
 		return fmt.Errorf("RocketMQ refuses access, and the worker waits until it is granted (docs/operations.md, \"Access control\"): %w", err)
 	case errors.Is(err, rmq.ErrTopicShape):
-		return fmt.Errorf("an internal topic must have exactly one queue on one broker: mend or remove it, or name another in the configuration: %w", err)
+		return fmt.Errorf(
+			"an internal topic must have exactly one queue on one broker: mend or remove it, or name another in the configuration: %w",
+			err,
+		)
 	case errors.Is(err, rmq.ErrTopicAway):
 		return fmt.Errorf("the broker that holds an internal topic is away, and the worker waits for it: if it is lost for good, "+
 			"name in clusterTopicBroker (spec.internalTopics.broker) the broker on which the internal topics are to be recreated: %w", err)
 	case errors.Is(err, rmq.ErrUnreachable):
-		return fmt.Errorf("RocketMQ cannot be reached, name servers %s: check namesrvAddr and that name server and broker run: %w", strings.Join(nameServers, ";"), err)
+		return fmt.Errorf(
+			"RocketMQ cannot be reached, name servers %s: check namesrvAddr and that name server and broker run: %w",
+			strings.Join(nameServers, ";"),
+			err,
+		)
 	}
 	return err
 }

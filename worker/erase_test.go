@@ -23,8 +23,8 @@ import (
 
 const erasedPassword = "hunter2-of-the-deleted"
 
-// vault is a source whose password is in its config, in what its tasks have besides, and in what its tasks say: as connectors do
-// that make an address of it.
+// vault is a source whose password is in its config, in what its tasks have besides, and in what its tasks say: as
+// connectors do that make an address of it.
 type vault struct{}
 
 func (vault) Spec() connector.Spec {
@@ -60,12 +60,15 @@ func (*vaultSource) Close(context.Context) error { return nil }
 // newcomers are the folds of a worker that reads the stores for the first time.
 func newcomers(topics config.Topics) map[string]keyedlog.Fold {
 	return map[string]keyedlog.Fold{
-		topics.Config: storefold.NewConfigs(), topics.Position: storefold.NewProgress(), topics.Offset: storefold.NewProgress(), topics.Status: storefold.NewStatuses(),
+		topics.Config:   storefold.NewConfigs(),
+		topics.Position: storefold.NewProgress(),
+		topics.Offset:   storefold.NewProgress(),
+		topics.Status:   storefold.NewStatuses(),
 	}
 }
 
-// traces names what of the internal topics' newest state holds a text: what a newcomer folds, the last record of each key, and
-// everything of the cluster log.
+// traces names what of the internal topics' newest state holds a text: what a newcomer folds, the last record of each
+// key, and everything of the cluster log.
 func traces(t *testing.T, client *rmq.Client, topics config.Topics, text string) (out []string) {
 	t.Helper()
 	folds := newcomers(topics)
@@ -123,7 +126,12 @@ func filesWith(t *testing.T, dir, text string) (out []string) {
 
 func (r *run) remove(name string) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodDelete, fmt.Sprintf("http://127.0.0.1:%d/api/v1/connectors/%s", r.cfg.HTTPPort, name), nil)
+	req, err := http.NewRequestWithContext(
+		r.t.Context(),
+		http.MethodDelete,
+		fmt.Sprintf("http://127.0.0.1:%d/api/v1/connectors/%s", r.cfg.HTTPPort, name),
+		nil,
+	)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -165,7 +173,10 @@ func TestADeletedConnectorLeavesNothing(t *testing.T) {
 
 	runs[2].remove("c")
 	runs[0].eventually("no worker's file holds the password", func() bool { return held() == 0 })
-	runs[0].eventually("no topic's newest state holds the password", func() bool { return len(traces(t, client, topics, erasedPassword)) == 0 })
+	runs[0].eventually(
+		"no topic's newest state holds the password",
+		func() bool { return len(traces(t, client, topics, erasedPassword)) == 0 },
+	)
 
 	runs[0].stop()
 	if err := runs[0].ended(); err != nil {

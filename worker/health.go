@@ -63,7 +63,11 @@ func (p *parts) leasedErr() error {
 	if found := p.clusterTrouble(); len(found) > 0 {
 		why = found[0]
 	}
-	return fmt.Errorf("RocketMQ has not brought back a heartbeat sent after %s: %s: no task delivers anything until it takes records again", stamp(since), why)
+	return fmt.Errorf(
+		"RocketMQ has not brought back a heartbeat sent after %s: %s: no task delivers anything until it takes records again",
+		stamp(since),
+		why,
+	)
 }
 
 // disputedErr returns nil unless as many workers make something else of the cluster log than this one as make the same.
@@ -72,9 +76,16 @@ func (p *parts) disputedErr() error {
 	if !disputed {
 		return nil
 	}
-	return fmt.Errorf("%sup to offset %d worker %s has digest %s, this one (%s) %s, and as many workers agree with the one as with the other: "+
-		"no task is started that does not run already; start one more worker, which tells who is wrong, or restart the worker that is",
-		restapi.LogDisputed, d.Offset, d.Worker, d.Theirs, p.cfg.WorkerID, d.Mine)
+	return fmt.Errorf(
+		"%sup to offset %d worker %s has digest %s, this one (%s) %s, and as many workers agree with the one as with the other: "+
+			"no task is started that does not run already; start one more worker, which tells who is wrong, or restart the worker that is",
+		restapi.LogDisputed,
+		d.Offset,
+		d.Worker,
+		d.Theirs,
+		p.cfg.WorkerID,
+		d.Mine,
+	)
 }
 
 // clusterTrouble says what keeps the cluster log from being written or read, if anything is known.
@@ -100,7 +111,8 @@ func (p *parts) storedErr() error {
 	return unstored(p.stores.Troubles(), time.Now().Add(-p.cfg.SessionTimeout), !lapsed)
 }
 
-// unstored is an error if stores take nothing, or cannot be read, since before a time. flows says that records do all the same.
+// unstored is an error if stores take nothing, or cannot be read, since before a time. flows says that records do all
+// the same.
 func unstored(troubles []store.Trouble, before time.Time, flows bool) error {
 	lasting := slices.DeleteFunc(slices.Clone(troubles), func(t store.Trouble) bool { return !t.Since.Before(before) })
 	if len(lasting) == 0 {

@@ -91,7 +91,13 @@ func TestReadinessSaysThatOnlyASlaveIsThere(t *testing.T) {
 	}
 	broker.LeaveSlave("broker-a")
 	r := start(t, cfg)
-	r.answers("/readyz", 503, "preparing topic ", "broker broker-a unreachable: its master is not registered with the name server, only a slave is", "since ")
+	r.answers(
+		"/readyz",
+		503,
+		"preparing topic ",
+		"broker broker-a unreachable: its master is not registered with the name server, only a slave is",
+		"since ",
+	)
 	r.stop()
 	if err := r.ended(); err != nil {
 		t.Error(err)
@@ -143,7 +149,14 @@ func TestAStoreThatRefusesToStoreIsTold(t *testing.T) {
 	var put sync.WaitGroup
 	defer put.Wait()
 	put.Go(func() { r.put("after", stoppedSource) })
-	r.answers("/readyz", 503, "stores not written: topic "+cfg.Topics.Config+" since ", "broker broker-a at ", "code 14", "changes of connectors answer 504")
+	r.answers(
+		"/readyz",
+		503,
+		"stores not written: topic "+cfg.Topics.Config+" since ",
+		"broker broker-a at ",
+		"code 14",
+		"changes of connectors answer 504",
+	)
 	broker.Intercept(nil)
 	r.answers("/readyz", 200, "ok")
 }
@@ -166,7 +179,10 @@ func TestAWorkerThatIsStoppedWhileTheLogIsAwayEndsAtOnce(t *testing.T) {
 			r := start(t, cfg)
 			r.answers("/readyz", 200, "ok")
 			kafka := feed(t, "in")
-			if code, body := r.put("source", `{"class":"KafkaSource","config":{"kafka.topics":"in","kafka.bootstrap.server":"`+kafka+`"}}`); code != http.StatusCreated {
+			if code, body := r.put(
+				"source",
+				`{"class":"KafkaSource","config":{"kafka.topics":"in","kafka.bootstrap.server":"`+kafka+`"}}`,
+			); code != http.StatusCreated {
 				t.Fatalf("PUT: %d %s", code, body)
 			}
 			r.answers("/api/v1/connectors/source/status", 200, `"id":0,"state":"Running"`)
@@ -216,7 +232,11 @@ func feed(t *testing.T, topic string) string {
 func TestUnstored(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	trouble := func(name string, since time.Duration, err error) store.Trouble {
-		return store.Trouble{Store: name, Topic: name + "-topic", Trouble: rmq.Trouble{Since: at.Add(since), Alike: at.Add(since + time.Second), Err: err}}
+		return store.Trouble{
+			Store:   name,
+			Topic:   name + "-topic",
+			Trouble: rmq.Trouble{Since: at.Add(since), Alike: at.Add(since + time.Second), Err: err},
+		}
 	}
 	full := &rmq.BrokerError{Op: "sending", Broker: "b", Addr: "10.0.0.1:10911", Code: 14, Remark: "disk full"}
 	away := errors.New("broker b unreachable")

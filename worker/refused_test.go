@@ -24,8 +24,13 @@ func TestWrongCredentialsAreWaitedForAndToldApart(t *testing.T) {
 		"a wrong access key":      {"somebody", "12345678", nil, "wrong accessKey: it knows no such user"},
 		"a wrong secret key":      {"rocketmq", "hush-hush", nil, "wrong secretKey: the signature is not that of the user"},
 		"a wrong access key, 4.9": {"somebody", "12345678", []rmqtest.Option{rmqtest.Line4()}, "wrong accessKey: it knows no such user"},
-		"a wrong secret key, 4.9": {"rocketmq", "hush-hush", []rmqtest.Option{rmqtest.Line4()}, "wrong secretKey: the signature is not that of the user"},
-		"a proxy that refuses":    {"rocketmq", "hush-hush", []rmqtest.Option{rmqtest.BehindProxy()}, "on name server 127.0.0.1:"},
+		"a wrong secret key, 4.9": {
+			"rocketmq",
+			"hush-hush",
+			[]rmqtest.Option{rmqtest.Line4()},
+			"wrong secretKey: the signature is not that of the user",
+		},
+		"a proxy that refuses": {"rocketmq", "hush-hush", []rmqtest.Option{rmqtest.BehindProxy()}, "on name server 127.0.0.1:"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +101,8 @@ func TestAPermissionThatIsMissingIsNamedAndWaitedFor(t *testing.T) {
 			broker.Intercept(func(_ string, req *remoting.Command) (v rmqtest.Verdict) {
 				topic := req.Field("topic") + req.Field("b")
 				if !granted.Load() && topic == tc.topic && tc.denies(req) {
-					v.Refuse, v.Remark = remoting.NoPermission, "User:connect has no permission to access Topic:"+topic+" from 127.0.0.1, no matched policies."
+					v.Refuse, v.Remark = remoting.NoPermission, "User:connect has no permission to "+
+						"access Topic:"+topic+" from 127.0.0.1, no matched policies."
 				}
 				return v
 			})

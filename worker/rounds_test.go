@@ -161,7 +161,8 @@ func comesTo(t *testing.T, want []int64, count func() []int64) {
 	}
 }
 
-// Two clusters that nobody gave an id, each with internal topics of its own, carry from one RocketMQ over Kafka to another.
+// Two clusters that nobody gave an id, each with internal topics of its own, carry from one RocketMQ over Kafka to
+// another.
 func TestClustersOfOneIDCarryEachOthersRecords(t *testing.T) {
 	s := newSides(t)
 	from, fromClient := s.rocket()
@@ -193,10 +194,15 @@ func TestAPartitionOfWhichAllGoesRoundIsShown(t *testing.T) {
 	s.source(r)
 	s.sink(r)
 	s.toRocket(c, 5)
-	r.answers("/api/v1/connectors/in/status", 200, "all records of orders/0 were left out: they would come back to a topic in which they have been")
+	r.answers(
+		"/api/v1/connectors/in/status",
+		200,
+		"all records of orders/0 were left out: they would come back to a topic in which they have been",
+	)
 }
 
-// Two clusters carry one topic of one RocketMQ both ways. Each carries what the other brought once more, and that is all.
+// Two clusters carry one topic of one RocketMQ both ways. Each carries what the other brought once more, and that is
+// all.
 func TestTwoClustersOnTheSameTopicsComeToRest(t *testing.T) {
 	const k, n = 10, 20 // born in Kafka and in RocketMQ
 	s := newSides(t)

@@ -20,7 +20,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 )
 
-// The users of the Kafka, by generation of the secret. No text of the test has any of these words but where the secret is meant.
+// The users of the Kafka, by generation of the secret. No text of the test has any of these words but where the secret
+// is meant.
 var logins = []struct{ user, password string }{{"ursula-1", "pw-hunter2-1"}, {"ursula-2", `pw-hunter2-2`}}
 
 // secretCluster is two workers, a RocketMQ and a Kafka that asks for a password, which is in a file.
@@ -46,7 +47,11 @@ func newSecretCluster(t *testing.T) *secretCluster {
 	}
 	t.Cleanup(kafka.Close)
 	c.address = kafka.ListenAddrs()[0]
-	c.kafka, err = kgo.NewClient(kgo.SeedBrokers(c.address), kgo.DisableClientMetrics(), kgo.SASL(plain.Auth{User: logins[0].user, Pass: logins[0].password}.AsMechanism()))
+	c.kafka, err = kgo.NewClient(
+		kgo.SeedBrokers(c.address),
+		kgo.DisableClientMetrics(),
+		kgo.SASL(plain.Auth{User: logins[0].user, Pass: logins[0].password}.AsMechanism()),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +96,14 @@ func (c *secretCluster) mount(name string, generation int) {
 // source makes a connector of two tasks that reads the topic of its name with the secret.
 func (c *secretCluster) source(name, secret string) {
 	c.t.Helper()
-	body := fmt.Sprintf(`{"class":"KafkaSource","maxTasks":2,"config":{"kafka.topics":%q,"kafka.bootstrap.server":%q,"kafka.security.protocol":"SASL_PLAINTEXT",`+
-		`"kafka.sasl.jaas.config":"x.Plain required username=\"${secret:%s:user}\" password=\"${secret:%s:password}\";"}}`, name, c.address, secret, secret)
+	body := fmt.Sprintf(
+		`{"class":"KafkaSource","maxTasks":2,"config":{"kafka.topics":%q,"kafka.bootstrap.server":%q,"kafka.security.protocol":"SASL_PLAINTEXT",`+
+			`"kafka.sasl.jaas.config":"x.Plain required username=\"${secret:%s:user}\" password=\"${secret:%s:password}\";"}}`,
+		name,
+		c.address,
+		secret,
+		secret,
+	)
 	if code, answer := c.workers[0].put(name, body); code != 201 {
 		c.t.Fatalf("making %s: %d %s", name, code, answer)
 	}
@@ -171,9 +182,19 @@ func (c *secretCluster) everything() map[string]string {
 	for _, w := range c.workers {
 		id := w.cfg.WorkerID
 		out["log of "+id], out["output of "+id] = w.log.String(), w.out.String()
-		routes := []string{"/readyz", "/metrics", "/getConfigInfo", "/getConnectors", "/getAllocatedTask", "/api/v1/connectors", "/api/v1/cluster", "/api/v1/plugins"}
+		routes := []string{
+			"/readyz",
+			"/metrics",
+			"/getConfigInfo",
+			"/getConnectors",
+			"/getAllocatedTask",
+			"/api/v1/connectors",
+			"/api/v1/cluster",
+			"/api/v1/plugins",
+		}
 		for _, name := range []string{"orders", "invoices", "late"} {
-			for _, path := range []string{"/api/v1/connectors/%s", "/api/v1/connectors/%s/status", "/api/v1/connectors/%s/tasks", "/getConnectors/%s", "/getConnectorTask/%s"} {
+			for _, path := range []string{"/api/v1/connectors/%s",
+				"/api/v1/connectors/%s/status", "/api/v1/connectors/%s/tasks", "/getConnectors/%s", "/getConnectorTask/%s"} {
 				routes = append(routes, fmt.Sprintf(path, name))
 			}
 		}
@@ -213,8 +234,13 @@ func TestASecretByReferenceReachesKafkaAndNothingElse(t *testing.T) {
 		c.eventually("records of "+topic, func() bool { return strings.Count(c.read(topic), "first") == 2 })
 	}
 	// What refers to a secret that is missing fails with its name, and goes on once it is there.
-	c.workers[1].answers("/api/v1/connectors/late/status", 200, "Failed",
-		"connector late: kafka.sasl.jaas.config refers to ${secret:missing:password}: the file does not exist: make "+c.secrets+"/missing/password")
+	c.workers[1].answers(
+		"/api/v1/connectors/late/status",
+		200,
+		"Failed",
+		"connector late: kafka.sasl.jaas.config refers to ${secret:missing:password}: the file does not "+
+			"exist: make "+c.secrets+"/missing/password",
+	)
 	c.mount("missing", 0)
 	c.produce("late", "first")
 	c.eventually("records of late", func() bool { return strings.Count(c.read("late"), "first") == 2 })
@@ -233,7 +259,8 @@ func TestASecretByReferenceReachesKafkaAndNothingElse(t *testing.T) {
 		t.Errorf("other tasks were restarted (-before +after):\n%s", diff)
 	}
 	all := c.everything()
-	for _, where := range []string{"topic connector-config-topic", "/api/v1/connectors/orders of w1", "/getConnectors/orders of w2", "/api/v1/connectors/orders/tasks of w2", "log of w1"} {
+	for _, where := range []string{"topic connector-config-topic",
+		"/api/v1/connectors/orders of w1", "/getConnectors/orders of w2", "/api/v1/connectors/orders/tasks of w2", "log of w1"} {
 		if !strings.Contains(all[where], "${secret:kafka:password}") {
 			t.Errorf("%s does not show the reference: the test may look in the wrong place", where)
 		}
@@ -251,12 +278,17 @@ func TestWorkersThatTakeReferencesOnly(t *testing.T) {
 	broker := rmqtest.Start(t)
 	cfg := configFor(t, broker.NameServer())
 	cfg.SecretsDir = t.TempDir()
-	const clear = `{"class":"KafkaSource","state":"Stopped","config":{"kafka.topics":"orders","kafka.bootstrap.server":"127.0.0.1:1","kafka.security.protocol":"SASL_PLAINTEXT",` +
+	const clear = `{"class":"KafkaSource","state":"Stopped","config":{"kafka.topics":"orders",` +
+		`"kafka.bootstrap.server":"127.0.0.1:1","kafka.security.protocol":"SASL_PLAINTEXT",` +
 		`"kafka.sasl.username":"ann","kafka.sasl.password":"hunter2"}}`
 	// Stored while any secret may be: a warning says what is better.
 	first := start(t, cfg)
 	first.answers("/readyz", 200, "ok")
-	if code, body := first.put("old", clear); code != 201 || !strings.Contains(body, `"warnings":["kafka.sasl.password: a secret in the clear is stored`) {
+	if code, body := first.put(
+		"old",
+		clear,
+	); code != 201 ||
+		!strings.Contains(body, `"warnings":["kafka.sasl.password: a secret in the clear is stored`) {
 		t.Errorf("any secret: %d %s", code, body)
 	}
 	first.stop()
@@ -266,11 +298,20 @@ func TestWorkersThatTakeReferencesOnly(t *testing.T) {
 	cfg.ConfigSecrets = config.SecretsReferenceOnly
 	second := start(t, cfg)
 	second.answers("/readyz", 200, "ok")
-	if code, body := second.put("new", clear); code != 422 || !strings.Contains(body, "kafka.sasl.password: a secret in the clear is refused") || strings.Contains(body, "hunter2") {
+	if code, body := second.put(
+		"new",
+		clear,
+	); code != 422 || !strings.Contains(body, "kafka.sasl.password: a secret in the clear is refused") ||
+		strings.Contains(body, "hunter2") {
 		t.Errorf("a new one: %d %s", code, body)
 	}
 	second.answers("/connectors/single/old/enable", 200, "success")
-	second.answers("/api/v1/connectors/old/status", 200, "Failed", "connector old: kafka.sasl.password: a secret in the clear is refused by workers with config.secrets=reference-only")
+	second.answers(
+		"/api/v1/connectors/old/status",
+		200,
+		"Failed",
+		"connector old: kafka.sasl.password: a secret in the clear is refused by workers with config.secrets=reference-only",
+	)
 	if got := second.log.String(); strings.Contains(got, "hunter2") {
 		t.Errorf("log: %s", got)
 	}

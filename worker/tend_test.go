@@ -123,7 +123,10 @@ func TestCompactingTopicsOfAnEarlierVersionAreToldOnceWhileWorkersRun(t *testing
 	}
 	tended(t, earlier, func(t *testing.T, w *tending) {
 		for range 5 {
-			w.wantWarnings(t, []string{topics.Config, topics.Position, topics.Offset, topics.Status, "5.3.2 and 5.3.3", "9403", "docs/operations.md"})
+			w.wantWarnings(
+				t,
+				[]string{topics.Config, topics.Position, topics.Offset, topics.Status, "5.3.2 and 5.3.3", "9403", "docs/operations.md"},
+			)
 			time.Sleep(tendInterval)
 			synctest.Wait()
 		}
@@ -188,7 +191,14 @@ func TestAWorkerThatStartsKnowsWhereItsTopicsWere(t *testing.T) {
 	}
 	broker.DropMaster("broker-a")
 	r = start(t, cfg)
-	r.answers("/readyz", 503, "the worker waits for it", "it was on broker broker-a when it was last seen", cfg.Topics.Cluster, "clusterTopicBroker")
+	r.answers(
+		"/readyz",
+		503,
+		"the worker waits for it",
+		"it was on broker broker-a when it was last seen",
+		cfg.Topics.Cluster,
+		"clusterTopicBroker",
+	)
 	if perm, ok := broker.Perm(cfg.Topics.Cluster, "broker-b"); ok {
 		t.Errorf("a cluster topic with permission %d was made on the other broker", perm)
 	}
@@ -205,7 +215,10 @@ func TestTheNoteOfWhereTopicsWere(t *testing.T) {
 		want     map[string]string
 		wantFail bool
 	}{
-		"is read again":                 {file: `{"v":1,"cluster":"` + config.Default().ClusterID + `","brokers":{"t":"broker-a"}}`, want: map[string]string{"t": "broker-a"}},
+		"is read again": {
+			file: `{"v":1,"cluster":"` + config.Default().ClusterID + `","brokers":{"t":"broker-a"}}`,
+			want: map[string]string{"t": "broker-a"},
+		},
 		"of another cluster counts not": {file: `{"v":1,"cluster":"x","brokers":{"t":"broker-a"}}`},
 		"of a later version counts not": {file: `{"v":2,"cluster":"` + config.Default().ClusterID + `","brokers":{"t":"broker-a"}}`},
 		"that is damaged is an error":   {file: `{"v":1,"clus`, wantFail: true},
@@ -235,8 +248,8 @@ func TestTheNoteOfWhereTopicsWere(t *testing.T) {
 	}
 }
 
-// Whichever internal topic its broker has lost while the name server goes on showing it: after a session it is made there
-// again, workers publish what they hold, and are one cluster.
+// Whichever internal topic its broker has lost while the name server goes on showing it: after a session it is made
+// there again, workers publish what they hold, and are one cluster.
 func TestAnInternalTopicThatItsBrokerDeniesIsRecreated(t *testing.T) {
 	for name, topicOf := range everyTopic() {
 		t.Run(name, func(t *testing.T) {
@@ -246,7 +259,8 @@ func TestAnInternalTopicThatItsBrokerDeniesIsRecreated(t *testing.T) {
 			for i := range configs {
 				configs[i] = configFor(t, broker.NameServer())
 				configs[i].WorkerID = fmt.Sprintf("w%d", i+1)
-				configs[i].HeartbeatInterval, configs[i].SendTimeout, configs[i].SessionTimeout = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second
+				configs[i].HeartbeatInterval, configs[i].SendTimeout = 500*time.Millisecond, 500*time.Millisecond
+				configs[i].SessionTimeout = 2 * time.Second
 			}
 			topic := topicOf(configs[0].Topics)
 			r1, r2 := start(t, configs[0]), start(t, configs[1])
@@ -317,7 +331,10 @@ func TestCompactingTopicsAreReplacedWhileWorkersRun(t *testing.T) {
 			return err == nil && len(queues) == 1
 		})
 	}
-	if found, err := client.TendLogTopics(t.Context(), cfg.Topics.All()...); err != nil || len(found.Compacting) > 0 || len(found.Brokers) != 5 {
+	if found, err := client.TendLogTopics(
+		t.Context(),
+		cfg.Topics.All()...); err != nil || len(found.Compacting) > 0 ||
+		len(found.Brokers) != 5 {
 		t.Errorf("found %+v, %v; want five topics, none of them compacting", found, err)
 	}
 	r3 := start(t, third)

@@ -48,7 +48,11 @@ func TestAWorkerEndsOnFilesOfTLSThatAreOfNoUse(t *testing.T) {
 	cfg := configFor(t, "127.0.0.1:1")
 	cfg.TLSEnable = true
 	cfg.TLSCert, cfg.TLSKey = certtest.Write(t, dir, "cert.pem", old.Cert), certtest.Write(t, dir, "key.pem", old.Key)
-	if err := start(t, cfg).ended(); err == nil || !strings.Contains(err.Error(), "tlsCert: "+cfg.TLSCert+": the certificate of ") || !strings.Contains(err.Error(), "has expired at ") {
+	if err := start(
+		t,
+		cfg,
+	).ended(); err == nil || !strings.Contains(err.Error(), "tlsCert: "+cfg.TLSCert+": the certificate of ") ||
+		!strings.Contains(err.Error(), "has expired at ") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -59,7 +59,11 @@ func (p *parts) tendTopics(ctx context.Context) error {
 func (p *parts) warnings() []string {
 	out := append(p.topics.warnings(), p.client.DeniedLogTopics()...)
 	if err := p.client.StaleTLS(); err != nil {
-		out = append(out, "new connections to RocketMQ are made with the TLS files as they were before, because those that are there now are of no use: "+err.Error())
+		out = append(
+			out,
+			"new connections to RocketMQ are made with the TLS files as they were before, because those that are there now are of "+
+				"no use: "+err.Error(),
+		)
 	}
 	return out
 }
@@ -68,9 +72,12 @@ func (p *parts) warnings() []string {
 func warningsOf(found rmq.LogTopics) []string {
 	var out []string
 	if len(found.Compacting) > 0 {
-		out = append(out, fmt.Sprintf("topics %s are compaction topics, as an earlier version made them: RocketMQ 5.3.2 and 5.3.3 with replicas lose other "+
-			"people's topics at a failover because of them (apache/rocketmq issue 9403). Replace them before the next one: docs/operations.md, "+
-			"\"Topics that an earlier version made compacting\"", strings.Join(found.Compacting, ", ")))
+		out = append(
+			out,
+			fmt.Sprintf("topics %s are compaction topics, as an earlier version made them: RocketMQ 5.3.2 and 5.3.3 with replicas lose other "+
+				"people's topics at a failover because of them (apache/rocketmq issue 9403). Replace them before the next one: docs/operations.md, "+
+				"\"Topics that an earlier version made compacting\"", strings.Join(found.Compacting, ", ")),
+		)
 	}
 	on := map[string][]string{}
 	for topic, broker := range found.Brokers {
@@ -87,8 +94,8 @@ func warningsOf(found rmq.LogTopics) []string {
 	return out
 }
 
-// topicNotes is what a worker notes about its internal topics. The file has where they were, so that a worker which starts while
-// their broker is away makes none elsewhere.
+// topicNotes is what a worker notes about its internal topics. The file has where they were, so that a worker which
+// starts while their broker is away makes none elsewhere.
 type topicNotes struct {
 	path, cluster string
 
@@ -172,7 +179,8 @@ func replaceFile(path string, contents topicFile) error {
 	return nil
 }
 
-// note keeps the warnings and gives those that were not logged yet. Of a look that saw only a part it takes nothing back.
+// note keeps the warnings and gives those that were not logged yet. Of a look that saw only a part it takes nothing
+// back.
 func (n *topicNotes) note(warnings []string, whole bool) (unlogged []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -58,7 +58,8 @@ func deleteTopic(t *testing.T, client *rmq.Client, topic string) {
 	}
 }
 
-// Whichever internal topic is deleted under them, workers recreate it, publish again what they hold and are one cluster.
+// Whichever internal topic is deleted under them, workers recreate it, publish again what they hold and are one
+// cluster.
 func TestADeletedInternalTopicIsRecreated(t *testing.T) {
 	for name, topicOf := range everyTopic() {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +144,13 @@ func TestAWorkerWaitsForTheBrokerOfItsTopics(t *testing.T) {
 	broker.DropMaster("broker-a")
 	cfg.StoreDir = t.TempDir() // it knows nothing but what the topics hold
 	r := start(t, cfg)
-	r.answers("/readyz", 503, "the broker that holds an internal topic is away, and the worker waits for it", cfg.Topics.Cluster, "clusterTopicBroker")
+	r.answers(
+		"/readyz",
+		503,
+		"the broker that holds an internal topic is away, and the worker waits for it",
+		cfg.Topics.Cluster,
+		"clusterTopicBroker",
+	)
 	r.answers("/healthz", 200)
 	if err := broker.RestartMaster("broker-a"); err != nil {
 		t.Fatal(err)
@@ -175,7 +182,8 @@ func (r *run) eventually(what string, ok func() bool) {
 	}
 }
 
-// Whatever part of an internal topic retention takes away, or a broker loses, while workers run: they go on as one cluster.
+// Whatever part of an internal topic retention takes away, or a broker loses, while workers run: they go on as one
+// cluster.
 func TestATrimmedInternalTopicIsReadOn(t *testing.T) {
 	for name, topicOf := range everyTopic() {
 		t.Run(name, func(t *testing.T) {
@@ -261,7 +269,14 @@ func TestAConfigThatChangesWhileItsTasksStart(t *testing.T) {
 	}
 	const changes = 12
 	for n := range changes {
-		code, body := runs[n%2].put("out", fmt.Sprintf(`{"class":"KafkaSink","maxTasks":%d,"config":{"topicNames":"orders","kafka.bootstrap.server":%q}}`, 1+n%4, kafka.ListenAddrs()[0]))
+		code, body := runs[n%2].put(
+			"out",
+			fmt.Sprintf(
+				`{"class":"KafkaSink","maxTasks":%d,"config":{"topicNames":"orders","kafka.bootstrap.server":%q}}`,
+				1+n%4,
+				kafka.ListenAddrs()[0],
+			),
+		)
 		if code != http.StatusCreated && code != http.StatusOK {
 			t.Fatalf("PUT %d: %d %s", n, code, body)
 		}

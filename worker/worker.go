@@ -1,5 +1,6 @@
-// Package worker wires the parts of a worker: REST first, so that probes are answered from the beginning; then RocketMQ,
-// the stores, the cluster and the scheduler. They stop in reverse: tasks are drained and released, the session is left.
+// Package worker wires the parts of a worker: REST first, so that probes are answered from the beginning; then
+// RocketMQ, the stores, the cluster and the scheduler. They stop in reverse: tasks are drained and released, the
+// session is left.
 package worker
 
 import (
@@ -126,8 +127,8 @@ func identified(cfg config.Worker) config.Worker {
 	return cfg
 }
 
-// hostNames are the names by which callers may call the worker: its host's, the one that it tells others, and those of the
-// configuration.
+// hostNames are the names by which callers may call the worker: its host's, the one that it tells others, and those of
+// the configuration.
 func hostNames(cfg config.Worker) []string {
 	names := slices.Clone(cfg.HTTPHostNames)
 	if own, err := os.Hostname(); err == nil {
@@ -218,9 +219,20 @@ func (p *parts) buildState() error {
 		return fmt.Errorf("setting up the cluster: %w", err)
 	}
 	p.stores, err = store.Open(store.Options{
-		ClusterID: cfg.ClusterID, Broker: cfg.ClusterTopicBroker, Dir: filepath.Join(cfg.StoreDir, "config"),
-		Topics:       store.Topics{Config: cfg.Topics.Config, Position: cfg.Topics.Position, Offset: cfg.Topics.Offset, Status: cfg.Topics.Status},
-		ClusterTopic: cfg.Topics.Cluster, IsOldest: p.isOldest, Claimed: p.claimed, Log: log.WithName("store"), Registerer: p.opts.Registerer,
+		ClusterID: cfg.ClusterID,
+		Broker:    cfg.ClusterTopicBroker,
+		Dir:       filepath.Join(cfg.StoreDir, "config"),
+		Topics: store.Topics{
+			Config:   cfg.Topics.Config,
+			Position: cfg.Topics.Position,
+			Offset:   cfg.Topics.Offset,
+			Status:   cfg.Topics.Status,
+		},
+		ClusterTopic: cfg.Topics.Cluster,
+		IsOldest:     p.isOldest,
+		Claimed:      p.claimed,
+		Log:          log.WithName("store"),
+		Registerer:   p.opts.Registerer,
 	}, store.RocketMQ(p.client, cfg.Topics.Cluster))
 	if err != nil {
 		return fmt.Errorf("setting up the stores: %w", err)
@@ -271,12 +283,23 @@ func (p *parts) buildWork() error {
 		probes = net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.ProbePort))
 	}
 	p.server, err = rest.New(rest.Config{
-		ClusterID: cfg.ClusterID, WorkerID: cfg.WorkerID, Listen: net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.HTTPPort)), Probes: probes,
+		ClusterID:   cfg.ClusterID,
+		WorkerID:    cfg.WorkerID,
+		Listen:      net.JoinHostPort(cfg.HTTPHost, strconv.Itoa(cfg.HTTPPort)),
+		Probes:      probes,
 		Connections: limit.Limits{All: cfg.HTTPConnections, PerAddress: cfg.HTTPConnectionsPerAddress},
 		Streams:     limit.Limits{All: cfg.HTTPStreams, PerAddress: cfg.HTTPStreamsPerAddress},
 		TLS:         certificate.Files{Cert: cfg.HTTPTLSCert, Key: cfg.HTTPTLSKey, ClientCA: cfg.HTTPTLSClientCA},
-		Names:       hostNames(cfg), TokenFile: cfg.RESTTokenFile, CompatRoutes: cfg.CompatRoutes, Compat: cfg.RESTCompat, Log: log.WithName("rest"),
-		Registerer: p.opts.Registerer, Gatherer: p.opts.Gatherer, ReferencesOnly: cfg.ConfigSecrets == config.SecretsReferenceOnly,
+		Names: hostNames(
+			cfg,
+		),
+		TokenFile:      cfg.RESTTokenFile,
+		CompatRoutes:   cfg.CompatRoutes,
+		Compat:         cfg.RESTCompat,
+		Log:            log.WithName("rest"),
+		Registerer:     p.opts.Registerer,
+		Gatherer:       p.opts.Gatherer,
+		ReferencesOnly: cfg.ConfigSecrets == config.SecretsReferenceOnly,
 	}, rest.Backends{
 		Configs: p.stores.Configs(), Positions: p.stores.Positions(), Offsets: p.stores.Offsets(), Statuses: p.stores.Statuses(),
 		Members: p.cluster, Catalog: p.opts.Catalog, CheckSettings: task.CheckSettings(cfg.Topics.Internal), Secrets: p.secrets,
@@ -295,7 +318,13 @@ func (p *parts) services() []service.Service {
 	out = append(out, p.starting("reading the stores", p.storesTrouble))
 	out = append(out, p.stores.Services()...)
 	out = append(out, service.Service{Name: "the cluster's topics", Start: p.checkTopics})
-	out = append(out, p.starting("joining the cluster", p.clusterTrouble), p.cluster.Service(), service.Service{Name: "internal topics", Run: p.tendTopics}, p.scheduler.Service())
+	out = append(
+		out,
+		p.starting("joining the cluster", p.clusterTrouble),
+		p.cluster.Service(),
+		service.Service{Name: "internal topics", Run: p.tendTopics},
+		p.scheduler.Service(),
+	)
 	return append(out, service.Service{Name: "boot", Start: p.booted, Stop: p.stopping})
 }
 

@@ -90,12 +90,24 @@ func startWith(t *testing.T, cfg config.Worker, catalog Catalog, verbosity int) 
 	ctx, end := context.WithCancelCause(context.Background())
 	cancel := func() { end(errors.New("received terminated")) } // as signal.NotifyContext ends one
 	transport := &http.Transport{}
-	r := &run{t: t, cfg: cfg, out: &output{}, log: &output{}, stop: cancel, done: make(chan struct{}), http: &http.Client{Transport: transport}}
+	r := &run{
+		t:    t,
+		cfg:  cfg,
+		out:  &output{},
+		log:  &output{},
+		stop: cancel,
+		done: make(chan struct{}),
+		http: &http.Client{Transport: transport},
+	}
 	registry := prometheus.NewRegistry()
 	log := funcr.New(func(_, args string) { _, _ = fmt.Fprintln(r.log, args) }, funcr.Options{Verbosity: verbosity})
 	go func() {
 		defer close(r.done)
-		r.err = Run(ctx, cfg, Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry, Gatherer: registry, Catalog: catalog, Out: r.out})
+		r.err = Run(
+			ctx,
+			cfg,
+			Options{Log: log, Audit: log.WithName("audit"), Version: "v1", Registerer: registry, Gatherer: registry, Catalog: catalog, Out: r.out},
+		)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -312,7 +324,11 @@ func TestTheStoreDirectoryOfARunningWorkerIsRefused(t *testing.T) {
 	first.WorkerID, second.WorkerID, second.StoreDir = "w1", "w2", first.StoreDir
 	r := start(t, first)
 	r.answers("/readyz", 200, "ok")
-	if err := start(t, second).ended(); err == nil || !strings.Contains(err.Error(), first.StoreDir) || !strings.Contains(err.Error(), "storePathRootDir") {
+	if err := start(
+		t,
+		second,
+	).ended(); err == nil || !strings.Contains(err.Error(), first.StoreDir) ||
+		!strings.Contains(err.Error(), "storePathRootDir") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -328,7 +344,8 @@ func TestWorkerIDIsStableAndOfTheDocumentsForm(t *testing.T) {
 	cfg := config.Default()
 	cfg.NamesrvAddrs = []string{"127.0.0.1:9876"}
 	got, again := identified(cfg), identified(cfg)
-	if got.WorkerID != again.WorkerID || !strings.HasSuffix(got.WorkerID, "@8082") || net.ParseIP(strings.TrimSuffix(got.WorkerID, "@8082")) == nil {
+	if got.WorkerID != again.WorkerID || !strings.HasSuffix(got.WorkerID, "@8082") ||
+		net.ParseIP(strings.TrimSuffix(got.WorkerID, "@8082")) == nil {
 		t.Errorf("worker ids %q and %q", got.WorkerID, again.WorkerID)
 	}
 	cfg.WorkerID = "mine"

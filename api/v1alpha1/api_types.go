@@ -1,7 +1,8 @@
 package v1alpha1
 
-// APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key "token").
-// +kubebuilder:validation:XValidation:rule="!has(self.probePort) || self.probePort != (has(self.port) ? self.port : 8082)",message="probePort must not be port: probes and metrics have a port of their own"
+// APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key
+// "token"). +kubebuilder:validation:XValidation:rule="!has(self.probePort) || self.probePort != (has(self.port) ?
+// self.port : 8082)",message="probePort must not be port: probes and metrics have a port of their own"
 type APISpec struct {
 	// port is the port of the REST API, on the pods and on the API Service.
 	// +optional
@@ -16,8 +17,8 @@ type APISpec struct {
 	// +kubebuilder:validation:Maximum=65535
 	ProbePort *int32 `json:"probePort,omitempty"`
 
-	// hostNames are further host names by which the REST API may be called, such as an ingress's; *.example.com is all below it.
-	// Addresses, localhost and the names of the pods and Services are right without it; others are refused.
+	// hostNames are further host names by which the REST API may be called, such as an ingress's; *.example.com is all
+	// below it. Addresses, localhost and the names of the pods and Services are right without it; others are refused.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
@@ -36,9 +37,9 @@ type APITLSSpec struct {
 	// +optional
 	// +default=true
 	Enabled *bool `json:"enabled,omitempty"`
-	// issuerRef names the issuer of cert-manager that issues the workers' certificate (Certificate "<name>-api-tls", Secret
-	// "<name>-api-issued"). By default the operator issues it, by an authority of this cluster's own (ConfigMap "<name>-api-tls",
-	// keys tls.crt and ca.crt).
+	// issuerRef names the issuer of cert-manager that issues the workers' certificate (Certificate "<name>-api-tls",
+	// Secret "<name>-api-issued"). By default the operator issues it, by an authority of this cluster's own (ConfigMap
+	// "<name>-api-tls", keys tls.crt and ca.crt).
 	// +optional
 	IssuerRef *IssuerReference `json:"issuerRef,omitempty"`
 }

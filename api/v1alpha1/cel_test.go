@@ -84,39 +84,50 @@ func TestConnectorAdmission(t *testing.T) {
 		"only what is required": {object: connector(func(c *v1alpha1.Connector) {
 			c.Spec = v1alpha1.ConnectorSpec{ClusterRef: c.Spec.ClusterRef, Class: "KafkaSink"}
 		})},
-		"a Java class name":             {object: testobj.Connector("orders").Class("org.apache.rocketmq.connect.kafka.connector.KafkaSourceConnector").Obj()},
-		"paused":                        {object: testobj.Connector("orders").State(v1alpha1.ConnectorPaused).Obj()},
-		"an unknown state":              {object: testobj.Connector("orders").State("Resting").Obj(), want: `Unsupported value: "Resting"`},
-		"an unknown deletion policy":    {object: connector(func(c *v1alpha1.Connector) { c.Spec.DeletionPolicy = "Forget" }), want: `Unsupported value: "Forget"`},
-		"orphaning":                     {object: connector(func(c *v1alpha1.Connector) { c.Spec.DeletionPolicy = v1alpha1.DeletionOrphan })},
-		"no class":                      {object: testobj.Connector("orders").Class("").Obj(), want: "spec.class"},
-		"a class with a space":          {object: testobj.Connector("orders").Class("Kafka Source").Obj(), want: "spec.class"},
-		"no cluster":                    {object: testobj.Connector("orders").OnCluster("").Obj(), want: "spec.clusterRef.name"},
-		"no tasks":                      {object: connector(func(c *v1alpha1.Connector) { c.Spec.MaxTasks = ptr.To[int32](0) }), want: "greater than or equal to 1"},
+		"a Java class name": {
+			object: testobj.Connector("orders").Class("org.apache.rocketmq.connect.kafka.connector.KafkaSourceConnector").Obj(),
+		},
+		"paused":           {object: testobj.Connector("orders").State(v1alpha1.ConnectorPaused).Obj()},
+		"an unknown state": {object: testobj.Connector("orders").State("Resting").Obj(), want: `Unsupported value: "Resting"`},
+		"an unknown deletion policy": {
+			object: connector(func(c *v1alpha1.Connector) { c.Spec.DeletionPolicy = "Forget" }),
+			want:   `Unsupported value: "Forget"`,
+		},
+		"orphaning":            {object: connector(func(c *v1alpha1.Connector) { c.Spec.DeletionPolicy = v1alpha1.DeletionOrphan })},
+		"no class":             {object: testobj.Connector("orders").Class("").Obj(), want: "spec.class"},
+		"a class with a space": {object: testobj.Connector("orders").Class("Kafka Source").Obj(), want: "spec.class"},
+		"no cluster":           {object: testobj.Connector("orders").OnCluster("").Obj(), want: "spec.clusterRef.name"},
+		"no tasks": {
+			object: connector(func(c *v1alpha1.Connector) { c.Spec.MaxTasks = ptr.To[int32](0) }),
+			want:   "greater than or equal to 1",
+		},
 		"as many tasks as there may be": {object: connector(func(c *v1alpha1.Connector) { c.Spec.MaxTasks = ptr.To[int32](1024) })},
-		"too many tasks":                {object: connector(func(c *v1alpha1.Connector) { c.Spec.MaxTasks = ptr.To[int32](1025) }), want: "less than or equal to 1024"},
-		"the key name":                  {object: withConfig("name", "x"), want: "the key name is reserved"},
-		"the key connector.class":       {object: withConfig("connector.class", "x"), want: "connector.class and connector-class are reserved"},
-		"the key connector-class":       {object: withConfig("connector-class", "x"), want: "connector.class and connector-class are reserved"},
-		"the key tasks.num":             {object: withConfig("tasks.num", "3"), want: "tasks.num and max.tasks are reserved"},
-		"the key max.tasks":             {object: withConfig("max.tasks", "3"), want: "tasks.num and max.tasks are reserved"},
-		"an internal key":               {object: withConfig("connect.internal.epoch", "3"), want: "keys that start with connect.internal."},
-		"a key beside the internal":     {object: withConfig("connect.topicname", "x")},
-		"an error handling key":         {object: withConfig("errors.tolerance", "all")},
-		"an empty key":                  {object: withConfig("", "x"), want: "1 to 253 characters"},
-		"a key of 254 characters":       {object: withConfig(strings.Repeat("k", 254), "x"), want: "1 to 253 characters"},
-		"a value of 16384 characters":   {object: withConfig("big", strings.Repeat("v", 16384))},
-		"a value of 16385 characters":   {object: withConfig("big", strings.Repeat("v", 16385)), want: "may not be more than 16384"},
-		"a certificate":                 {object: withConfig("ca", "-----BEGIN X-----\r\nMII\n\t-----END X-----\n")},
-		"a NUL in a value":              {object: withConfig("a", "b\x00hunter2"), want: "values must not have control characters"},
-		"an escape in a value":          {object: withConfig("a", "\x1b[31m"), want: "values must not have control characters"},
-		"a NUL in a key":                {object: withConfig("a\x00b", "c"), want: "keys must not have control characters"},
-		"a line end in a key":           {object: withConfig("a\nb", "c"), want: "keys must not have control characters"},
-		"512 settings":                  {object: connector(func(c *v1alpha1.Connector) { c.Spec.Config = many(512) })},
-		"513 settings":                  {object: connector(func(c *v1alpha1.Connector) { c.Spec.Config = many(513) }), want: "at most 512"},
-		"a name of 63 characters":       {object: testobj.Connector(strings.Repeat("n", 63)).Obj()},
-		"a name of 64 characters":       {object: testobj.Connector(strings.Repeat("n", 64)).Obj(), want: "metadata.name must be a DNS label"},
-		"a name with a dot":             {object: testobj.Connector("a.b").Obj(), want: "metadata.name must be a DNS label"},
+		"too many tasks": {
+			object: connector(func(c *v1alpha1.Connector) { c.Spec.MaxTasks = ptr.To[int32](1025) }),
+			want:   "less than or equal to 1024",
+		},
+		"the key name":                {object: withConfig("name", "x"), want: "the key name is reserved"},
+		"the key connector.class":     {object: withConfig("connector.class", "x"), want: "connector.class and connector-class are reserved"},
+		"the key connector-class":     {object: withConfig("connector-class", "x"), want: "connector.class and connector-class are reserved"},
+		"the key tasks.num":           {object: withConfig("tasks.num", "3"), want: "tasks.num and max.tasks are reserved"},
+		"the key max.tasks":           {object: withConfig("max.tasks", "3"), want: "tasks.num and max.tasks are reserved"},
+		"an internal key":             {object: withConfig("connect.internal.epoch", "3"), want: "keys that start with connect.internal."},
+		"a key beside the internal":   {object: withConfig("connect.topicname", "x")},
+		"an error handling key":       {object: withConfig("errors.tolerance", "all")},
+		"an empty key":                {object: withConfig("", "x"), want: "1 to 253 characters"},
+		"a key of 254 characters":     {object: withConfig(strings.Repeat("k", 254), "x"), want: "1 to 253 characters"},
+		"a value of 16384 characters": {object: withConfig("big", strings.Repeat("v", 16384))},
+		"a value of 16385 characters": {object: withConfig("big", strings.Repeat("v", 16385)), want: "may not be more than 16384"},
+		"a certificate":               {object: withConfig("ca", "-----BEGIN X-----\r\nMII\n\t-----END X-----\n")},
+		"a NUL in a value":            {object: withConfig("a", "b\x00hunter2"), want: "values must not have control characters"},
+		"an escape in a value":        {object: withConfig("a", "\x1b[31m"), want: "values must not have control characters"},
+		"a NUL in a key":              {object: withConfig("a\x00b", "c"), want: "keys must not have control characters"},
+		"a line end in a key":         {object: withConfig("a\nb", "c"), want: "keys must not have control characters"},
+		"512 settings":                {object: connector(func(c *v1alpha1.Connector) { c.Spec.Config = many(512) })},
+		"513 settings":                {object: connector(func(c *v1alpha1.Connector) { c.Spec.Config = many(513) }), want: "at most 512"},
+		"a name of 63 characters":     {object: testobj.Connector(strings.Repeat("n", 63)).Obj()},
+		"a name of 64 characters":     {object: testobj.Connector(strings.Repeat("n", 64)).Obj(), want: "metadata.name must be a DNS label"},
+		"a name with a dot":           {object: testobj.Connector("a.b").Obj(), want: "metadata.name must be a DNS label"},
 	}
 	ns := server.Namespace(t)
 	for name, tc := range cases {
@@ -167,18 +178,27 @@ func TestConnectClusterAdmission(t *testing.T) {
 		return names
 	}
 	cases := map[string]admission{
-		"a plain cluster":            {object: spec(func(*v1alpha1.ConnectClusterSpec) {})},
-		"no workers":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Replicas = ptr.To[int32](0) })},
-		"fewer than no workers":      {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Replicas = ptr.To[int32](-1) }), want: "spec.replicas"},
-		"too many workers":           {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Replicas = ptr.To[int32](1001) }), want: "spec.replicas"},
+		"a plain cluster": {object: spec(func(*v1alpha1.ConnectClusterSpec) {})},
+		"no workers":      {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Replicas = ptr.To[int32](0) })},
+		"fewer than no workers": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Replicas = ptr.To[int32](-1) }),
+			want:   "spec.replicas",
+		},
+		"too many workers": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Replicas = ptr.To[int32](1001) }),
+			want:   "spec.replicas",
+		},
 		"an address and a port":      {object: servers("10.0.0.1:9876", "[fd00::1]:9876", "rocketmq-namesrv.rocketmq:9876")},
 		"no name server":             {object: servers(), want: "spec.rocketmq.nameServers"},
 		"a name server without port": {object: servers("namesrv"), want: "spec.rocketmq.nameServers[0]"},
 		"two name servers in one":    {object: servers("a:9876;b:9876"), want: "spec.rocketmq.nameServers[0]"},
 		"a URL as name server":       {object: servers("http://namesrv:9876"), want: "spec.rocketmq.nameServers[0]"},
 		"17 name servers":            {object: servers(strings.Fields(strings.Repeat("a:9876 ", 17))...), want: "at most 16"},
-		"credentials without a name": {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{} }), want: "credentialsSecretRef.name"},
-		"TLS":                        {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{} })},
+		"credentials without a name": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{} }),
+			want:   "credentialsSecretRef.name",
+		},
+		"TLS": {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{} })},
 		"TLS with all of it": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{CASecretRef: &v1alpha1.SecretKeyReference{Name: "ca", Key: "rocketmq_ca-1.pem"},
 				CertSecretRef: &v1alpha1.SecretReference{Name: "cert"}, ServerName: "rocketmq.example.com"}
@@ -195,33 +215,47 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"a server name with a port": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.RocketMQ.TLS = &v1alpha1.RocketMQTLSSpec{ServerName: "a:9876"}
 		}), want: "tls.serverName"},
-		"TLS in config":                   {object: withWorkerConfig("tlsCA", "/tmp/x"), want: "use spec.rocketmq.tls"},
-		"a cluster id":                    {object: id("Orders_2-b")},
-		"a cluster id with a dot":         {object: id("a.b"), want: "spec.clusterId"},
-		"a cluster id too long":           {object: id(strings.Repeat("i", 96)), want: "spec.clusterId"},
-		"a worker setting":                {object: withWorkerConfig("heartbeatInterval", "250ms")},
-		"the worker's id":                 {object: withWorkerConfig("workerId", "w"), want: "workerId, connectClusterId"},
-		"the name servers in config":      {object: withWorkerConfig("namesrvAddr", "a:1"), want: "reserved: they follow from other fields"},
-		"the REST port in config":         {object: withWorkerConfig("httpPort", "1"), want: "reserved: they follow from other fields"},
-		"names of the API in config":      {object: withWorkerConfig("httpHostNames", "a"), want: "reserved: they follow from other fields"},
-		"Secrets for connectors":          {object: mounts("kafka", "a.b-c.d", strings.Repeat("n", 253))},
-		"a Secret of no name":             {object: mounts(""), want: "spec.secrets[0].name"},
-		"a Secret's name with a slash":    {object: mounts("../etc"), want: "spec.secrets[0].name"},
-		"a Secret's name in upper case":   {object: mounts("Kafka"), want: "spec.secrets[0].name"},
-		"a Secret's name with two dots":   {object: mounts("a..b"), want: "spec.secrets[0].name"},
-		"a Secret's name too long":        {object: mounts(strings.Repeat("n", 254)), want: "spec.secrets[0].name"},
-		"a Secret twice":                  {object: mounts("kafka", "kafka"), want: "Duplicate value"},
-		"64 Secrets":                      {object: mounts(numbered(64)...)},
-		"65 Secrets":                      {object: mounts(numbered(65)...), want: "at most 64"},
-		"references only":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.SecretsPolicy = v1alpha1.SecretsReferenceOnly })},
-		"an unknown policy of secrets":    {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.SecretsPolicy = "Inline" }), want: `Unsupported value: "Inline"`},
+		"TLS in config":                 {object: withWorkerConfig("tlsCA", "/tmp/x"), want: "use spec.rocketmq.tls"},
+		"a cluster id":                  {object: id("Orders_2-b")},
+		"a cluster id with a dot":       {object: id("a.b"), want: "spec.clusterId"},
+		"a cluster id too long":         {object: id(strings.Repeat("i", 96)), want: "spec.clusterId"},
+		"a worker setting":              {object: withWorkerConfig("heartbeatInterval", "250ms")},
+		"the worker's id":               {object: withWorkerConfig("workerId", "w"), want: "workerId, connectClusterId"},
+		"the name servers in config":    {object: withWorkerConfig("namesrvAddr", "a:1"), want: "reserved: they follow from other fields"},
+		"the REST port in config":       {object: withWorkerConfig("httpPort", "1"), want: "reserved: they follow from other fields"},
+		"names of the API in config":    {object: withWorkerConfig("httpHostNames", "a"), want: "reserved: they follow from other fields"},
+		"Secrets for connectors":        {object: mounts("kafka", "a.b-c.d", strings.Repeat("n", 253))},
+		"a Secret of no name":           {object: mounts(""), want: "spec.secrets[0].name"},
+		"a Secret's name with a slash":  {object: mounts("../etc"), want: "spec.secrets[0].name"},
+		"a Secret's name in upper case": {object: mounts("Kafka"), want: "spec.secrets[0].name"},
+		"a Secret's name with two dots": {object: mounts("a..b"), want: "spec.secrets[0].name"},
+		"a Secret's name too long":      {object: mounts(strings.Repeat("n", 254)), want: "spec.secrets[0].name"},
+		"a Secret twice":                {object: mounts("kafka", "kafka"), want: "Duplicate value"},
+		"64 Secrets":                    {object: mounts(numbered(64)...)},
+		"65 Secrets":                    {object: mounts(numbered(65)...), want: "at most 64"},
+		"references only": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.SecretsPolicy = v1alpha1.SecretsReferenceOnly }),
+		},
+		"an unknown policy of secrets": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.SecretsPolicy = "Inline" }),
+			want:   `Unsupported value: "Inline"`,
+		},
 		"the folder of Secrets in config": {object: withWorkerConfig("secretsDir", "/x"), want: "use spec.secrets and spec.secretsPolicy"},
-		"the policy of secrets in config": {object: withWorkerConfig("config.secrets", "reference-only"), want: "use spec.secrets and spec.secretsPolicy"},
+		"the policy of secrets in config": {
+			object: withWorkerConfig("config.secrets", "reference-only"),
+			want:   "use spec.secrets and spec.secretsPolicy",
+		},
 		"names of the API": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.API = &v1alpha1.APISpec{HostNames: []string{"connect.example.com", "*.internal", "a"}}
 		})},
-		"a name with a port":        {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"a:80"}} }), want: "spec.api.hostNames[0]"},
-		"all names":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"*"}} }), want: "spec.api.hostNames[0]"},
+		"a name with a port": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"a:80"}} }),
+			want:   "spec.api.hostNames[0]",
+		},
+		"all names": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{HostNames: []string{"*"}} }),
+			want:   "spec.api.hostNames[0]",
+		},
 		"an internal topic":         {object: withWorkerConfig("configStoreTopic", "t"), want: "the names of the internal topics are reserved"},
 		"a secret in config":        {object: withWorkerConfig("secretKey", "s"), want: "credentials come from"},
 		"an issuer without a name":  {object: withIssuer(""), want: "spec.api.tls.issuerRef.name"},
@@ -231,11 +265,22 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"the strategy in config":    {object: withWorkerConfig("allocTaskStrategy", "Averagely"), want: "use spec.allocation"},
 		"a setting of two lines":    {object: withWorkerConfig("logLevel", "info\nworkerId=x"), want: "spec.config.logLevel"},
 		"a setting with a bad key":  {object: withWorkerConfig("log level", "info"), want: "keys must start with a letter"},
-		"a setting too long":        {object: withWorkerConfig("pluginPaths", v1alpha1.WorkerSetting(strings.Repeat("p", 4097))), want: "may not be more than 4096"},
-		"an unknown pull policy":    {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.ImagePullPolicy = "Sometimes" }), want: `Unsupported value: "Sometimes"`},
-		"an image with a space":     {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Image = "a b" }), want: "spec.image"},
-		"an unknown strategy":       {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Fair"} }), want: `Unsupported value: "Fair"`},
-		"Averagely":                 {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Averagely"} })},
+		"a setting too long": {
+			object: withWorkerConfig("pluginPaths", v1alpha1.WorkerSetting(strings.Repeat("p", 4097))),
+			want:   "may not be more than 4096",
+		},
+		"an unknown pull policy": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.ImagePullPolicy = "Sometimes" }),
+			want:   `Unsupported value: "Sometimes"`,
+		},
+		"an image with a space": {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Image = "a b" }), want: "spec.image"},
+		"an unknown strategy": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Fair"} }),
+			want:   `Unsupported value: "Fair"`,
+		},
+		"Averagely": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.Allocation = &v1alpha1.AllocationSpec{Strategy: "Averagely"} }),
+		},
 		"no virtual nodes": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.Allocation = &v1alpha1.AllocationSpec{VirtualNodes: ptr.To[int32](0)}
 		}), want: "virtualNodes"},
@@ -248,13 +293,22 @@ func TestConnectClusterAdmission(t *testing.T) {
 		"a drain of a minute":       {object: drain(time.Minute)},
 		"a drain of no time":        {object: drain(0), want: "drainTimeout must be between"},
 		"a drain of two hours":      {object: drain(2 * time.Hour), want: "drainTimeout must be between"},
-		"a port for two":            {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{ProbePort: ptr.To[int32](8082)} }), want: "probePort must not be port"},
+		"a port for two": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{ProbePort: ptr.To[int32](8082)} }),
+			want:   "probePort must not be port",
+		},
 		"a port for probes": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.API = &v1alpha1.APISpec{Port: ptr.To[int32](8081), ProbePort: ptr.To[int32](8082)}
 		})},
 		"the port of probes in config": {object: withWorkerConfig("probePort", "8083"), want: "reserved: they follow from other fields"},
-		"a privileged port":            {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{Port: ptr.To[int32](80)} }), want: "spec.api.port"},
-		"an unknown update strategy":   {object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: "Big"} }), want: `Unsupported value: "Big"`},
+		"a privileged port": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.API = &v1alpha1.APISpec{Port: ptr.To[int32](80)} }),
+			want:   "spec.api.port",
+		},
+		"an unknown update strategy": {
+			object: spec(func(c *v1alpha1.ConnectClusterSpec) { c.UpdateStrategy = &v1alpha1.UpdateStrategySpec{Type: "Big"} }),
+			want:   `Unsupported value: "Big"`,
+		},
 		"no pod may be away": {object: spec(func(c *v1alpha1.ConnectClusterSpec) {
 			c.UpdateStrategy = &v1alpha1.UpdateStrategySpec{MaxUnavailable: ptr.To[int32](0)}
 		}), want: "maxUnavailable"},
@@ -328,8 +382,13 @@ func TestImmutableFields(t *testing.T) {
 func TestDefaultsComeFromTheSchema(t *testing.T) {
 	ns := server.Namespace(t)
 	manifests := map[string]map[string]any{
-		"ConnectCluster": {"rocketmq": map[string]any{"nameServers": []any{"a:9876"}}, "allocation": map[string]any{}, "api": map[string]any{}, "updateStrategy": map[string]any{}},
-		"Connector":      {"clusterRef": map[string]any{"name": "demo"}, "class": "KafkaSource"},
+		"ConnectCluster": {
+			"rocketmq":       map[string]any{"nameServers": []any{"a:9876"}},
+			"allocation":     map[string]any{},
+			"api":            map[string]any{},
+			"updateStrategy": map[string]any{},
+		},
+		"Connector": {"clusterRef": map[string]any{"name": "demo"}, "class": "KafkaSource"},
 	}
 	for kind, spec := range manifests {
 		u := &unstructured.Unstructured{Object: map[string]any{

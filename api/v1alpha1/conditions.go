@@ -13,8 +13,8 @@ const (
 	// ConditionInternalTopicsHealthy is False, and only there then, while a ConnectCluster's workers can work with their
 	// internal topics but warn of them. Ready does not depend on it.
 	ConditionInternalTopicsHealthy = "InternalTopicsHealthy"
-	// ConditionSecretsFound is False, and only there then, while Secrets of a ConnectCluster's spec.secrets do not exist. Ready
-	// does not depend on it: connectors that do not refer to them run.
+	// ConditionSecretsFound is False, and only there then, while Secrets of a ConnectCluster's spec.secrets do not exist.
+	// Ready does not depend on it: connectors that do not refer to them run.
 	ConditionSecretsFound = "SecretsFound"
 )
 
@@ -48,20 +48,21 @@ const (
 	ReasonRollingUpdate = "RollingUpdate"
 	// ReasonPodsNotReady means that worker pods exist but are not ready; their events and logs say why.
 	ReasonPodsNotReady = "PodsNotReady"
-	// ReasonStoresNotWritten means that records flow but positions, offsets, configs or statuses are stored nowhere for longer
-	// than a session; the message says which topic, which broker, and since when.
+	// ReasonStoresNotWritten means that records flow but positions, offsets, configs or statuses are stored nowhere for
+	// longer than a session; the message says which topic, which broker, and since when.
 	ReasonStoresNotWritten = "StoresNotWritten"
-	// ReasonClusterLogDisputed means that as many workers make one thing of the cluster log as make another: nothing new is
-	// started until most agree; the message says who they are and what to do.
+	// ReasonClusterLogDisputed means that as many workers make one thing of the cluster log as make another: nothing new
+	// is started until most agree; the message says who they are and what to do.
 	ReasonClusterLogDisputed = "ClusterLogDisputed"
-	// ReasonSecretNotFound means that pods wait for a Secret of spec.rocketmq.credentialsSecretRef or spec.rocketmq.tls, which does
-	// not exist.
+	// ReasonSecretNotFound means that pods wait for a Secret of spec.rocketmq.credentialsSecretRef or spec.rocketmq.tls,
+	// which does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
-	// ReasonSecretNotMounted means that the connector refers to a Secret that its ConnectCluster's workers do not mount (yet); what
-	// ran before goes on. The message says what to add to the ConnectCluster, or that its workers are being replaced.
+	// ReasonSecretNotMounted means that the connector refers to a Secret that its ConnectCluster's workers do not mount
+	// (yet); what ran before goes on. The message says what to add to the ConnectCluster, or that its workers are being
+	// replaced.
 	ReasonSecretNotMounted = "SecretNotMounted"
-	// ReasonCertificateNotReady means that the certificate of spec.api.tls.issuerRef has not been issued, or cert-manager is not
-	// installed; what runs goes on.
+	// ReasonCertificateNotReady means that the certificate of spec.api.tls.issuerRef has not been issued, or cert-manager
+	// is not installed; what runs goes on.
 	ReasonCertificateNotReady = "CertificateNotReady"
 	// ReasonMissingMembers means that pods are ready which the workers do not count as members yet.
 	ReasonMissingMembers = "MissingMembers"
@@ -85,28 +86,29 @@ const (
 
 // Reasons of the Stalled condition.
 const (
-	// ReasonConfigRejected means that the workers refused the connector's configuration; what was accepted before stays stored and
-	// goes on, unless the workers' own configuration forbids it by now.
+	// ReasonConfigRejected means that the workers refused the connector's configuration; what was accepted before stays
+	// stored and goes on, unless the workers' own configuration forbids it by now.
 	ReasonConfigRejected = "ConfigRejected"
 	// ReasonRestartBudgetExhausted means that a task failed and is not started again by itself.
 	ReasonRestartBudgetExhausted = "RestartBudgetExhausted"
 	// ReasonConfigInvalid means that spec.template or spec.config of a ConnectCluster cannot be rendered.
 	ReasonConfigInvalid = "ConfigInvalid"
-	// ReasonNameConflict means that an older ConnectCluster has the same clusterId, or a child object's name is taken by an
-	// object that something else made.
+	// ReasonNameConflict means that an older ConnectCluster has the same clusterId, or a child object's name is taken by
+	// an object that something else made.
 	ReasonNameConflict = "NameConflict"
 )
 
 // Reasons of the InternalTopicsHealthy condition.
 const (
-	// ReasonTopicWarnings means that the workers warn of internal topics, where what happens to a broker next may cost data, or of
-	// TLS files that are of no use, where those of before are used.
+	// ReasonTopicWarnings means that the workers warn of internal topics, where what happens to a broker next may cost
+	// data, or of TLS files that are of no use, where those of before are used.
 	ReasonTopicWarnings = "TopicWarnings"
 )
 
 // Reasons of the SecretsFound condition.
 const (
-	// ReasonSecretsMissing means that Secrets of spec.secrets do not exist; the message names them. Tasks that need them fail.
+	// ReasonSecretsMissing means that Secrets of spec.secrets do not exist; the message names them. Tasks that need them
+	// fail.
 	ReasonSecretsMissing = "SecretsMissing"
 )
 

@@ -31,7 +31,8 @@ const (
 	UpdateOnDelete UpdateStrategyType = "OnDelete"
 )
 
-// InternalTopicsSpec is about the topics through which the workers keep their state. Their names follow from the cluster id.
+// InternalTopicsSpec is about the topics through which the workers keep their state. Their names follow from the
+// cluster id.
 type InternalTopicsSpec struct {
 	// broker is the name of the broker that holds the cluster topic; by default it is the first one by name. It has to be
 	// set before the first worker starts: a topic that exists is not moved.
@@ -95,8 +96,8 @@ type WorkerSetting string
 //
 // +kubebuilder:validation:XValidation:rule="has(self.clusterId) == has(oldSelf.clusterId) && (!has(self.clusterId) || self.clusterId == oldSelf.clusterId)",message="clusterId is immutable: it names the topics that hold the cluster's state"
 type ConnectClusterSpec struct {
-	// replicas is the number of workers. Leave it out of the manifest when something else scales the cluster: a manifest that
-	// states it takes it back at each apply.
+	// replicas is the number of workers. Leave it out of the manifest when something else scales the cluster: a manifest
+	// that states it takes it back at each apply.
 	// +optional
 	// +default=1
 	// +kubebuilder:validation:Minimum=0
@@ -118,25 +119,25 @@ type ConnectClusterSpec struct {
 	// +required
 	RocketMQ RocketMQSpec `json:"rocketmq"`
 
-	// clusterId names the cluster in RocketMQ: its internal topics are <clusterId>-connector-{cluster,config,position,offset,
-	// status}-topic. Two clusters on one RocketMQ must not share it. By default <namespace>-<name>. It cannot be changed.
-	// +optional
+	// clusterId names the cluster in RocketMQ: its internal topics are
+	// <clusterId>-connector-{cluster,config,position,offset, status}-topic. Two clusters on one RocketMQ must not share
+	// it. By default <namespace>-<name>. It cannot be changed. +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=95
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
 	ClusterID string `json:"clusterId,omitempty"`
 
-	// secrets are the Secrets that settings of connectors may refer to, as ${secret:<name>:<key>}. Each is mounted into the worker
-	// pods, read-only, in /etc/rocketmq-connect/secrets/<name>; the operator never reads its values. One more, or one less, rolls
-	// the workers. A Secret that does not exist keeps no pod from starting, and may be made later.
+	// secrets are the Secrets that settings of connectors may refer to, as ${secret:<name>:<key>}. Each is mounted into
+	// the worker pods, read-only, in /etc/rocketmq-connect/secrets/<name>; the operator never reads its values. One more,
+	// or one less, rolls the workers. A Secret that does not exist keeps no pod from starting, and may be made later.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Secrets []MountedSecret `json:"secrets,omitempty"`
 
-	// secretsPolicy says how settings of connectors may hold secrets: AllowInline takes them in the clear, too; with ReferenceOnly
-	// the workers refuse a connector that has a secret in the clear.
+	// secretsPolicy says how settings of connectors may hold secrets: AllowInline takes them in the clear, too; with
+	// ReferenceOnly the workers refuse a connector that has a secret in the clear.
 	// +optional
 	// +default="AllowInline"
 	SecretsPolicy SecretsPolicy `json:"secretsPolicy,omitempty"`
@@ -149,8 +150,8 @@ type ConnectClusterSpec struct {
 	// +optional
 	Allocation *AllocationSpec `json:"allocation,omitempty"`
 
-	// config holds further worker settings, as in connect.conf. All values are strings: quote numbers and booleans. What other
-	// fields of this object say, and what names a worker's files, ports and topics, cannot be set here.
+	// config holds further worker settings, as in connect.conf. All values are strings: quote numbers and booleans. What
+	// other fields of this object say, and what names a worker's files, ports and topics, cannot be set here.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=128
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z][A-Za-z0-9._-]{0,126}$'))",message="keys must start with a letter and have at most 127 letters, digits, '.', '_' and '-'"
@@ -245,8 +246,8 @@ type ClusterTasks struct {
 
 // ConnectClusterStatus is what was seen of a cluster.
 type ConnectClusterStatus struct {
-	// observedGeneration is the metadata.generation that this status is about; -1 before the controller has seen the object.
-	// +optional
+	// observedGeneration is the metadata.generation that this status is about; -1 before the controller has seen the
+	// object. +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// clusterId is the id in use.
 	// +optional
@@ -278,14 +279,14 @@ type ConnectClusterStatus struct {
 	// tasksReady is the number of running tasks and of all tasks, such as "7/8".
 	// +optional
 	TasksReady string `json:"tasksReady,omitempty"`
-	// mountedSecrets lists by name, 128 at most, what every worker pod mounts in /etc/rocketmq-connect/secrets: connectors may refer to
-	// these.
+	// mountedSecrets lists by name, 128 at most, what every worker pod mounts in /etc/rocketmq-connect/secrets: connectors
+	// may refer to these.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=128
 	MountedSecrets []string `json:"mountedSecrets,omitempty"`
-	// conditions are Ready and, at most one of them, Reconciling or Stalled; InternalTopicsHealthy while the workers warn of their topics;
-	// SecretsFound while Secrets of spec.secrets do not exist.
+	// conditions are Ready and, at most one of them, Reconciling or Stalled; InternalTopicsHealthy while the workers warn
+	// of their topics; SecretsFound while Secrets of spec.secrets do not exist.
 	// +optional
 	// +patchMergeKey=type
 	// +patchStrategy=merge

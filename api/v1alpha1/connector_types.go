@@ -46,8 +46,8 @@ type ConnectorSetting string
 
 // ConnectorSpec is what a connector should do, and where.
 type ConnectorSpec struct {
-	// clusterRef names the ConnectCluster, in the same namespace, that runs this connector. It cannot be changed: positions
-	// belong to the cluster. The cluster may be created later than the connector.
+	// clusterRef names the ConnectCluster, in the same namespace, that runs this connector. It cannot be changed:
+	// positions belong to the cluster. The cluster may be created later than the connector.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="clusterRef is immutable: create a new Connector to move it to another cluster"
 	ClusterRef ClusterReference `json:"clusterRef"`
@@ -66,8 +66,8 @@ type ConnectorSpec struct {
 	// +kubebuilder:validation:Maximum=1024
 	MaxTasks *int32 `json:"maxTasks,omitempty"`
 
-	// state is what the connector should do: Running moves records; Paused keeps its tasks assigned but moves none; Stopped
-	// has no tasks, and keeps configuration and positions.
+	// state is what the connector should do: Running moves records; Paused keeps its tasks assigned but moves none;
+	// Stopped has no tasks, and keeps configuration and positions.
 	// +optional
 	// +default="Running"
 	State ConnectorState `json:"state,omitempty"`
@@ -136,11 +136,11 @@ type TaskFailure struct {
 
 // ConnectorStatus is what the workers report of a connector.
 type ConnectorStatus struct {
-	// observedGeneration is the metadata.generation that this status is about; -1 before the controller has seen the object.
-	// +optional
+	// observedGeneration is the metadata.generation that this status is about; -1 before the controller has seen the
+	// object. +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// state is the state that the workers report, such as Running, Paused, Stopped or Failed. Decisions should be made from
-	// the conditions.
+	// state is the state that the workers report, such as Running, Paused, Stopped or Failed. Decisions should be made
+	// from the conditions.
 	// +optional
 	State string `json:"state,omitempty"`
 	// type says which way the records go: Source or Sink.

@@ -157,8 +157,8 @@ func (b *brokers) through(ctx context.Context) (map[rmq.Queue]int64, error) {
 	return ends, nil
 }
 
-// trim removes old records from time to time. It takes none that may not have been carried yet: all of those fit into half of
-// what a single partition keeps.
+// trim removes old records from time to time. It takes none that may not have been carried yet: all of those fit into
+// half of what a single partition keeps.
 func (b *brokers) trim(ctx context.Context, l *ledger) error {
 	tick := time.NewTicker(trimInterval)
 	defer tick.Stop()

@@ -15,8 +15,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
-// childArg as the first argument makes this program a worker: the demo starts itself again for each, so that killing one is
-// killing a process. The second argument is its connect.conf.
+// childArg as the first argument makes this program a worker: the demo starts itself again for each, so that killing
+// one is killing a process. The second argument is its connect.conf.
 const childArg = "worker-of-the-demo"
 
 // child runs a worker until its standard input ends, which it also does when the demo is gone, however that went.

@@ -14,8 +14,8 @@ import (
 const (
 	workers = 3
 	keys    = 60
-	// settleTimeout is how long the last records may take at the end of a timed run: longer than it takes to notice a worker
-	// that was lost just before.
+	// settleTimeout is how long the last records may take at the end of a timed run: longer than it takes to notice a
+	// worker that was lost just before.
 	settleTimeout = 30 * time.Second
 	// startTimeout is how long a timed run waits for its first record.
 	startTimeout = time.Minute

@@ -11,8 +11,8 @@ import (
 // filler makes records of a common size.
 const filler = " the quick brown fox jumps over the lazy dog"
 
-// ledger numbers the records of each key that go in, and compares them with what comes out. Order is kept per key all the
-// way, so a number that a later one of its key has overtaken is missing, at least for now.
+// ledger numbers the records of each key that go in, and compares them with what comes out. Order is kept per key all
+// the way, so a number that a later one of its key has overtaken is missing, at least for now.
 type ledger struct {
 	mu     sync.Mutex
 	keys   []track
@@ -29,7 +29,8 @@ type track struct {
 type totals struct {
 	// In were confirmed by the source Kafka topic; Out are the different ones that came back.
 	In, Out int64
-	// Missing were overtaken by a later record of their key; Repeated came more than once; Damaged are not as they went in.
+	// Missing were overtaken by a later record of their key; Repeated came more than once; Damaged are not as they went
+	// in.
 	Missing, Repeated, Damaged int64
 }
 

@@ -1,6 +1,7 @@
-// Command demo shows RocketMQ Connect at work, with nothing else installed: a RocketMQ and a Kafka in this process, three
-// worker processes, and records that go from Kafka through RocketMQ back to Kafka. On a terminal it obeys keys until it is
-// told to quit; with -for it prints lines, ends by itself, and ends with 1 if a record is missing. See docs/try-it.md.
+// Command demo shows RocketMQ Connect at work, with nothing else installed: a RocketMQ and a Kafka in this process,
+// three worker processes, and records that go from Kafka through RocketMQ back to Kafka. On a terminal it obeys keys
+// until it is told to quit; with -for it prints lines, ends by itself, and ends with 1 if a record is missing. See
+// docs/try-it.md.
 package main
 
 import (
@@ -135,8 +136,8 @@ func (d *demo) loop(ctx context.Context, o options, screen *terminal, stdout io.
 	}
 }
 
-// alarms are what is to happen when. Those of the flags are set by the first record that comes back, so that a slow start
-// takes nothing from what they are there to show.
+// alarms are what is to happen when. Those of the flags are set by the first record that comes back, so that a slow
+// start takes nothing from what they are there to show.
 type alarms struct {
 	options         options
 	set             bool

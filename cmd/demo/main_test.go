@@ -139,7 +139,8 @@ func TestThePausedSourceLeavesRecordsInKafka(t *testing.T) {
 	if err := d.brokers.trimTo(t.Context(), 1_000_000); err != nil { // keeps everything
 		t.Error(err)
 	}
-	// Batches that were on the way when the source paused may still arrive; then nothing does, while records go on to come in.
+	// Batches that were on the way when the source paused may still arrive; then nothing does, while records go on to come
+	// in.
 	through, in := int64(-1), d.ledger.count().In
 	d.await(t, "records to wait in Kafka", func() bool {
 		now := d.frame(t.Context()).Through

@@ -84,7 +84,8 @@ func (o *observer) any(ctx context.Context, fn func(context.Context, *restclient
 // create brings the two connectors up once a worker is ready.
 func (o *observer) create(ctx context.Context, kafka string) error {
 	for _, c := range []restapi.Connector{
-		{Name: sourceName, Class: "KafkaSource", MaxTasks: tasks, Config: map[string]string{"kafka.bootstrap.server": kafka, "kafka.topics": topic}},
+		{Name: sourceName, Class: "KafkaSource", MaxTasks: tasks, Config: map[string]string{"kafka.bootstrap.server": kafka,
+			"kafka.topics": topic}},
 		{Name: sinkName, Class: "KafkaSink", MaxTasks: tasks, Config: map[string]string{
 			"kafka.bootstrap.server": kafka, "topicNames": topic, "topic.rename.format": "${topic}-copy",
 		}},

@@ -52,7 +52,16 @@ const keysHelp = "keys: 1 2 3 kill or restart a worker   p pause or resume the s
 // screen lays the frame out for a terminal.
 func screen(f frame) []line {
 	out := []line{
-		{text: fmt.Sprintf("RocketMQ Connect: Kafka topic %s -> RocketMQ topic %s -> Kafka topic %s   %ds", topic, topic, copyTopic, int(f.At.Seconds())), style: title},
+		{
+			text: fmt.Sprintf(
+				"RocketMQ Connect: Kafka topic %s -> RocketMQ topic %s -> Kafka topic %s   %ds",
+				topic,
+				topic,
+				copyTopic,
+				int(f.At.Seconds()),
+			),
+			style: title,
+		},
 		{},
 		{text: row("WORKER", "PROCESS", "MEMBER", "OWNS"), style: title},
 	}
@@ -70,14 +79,20 @@ func screen(f frame) []line {
 		out = append(out, line{text: "starting ...", style: faint})
 	}
 	t := f.Totals
-	out = append(out, line{},
+	out = append(
+		out,
+		line{},
 		line{text: fmt.Sprintf("%-24s %12s %12s", "RECORDS", "TOTAL", "A SECOND"), style: title},
 		line{text: count("into Kafka", t.In, f.Rates.In)},
 		line{text: count("through RocketMQ", f.Through, f.Rates.Through)},
 		line{text: count("back in Kafka", t.Out, f.Rates.Out)},
-		line{text: fmt.Sprintf("%-24s %12s   repeated %s   damaged %s", "missing", grouped(t.Missing), grouped(t.Repeated), grouped(t.Damaged)), style: verdict(t)},
+		line{
+			text:  fmt.Sprintf("%-24s %12s   repeated %s   damaged %s", "missing", grouped(t.Missing), grouped(t.Repeated), grouped(t.Damaged)),
+			style: verdict(t),
+		},
 		line{text: fmt.Sprintf("%-24s %12s", "on the way", grouped(t.InFlight()))},
-		line{})
+		line{},
+	)
 	for _, e := range f.Events {
 		out = append(out, line{text: e, style: faint, event: true})
 	}

@@ -148,7 +148,24 @@ func TestPaintKeepsToTheSizeOfTheTerminal(t *testing.T) {
 		t.Error("an error text controls the terminal")
 	}
 	for _, l := range lines {
-		l = strings.NewReplacer("\x1b[H", "", "\x1b[K", "", "\x1b[J", "", normal, "", string(title), "", string(bad), "", string(good), "").Replace(l)
+		l = strings.NewReplacer(
+			"\x1b[H",
+			"",
+			"\x1b[K",
+			"",
+			"\x1b[J",
+			"",
+			normal,
+			"",
+			string(title),
+			"",
+			string(bad),
+			"",
+			string(good),
+			"",
+		).Replace(
+			l,
+		)
 		if len(l) > 40 {
 			t.Errorf("%d characters in %q", len(l), l)
 		}

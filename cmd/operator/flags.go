@@ -46,14 +46,39 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "address of the metrics; 0 turns them off")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "work only while holding the leader's Lease, so that several replicas can run")
-	flags.StringVar(&o.leaderElectionID, "leader-election-id", "rocketmq-connect-operator", "name of the leader's Lease; operators of one namespace that watch different ones need different ones")
+	flags.StringVar(
+		&o.leaderElectionID,
+		"leader-election-id",
+		"rocketmq-connect-operator",
+		"name of the leader's Lease; operators of one namespace that watch different ones need different ones",
+	)
 	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated namespaces to watch; empty: all")
-	flags.StringVar(&o.defaultWorkerImage, "default-worker-image", "docker.io/rocketmq-connect/worker:dev", "worker image of ConnectClusters without spec.image")
+	flags.StringVar(
+		&o.defaultWorkerImage,
+		"default-worker-image",
+		"docker.io/rocketmq-connect/worker:dev",
+		"worker image of ConnectClusters without spec.image",
+	)
 	flags.IntVar(&o.concurrency, "concurrency", 8, "how many objects of a kind are worked on at the same time")
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&o.namespace, "namespace", "", "namespace of this operator's own pods, which the workers' NetworkPolicies let in; empty: it runs outside the Kubernetes cluster")
-	flags.StringVar(&o.prometheusNamespace, "prometheus-namespace", "", "namespace whose pods the workers' NetworkPolicies let in to the metrics; empty: nobody")
-	flags.StringVar(&o.prometheusPodLabels, "prometheus-pod-labels", "", "labels that these pods must have, key=value separated by commas; empty: all of the namespace")
+	flags.StringVar(
+		&o.namespace,
+		"namespace",
+		"",
+		"namespace of this operator's own pods, which the workers' NetworkPolicies let in; empty: it runs outside the Kubernetes cluster",
+	)
+	flags.StringVar(
+		&o.prometheusNamespace,
+		"prometheus-namespace",
+		"",
+		"namespace whose pods the workers' NetworkPolicies let in to the metrics; empty: nobody",
+	)
+	flags.StringVar(
+		&o.prometheusPodLabels,
+		"prometheus-pod-labels",
+		"",
+		"labels that these pods must have, key=value separated by commas; empty: all of the namespace",
+	)
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -22,11 +22,19 @@ func TestParse(t *testing.T) {
 		want    options
 		wantErr string
 	}{
-		"nothing":              {nil, defaults, ""},
-		"what the chart gives": {[]string{"-leader-elect=true", "-leader-election-id=shop", "-watch-namespaces=a,b"}, with(func(o *options) { o.leaderElect, o.leaderElectionID, o.watchNamespaces = true, "shop", "a,b" }), ""},
-		"who may call workers": {[]string{"-namespace=ops", "-prometheus-namespace=monitoring", "-prometheus-pod-labels=app=prometheus,team=a"}, with(func(o *options) {
-			o.namespace, o.prometheusNamespace, o.prometheusPodLabels = "ops", "monitoring", "app=prometheus,team=a"
-		}), ""},
+		"nothing": {nil, defaults, ""},
+		"what the chart gives": {
+			[]string{"-leader-elect=true", "-leader-election-id=shop", "-watch-namespaces=a,b"},
+			with(func(o *options) { o.leaderElect, o.leaderElectionID, o.watchNamespaces = true, "shop", "a,b" }),
+			"",
+		},
+		"who may call workers": {
+			[]string{"-namespace=ops", "-prometheus-namespace=monitoring", "-prometheus-pod-labels=app=prometheus,team=a"},
+			with(func(o *options) {
+				o.namespace, o.prometheusNamespace, o.prometheusPodLabels = "ops", "monitoring", "app=prometheus,team=a"
+			}),
+			"",
+		},
 		"labels that are none":       {[]string{"-prometheus-pod-labels=prometheus"}, options{}, "-prometheus-pod-labels must be key=value"},
 		"no name for the Lease":      {[]string{"-leader-election-id="}, options{}, "-leader-election-id must not be empty"},
 		"no metrics":                 {[]string{"-metrics-bind-address=0"}, with(func(o *options) { o.metricsAddress = "0" }), ""},

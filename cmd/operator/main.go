@@ -64,7 +64,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := controllers.Setup(ctx, mgr, controllers.Options{DefaultWorkerImage: o.defaultWorkerImage, Peers: peers, Concurrency: o.concurrency}); err != nil {
+	if err := controllers.Setup(
+		ctx,
+		mgr,
+		controllers.Options{DefaultWorkerImage: o.defaultWorkerImage, Peers: peers, Concurrency: o.concurrency},
+	); err != nil {
 		return err
 	}
 	log.Info("Starting the operator", "defaultWorkerImage", o.defaultWorkerImage, "watchNamespaces", o.namespaces())

@@ -39,7 +39,11 @@ func newDefinition(text []byte) (*definition, error) {
 		return nil, fmt.Errorf("reading the definition of %s: it has %d versions, not one", crd.Spec.Names.Kind, n)
 	}
 	var props apiextensions.JSONSchemaProps
-	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(crd.Spec.Versions[0].Schema.OpenAPIV3Schema, &props, nil); err != nil {
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(
+		crd.Spec.Versions[0].Schema.OpenAPIV3Schema,
+		&props,
+		nil,
+	); err != nil {
 		return nil, fmt.Errorf("converting the schema of %s: %w", crd.Spec.Names.Kind, err)
 	}
 	structural, err := schema.NewStructural(&props)
@@ -56,8 +60,8 @@ func newDefinition(text []byte) (*definition, error) {
 	}, nil
 }
 
-// check reports what an API server would refuse, by kubectl's strict reading of unknown fields. It brings the object into
-// the form in which it would be stored: defaults are filled in, status and what is unknown are not in it.
+// check reports what an API server would refuse, by kubectl's strict reading of unknown fields. It brings the object
+// into the form in which it would be stored: defaults are filled in, status and what is unknown are not in it.
 func (d *definition) check(ctx context.Context, object map[string]any) (unknown []string, errs field.ErrorList) {
 	delete(object, "status")
 	unknown = pruning.PruneWithOptions(object, d.schema, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})

@@ -45,7 +45,8 @@ type document struct {
 	object map[string]any
 }
 
-// readAll reads the files in order. Documents that are no objects become findings; a file that cannot be read is an error.
+// readAll reads the files in order. Documents that are no objects become findings; a file that cannot be read is an
+// error.
 func readAll(files []string, stdin io.Reader) (docs []document, broken []finding, err error) {
 	for _, file := range files {
 		text, err := read(file, stdin)
@@ -95,8 +96,8 @@ func split(file string, text []byte) (docs []document, broken []finding, err err
 	}
 }
 
-// parse reads one document as strictly as kubectl does: a key that is there twice is a mistake. It returns nil for comments
-// alone.
+// parse reads one document as strictly as kubectl does: a key that is there twice is a mistake. It returns nil for
+// comments alone.
 func parse(text []byte) (map[string]any, error) {
 	asJSON, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {

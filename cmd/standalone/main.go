@@ -1,5 +1,5 @@
-// Command standalone runs Connector YAML as it is on one machine, against a RocketMQ that is there, or only checks it. See
-// docs/try-it.md.
+// Command standalone runs Connector YAML as it is on one machine, against a RocketMQ that is there, or only checks it.
+// See docs/try-it.md.
 package main
 
 import (
@@ -67,17 +67,37 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 		flags.PrintDefaults()
 	}
 	flags.Var(&o.files, "f", "a `file` with Connectors; several documents and several -f may be given, - is standard input")
-	flags.BoolVar(&o.validate, "validate", false, "only check the files: by the schema and rules of the resource, and by the connector's class")
+	flags.BoolVar(
+		&o.validate,
+		"validate",
+		false,
+		"only check the files: by the schema and rules of the resource, and by the connector's class",
+	)
 	flags.BoolVar(&o.verbose, "v", false, "show the worker's log, not only its errors")
 	flags.StringVar(&o.nameServers, "name-server", "", "RocketMQ's name servers, `host:port`, separated by ;")
-	flags.StringVar(&o.clusterID, "cluster-id", "standalone", "the `id` of the cluster that this worker makes up: positions and offsets are kept under it")
+	flags.StringVar(
+		&o.clusterID,
+		"cluster-id",
+		"standalone",
+		"the `id` of the cluster that this worker makes up: positions and offsets are kept under it",
+	)
 	flags.StringVar(&o.store, "store", "", "a `folder` for the worker's files; empty: a temporary one")
 	flags.StringVar(&o.credentials, "credentials", "", "a `folder` with the files accessKey and secretKey for RocketMQ")
 	flags.BoolVar(&o.tls.enable, "tls", false, "speak TLS with RocketMQ")
-	flags.StringVar(&o.tls.ca, "tls-ca", "", "a PEM `file` with the certificates that must have signed RocketMQ's ones; empty: the system's roots")
+	flags.StringVar(
+		&o.tls.ca,
+		"tls-ca",
+		"",
+		"a PEM `file` with the certificates that must have signed RocketMQ's ones; empty: the system's roots",
+	)
 	flags.StringVar(&o.tls.cert, "tls-cert", "", "a PEM `file` with the certificate to show to RocketMQ")
 	flags.StringVar(&o.tls.key, "tls-key", "", "a PEM `file` with the key of -tls-cert")
-	flags.StringVar(&o.tls.serverName, "tls-server-name", "", "the `name` that RocketMQ's certificates must have; empty: the host that is dialled")
+	flags.StringVar(
+		&o.tls.serverName,
+		"tls-server-name",
+		"",
+		"the `name` that RocketMQ's certificates must have; empty: the host that is dialled",
+	)
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

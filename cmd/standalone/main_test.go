@@ -53,47 +53,138 @@ func TestValidate(t *testing.T) {
 		// want are all lines, without the file's name; none: the text is valid.
 		want []string
 	}{
-		"a sound connector":                  {text: sound},
-		"its status is not looked at":        {text: sound + "status: {state: [1]}\n"},
-		"comments and empty documents":       {text: "# a\n---\n---\n" + sound + "---\n# b\n"},
-		"a cluster":                          {text: "apiVersion: connect.rocketmq.io/v1alpha1\nkind: ConnectCluster\nmetadata: {name: sample}\nspec: {rocketmq: {nameServers: ['a:9876']}}\n"},
-		"an object of another group":         {text: sound + "---\napiVersion: v1\nkind: Secret\n", want: []string{"note: :2: Secret of v1 is not looked at"}},
-		"a setting of the runtime":           {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerance: all`)},
-		"a setting that nobody knows":        {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, kafka.topic: z`), want: []string{"note: :1: spec.config: kafka.topic is not a setting of KafkaSource and has no effect; did you mean kafka.topics?"}},
-		"a mistyped setting of the runtime":  {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerence: all`), want: []string{"note: :1: spec.config: errors.tolerence is not a setting of KafkaSource and has no effect; did you mean errors.tolerance?"}},
-		"a setting of Java's runtime alone":  {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, transforms: route`), want: []string{":1: spec.config.transforms: transforms: this worker cannot transform records yet"}},
-		"a wrong setting of the runtime":     {settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerance: some`), []string{`:1: spec.config.errors.tolerance: errors.tolerance must be none or all, not "some"`}},
-		"an unknown field":                   {spec("klass: X"), []string{":1: spec.klass: there is no such field"}},
-		"an unknown field of metadata":       {strings.Replace(sound, "{name", "{labls: {}, name", 1), []string{":1: metadata.labls: there is no such field"}},
-		"metadata of the wrong type":         {strings.Replace(sound, "{name: orders}", "{name: 3}", 1), []string{":1: metadata: "}},
-		"no name":                            {strings.Replace(sound, "{name: orders}", "{labels: {}}", 1), []string{":1: metadata.name: Required value"}},
-		"no metadata":                        {strings.Replace(sound, "metadata: {name: orders}\n", "", 1), []string{":1: metadata.name: Required value"}},
-		"a name with a dot":                  {strings.Replace(sound, "name: orders", "name: a.b", 1), []string{":1: Invalid value: metadata.name must be a DNS label"}},
-		"a name in upper case":               {strings.Replace(sound, "name: orders", "name: A", 1), []string{`:1: metadata.name: Invalid value: "A"`}},
-		"too many tasks":                     {spec("maxTasks: 1025"), []string{":1: spec.maxTasks: Invalid value: 1025: should be less than or equal to 1024"}},
-		"tasks that are no number":           {spec("maxTasks: two"), []string{`:1: spec.maxTasks: Invalid value: "string": must be of type integer`}},
-		"an unknown state":                   {spec("state: Resting"), []string{`:1: spec.state: Unsupported value: "Resting": supported values: "Running", "Paused", "Stopped"`}},
-		"no spec":                            {head, []string{":1: spec: Required value"}},
-		"a number among the settings":        {settings("kafka.topics: x, a: 3"), []string{`:1: spec.config.a: Invalid value: "integer": must be of type string: "integer"`}},
-		"a reserved setting":                 {settings(`kafka.topics: x, "tasks.num": "3"`), []string{":1: spec.config: Invalid value: the keys tasks.num and max.tasks are reserved: use spec.maxTasks"}},
-		"a NUL in a setting":                 {settings(`kafka.topics: x, kafka.sasl.password: "123456\0"`), []string{":1: spec.config: Invalid value: values must not have control characters"}},
-		"a NUL in a setting's name":          {settings(`kafka.topics: x, "a\0b": c`), []string{":1: spec.config: Invalid value: keys must not have control characters"}},
-		"a delete in a setting":              {settings(`kafka.topics: x, kafka.client.id: "123456\x7f"`), []string{":1: spec.config.kafka.client.id: kafka.client.id holds the control character U+007F at byte 6"}},
-		"a certificate":                      {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, kafka.security.protocol: SSL, kafka.ssl.truststore.certificates: "-----BEGIN CERTIFICATE-----\r\nMII\n"`)},
-		"an internal setting":                {settings(`kafka.topics: x, "connect.internal.x": "3"`), []string{":1: spec.config: Invalid value: keys that start with connect.internal. are reserved"}},
-		"a setting that is missing":          {settings(`kafka.bootstrap.server: "k:1", kafka.topic: x`), []string{"note: :1: spec.config: kafka.topic is not a setting of KafkaSource", ":1: spec.config.kafka.topics: kafka.topics is required by KafkaSource"}},
+		"a sound connector":            {text: sound},
+		"its status is not looked at":  {text: sound + "status: {state: [1]}\n"},
+		"comments and empty documents": {text: "# a\n---\n---\n" + sound + "---\n# b\n"},
+		"a cluster": {
+			text: "apiVersion: connect.rocketmq.io/v1alpha1\nkind: ConnectCluster\nmetadata: {name: sample}\nspec: {rocketmq: " +
+				"{nameServers: ['a:9876']}}\n",
+		},
+		"an object of another group": {
+			text: sound + "---\napiVersion: v1\nkind: Secret\n",
+			want: []string{"note: :2: Secret of v1 is not looked at"},
+		},
+		"a setting of the runtime": {text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerance: all`)},
+		"a setting that nobody knows": {
+			text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, kafka.topic: z`),
+			want: []string{"note: :1: spec.config: kafka.topic is not a setting of KafkaSource and has no effect; did you mean kafka.topics?"},
+		},
+		"a mistyped setting of the runtime": {
+			text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerence: all`),
+			want: []string{
+				"note: :1: spec.config: errors.tolerence is not a setting of KafkaSource and has no effect; did you mean errors.tolerance?",
+			},
+		},
+		"a setting of Java's runtime alone": {
+			text: settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, transforms: route`),
+			want: []string{":1: spec.config.transforms: transforms: this worker cannot transform records yet"},
+		},
+		"a wrong setting of the runtime": {
+			settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, errors.tolerance: some`),
+			[]string{`:1: spec.config.errors.tolerance: errors.tolerance must be none or all, not "some"`},
+		},
+		"an unknown field": {spec("klass: X"), []string{":1: spec.klass: there is no such field"}},
+		"an unknown field of metadata": {
+			strings.Replace(sound, "{name", "{labls: {}, name", 1),
+			[]string{":1: metadata.labls: there is no such field"},
+		},
+		"metadata of the wrong type": {strings.Replace(sound, "{name: orders}", "{name: 3}", 1), []string{":1: metadata: "}},
+		"no name": {
+			strings.Replace(sound, "{name: orders}", "{labels: {}}", 1),
+			[]string{":1: metadata.name: Required value"},
+		},
+		"no metadata": {
+			strings.Replace(sound, "metadata: {name: orders}\n", "", 1),
+			[]string{":1: metadata.name: Required value"},
+		},
+		"a name with a dot": {
+			strings.Replace(sound, "name: orders", "name: a.b", 1),
+			[]string{":1: Invalid value: metadata.name must be a DNS label"},
+		},
+		"a name in upper case": {
+			strings.Replace(sound, "name: orders", "name: A", 1),
+			[]string{`:1: metadata.name: Invalid value: "A"`},
+		},
+		"too many tasks": {
+			spec("maxTasks: 1025"),
+			[]string{":1: spec.maxTasks: Invalid value: 1025: should be less than or equal to 1024"},
+		},
+		"tasks that are no number": {
+			spec("maxTasks: two"),
+			[]string{`:1: spec.maxTasks: Invalid value: "string": must be of type integer`},
+		},
+		"an unknown state": {
+			spec("state: Resting"),
+			[]string{`:1: spec.state: Unsupported value: "Resting": supported values: "Running", "Paused", "Stopped"`},
+		},
+		"no spec": {head, []string{":1: spec: Required value"}},
+		"a number among the settings": {
+			settings("kafka.topics: x, a: 3"),
+			[]string{`:1: spec.config.a: Invalid value: "integer": must be of type string: "integer"`},
+		},
+		"a reserved setting": {
+			settings(`kafka.topics: x, "tasks.num": "3"`),
+			[]string{":1: spec.config: Invalid value: the keys tasks.num and max.tasks are reserved: use spec.maxTasks"},
+		},
+		"a NUL in a setting": {
+			settings(`kafka.topics: x, kafka.sasl.password: "123456\0"`),
+			[]string{":1: spec.config: Invalid value: values must not have control characters"},
+		},
+		"a NUL in a setting's name": {
+			settings(`kafka.topics: x, "a\0b": c`),
+			[]string{":1: spec.config: Invalid value: keys must not have control characters"},
+		},
+		"a delete in a setting": {
+			settings(`kafka.topics: x, kafka.client.id: "123456\x7f"`),
+			[]string{":1: spec.config.kafka.client.id: kafka.client.id holds the control character U+007F at byte 6"},
+		},
+		"a certificate": {
+			text: settings(
+				`kafka.bootstrap.server: "k:1", kafka.topics: x, kafka.security.protocol: SSL, kafka.ssl.truststore.certificates: ` +
+					`"-----BEGIN CERTIFICATE-----\r\nMII\n"`,
+			),
+		},
+		"an internal setting": {
+			settings(`kafka.topics: x, "connect.internal.x": "3"`),
+			[]string{":1: spec.config: Invalid value: keys that start with connect.internal. are reserved"},
+		},
+		"a setting that is missing": {
+			settings(`kafka.bootstrap.server: "k:1", kafka.topic: x`),
+			[]string{
+				"note: :1: spec.config: kafka.topic is not a setting of KafkaSource",
+				":1: spec.config.kafka.topics: kafka.topics is required by KafkaSource",
+			},
+		},
 		"a setting that only Validate knows": {settings(`kafka.topics: x`), []string{":1: spec.config: ", "kafka.bootstrap.server is required"}},
-		"an unknown class":                   {strings.Replace(sound, "KafkaSource", "KafkaSoruce", 1), []string{`:1: spec.class: connector.class "KafkaSoruce" is not known`}},
-		"a secret is not shown":              {settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, kafka.sasl.password: 123456`), []string{`:1: spec.config.kafka.sasl.password: Invalid value: "integer"`}},
-		"a key twice":                        {sound + "kind: Connector\n", []string{`:1: this is not YAML: `, `key "kind" already set in map`}},
-		"what is not YAML, and what follows": {"a: b: c\n---\n" + spec("klass: X"), []string{":1: this is not YAML: ", ":2: spec.klass: there is no such field"}},
-		"a list":                             {"[1, 2]\n", []string{":1: this is no Kubernetes object"}},
-		"no kind":                            {"apiVersion: v1\n", []string{":1: this is no Kubernetes object"}},
-		"a kind that there is not":           {"apiVersion: connect.rocketmq.io/v1alpha1\nkind: Connecter\n", []string{`:1: kind: must be Connector or ConnectCluster, not "Connecter"`}},
-		"another version":                    {strings.Replace(sound, "v1alpha1", "v1", 1), []string{`:1: apiVersion: must be connect.rocketmq.io/v1alpha1, not "connect.rocketmq.io/v1"`}},
-		"a name twice":                       {sound + "---\n" + sound, []string{`:2: metadata.name: Duplicate value: "orders": `}},
-		"a cluster that workers refuse": {"apiVersion: connect.rocketmq.io/v1alpha1\nkind: ConnectCluster\nmetadata: {name: sample}\nspec: {rocketmq: {nameServers: ['a:9876']}, config: {sessionTimeout: 1s}}\n",
-			[]string{":1: spec: ", "sessionTimeout"}},
+		"an unknown class": {
+			strings.Replace(sound, "KafkaSource", "KafkaSoruce", 1),
+			[]string{`:1: spec.class: connector.class "KafkaSoruce" is not known`},
+		},
+		"a secret is not shown": {
+			settings(`kafka.bootstrap.server: "k:1", kafka.topics: x, kafka.sasl.password: 123456`),
+			[]string{`:1: spec.config.kafka.sasl.password: Invalid value: "integer"`},
+		},
+		"a key twice": {sound + "kind: Connector\n", []string{`:1: this is not YAML: `, `key "kind" already set in map`}},
+		"what is not YAML, and what follows": {
+			"a: b: c\n---\n" + spec("klass: X"),
+			[]string{":1: this is not YAML: ", ":2: spec.klass: there is no such field"},
+		},
+		"a list":  {"[1, 2]\n", []string{":1: this is no Kubernetes object"}},
+		"no kind": {"apiVersion: v1\n", []string{":1: this is no Kubernetes object"}},
+		"a kind that there is not": {
+			"apiVersion: connect.rocketmq.io/v1alpha1\nkind: Connecter\n",
+			[]string{`:1: kind: must be Connector or ConnectCluster, not "Connecter"`},
+		},
+		"another version": {
+			strings.Replace(sound, "v1alpha1", "v1", 1),
+			[]string{`:1: apiVersion: must be connect.rocketmq.io/v1alpha1, not "connect.rocketmq.io/v1"`},
+		},
+		"a name twice": {sound + "---\n" + sound, []string{`:2: metadata.name: Duplicate value: "orders": `}},
+		"a cluster that workers refuse": {
+			"apiVersion: connect.rocketmq.io/v1alpha1\nkind: ConnectCluster\nmetadata: {name: sample}\nspec: {rocketmq: {nameServers: " +
+				"['a:9876']}, config: {sessionTimeout: 1s}}\n",
+			[]string{":1: spec: ", "sessionTimeout"},
+		},
 		"nothing at all": {"# nothing\n", []string{"there is no Connector in the files"}},
 	}
 	for name, tc := range cases {
@@ -152,16 +243,37 @@ func TestRunBeforeTheWorkerStarts(t *testing.T) {
 		"standard input":               {[]string{"-validate", "-"}, sound, 0, ""},
 		"an error in standard input":   {[]string{"-validate", "-"}, spec("klass: X"), exitInvalid, "stdin:1: spec.klass"},
 		"a name server without a port": {[]string{"-name-server", "a", "-"}, sound, exitUsage, "namesrvAddr must be host:port"},
-		"an id that cannot be":         {[]string{"-name-server", "a:1", "-cluster-id", "a b", "-"}, sound, exitUsage, "connectClusterId may only have"},
-		"only a cluster": {[]string{"-name-server", "a:1", "-"}, "apiVersion: connect.rocketmq.io/v1alpha1\nkind: ConnectCluster\nmetadata: {name: sample}\nspec: {rocketmq: {nameServers: ['a:9876']}}\n",
-			exitInvalid, "there is no Connector"},
-		"one name in two namespaces": {[]string{"-name-server", "a:1", "-"}, sound + "---\n" + sink, exitInvalid, "both cannot run on one worker"},
+		"an id that cannot be": {
+			[]string{"-name-server", "a:1", "-cluster-id", "a b", "-"},
+			sound,
+			exitUsage,
+			"connectClusterId may only have",
+		},
+		"only a cluster": {
+			[]string{"-name-server", "a:1", "-"},
+			"apiVersion: connect.rocketmq.io/v1alpha1\nkind: ConnectCluster\nmetadata: {name: sample}\nspec: {rocketmq: {nameServers: " +
+				"['a:9876']}}\n",
+			exitInvalid,
+			"there is no Connector",
+		},
+		"one name in two namespaces": {
+			[]string{"-name-server", "a:1", "-"},
+			sound + "---\n" + sink,
+			exitInvalid,
+			"both cannot run on one worker",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
 			var out, errOut bytes.Buffer
-			if code := run(tc.args, strings.NewReader(tc.stdin), &out, &errOut); code != tc.wantCode || !strings.Contains(errOut.String(), tc.wantErr) {
+			if code := run(
+				tc.args,
+				strings.NewReader(tc.stdin),
+				&out,
+				&errOut,
+			); code != tc.wantCode ||
+				!strings.Contains(errOut.String(), tc.wantErr) {
 				t.Errorf("exit code %d, standard error %q", code, &errOut)
 			}
 			nothingLeft(t)
@@ -267,7 +379,8 @@ func TestConnectorsRunAsTheyAre(t *testing.T) {
 	}
 	source := strings.NewReplacer("127.0.0.1:1", kafka.ListenAddrs()[0], "{name: orders}", "{name: there}").Replace(sound)
 	sink := fmt.Sprintf(strings.Replace(head, "orders", "back", 1)+
-		"spec: {clusterRef: {name: sample}, class: KafkaSink, config: {kafka.bootstrap.server: %q, topicNames: orders, topic.rename.format: \"${topic}-copy\"}}\n", kafka.ListenAddrs()[0])
+		"spec: {clusterRef: {name: sample}, class: KafkaSink, config: {kafka.bootstrap.server: %q, topicNames: orders, "+
+		"topic.rename.format: \"${topic}-copy\"}}\n", kafka.ListenAddrs()[0])
 	during(t, rocketmq.NameServer(), source+"---\n"+sink, func(ctx context.Context, out *output) {
 		out.await(ctx, t, "there: Running, 1 of 1 tasks run")
 		out.await(ctx, t, "back/0: Running")
@@ -302,14 +415,18 @@ func TestARunWaitsForRocketMQAndTellsWhy(t *testing.T) {
 
 func TestTLSIsPassedOn(t *testing.T) {
 	var stderr strings.Builder
-	o, err := parseFlags(strings.Fields("-name-server a:1 -tls -tls-ca /ca -tls-cert /cert -tls-key /key -tls-server-name b -f x.yaml"), &stderr)
+	o, err := parseFlags(
+		strings.Fields("-name-server a:1 -tls -tls-ca /ca -tls-cert /cert -tls-key /key -tls-server-name b -f x.yaml"),
+		&stderr,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := config.Default()
 	want.TLSEnable, want.TLSCA, want.TLSCert, want.TLSKey, want.TLSServerName = true, "/ca", "/cert", "/key", "b"
 	got := workerConfig(o, 1)
-	if got.TLSEnable != want.TLSEnable || got.TLSCA != want.TLSCA || got.TLSCert != want.TLSCert || got.TLSKey != want.TLSKey || got.TLSServerName != want.TLSServerName {
+	if got.TLSEnable != want.TLSEnable || got.TLSCA != want.TLSCA || got.TLSCert != want.TLSCert || got.TLSKey != want.TLSKey ||
+		got.TLSServerName != want.TLSServerName {
 		t.Errorf("got %s", got)
 	}
 }

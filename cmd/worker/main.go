@@ -104,8 +104,8 @@ func work(cfg config.Worker, log, audit logr.Logger, stdout io.Writer) error {
 	})
 }
 
-// loggers make the process's log and that of its audit lines, both on standard error. Errors carry no stack traces: their
-// texts say where they arose. Audit lines are written whatever logLevel is: ownership is checked by them.
+// loggers make the process's log and that of its audit lines, both on standard error. Errors carry no stack traces:
+// their texts say where they arose. Audit lines are written whatever logLevel is: ownership is checked by them.
 func loggers(cfg config.Worker) (log, audit logr.Logger, flush func(), err error) {
 	zcfg := zap.NewProductionConfig()
 	zcfg.DisableStacktrace = true

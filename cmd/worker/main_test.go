@@ -34,8 +34,12 @@ func TestRunBeforeTheWorkerStarts(t *testing.T) {
 			[]string{"lines cannot be used:", "\n  line 1: httpPort must be", "\n  line 2: "}},
 		"a file with wrong values": {[]string{"-c", file("values", "httpPort=0")}, exitInvalid, "",
 			[]string{"\n  namesrvAddr is required", "\n  httpPort must be"}},
-		"a token file that is absent": {[]string{"-c", file("token", "namesrvAddr=127.0.0.1:1\nrestTokenFile=/none\nstorePathRootDir="+dir)}, exitFailed, "",
-			[]string{"worker: setting up REST: reading restTokenFile", "/none"}},
+		"a token file that is absent": {
+			[]string{"-c", file("token", "namesrvAddr=127.0.0.1:1\nrestTokenFile=/none\nstorePathRootDir="+dir)},
+			exitFailed,
+			"",
+			[]string{"worker: setting up REST: reading restTokenFile", "/none"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

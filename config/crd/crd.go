@@ -1,5 +1,5 @@
-// Package crd holds the CustomResourceDefinitions that controller-gen writes, for programs that check objects without an API
-// server.
+// Package crd holds the CustomResourceDefinitions that controller-gen writes, for programs that check objects without
+// an API server.
 package crd
 
 import _ "embed"

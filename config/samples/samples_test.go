@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// The samples are applied as users apply them: strictly, so that a misspelt field is a mistake, and in the order of their names.
+// The samples are applied as users apply them: strictly, so that a misspelt field is a mistake, and in the order of
+// their names.
 func TestSamplesApply(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
 	if err != nil || len(files) < 3 {

@@ -30,8 +30,8 @@ var ErrNameTaken = errors.New("made by something else: delete or rename it, or r
 // ErrGoing means that a child object belongs to a deleted ConnectCluster of the same name: it is about to be collected.
 var ErrGoing = errors.New("left by a deleted ConnectCluster of this name, and not collected yet")
 
-// uncached is the version of an object that the cache does not hold although owner controls it: it has just been made, or
-// has lost the labels that the cache selects by, which raises no generation. It is no version that was ever applied.
+// uncached is the version of an object that the cache does not hold although owner controls it: it has just been made,
+// or has lost the labels that the cache selects by, which raises no generation. It is no version that was ever applied.
 const uncached = "not in the cache"
 
 // Applier applies child objects. It is safe for concurrent use.
@@ -63,8 +63,8 @@ func New(c client.Client, live client.Reader) *Applier {
 	return &Applier{client: c, live: live, applied: map[object]mark{}}
 }
 
-// Apply makes the object as wanted. changed says whether it was another object, or none, before. An object that owner does
-// not control is left alone: ErrNameTaken, or ErrGoing.
+// Apply makes the object as wanted. changed says whether it was another object, or none, before. An object that owner
+// does not control is left alone: ErrNameTaken, or ErrGoing.
 func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.ConnectCluster, want runtime.ApplyConfiguration) (changed bool, err error) {
 	text, err := json.Marshal(want)
 	if err != nil {
@@ -135,7 +135,8 @@ func (a *Applier) current(ctx context.Context, id object, owner *v1alpha1.Connec
 	return version(obj), nil
 }
 
-// going reports that Kubernetes is about to collect the object with another ConnectCluster of owner's name, or by itself.
+// going reports that Kubernetes is about to collect the object with another ConnectCluster of owner's name, or by
+// itself.
 func going(obj client.Object, owner *v1alpha1.ConnectCluster) bool {
 	by := metav1.GetControllerOf(obj)
 	if by == nil || by.Kind != "ConnectCluster" || by.Name != owner.Name {

@@ -24,8 +24,9 @@ var ErrNoToken = errors.New("not there: add it, or delete the Secret to have one
 // tokenBytes is the length of a REST token before it is written as text.
 const tokenBytes = 32
 
-// Token returns the token of the cluster's REST API, which it makes if there is none. A Secret that exists is never written,
-// so users may bring their own; one without the key is ErrNoToken, one of a deleted cluster of the same name ErrGoing.
+// Token returns the token of the cluster's REST API, which it makes if there is none. A Secret that exists is never
+// written, so users may bring their own; one without the key is ErrNoToken, one of a deleted cluster of the same name
+// ErrGoing.
 func (a *Applier) Token(ctx context.Context, owner *v1alpha1.ConnectCluster) (string, error) {
 	name := render.APIName(owner)
 	data, err := a.secret(ctx, owner, name, newToken)
@@ -39,15 +40,20 @@ func (a *Applier) Token(ctx context.Context, owner *v1alpha1.ConnectCluster) (st
 	return token, nil
 }
 
-// Keys returns the private keys of the cluster's REST API, which it makes if there are none. A Secret that exists is never
-// written; one of a deleted cluster of the same name is ErrGoing.
+// Keys returns the private keys of the cluster's REST API, which it makes if there are none. A Secret that exists is
+// never written; one of a deleted cluster of the same name is ErrGoing.
 func (a *Applier) Keys(ctx context.Context, owner *v1alpha1.ConnectCluster) (certs.Keys, error) {
 	data, err := a.secret(ctx, owner, render.TLSName(owner), newKeys)
 	return certs.Keys{Authority: data[render.AuthorityKeyKey], Workers: data[render.WorkersKeyKey]}, err
 }
 
 // secret returns what the Secret holds, which is made if there is none.
-func (a *Applier) secret(ctx context.Context, owner *v1alpha1.ConnectCluster, name string, data func() (map[string][]byte, error)) (map[string][]byte, error) {
+func (a *Applier) secret(
+	ctx context.Context,
+	owner *v1alpha1.ConnectCluster,
+	name string,
+	data func() (map[string][]byte, error),
+) (map[string][]byte, error) {
 	var secret corev1.Secret
 	err := a.live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: name}, &secret)
 	if apierrors.IsNotFound(err) {

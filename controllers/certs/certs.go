@@ -1,5 +1,5 @@
-// Package certs decides what certificates the REST API of a cluster has: from the keys that there are, what was issued before,
-// the names and the time. It is pure but for the random numbers of keys, serial numbers and signatures.
+// Package certs decides what certificates the REST API of a cluster has: from the keys that there are, what was issued
+// before, the names and the time. It is pure but for the random numbers of keys, serial numbers and signatures.
 package certs
 
 import (
@@ -38,8 +38,8 @@ const (
 // ErrKey means that a key is none.
 var ErrKey = errors.New("delete the Secret to have keys made")
 
-// Keys are private keys in PEM (PKCS #8): the authority's, and that of all workers of a cluster. They stay as they are, so
-// that who renews a certificate need not be able to write a Secret.
+// Keys are private keys in PEM (PKCS #8): the authority's, and that of all workers of a cluster. They stay as they are,
+// so that who renews a certificate need not be able to write a Secret.
 type Keys struct{ Authority, Workers []byte }
 
 // Issued is what is public, in PEM.
@@ -63,9 +63,10 @@ func NewKey() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
 
-// Issue returns what is to be issued now: before itself for as long as it is right for the keys and names and has a third of
-// its life left, and otherwise a renewed certificate, of the authority, of the workers, or of both. What before holds that
-// the keys did not sign counts as not there: whoever can write it need not be trusted. An error is about a key.
+// Issue returns what is to be issued now: before itself for as long as it is right for the keys and names and has a
+// third of its life left, and otherwise a renewed certificate, of the authority, of the workers, or of both. What
+// before holds that the keys did not sign counts as not there: whoever can write it need not be trusted. An error is
+// about a key.
 func Issue(keys Keys, before Issued, names []string, now time.Time) (Issued, error) {
 	authority, err := parseKey(keys.Authority)
 	if err != nil {
@@ -123,7 +124,8 @@ func ownCertificates(text string, authority crypto.Signer, now time.Time) (out [
 func rightFor(leaf, authority *x509.Certificate, workers crypto.Signer, names []string) bool {
 	hosts, addresses := split(names)
 	sameAddresses := slices.EqualFunc(leaf.IPAddresses, addresses, net.IP.Equal)
-	return samePublic(leaf.PublicKey, workers) && leaf.CheckSignatureFrom(authority) == nil && slices.Equal(leaf.DNSNames, hosts) && sameAddresses
+	return samePublic(leaf.PublicKey, workers) && leaf.CheckSignatureFrom(authority) == nil && slices.Equal(leaf.DNSNames, hosts) &&
+		sameAddresses
 }
 
 func samePublic(public any, of crypto.Signer) bool {

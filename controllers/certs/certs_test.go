@@ -94,7 +94,8 @@ func TestCallersTrustTheWorkersByTheirNames(t *testing.T) {
 	if other := issue(t, newKeys(t), certs.Issued{}, names, start); trusts(other.Authorities, issued, "localhost", start) == nil {
 		t.Error("another cluster's authority vouches for it")
 	}
-	if c := parse(t, issued.Certificate)[0]; c.IsCA || len(c.ExtKeyUsage) != 1 || c.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth || c.NotAfter != start.Add(90*day) {
+	if c := parse(t, issued.Certificate)[0]; c.IsCA || len(c.ExtKeyUsage) != 1 || c.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth ||
+		c.NotAfter != start.Add(90*day) {
 		t.Errorf("it is more than a server's: %+v", c)
 	}
 }
@@ -110,17 +111,31 @@ func TestWhatIsIssuedAnew(t *testing.T) {
 		now                        time.Time
 		wantLeaf, wantNewAuthority bool
 	}{
-		"nothing, the next minute":                {keys, issued, names, start.Add(time.Minute), false, false},
-		"nothing, for names in another order":     {keys, issued, []string{"::1", "LOCALHOST", "127.0.0.1", "*.demo-worker.test.svc", "demo-api.test.svc", "localhost"}, start, false, false},
-		"nothing, before two thirds of its life":  {keys, issued, names, start.Add(59 * day), false, false},
-		"the certificate, at two thirds":          {keys, issued, names, start.Add(60 * day), true, false},
-		"the certificate, long after its end":     {keys, issued, names, start.Add(400 * day), true, false},
-		"the certificate, for another name":       {keys, issued, append([]string{"connect.example.com"}, names...), start, true, false},
-		"the certificate, for a name less":        {keys, issued, names[1:], start, true, false},
-		"the certificate, for another address":    {keys, issued, append([]string{"10.0.0.1"}, names...), start, true, false},
-		"the certificate, for another key":        {replaced, issued, names, start, true, false},
-		"the certificate, where there is none":    {keys, certs.Issued{Authorities: issued.Authorities}, names, start, true, false},
-		"the certificate, where it is spoilt":     {keys, certs.Issued{Certificate: "x" + issued.Certificate[1:], Authorities: issued.Authorities}, names, start, true, false},
+		"nothing, the next minute": {keys, issued, names, start.Add(time.Minute), false, false},
+		"nothing, for names in another order": {
+			keys,
+			issued,
+			[]string{"::1", "LOCALHOST", "127.0.0.1", "*.demo-worker.test.svc", "demo-api.test.svc", "localhost"},
+			start,
+			false,
+			false,
+		},
+		"nothing, before two thirds of its life": {keys, issued, names, start.Add(59 * day), false, false},
+		"the certificate, at two thirds":         {keys, issued, names, start.Add(60 * day), true, false},
+		"the certificate, long after its end":    {keys, issued, names, start.Add(400 * day), true, false},
+		"the certificate, for another name":      {keys, issued, append([]string{"connect.example.com"}, names...), start, true, false},
+		"the certificate, for a name less":       {keys, issued, names[1:], start, true, false},
+		"the certificate, for another address":   {keys, issued, append([]string{"10.0.0.1"}, names...), start, true, false},
+		"the certificate, for another key":       {replaced, issued, names, start, true, false},
+		"the certificate, where there is none":   {keys, certs.Issued{Authorities: issued.Authorities}, names, start, true, false},
+		"the certificate, where it is spoilt": {
+			keys,
+			certs.Issued{Certificate: "x" + issued.Certificate[1:], Authorities: issued.Authorities},
+			names,
+			start,
+			true,
+			false,
+		},
 		"the authority's, at two thirds":          {keys, issued, names, start.Add(2434 * day), true, true},
 		"the authority's, where there is none":    {keys, certs.Issued{Certificate: issued.Certificate}, names, start, false, true},
 		"both, for another authority":             {newKeys(t), issued, names, start, true, true},
@@ -192,7 +207,13 @@ func TestCallersOutliveRenewals(t *testing.T) {
 func TestWhatOthersWriteIsNotTrusted(t *testing.T) {
 	keys, theirs := newKeys(t), newKeys(t)
 	ours, evil := issue(t, keys, certs.Issued{}, names, start), issue(t, theirs, certs.Issued{}, names, start)
-	got := issue(t, keys, certs.Issued{Certificate: evil.Certificate, Authorities: evil.Authorities + ours.Authorities + ours.Certificate + "x"}, names, start)
+	got := issue(
+		t,
+		keys,
+		certs.Issued{Certificate: evil.Certificate, Authorities: evil.Authorities + ours.Authorities + ours.Certificate + "x"},
+		names,
+		start,
+	)
 	if got.Authorities != ours.Authorities || got.Certificate == evil.Certificate {
 		t.Errorf("got %d authorities", len(parse(t, got.Authorities)))
 	}
@@ -206,9 +227,16 @@ func TestKeysThatAreNoneAreErrorsWithoutThem(t *testing.T) {
 	}{
 		"no authority": {certs.Keys{Workers: good.Workers}, "the authority's key: no private key in PEM"},
 		"no workers'":  {certs.Keys{Authority: good.Authority}, "the workers' key: no private key in PEM"},
-		"a spoilt one": {certs.Keys{Authority: good.Authority, Workers: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("topsecret")})}, "the workers' key: a private key that cannot be read"},
+		"a spoilt one": {certs.Keys{Authority: good.Authority, Workers: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY",
+			Bytes: []byte("topsecret")})}, "the workers' key: a private key that cannot be read"},
 	} {
-		if _, err := certs.Issue(tc.keys, certs.Issued{}, names, start); err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "topsecret") {
+		if _, err := certs.Issue(
+			tc.keys,
+			certs.Issued{},
+			names,
+			start,
+		); err == nil || !strings.Contains(err.Error(), tc.want) ||
+			strings.Contains(err.Error(), "topsecret") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -239,7 +267,18 @@ func TestCurlTrustsTheWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for host, want := range map[string]bool{"localhost": true, "127.0.0.1": true, "demo-api.test.svc": true, "other-api.test.svc": false} {
-		out, err := exec.CommandContext(t.Context(), curl, "-sS", "--noproxy", "*", "--cacert", file, "--resolve", host+":"+port+":127.0.0.1", "https://"+host+":"+port).CombinedOutput()
+		out, err := exec.CommandContext(
+			t.Context(),
+			curl,
+			"-sS",
+			"--noproxy",
+			"*",
+			"--cacert",
+			file,
+			"--resolve",
+			host+":"+port+":127.0.0.1",
+			"https://"+host+":"+port,
+		).CombinedOutput()
 		if (err == nil && string(out) == "answered") != want {
 			t.Errorf("%s: %v %s", host, err, out)
 		}

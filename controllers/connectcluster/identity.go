@@ -16,8 +16,8 @@ import (
 	"github.com/rocketmq-connect/operator/controllers/render"
 )
 
-// idTaken returns the cluster that has the same cluster id on the same RocketMQ and the better right to it, as far as the
-// operator sees: workers of both would take each other for members of one cluster.
+// idTaken returns the cluster that has the same cluster id on the same RocketMQ and the better right to it, as far as
+// the operator sees: workers of both would take each other for members of one cluster.
 func (r *Reconciler) idTaken(ctx context.Context, c *v1alpha1.ConnectCluster) (string, error) {
 	var all v1alpha1.ConnectClusterList
 	if err := r.client.List(ctx, &all); err != nil {

@@ -64,9 +64,17 @@ func (r *Reconciler) issuer(ctx context.Context, c *v1alpha1.ConnectCluster) (au
 	}
 	switch {
 	case err != nil || len(secret.Data[render.CertificateKey]) == 0:
-		return "", fmt.Sprintf("cert-manager has not issued Secret %s yet: kubectl describe certificate %s says why", name, render.TLSName(c)), nil
+		return "", fmt.Sprintf(
+			"cert-manager has not issued Secret %s yet: kubectl describe certificate %s says why",
+			name,
+			render.TLSName(c),
+		), nil
 	case len(secret.Data[render.AuthoritiesKey]) == 0:
-		return "", fmt.Sprintf("Secret %s has no %s: name an issuer in spec.api.tls.issuerRef that tells its authority", name, render.AuthoritiesKey), nil
+		return "", fmt.Sprintf(
+			"Secret %s has no %s: name an issuer in spec.api.tls.issuerRef that tells its authority",
+			name,
+			render.AuthoritiesKey,
+		), nil
 	}
 	return string(secret.Data[render.AuthoritiesKey]), "", nil
 }
@@ -83,10 +91,10 @@ func (r *Reconciler) target(s *scope) feed.Target {
 	return out
 }
 
-// reach says by which scheme the ready pods are called, and which of them if not any: while a roll changes the scheme, the
-// Service leads to pods of both. Then one with TLS is called, the newest of a roll, so that the token goes in the clear only
-// while no pod takes it otherwise. What a pod speaks is said by the API server, never by who answers. Without ready pods it
-// is the scheme of new ones.
+// reach says by which scheme the ready pods are called, and which of them if not any: while a roll changes the scheme,
+// the Service leads to pods of both. Then one with TLS is called, the newest of a roll, so that the token goes in the
+// clear only while no pod takes it otherwise. What a pod speaks is said by the API server, never by who answers.
+// Without ready pods it is the scheme of new ones.
 func reach(scheme string, pods []corev1.Pod) (_, pod string) {
 	seen := map[string]bool{}
 	var secured *corev1.Pod

@@ -28,9 +28,19 @@ import (
 func pod(text string) corev1.Pod {
 	words := strings.Fields(text)
 	p := corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: words[0], Namespace: testobj.Namespace, Labels: render.Selector(testobj.Cluster("demo").Obj()), Annotations: map[string]string{}},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "sidecar", Ports: []corev1.ContainerPort{{Name: render.APIPort, ContainerPort: 1}}}, {Name: render.WorkerContainer, Ports: []corev1.ContainerPort{{Name: render.APIPort, ContainerPort: 9090}}}}},
-		Status:     corev1.PodStatus{PodIP: words[0], Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        words[0],
+			Namespace:   testobj.Namespace,
+			Labels:      render.Selector(testobj.Cluster("demo").Obj()),
+			Annotations: map[string]string{},
+		},
+		Spec: corev1.PodSpec{
+			Containers: []corev1.Container{
+				{Name: "sidecar", Ports: []corev1.ContainerPort{{Name: render.APIPort, ContainerPort: 1}}},
+				{Name: render.WorkerContainer, Ports: []corev1.ContainerPort{{Name: render.APIPort, ContainerPort: 9090}}},
+			},
+		},
+		Status: corev1.PodStatus{PodIP: words[0], Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
 	}
 	for _, word := range words[1:] {
 		switch word {
@@ -102,9 +112,12 @@ func (k *kept) Apply(ctx context.Context, owner *v1alpha1.ConnectCluster, want r
 	if !ok || *conf.Name != render.TLSName(owner) {
 		return false, nil
 	}
-	object := &corev1.ConfigMap{Data: conf.Data, ObjectMeta: metav1.ObjectMeta{Namespace: owner.Namespace, Name: *conf.Name, OwnerReferences: []metav1.OwnerReference{
-		*metav1.NewControllerRef(owner, v1alpha1.SchemeGroupVersion.WithKind("ConnectCluster")),
-	}}}
+	object := &corev1.ConfigMap{
+		Data: conf.Data,
+		ObjectMeta: metav1.ObjectMeta{Namespace: owner.Namespace, Name: *conf.Name, OwnerReferences: []metav1.OwnerReference{
+			*metav1.NewControllerRef(owner, v1alpha1.SchemeGroupVersion.WithKind("ConnectCluster")),
+		}},
+	}
 	if err := k.client.Create(ctx, object); !apierrors.IsAlreadyExists(err) {
 		return false, err
 	}
@@ -173,7 +186,9 @@ func TestTheRollToTLSIsFollowed(t *testing.T) {
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(cluster), cluster); err != nil {
 		t.Fatal(err)
 	}
-	if got := cluster.Status.Conditions[0]; got.Reason != v1alpha1.ReasonNameConflict || !strings.Contains(got.Message, "Secret demo-api-tls: the workers' key: ") || !strings.Contains(got.Message, "delete the Secret") {
+	if got := cluster.Status.Conditions[0]; got.Reason != v1alpha1.ReasonNameConflict ||
+		!strings.Contains(got.Message, "Secret demo-api-tls: the workers' key: ") ||
+		!strings.Contains(got.Message, "delete the Secret") {
 		t.Errorf("with a spoilt key: %+v", got)
 	}
 	if called.to != before {

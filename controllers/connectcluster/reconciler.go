@@ -85,7 +85,15 @@ func New(c client.Client, a Applier, f Feed, recorder events.EventRecorder, o Op
 	if o.Probe == nil {
 		o.Probe = HTTPProbe()
 	}
-	return &Reconciler{client: c, live: o.Live, applier: a, feed: f, events: recorder, options: o, looks: looks{last: map[types.NamespacedName]look{}}}
+	return &Reconciler{
+		client:  c,
+		live:    o.Live,
+		applier: a,
+		feed:    f,
+		events:  recorder,
+		options: o,
+		looks:   looks{last: map[types.NamespacedName]look{}},
+	}
 }
 
 // scope is what one pass has read and found out.
@@ -145,7 +153,12 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 		return err
 	}
 	if other != "" {
-		s.seen.Conflict = fmt.Sprintf("clusterId %s belongs to ConnectCluster %s: workers of both would share their topics; set another spec.clusterId in a new ConnectCluster", render.ClusterID(s.object), other)
+		s.seen.Conflict = fmt.Sprintf(
+			"clusterId %s belongs to ConnectCluster %s: workers of both would share their topics; set another spec.clusterId in a new "+
+				"ConnectCluster",
+			render.ClusterID(s.object),
+			other,
+		)
 		s.result = ctrl.Result{RequeueAfter: conflictAgain}
 		return nil
 	}
@@ -166,7 +179,11 @@ func (r *Reconciler) make(ctx context.Context, s *scope) error {
 	}
 	sum := sha256.Sum256([]byte(s.token))
 	children, err := render.Children(render.Input{
-		Cluster: s.object, DefaultImage: r.options.DefaultImage, TokenHash: hex.EncodeToString(sum[:8]), Certificates: s.issued, Peers: r.options.Peers,
+		Cluster:      s.object,
+		DefaultImage: r.options.DefaultImage,
+		TokenHash:    hex.EncodeToString(sum[:8]),
+		Certificates: s.issued,
+		Peers:        r.options.Peers,
 	})
 	if err != nil {
 		s.seen.Invalid = err.Error()

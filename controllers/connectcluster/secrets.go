@@ -86,7 +86,8 @@ func (r *Reconciler) missingSecret(ctx context.Context, c *v1alpha1.ConnectClust
 	return "", nil
 }
 
-// exists says whether a Secret is there. Only its metadata is asked for: the values are none of the operator's business.
+// exists says whether a Secret is there. Only its metadata is asked for: the values are none of the operator's
+// business.
 func (r *Reconciler) exists(ctx context.Context, namespace, name string) (bool, error) {
 	secret := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
 	err := r.live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, secret)

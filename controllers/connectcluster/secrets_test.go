@@ -44,8 +44,19 @@ func TestSecretsOfConnectorsAreLookedForNowAndThen(t *testing.T) {
 		if err := r.lookForSecrets(t.Context(), s, now); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(append([]string{}, wantAbsent...), s.seen.AbsentSecrets); diff != "" || live.requests != wantRequests || s.result.RequeueAfter != wantAgain {
-			t.Errorf("%d requests, again after %s, want %d, %s; absent (-want +got):\n%s", live.requests, s.result.RequeueAfter, wantRequests, wantAgain, diff)
+		if diff := cmp.Diff(
+			append([]string{}, wantAbsent...),
+			s.seen.AbsentSecrets,
+		); diff != "" || live.requests != wantRequests ||
+			s.result.RequeueAfter != wantAgain {
+			t.Errorf(
+				"%d requests, again after %s, want %d, %s; absent (-want +got):\n%s",
+				live.requests,
+				s.result.RequeueAfter,
+				wantRequests,
+				wantAgain,
+				diff,
+			)
 		}
 	}
 	secret := func(name string) *corev1.Secret {

@@ -54,8 +54,8 @@ const (
 	notReported
 )
 
-// compare says whether the workers hold what the object asks for. A report of another session may come from a worker, or a
-// log, that knows nothing of what was accepted before.
+// compare says whether the workers hold what the object asks for. A report of another session may come from a worker,
+// or a log, that knows nothing of what was accepted before.
 func (m *memory) compare(key types.NamespacedName, uid types.UID, sum string, view feed.ConnectorView) comparison {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -48,8 +48,8 @@ func New(c client.Client, f Feed, recorder events.EventRecorder) *Reconciler {
 	return &Reconciler{client: c, feed: f, events: recorder, accepted: newMemory()}
 }
 
-// redactor hides secrets by the names of their settings: the operator knows no classes. The workers know them, and what they
-// say of a connector has passed a redactor of theirs.
+// redactor hides secrets by the names of their settings: the operator knows no classes. The workers know them, and what
+// they say of a connector has passed a redactor of theirs.
 func redactor(c *v1alpha1.Connector) redact.Redactor {
 	return redact.New(c.Spec.Settings(), redact.Named)
 }

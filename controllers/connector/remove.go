@@ -13,8 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/controllers/feed"
 )
 
-// remove takes the connector from the workers and releases the object once they no longer report it. It does not wait for a
-// cluster that is gone, or on its way.
+// remove takes the connector from the workers and releases the object once they no longer report it. It does not wait
+// for a cluster that is gone, or on its way.
 func (r *Reconciler) remove(ctx context.Context, s *scope) error {
 	switch {
 	case !controllerutil.ContainsFinalizer(s.object, v1alpha1.ConnectorFinalizer):

@@ -10,8 +10,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/secret/reference"
 )
 
-// unmounted names the Secrets that settings refer to and that not every worker mounts: notMounted where nobody has asked the
-// cluster to, mounting where it is about to.
+// unmounted names the Secrets that settings refer to and that not every worker mounts: notMounted where nobody has
+// asked the cluster to, mounting where it is about to.
 func unmounted(settings map[string]string, cluster *v1alpha1.ConnectCluster) (notMounted, mounting []string) {
 	for _, name := range secretNames(settings) {
 		switch {
@@ -25,8 +25,8 @@ func unmounted(settings map[string]string, cluster *v1alpha1.ConnectCluster) (no
 	return notMounted, mounting
 }
 
-// secretNames are the Secrets that settings refer to, sorted. What has the form of no reference, or of no Secret's name, is for
-// the workers to refuse.
+// secretNames are the Secrets that settings refer to, sorted. What has the form of no reference, or of no Secret's
+// name, is for the workers to refuse.
 func secretNames(settings map[string]string) []string {
 	names := map[string]bool{}
 	for _, value := range settings {

@@ -18,13 +18,16 @@ func TestWhichSecretsAreNotMounted(t *testing.T) {
 		value                     string
 		wantMissing, wantMounting []string
 	}{
-		"no reference":                 {value: "hunter2"},
-		"one that is mounted":          {value: "${secret:kafka:password}"},
-		"one that a template mounts":   {value: "${secret:of-the-template:password}"},
-		"one that is still mounted":    {value: "${secret:leaving:password}"},
-		"one that is not":              {value: "${secret:db:password}", wantMissing: []string{"db"}},
-		"one that is about to be":      {value: "${secret:coming:password}", wantMounting: []string{"coming"}},
-		"inside a text, several":       {value: `user="${secret:db:user}" password="${secret:a.b-c:tls.key}" ${secret:db:x}${secret:kafka:x}`, wantMissing: []string{"a.b-c", "db"}},
+		"no reference":               {value: "hunter2"},
+		"one that is mounted":        {value: "${secret:kafka:password}"},
+		"one that a template mounts": {value: "${secret:of-the-template:password}"},
+		"one that is still mounted":  {value: "${secret:leaving:password}"},
+		"one that is not":            {value: "${secret:db:password}", wantMissing: []string{"db"}},
+		"one that is about to be":    {value: "${secret:coming:password}", wantMounting: []string{"coming"}},
+		"inside a text, several": {
+			value:       `user="${secret:db:user}" password="${secret:a.b-c:tls.key}" ${secret:db:x}${secret:kafka:x}`,
+			wantMissing: []string{"a.b-c", "db"},
+		},
 		"another provider":             {value: "${env:db:password} ${file:/x:y}"},
 		"what is no reference":         {value: "${secret:db} ${secret::x} $secret:db:x {secret:db:x} ${secret:db:"},
 		"a name that no Secret has":    {value: "${secret:../etc:passwd} ${secret:Db:x}"},
@@ -44,7 +47,8 @@ func TestWhichSecretsAreNotMounted(t *testing.T) {
 func TestAMissingSecretIsNamed(t *testing.T) {
 	object := testobj.Connector("orders").Config("sasl.password", "${secret:db:password}").
 		Config("kafka.sasl.jaas.config", `x required username="${secret:kafka:user}" password="${secret:kafka:password}";`).Obj()
-	const text = "the workers do not mount Secret db, Secret kafka, to which spec.config refers: add it to ConnectCluster demo, spec.secrets: [{name: db}, {name: kafka}]"
+	const text = "the workers do not mount Secret db, Secret kafka, to which spec.config refers: add it to ConnectCluster demo, " +
+		"spec.secrets: [{name: db}, {name: kafka}]"
 	if got := redactor(object).Text(text); got != text {
 		t.Errorf("it reads %q", got)
 	}

@@ -92,7 +92,12 @@ func FinalizerReleased(c *v1alpha1.Connector, why string) Event {
 
 // RollingUpdateStarted says that the worker pods are being replaced.
 func RollingUpdateStarted(c *v1alpha1.ConnectCluster) Event {
-	return normal(c, v1alpha1.EventRollingUpdateStarted, "Roll", "the workers' configuration or template changed: replacing pods one after the other")
+	return normal(
+		c,
+		v1alpha1.EventRollingUpdateStarted,
+		"Roll",
+		"the workers' configuration or template changed: replacing pods one after the other",
+	)
 }
 
 // ClusterStalled says why a cluster cannot be made as its spec asks.

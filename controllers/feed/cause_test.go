@@ -13,8 +13,16 @@ func TestARefusalSaysWhatIsWrong(t *testing.T) {
 		problem       restapi.Problem
 		want, wantNot string
 	}{
-		"the token":          {restapi.Problem{Status: 401, Title: "Unauthorized", Detail: "the bearer token is not the worker's"}, "do not accept the operator's token", ""},
-		"the worker's names": {restapi.Problem{Status: 403, Title: "Forbidden", Detail: "this worker is not called \"x\""}, `this worker is not called "x"`, "token"},
+		"the token": {
+			restapi.Problem{Status: 401, Title: "Unauthorized", Detail: "the bearer token is not the worker's"},
+			"do not accept the operator's token",
+			"",
+		},
+		"the worker's names": {
+			restapi.Problem{Status: 403, Title: "Forbidden", Detail: "this worker is not called \"x\""},
+			`this worker is not called "x"`,
+			"token",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -63,13 +63,31 @@ func TestWorkersAreCalledWhereTheTargetSays(t *testing.T) {
 		to   Target
 		want string // of Cause; empty: answered
 	}{
-		"a worker with TLS, by the Service's name": {Target{Address: "https://" + host + ":8082", Authorities: issued.Authorities, Pod: secured}, ""},
-		"a worker without":                         {Target{Address: "http://" + host + ":8082", Authorities: issued.Authorities, Pod: plain}, ""},
-		"another cluster's authority":              {Target{Address: "https://" + host, Authorities: other.Authorities, Pod: secured}, "their certificate is not trusted: x509: certificate signed by unknown authority"},
-		"no authority":                             {Target{Address: "https://" + host, Pod: secured}, "their certificate is not trusted: "},
-		"another name":                             {Target{Address: "https://other-api.test.svc", Authorities: issued.Authorities, Pod: secured}, "their certificate is not trusted: "},
-		"a certificate that has ended":             {Target{Address: "https://" + host, Authorities: ended.Authorities, Pod: stale}, "their certificate has ended"},
-		"TLS where there is none":                  {Target{Address: "https://" + host, Authorities: issued.Authorities, Pod: plain}, "they speak plain HTTP where TLS is asked for"},
+		"a worker with TLS, by the Service's name": {
+			Target{Address: "https://" + host + ":8082", Authorities: issued.Authorities, Pod: secured},
+			"",
+		},
+		"a worker without": {
+			Target{Address: "http://" + host + ":8082", Authorities: issued.Authorities, Pod: plain},
+			"",
+		},
+		"another cluster's authority": {
+			Target{Address: "https://" + host, Authorities: other.Authorities, Pod: secured},
+			"their certificate is not trusted: x509: certificate signed by unknown authority",
+		},
+		"no authority": {Target{Address: "https://" + host, Pod: secured}, "their certificate is not trusted: "},
+		"another name": {
+			Target{Address: "https://other-api.test.svc", Authorities: issued.Authorities, Pod: secured},
+			"their certificate is not trusted: ",
+		},
+		"a certificate that has ended": {
+			Target{Address: "https://" + host, Authorities: ended.Authorities, Pod: stale},
+			"their certificate has ended",
+		},
+		"TLS where there is none": {
+			Target{Address: "https://" + host, Authorities: issued.Authorities, Pod: plain},
+			"they speak plain HTTP where TLS is asked for",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

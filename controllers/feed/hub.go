@@ -1,5 +1,5 @@
-// Package feed holds what the workers of each ConnectCluster report: one watch stream a cluster, from any of its workers,
-// for all of its Connectors.
+// Package feed holds what the workers of each ConnectCluster report: one watch stream a cluster, from any of its
+// workers, for all of its Connectors.
 package feed
 
 import (
@@ -128,8 +128,8 @@ func (h *Hub) launch(s *stream) {
 type ConnectorView struct {
 	// Workers calls the workers; nil if the cluster has no stream.
 	Workers Workers
-	// Reachable is false before the stream has brought the whole state, and when it has been away for a while; Problem says
-	// why.
+	// Reachable is false before the stream has brought the whole state, and when it has been away for a while; Problem
+	// says why.
 	Reachable bool
 	Problem   string
 	// Session counts the streams that brought the whole state; it changes when another worker may be speaking.

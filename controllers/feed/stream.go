@@ -25,8 +25,8 @@ import (
 const (
 	firstRetry = 100 * time.Millisecond
 	maxRetry   = 5 * time.Second
-	// grace is how long a stream may be away before its cluster counts as unreachable: a worker that is replaced in a rolling
-	// update takes its stream with it.
+	// grace is how long a stream may be away before its cluster counts as unreachable: a worker that is replaced in a
+	// rolling update takes its stream with it.
 	grace = 10 * time.Second
 )
 
@@ -77,8 +77,8 @@ func (s *stream) stop() {
 	}
 }
 
-// run watches until ctx ends, from the beginning each time: another worker answers after a break, and revisions belong to
-// one worker.
+// run watches until ctx ends, from the beginning each time: another worker answers after a break, and revisions belong
+// to one worker.
 func (s *stream) run(ctx context.Context) {
 	var retries backoff.Doubling
 	for {
@@ -190,7 +190,8 @@ func Cause(err error) string {
 	case errors.As(err, &problem):
 		return problem.Error()
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return "they speak plain HTTP where TLS is asked for: give them the worker image of the operator's version, or set spec.api.tls.enabled to false"
+		return "they speak plain HTTP where TLS is asked for: give them the worker image of the operator's version, or set " +
+			"spec.api.tls.enabled to false"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired: // the text has the time
 		return "their certificate has ended, or does not hold yet"
 	case errors.As(err, &untrusted):

@@ -19,7 +19,8 @@ const (
 	storeDir       = "/var/lib/rocketmq-connect"
 )
 
-// SecretsDir has a folder for each Secret that connectors may refer to. It is where workers look unless they are told otherwise.
+// SecretsDir has a folder for each Secret that connectors may refer to. It is where workers look unless they are told
+// otherwise.
 const SecretsDir = "/etc/rocketmq-connect/secrets"
 
 // conf renders connect.conf. The file is the same for all workers of a cluster: who a worker is comes from its

@@ -16,7 +16,8 @@ const certManager = "cert-manager.io"
 // IssuedName is the name of the Secret with the certificate that cert-manager issues.
 func IssuedName(c *v1alpha1.ConnectCluster) string { return c.Name + "-api-issued" }
 
-// Issuer is cert-manager's issuer of the workers' certificate; nil: it is the operator's own authority, or there is no TLS.
+// Issuer is cert-manager's issuer of the workers' certificate; nil: it is the operator's own authority, or there is no
+// TLS.
 func Issuer(c *v1alpha1.ConnectCluster) *v1alpha1.IssuerReference {
 	if Scheme(c) != HTTPS || c.Spec.API == nil || c.Spec.API.TLS == nil {
 		return nil
@@ -24,8 +25,8 @@ func Issuer(c *v1alpha1.ConnectCluster) *v1alpha1.IssuerReference {
 	return c.Spec.API.TLS.IssuerRef
 }
 
-// Certificate asks cert-manager for the workers' certificate; only for clusters with an Issuer. Its kind is not known to the
-// operator's scheme: cert-manager may not be there.
+// Certificate asks cert-manager for the workers' certificate; only for clusters with an Issuer. Its kind is not known
+// to the operator's scheme: cert-manager may not be there.
 func Certificate(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
 	ref := Issuer(c)
 	list := func(values ...string) (out []any) {

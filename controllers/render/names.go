@@ -1,5 +1,5 @@
-// Package render turns a ConnectCluster into the child objects that it needs. It is pure: no client, no context, no clock;
-// the same input gives the same bytes.
+// Package render turns a ConnectCluster into the child objects that it needs. It is pure: no client, no context, no
+// clock; the same input gives the same bytes.
 package render
 
 import (
@@ -27,8 +27,8 @@ const (
 	ConfigKey = "connect.conf"
 	// TokenKey is the key of the REST token in its Secret.
 	TokenKey = "token"
-	// CertificateKey and AuthoritiesKey are the keys of the certificates of the REST API in their ConfigMap; WorkersKeyKey and
-	// AuthorityKeyKey those of the private keys in their Secret.
+	// CertificateKey and AuthoritiesKey are the keys of the certificates of the REST API in their ConfigMap; WorkersKeyKey
+	// and AuthorityKeyKey those of the private keys in their Secret.
 	CertificateKey  = "tls.crt"
 	AuthoritiesKey  = "ca.crt"
 	WorkersKeyKey   = "tls.key"
@@ -63,8 +63,8 @@ const (
 	maxClusterID = 95
 )
 
-// WorkerName is the name of the workers' StatefulSet, headless Service, ConfigMap, ServiceAccount, PodDisruptionBudget and
-// NetworkPolicy.
+// WorkerName is the name of the workers' StatefulSet, headless Service, ConfigMap, ServiceAccount, PodDisruptionBudget
+// and NetworkPolicy.
 func WorkerName(c *v1alpha1.ConnectCluster) string { return c.Name + "-worker" }
 
 // APIName is the name of the Service in front of the workers' REST API, and of the Secret with its token.
@@ -97,7 +97,8 @@ func Port(c *v1alpha1.ConnectCluster) int32 {
 	return ptr.Deref(c.Spec.API.Port, defaultPort)
 }
 
-// ProbePort is the pods' port of the probes and the metrics: never that of the API, whose callers could keep probes waiting.
+// ProbePort is the pods' port of the probes and the metrics: never that of the API, whose callers could keep probes
+// waiting.
 func ProbePort(c *v1alpha1.ConnectCluster) int32 {
 	switch {
 	case c.Spec.API != nil && c.Spec.API.ProbePort != nil:
@@ -108,8 +109,8 @@ func ProbePort(c *v1alpha1.ConnectCluster) int32 {
 	return defaultProbePort
 }
 
-// HostNames are the names by which the workers may be called: those of the Services and of the pods behind the headless one,
-// in the forms that Kubernetes' DNS gives them with its usual domain, and those that the spec adds.
+// HostNames are the names by which the workers may be called: those of the Services and of the pods behind the headless
+// one, in the forms that Kubernetes' DNS gives them with its usual domain, and those that the spec adds.
 func HostNames(c *v1alpha1.ConnectCluster) []string {
 	var out []string
 	for _, name := range []string{APIName(c), WorkerName(c), "*." + WorkerName(c)} {
@@ -123,8 +124,8 @@ func HostNames(c *v1alpha1.ConnectCluster) []string {
 	return out
 }
 
-// CertificateNames are the names and addresses of the workers' certificate: those by which they may be called, and those at the
-// end of a port-forward.
+// CertificateNames are the names and addresses of the workers' certificate: those by which they may be called, and
+// those at the end of a port-forward.
 func CertificateNames(c *v1alpha1.ConnectCluster) []string {
 	return append(HostNames(c), "localhost", "127.0.0.1", "::1")
 }
@@ -137,8 +138,8 @@ func APIAddress(c *v1alpha1.ConnectCluster, scheme string) string {
 	return fmt.Sprintf("%s://%s.%s.svc:%d", scheme, APIName(c), c.Namespace, Port(c))
 }
 
-// ClusterID is the id that the workers use: the spec's, or <namespace>-<name>, shortened with a hash if that is too long for
-// RocketMQ's names.
+// ClusterID is the id that the workers use: the spec's, or <namespace>-<name>, shortened with a hash if that is too
+// long for RocketMQ's names.
 func ClusterID(c *v1alpha1.ConnectCluster) string {
 	if c.Spec.ClusterID != "" {
 		return c.Spec.ClusterID

@@ -248,7 +248,8 @@ func secretVolume(name string) string {
 	return "secret-" + hex.EncodeToString(sum[:8])
 }
 
-// certificates puts the workers' private key beside their certificate. The authority's key, in the same Secret, stays outside.
+// certificates puts the workers' private key beside their certificate. The authority's key, in the same Secret, stays
+// outside.
 func certificates(c *v1alpha1.ConnectCluster, mode int32) *corev1ac.VolumeApplyConfiguration {
 	item := func(key string) *corev1ac.KeyToPathApplyConfiguration {
 		return corev1ac.KeyToPath().WithKey(key).WithPath(key)

@@ -39,14 +39,15 @@ type Input struct {
 type Peers struct {
 	// OperatorNamespace is where the operator's pods are; empty: it runs outside the Kubernetes cluster.
 	OperatorNamespace string
-	// PrometheusNamespace is where Prometheus' pods are, and PrometheusLabels what they have; without a namespace nobody may
-	// scrape, without labels every pod of it may.
+	// PrometheusNamespace is where Prometheus' pods are, and PrometheusLabels what they have; without a namespace nobody
+	// may scrape, without labels every pod of it may.
 	PrometheusNamespace string
 	PrometheusLabels    map[string]string
 }
 
-// Children returns the cluster's child objects in the order in which they are to be applied. The Secrets with the REST token
-// and the private keys are not among them: they are made once, at random. An error means that the spec cannot be rendered.
+// Children returns the cluster's child objects in the order in which they are to be applied. The Secrets with the REST
+// token and the private keys are not among them: they are made once, at random. An error means that the spec cannot be
+// rendered.
 func Children(in Input) ([]runtime.ApplyConfiguration, error) {
 	c := in.Cluster
 	text, err := conf(c)
@@ -133,8 +134,8 @@ func policyPort(name string) *networkingv1ac.NetworkPolicyPortApplyConfiguration
 	return networkingv1ac.NetworkPolicyPort().WithProtocol(corev1.ProtocolTCP).WithPort(intstr.FromString(name))
 }
 
-// networkPolicy lets in the workers of the same cluster and the operator, and Prometheus to the metrics alone. The kubelet
-// needs no rule: a node reaches its pods.
+// networkPolicy lets in the workers of the same cluster and the operator, and Prometheus to the metrics alone. The
+// kubelet needs no rule: a node reaches its pods.
 func networkPolicy(c *v1alpha1.ConnectCluster, peers Peers) runtime.ApplyConfiguration {
 	callers := []*networkingv1ac.NetworkPolicyPeerApplyConfiguration{
 		networkingv1ac.NetworkPolicyPeer().WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))),
@@ -160,8 +161,8 @@ func peer(namespace string, labels map[string]string) *networkingv1ac.NetworkPol
 		WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(labels))
 }
 
-// podDisruptionBudget lets nodes be drained one worker at a time, also when there is only one. Workers that are not ready
-// deliver nothing: they never keep a node.
+// podDisruptionBudget lets nodes be drained one worker at a time, also when there is only one. Workers that are not
+// ready deliver nothing: they never keep a node.
 func podDisruptionBudget(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration {
 	t := template(c, func(t *v1alpha1.TemplateSpec) *v1alpha1.ObjectTemplate { return t.PodDisruptionBudget })
 	return policyv1ac.PodDisruptionBudget(WorkerName(c), c.Namespace).
@@ -172,8 +173,8 @@ func podDisruptionBudget(c *v1alpha1.ConnectCluster) runtime.ApplyConfiguration 
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(c))))
 }
 
-// statefulSet gives workers ids that outlive their pods. Pods start in parallel: workers do not depend on each other, and
-// a parallel set also gets out of a template whose pods never become ready.
+// statefulSet gives workers ids that outlive their pods. Pods start in parallel: workers do not depend on each other,
+// and a parallel set also gets out of a template whose pods never become ready.
 func statefulSet(c *v1alpha1.ConnectCluster, template *corev1ac.PodTemplateSpecApplyConfiguration) runtime.ApplyConfiguration {
 	return appsv1ac.StatefulSet(WorkerName(c), c.Namespace).
 		WithLabels(Labels(c)).WithOwnerReferences(owner(c)).

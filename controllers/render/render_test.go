@@ -86,12 +86,22 @@ func clusters() map[string]*v1alpha1.ConnectCluster {
 
 // peers are those of the chart's defaults.
 var peers = render.Peers{
-	OperatorNamespace: "rocketmq-connect", PrometheusNamespace: "monitoring", PrometheusLabels: map[string]string{"app.kubernetes.io/name": "prometheus"},
+	OperatorNamespace:   "rocketmq-connect",
+	PrometheusNamespace: "monitoring",
+	PrometheusLabels:    map[string]string{"app.kubernetes.io/name": "prometheus"},
 }
 
 func asYAML(t *testing.T, c *v1alpha1.ConnectCluster) []byte {
 	t.Helper()
-	children, err := render.Children(render.Input{Cluster: c, DefaultImage: "worker:default", TokenHash: "0011", Certificates: certs.Issued{Certificate: "the workers'", Authorities: "the authority's"}, Peers: peers})
+	children, err := render.Children(
+		render.Input{
+			Cluster:      c,
+			DefaultImage: "worker:default",
+			TokenHash:    "0011",
+			Certificates: certs.Issued{Certificate: "the workers'", Authorities: "the authority's"},
+			Peers:        peers,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +147,9 @@ func TestChildrenAreGolden(t *testing.T) {
 func TestWithoutTLSPodsHaveNothingOfIt(t *testing.T) {
 	c := testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) {
 		c.Spec.API = &v1alpha1.APISpec{TLS: &v1alpha1.APITLSSpec{Enabled: ptr.To(false), IssuerRef: &v1alpha1.IssuerReference{Name: "ours"}}}
-		c.Spec.Template = &v1alpha1.TemplateSpec{Pod: &runtime.RawExtension{Raw: []byte(`{"metadata": {"annotations": {"` + render.SchemeAnnotation + `": "https"}}}`)}}
+		c.Spec.Template = &v1alpha1.TemplateSpec{
+			Pod: &runtime.RawExtension{Raw: []byte(`{"metadata": {"annotations": {"` + render.SchemeAnnotation + `": "https"}}}`)},
+		}
 	}).Obj()
 	set := string(asYAML(t, c))
 	for _, part := range []string{"https", "httpTls", "name: api-tls", "/etc/connect-tls", "Certificate\n"} {
@@ -160,12 +172,18 @@ func TestChildrenRefuse(t *testing.T) {
 		cluster *v1alpha1.ConnectCluster
 		want    string
 	}{
-		"a setting that the worker refuses":      {testobj.Cluster("demo").Config("sessionTimeout", "soon").Obj(), "sessionTimeout"},
-		"settings that do not go together":       {testobj.Cluster("demo").Config("sessionTimeout", "1s").Obj(), "heartbeatInterval"},
-		"a setting that adds a line":             {testobj.Cluster("demo").Config("logLevel", "info\nworkerId=x").Obj(), "logLevel must be on one line"},
+		"a setting that the worker refuses": {testobj.Cluster("demo").Config("sessionTimeout", "soon").Obj(), "sessionTimeout"},
+		"settings that do not go together":  {testobj.Cluster("demo").Config("sessionTimeout", "1s").Obj(), "heartbeatInterval"},
+		"a setting that adds a line": {
+			testobj.Cluster("demo").Config("logLevel", "info\nworkerId=x").Obj(),
+			"logLevel must be on one line",
+		},
 		"a pod template with a misspelt field":   {pod(`{"spec": {"nodeSelektor": {"a": "b"}}}`), `spec.template.pod: `},
 		"a pod template with a value of no kind": {pod(`{"spec": {"priority": "high"}}`), `spec.template.pod: `},
-		"a pod template without the worker":      {pod(`{"spec": {"containers": [{"$patch": "delete", "name": "worker"}]}}`), "the container worker must stay"},
+		"a pod template without the worker": {
+			pod(`{"spec": {"containers": [{"$patch": "delete", "name": "worker"}]}}`),
+			"the container worker must stay",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +229,10 @@ func TestClusterID(t *testing.T) {
 	}{
 		"the spec's, if it has one": {testobj.Cluster("demo").With(func(c *v1alpha1.ConnectCluster) { c.Spec.ClusterID = "mine" }).Obj(), "mine"},
 		"namespace and name":        {testobj.Cluster("demo").InNamespace("shop").Obj(), "shop-demo"},
-		"shortened with a hash":     {testobj.Cluster(strings.Repeat("c", 40)).InNamespace(long).Obj(), long + "-" + strings.Repeat("c", 25) + "-b2e9bfb2"},
+		"shortened with a hash": {
+			testobj.Cluster(strings.Repeat("c", 40)).InNamespace(long).Obj(),
+			long + "-" + strings.Repeat("c", 25) + "-b2e9bfb2",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -294,10 +315,22 @@ func TestTheNetworkPolicyNamesWhoMayComeIn(t *testing.T) {
 		peers render.Peers
 		want  []string
 	}{
-		"an operator and a Prometheus": {render.Peers{OperatorNamespace: "ops", PrometheusNamespace: "monitoring", PrometheusLabels: map[string]string{"app.kubernetes.io/name": "prometheus"}},
-			[]string{own, operator, "monitoring prometheus → probes"}},
-		"any pod of a namespace":      {render.Peers{OperatorNamespace: "ops", PrometheusNamespace: "monitoring"}, []string{own, operator, "monitoring  → probes"}},
-		"no Prometheus":               {render.Peers{OperatorNamespace: "ops", PrometheusLabels: map[string]string{"app.kubernetes.io/name": "prometheus"}}, []string{own, operator}},
+		"an operator and a Prometheus": {
+			render.Peers{
+				OperatorNamespace:   "ops",
+				PrometheusNamespace: "monitoring",
+				PrometheusLabels:    map[string]string{"app.kubernetes.io/name": "prometheus"},
+			},
+			[]string{own, operator, "monitoring prometheus → probes"},
+		},
+		"any pod of a namespace": {
+			render.Peers{OperatorNamespace: "ops", PrometheusNamespace: "monitoring"},
+			[]string{own, operator, "monitoring  → probes"},
+		},
+		"no Prometheus": {
+			render.Peers{OperatorNamespace: "ops", PrometheusLabels: map[string]string{"app.kubernetes.io/name": "prometheus"}},
+			[]string{own, operator},
+		},
 		"an operator outside of pods": {render.Peers{}, []string{own}},
 	}
 	for name, tc := range cases {

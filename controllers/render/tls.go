@@ -6,8 +6,8 @@ import (
 	"github.com/rocketmq-connect/operator/api/v1alpha1"
 )
 
-// Where the files of TLS to RocketMQ lie in a worker's container. The CA has a folder of its own: a Secret that holds a key as well
-// shows only the CA there.
+// Where the files of TLS to RocketMQ lie in a worker's container. The CA has a folder of its own: a Secret that holds a
+// key as well shows only the CA there.
 const (
 	tlsCADir   = "/etc/connect-tls-ca"
 	tlsCertDir = "/etc/connect-tls"
@@ -48,7 +48,9 @@ func caKey(ref *v1alpha1.SecretKeyReference) string {
 }
 
 // tlsVolumes are the volumes of the Secrets with their mounts. They are mounted as folders, which follow their Secrets.
-func tlsVolumes(c *v1alpha1.ConnectCluster) (volumes []*corev1ac.VolumeApplyConfiguration, mounts []*corev1ac.VolumeMountApplyConfiguration) {
+func tlsVolumes(
+	c *v1alpha1.ConnectCluster,
+) (volumes []*corev1ac.VolumeApplyConfiguration, mounts []*corev1ac.VolumeMountApplyConfiguration) {
 	tls := c.Spec.RocketMQ.TLS
 	if tls == nil {
 		return nil, nil
@@ -59,10 +61,17 @@ func tlsVolumes(c *v1alpha1.ConnectCluster) (volumes []*corev1ac.VolumeApplyConf
 	}
 	if ref := tls.CASecretRef; ref != nil {
 		key := caKey(ref)
-		add("rocketmq-ca", tlsCADir, corev1ac.SecretVolumeSource().WithSecretName(ref.Name).WithItems(corev1ac.KeyToPath().WithKey(key).WithPath(key)))
+		add(
+			"rocketmq-ca",
+			tlsCADir,
+			corev1ac.SecretVolumeSource().WithSecretName(ref.Name).WithItems(corev1ac.KeyToPath().WithKey(key).WithPath(key)),
+		)
 	}
 	if ref := tls.CertSecretRef; ref != nil {
-		items := []*corev1ac.KeyToPathApplyConfiguration{corev1ac.KeyToPath().WithKey("tls.crt").WithPath("tls.crt"), corev1ac.KeyToPath().WithKey("tls.key").WithPath("tls.key")}
+		items := []*corev1ac.KeyToPathApplyConfiguration{
+			corev1ac.KeyToPath().WithKey("tls.crt").WithPath("tls.crt"),
+			corev1ac.KeyToPath().WithKey("tls.key").WithPath("tls.key"),
+		}
 		add("rocketmq-cert", tlsCertDir, corev1ac.SecretVolumeSource().WithSecretName(ref.Name).WithItems(items...))
 	}
 	return volumes, mounts

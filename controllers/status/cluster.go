@@ -22,7 +22,8 @@ type Cluster struct {
 	Want int32
 	// Conflict, Invalid and ApplyFailed say what kept the child objects from being applied; empty if nothing did.
 	Conflict, Invalid, ApplyFailed string
-	// Uncertified says what of cert-manager's is not there, without which no pods are made or changed; empty if nothing is.
+	// Uncertified says what of cert-manager's is not there, without which no pods are made or changed; empty if nothing
+	// is.
 	Uncertified string
 	// Changed says that this pass changed child objects, so that what was read of them may be what they were before.
 	Changed bool
@@ -45,8 +46,29 @@ type Cluster struct {
 
 // JudgeCluster says what the conditions are to say.
 func JudgeCluster(o Cluster) Verdict {
-	ready := Verdict{Ready: true, Reason: v1alpha1.ReasonWorkersReady, Message: fmt.Sprintf("%d of %d workers are ready and have joined", o.Want, o.Want)}
-	return Judge(o, ready, nameTaken, cannotRender, cannotApply, uncertified, notSeenYet, scaledToZero, podsMissing, secretMissing, rolling, logDisputed, storesNotWritten, podsNotReady, noView, membersDiffer)
+	ready := Verdict{
+		Ready:   true,
+		Reason:  v1alpha1.ReasonWorkersReady,
+		Message: fmt.Sprintf("%d of %d workers are ready and have joined", o.Want, o.Want),
+	}
+	return Judge(
+		o,
+		ready,
+		nameTaken,
+		cannotRender,
+		cannotApply,
+		uncertified,
+		notSeenYet,
+		scaledToZero,
+		podsMissing,
+		secretMissing,
+		rolling,
+		logDisputed,
+		storesNotWritten,
+		podsNotReady,
+		noView,
+		membersDiffer,
+	)
 }
 
 func nameTaken(o Cluster) (Verdict, bool) {
@@ -68,7 +90,11 @@ func uncertified(o Cluster) (Verdict, bool) {
 func notSeenYet(o Cluster) (Verdict, bool) {
 	seen := !o.Changed && o.StatefulSet != nil && o.StatefulSet.Status.ObservedGeneration >= o.StatefulSet.Generation &&
 		o.StatefulSet.Spec.Replicas != nil && *o.StatefulSet.Spec.Replicas == o.Want
-	return Verdict{Reason: v1alpha1.ReasonProgressing, Message: "the StatefulSet's controller has not seen the change yet", Phase: Reconciling}, !seen
+	return Verdict{
+		Reason:  v1alpha1.ReasonProgressing,
+		Message: "the StatefulSet's controller has not seen the change yet",
+		Phase:   Reconciling,
+	}, !seen
 }
 
 func scaledToZero(o Cluster) (Verdict, bool) {
@@ -169,10 +195,12 @@ func membersDiffer(o Cluster) (Verdict, bool) {
 	return Verdict{Reason: v1alpha1.ReasonMissingMembers, Message: message, Phase: Reconciling}, joined != o.Want
 }
 
-// maxUnready is how much of what an unready worker says is shown: which broker says what, and since when, comes late in it.
+// maxUnready is how much of what an unready worker says is shown: which broker says what, and since when, comes late in
+// it.
 const maxUnready = 600
 
-// troubles says what keeps the first unready pods from being ready, in Kubernetes' own words and the workers' last ones.
+// troubles says what keeps the first unready pods from being ready, in Kubernetes' own words and the workers' last
+// ones.
 func troubles(o Cluster) string {
 	const most = 3
 	var out []string

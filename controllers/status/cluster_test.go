@@ -100,11 +100,20 @@ func TestJudgeCluster(t *testing.T) {
 				o.StatefulSet, o.MissingSecret = statefulSet(3, 3, 3, 0), "keys"
 				o.Object.Spec.RocketMQ.CredentialsSecretRef = &v1alpha1.SecretReference{Name: "keys"}
 			},
-			want: conditions{"False/SecretNotFound", "Reconciling/SecretNotFound", "Secret keys does not exist in namespace test: create it with the keys accessKey and secretKey, or correct spec.rocketmq.credentialsSecretRef"},
+			want: conditions{
+				"False/SecretNotFound",
+				"Reconciling/SecretNotFound",
+				"Secret keys does not exist in namespace test: create it with the keys accessKey and secretKey, or correct " +
+					"spec.rocketmq.credentialsSecretRef",
+			},
 		},
 		"a certificate is missing": {
-			see:  func(o *status.Cluster) { o.StatefulSet, o.MissingSecret = statefulSet(3, 3, 3, 0), "client" },
-			want: conditions{"False/SecretNotFound", "Reconciling/SecretNotFound", "Secret client does not exist in namespace test: create it, or correct spec.rocketmq.tls"},
+			see: func(o *status.Cluster) { o.StatefulSet, o.MissingSecret = statefulSet(3, 3, 3, 0), "client" },
+			want: conditions{
+				"False/SecretNotFound",
+				"Reconciling/SecretNotFound",
+				"Secret client does not exist in namespace test: create it, or correct spec.rocketmq.tls",
+			},
 		},
 		"pods are replaced": {
 			see:  func(o *status.Cluster) { o.StatefulSet = statefulSet(3, 3, 1, 2) },
@@ -122,7 +131,11 @@ func TestJudgeCluster(t *testing.T) {
 				o.StatefulSet = statefulSet(3, 3, 3, 2)
 				o.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "w0"}}, crashing("w1", "starting\nworker: no such key\n")}
 			},
-			want: conditions{"False/PodsNotReady", "Reconciling/PodsNotReady", "2 of 3 worker pods are ready; w1: CrashLoopBackOff: worker: no such key"},
+			want: conditions{
+				"False/PodsNotReady",
+				"Reconciling/PodsNotReady",
+				"2 of 3 worker pods are ready; w1: CrashLoopBackOff: worker: no such key",
+			},
 		},
 		"a worker says why it is not ready": {
 			see: func(o *status.Cluster) {
@@ -130,7 +143,11 @@ func TestJudgeCluster(t *testing.T) {
 				o.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "w0"}}, {ObjectMeta: metav1.ObjectMeta{Name: "w1"}}}
 				o.Unready = map[string]string{"w0": "not ready: RocketMQ cannot be reached"}
 			},
-			want: conditions{"False/PodsNotReady", "Reconciling/PodsNotReady", "0 of 3 worker pods are ready; w0: not ready: RocketMQ cannot be reached"},
+			want: conditions{
+				"False/PodsNotReady",
+				"Reconciling/PodsNotReady",
+				"0 of 3 worker pods are ready; w0: not ready: RocketMQ cannot be reached",
+			},
 		},
 		"a worker that is not ready may say a lot": {
 			see: func(o *status.Cluster) {
@@ -138,7 +155,11 @@ func TestJudgeCluster(t *testing.T) {
 				o.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "w0"}}}
 				o.Unready = map[string]string{"w0": "not ready: " + strings.Repeat("x", 500) + " code 14"}
 			},
-			want: conditions{"False/PodsNotReady", "Reconciling/PodsNotReady", "0 of 3 worker pods are ready; w0: not ready: " + strings.Repeat("x", 500) + " code 14"},
+			want: conditions{
+				"False/PodsNotReady",
+				"Reconciling/PodsNotReady",
+				"0 of 3 worker pods are ready; w0: not ready: " + strings.Repeat("x", 500) + " code 14",
+			},
 		},
 		"the stores take nothing": {
 			see:  func(o *status.Cluster) { o.View.StoresNotWritten = "stores not written: topic p: broker b" },
@@ -184,8 +205,12 @@ func TestJudgeCluster(t *testing.T) {
 			want: conditions{"False/MissingMembers", "Reconciling/MissingMembers", "2 of 3 workers have joined"},
 		},
 		"a dead worker is still a member": {
-			see:  func(o *status.Cluster) { o.View = members("w0", "w1", "w2", "w3") },
-			want: conditions{"False/MissingMembers", "Reconciling/MissingMembers", "the workers count 4 members where 3 are wanted: those that left are not given up yet"},
+			see: func(o *status.Cluster) { o.View = members("w0", "w1", "w2", "w3") },
+			want: conditions{
+				"False/MissingMembers",
+				"Reconciling/MissingMembers",
+				"the workers count 4 members where 3 are wanted: those that left are not given up yet",
+			},
 		},
 	}
 	for name, tc := range cases {
@@ -207,7 +232,10 @@ func TestWarningsOfTopicsAreACondition(t *testing.T) {
 		want string // of the condition; empty: it is not there
 	}{
 		{&restapi.Cluster{}, ""},
-		{&restapi.Cluster{Warnings: []string{"topic c compacts", "topic p lies elsewhere"}}, "False/TopicWarnings: topic c compacts; topic p lies elsewhere"},
+		{
+			&restapi.Cluster{Warnings: []string{"topic c compacts", "topic p lies elsewhere"}},
+			"False/TopicWarnings: topic c compacts; topic p lies elsewhere",
+		},
 		{nil, "False/TopicWarnings: topic c compacts; topic p lies elsewhere"},
 		{&restapi.Cluster{Warnings: []string{"topic p lies elsewhere"}}, "False/TopicWarnings: topic p lies elsewhere"},
 		{&restapi.Cluster{}, ""},

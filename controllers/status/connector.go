@@ -20,8 +20,8 @@ type Connector struct {
 	Reachable bool
 	// ClusterMessage says why not.
 	ClusterMessage string
-	// NotMounted are the Secrets that the configuration refers to and the cluster is not asked to mount; Mounting those that it is
-	// about to.
+	// NotMounted are the Secrets that the configuration refers to and the cluster is not asked to mount; Mounting those
+	// that it is about to.
 	NotMounted, Mounting []string
 	// Rejected is why the workers refuse the configuration; empty if they do not.
 	Rejected string
@@ -69,9 +69,13 @@ func beingDeleted(o Connector) (Verdict, bool) {
 
 func clusterMissing(o Connector) (Verdict, bool) {
 	return Verdict{
-		Reason:  v1alpha1.ReasonClusterNotFound,
-		Message: fmt.Sprintf("ConnectCluster %s does not exist in namespace %s: create it, or correct spec.clusterRef in a new Connector", o.Object.Spec.ClusterRef.Name, o.Object.Namespace),
-		Phase:   Reconciling,
+		Reason: v1alpha1.ReasonClusterNotFound,
+		Message: fmt.Sprintf(
+			"ConnectCluster %s does not exist in namespace %s: create it, or correct spec.clusterRef in a new Connector",
+			o.Object.Spec.ClusterRef.Name,
+			o.Object.Namespace,
+		),
+		Phase: Reconciling,
 	}, !o.ClusterFound
 }
 

@@ -65,8 +65,12 @@ func TestJudgeConnector(t *testing.T) {
 			want: conditions{"True/Running", "", "2/2 tasks run"},
 		},
 		"the cluster is not there": {
-			see:  func(o *status.Connector) { o.ClusterFound, o.Reachable = false, false },
-			want: conditions{"False/ClusterNotFound", "Reconciling/ClusterNotFound", "ConnectCluster demo does not exist in namespace test: create it, or correct spec.clusterRef in a new Connector"},
+			see: func(o *status.Connector) { o.ClusterFound, o.Reachable = false, false },
+			want: conditions{
+				"False/ClusterNotFound",
+				"Reconciling/ClusterNotFound",
+				"ConnectCluster demo does not exist in namespace test: create it, or correct spec.clusterRef in a new Connector",
+			},
 		},
 		"the cluster has no worker": {
 			see:  func(o *status.Connector) { o.Reachable, o.ClusterMessage = false, "no worker is ready" },
@@ -80,20 +84,33 @@ func TestJudgeConnector(t *testing.T) {
 			see: func(o *status.Connector) {
 				o.Rejected, o.Workers = "unknown class", reported("Running", running)
 			},
-			want: conditions{"False/ConfigRejected", "Stalled/ConfigRejected", "the workers refuse the configuration: unknown class; the last accepted one stays in use"},
+			want: conditions{
+				"False/ConfigRejected",
+				"Stalled/ConfigRejected",
+				"the workers refuse the configuration: unknown class; the last accepted one stays in use",
+			},
 		},
 		"a Secret that nobody asked to mount": {
 			see: func(o *status.Connector) { o.NotMounted = []string{"db", "kafka"} },
-			want: conditions{"False/SecretNotMounted", "Reconciling/SecretNotMounted", "the workers do not mount Secret db, Secret kafka, to which spec.config refers: " +
-				"add it to ConnectCluster demo, spec.secrets: [{name: db}, {name: kafka}]"},
+			want: conditions{
+				"False/SecretNotMounted",
+				"Reconciling/SecretNotMounted",
+				"the workers do not mount Secret db, Secret kafka, to which spec.config refers: " +
+					"add it to ConnectCluster demo, spec.secrets: [{name: db}, {name: kafka}]",
+			},
 		},
 		"a Secret that is about to be mounted, and one that is not": {
 			see: func(o *status.Connector) {
 				o.NotMounted, o.Mounting, o.Workers = []string{"db"}, []string{"kafka"}, reported("Running", running)
 			},
-			want: conditions{"False/SecretNotMounted", "Reconciling/SecretNotMounted", "the workers do not mount Secret db, to which spec.config refers: " +
-				"add it to ConnectCluster demo, spec.secrets: [{name: db}]; not all workers of ConnectCluster demo mount Secret kafka yet: they are being replaced; " +
-				"the last accepted configuration stays in use"},
+			want: conditions{
+				"False/SecretNotMounted",
+				"Reconciling/SecretNotMounted",
+				"the workers do not mount Secret db, to which spec.config refers: " +
+					"add it to ConnectCluster demo, spec.secrets: [{name: db}]; not all workers of ConnectCluster demo mount Secret kafka " +
+					"yet: they are being replaced; " +
+					"the last accepted configuration stays in use",
+			},
 		},
 		"a Secret of a cluster without workers": {
 			see: func(o *status.Connector) {
@@ -169,7 +186,11 @@ func TestJudgeConnector(t *testing.T) {
 		"the workers still want it to run": {
 			state: v1alpha1.ConnectorPaused,
 			see:   func(o *status.Connector) { o.Workers = reported("Running", running) },
-			want:  conditions{"False/Progressing", "Reconciling/Progressing", "the workers accepted the change and have not reported its effect yet"},
+			want: conditions{
+				"False/Progressing",
+				"Reconciling/Progressing",
+				"the workers accepted the change and have not reported its effect yet",
+			},
 		},
 		"stopped has no tasks": {
 			state: v1alpha1.ConnectorStopped,

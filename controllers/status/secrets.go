@@ -20,8 +20,11 @@ func SetSecrets(conditions *[]metav1.Condition, o Cluster, generation int64) {
 	case len(o.AbsentSecrets) == 0:
 		meta.RemoveStatusCondition(conditions, v1alpha1.ConditionSecretsFound)
 	default:
-		message := fmt.Sprintf("missing in namespace %s: Secret %s; create it, or take it out of spec.secrets: tasks that refer to it fail until then",
-			o.Object.Namespace, strings.Join(o.AbsentSecrets, ", Secret "))
+		message := fmt.Sprintf(
+			"missing in namespace %s: Secret %s; create it, or take it out of spec.secrets: tasks that refer to it fail until then",
+			o.Object.Namespace,
+			strings.Join(o.AbsentSecrets, ", Secret "),
+		)
 		meta.SetStatusCondition(conditions, metav1.Condition{
 			Type: v1alpha1.ConditionSecretsFound, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSecretsMissing,
 			Message: Shorten(message, v1alpha1.MaxConditionMessage), ObservedGeneration: generation,
@@ -29,8 +32,8 @@ func SetSecrets(conditions *[]metav1.Condition, o Cluster, generation int64) {
 	}
 }
 
-// mountedSecrets are the names below render.SecretsDir that every pod mounts, whatever mounts them: a connector may refer to what
-// any worker can read, since any may get its tasks. Pods that are leaving get none any more.
+// mountedSecrets are the names below render.SecretsDir that every pod mounts, whatever mounts them: a connector may
+// refer to what any worker can read, since any may get its tasks. Pods that are leaving get none any more.
 func mountedSecrets(pods []corev1.Pod) []string {
 	var out []string
 	first := true
@@ -70,11 +73,21 @@ func secretNotMounted(o Connector) (Verdict, bool) {
 	cluster := o.Object.Spec.ClusterRef.Name
 	var parts []string
 	if names := o.NotMounted; len(names) > 0 {
-		parts = append(parts, fmt.Sprintf("the workers do not mount Secret %s, to which spec.config refers: add it to ConnectCluster %s, spec.secrets: [{name: %s}]",
-			strings.Join(names, ", Secret "), cluster, strings.Join(names, "}, {name: ")))
+		parts = append(
+			parts,
+			fmt.Sprintf("the workers do not mount Secret %s, to which spec.config refers: add it to ConnectCluster %s, spec.secrets: [{name: %s}]",
+				strings.Join(names, ", Secret "), cluster, strings.Join(names, "}, {name: ")),
+		)
 	}
 	if names := o.Mounting; len(names) > 0 {
-		parts = append(parts, fmt.Sprintf("not all workers of ConnectCluster %s mount Secret %s yet: they are being replaced", cluster, strings.Join(names, ", Secret ")))
+		parts = append(
+			parts,
+			fmt.Sprintf(
+				"not all workers of ConnectCluster %s mount Secret %s yet: they are being replaced",
+				cluster,
+				strings.Join(names, ", Secret "),
+			),
+		)
 	}
 	if o.Workers != nil && len(parts) > 0 {
 		parts = append(parts, "the last accepted configuration stays in use")

@@ -23,9 +23,21 @@ func TestMissingSecretsAreACondition(t *testing.T) {
 		want   string // of the condition; empty: it is not there
 	}{
 		{nil, ""},
-		{[]string{"db", "kafka"}, "False/SecretsMissing: missing in namespace test: Secret db, Secret kafka; create it, or take it out of spec.secrets: tasks that refer to it fail until then"},
-		{nil, "False/SecretsMissing: missing in namespace test: Secret db, Secret kafka; create it, or take it out of spec.secrets: tasks that refer to it fail until then"},
-		{[]string{"db"}, "False/SecretsMissing: missing in namespace test: Secret db; create it, or take it out of spec.secrets: tasks that refer to it fail until then"},
+		{
+			[]string{"db", "kafka"},
+			"False/SecretsMissing: missing in namespace test: Secret db, Secret kafka; create it, or take it out of spec.secrets: " +
+				"tasks that refer to it fail until then",
+		},
+		{
+			nil,
+			"False/SecretsMissing: missing in namespace test: Secret db, Secret kafka; create it, or take it out of spec.secrets: " +
+				"tasks that refer to it fail until then",
+		},
+		{
+			[]string{"db"},
+			"False/SecretsMissing: missing in namespace test: Secret db; create it, or take it out of spec.secrets: tasks that refer " +
+				"to it fail until then",
+		},
 		{[]string{}, ""},
 	}
 	for i, step := range steps {
@@ -46,7 +58,10 @@ func mounting(names ...string) corev1.Pod {
 	for _, name := range names {
 		worker.VolumeMounts = append(worker.VolumeMounts, corev1.VolumeMount{Name: "v-" + name, MountPath: render.SecretsDir + "/" + name})
 	}
-	sidecar := corev1.Container{Name: "sidecar", VolumeMounts: []corev1.VolumeMount{{Name: "x", MountPath: render.SecretsDir + "/of-the-sidecar"}}}
+	sidecar := corev1.Container{
+		Name:         "sidecar",
+		VolumeMounts: []corev1.VolumeMount{{Name: "x", MountPath: render.SecretsDir + "/of-the-sidecar"}},
+	}
 	return corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{sidecar, worker}}}
 }
 

@@ -1,5 +1,5 @@
-// Package status turns what was observed into conditions and counts. It is pure: checks in order, the first that matches
-// is the verdict.
+// Package status turns what was observed into conditions and counts. It is pure: checks in order, the first that
+// matches is the verdict.
 package status
 
 import (

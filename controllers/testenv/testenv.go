@@ -1,5 +1,5 @@
-// Package testenv starts a real API server with our CRDs for tests that have the build tag envtest. KUBEBUILDER_ASSETS names
-// the folder with kube-apiserver and etcd.
+// Package testenv starts a real API server with our CRDs for tests that have the build tag envtest. KUBEBUILDER_ASSETS
+// names the folder with kube-apiserver and etcd.
 package testenv
 
 import (
@@ -26,8 +26,8 @@ type Server struct {
 	Client client.Client
 }
 
-// Run starts a Server for the tests of a package, runs them, and stops it. It is for TestMain. What use returns, if not nil,
-// is called before the server is stopped.
+// Run starts a Server for the tests of a package, runs them, and stops it. It is for TestMain. What use returns, if not
+// nil, is called before the server is stopped.
 func Run(m *testing.M, use func(*Server) (stop func())) int {
 	env := &envtest.Environment{CRDDirectoryPaths: []string{Path("config", "crd")}, ErrorIfCRDPathMissing: true}
 	cfg, err := env.Start()

@@ -12,8 +12,12 @@ func TestWrap(t *testing.T) {
 		wantErr bool
 	}{
 		"a CRD gets the switch and the annotation": {
-			crd:  "---\nkind: CustomResourceDefinition\nmetadata:\n  annotations:\n    a: b\n  name: c\n",
-			want: []string{"{{- if .Values.crds.enabled }}\nkind:", "  annotations:\n    {{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n", "    a: b\n  name: c\n{{- end }}\n"},
+			crd: "---\nkind: CustomResourceDefinition\nmetadata:\n  annotations:\n    a: b\n  name: c\n",
+			want: []string{
+				"{{- if .Values.crds.enabled }}\nkind:",
+				"  annotations:\n    {{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n",
+				"    a: b\n  name: c\n{{- end }}\n",
+			},
 		},
 		"braces of a description are no template": {
 			crd:  "metadata:\n  annotations:\n    a: b\ndescription: an {{example}}\n",

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// constantSections lists the conditions' types and reasons and the events' reasons of the API package: one part for each
-// group of constants, named after what its comment begins with.
+// constantSections lists the conditions' types and reasons and the events' reasons of the API package: one part for
+// each group of constants, named after what its comment begins with.
 func constantSections(root string) (map[string]string, error) {
 	file := filepath.Join(root, "api", "v1alpha1", "conditions.go")
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)

@@ -1,8 +1,9 @@
-// Command configdocs writes the parts of docs/ that follow from the code: the keys of connect.conf and of the connectors,
-// the fields, columns and reasons of the custom resources, the targets of the Makefile, and, given a worker's address, the list of metrics. Usage:
-// go run ./hack/configdocs [-metrics http://worker:8082/metrics,…] [ROOT]
+// Command configdocs writes the parts of docs/ that follow from the code: the keys of connect.conf and of the
+// connectors, the fields, columns and reasons of the custom resources, the targets of the Makefile, and, given a
+// worker's address, the list of metrics. Usage: go run ./hack/configdocs [-metrics http://worker:8082/metrics,…] [ROOT]
 //
-// Each part stands between the comments <!-- begin generated: NAME --> and <!-- end generated: NAME --> and is replaced.
+// Each part stands between the comments <!-- begin generated: NAME --> and <!-- end generated: NAME --> and is
+// replaced.
 package main
 
 import (
@@ -66,8 +67,8 @@ func sections(root string) (map[string]string, error) {
 	return parts, nil
 }
 
-// updated returns the documents with their parts replaced. A part that no document has a place for is an error, and so is
-// a place without a part.
+// updated returns the documents with their parts replaced. A part that no document has a place for is an error, and so
+// is a place without a part.
 func updated(root string, parts map[string]string) (map[string]string, error) {
 	files, err := documents(root)
 	if err != nil {

@@ -77,7 +77,8 @@ func TestPartsAreReplaced(t *testing.T) {
 		},
 		"two parts are told apart": {
 			text: "<!-- begin generated: x -->\n<!-- end generated: x -->\n-\n<!-- begin generated: x -->\n<!-- end generated: x -->\n",
-			want: "<!-- begin generated: x -->\n\nnew\n\n<!-- end generated: x -->\n-\n<!-- begin generated: x -->\n\nnew\n\n<!-- end generated: x -->\n",
+			want: "<!-- begin generated: x -->\n\nnew\n\n<!-- end generated: x -->\n-\n<!-- begin generated: x -->\n\nnew\n\n<!-- end " +
+				"generated: x -->\n",
 		},
 		"metrics stay when none were read": {
 			text: "<!-- begin generated: metrics -->\nold\n<!-- end generated: metrics -->\n",

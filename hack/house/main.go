@@ -1,5 +1,5 @@
-// Command house counts what no linter here counts: sizes of files, functions, types, packages and lines, branches, exported
-// docs, bare go statements, and sleeps in tests. It prints each breach and ends with 1 if there is one.
+// Command house counts what no linter here counts: sizes of files, functions, types, packages and lines, branches,
+// exported docs, bare go statements, and sleeps in tests. It prints each breach and ends with 1 if there is one.
 // Usage: go run ./hack/house [DIR]
 package main
 

@@ -17,10 +17,13 @@ func TestHouseFindsWhatIsTooLarge(t *testing.T) {
 		return b.String()
 	}
 	cases := map[string]struct{ src, want string }{
-		"a type of 30 methods":           {"type T struct{}\n" + methods(30), ""},
-		"a type of 31 methods":           {"type T struct{}\n" + methods(31), "pkg.T has 31 methods and 0 fields"},
-		"31 methods and a reason":        {"// T is large. One value holds it all, for it is one.\ntype T struct{}\n" + methods(31), ""},
-		"a type of 21 fields":            {"type T struct {\n\ta, b, c int\n" + strings.Repeat("\t_ int\n", 18) + "}\n", "0 methods and 21 fields"},
+		"a type of 30 methods":    {"type T struct{}\n" + methods(30), ""},
+		"a type of 31 methods":    {"type T struct{}\n" + methods(31), "pkg.T has 31 methods and 0 fields"},
+		"31 methods and a reason": {"// T is large. One value holds it all, for it is one.\ntype T struct{}\n" + methods(31), ""},
+		"a type of 21 fields": {
+			"type T struct {\n\ta, b, c int\n" + strings.Repeat("\t_ int\n", 18) + "}\n",
+			"0 methods and 21 fields",
+		},
 		"a comment of 120 columns":       {"// " + strings.Repeat("ä", 117) + "\n", ""},
 		"a comment of 121 columns":       {"// " + strings.Repeat("ä", 118) + "\n", "a.go:3: 121 columns, 120 are enough for comment"},
 		"a directive as long as it is":   {"//go:generate " + strings.Repeat("x", 140) + "\n", ""},

@@ -152,17 +152,21 @@ func commands(text string) []string {
 }
 
 func TestOutlineTellsVersionsApart(t *testing.T) {
-	const english = "# Name\nAsk [it](docs/a.md#x), see [below](#try).\n## Try\n```sh\nmake demo  # starts\n# alone\nmake test\n```\n| a | b |\n"
+	const english = "# Name\nAsk [it](docs/a.md#x), see [below](#try).\n## Try\n```sh\nmake demo  # starts\n# alone\nmake " +
+		"test\n```\n| a | b |\n"
 	cases := map[string]struct {
 		other    string
 		wantSame bool
 	}{
 		"another language and other comments": {
 			"# 名称\n见[下文](#试)，[它](docs/a.md#x)。\n## 试\n```sh\nmake demo  # 启动\nmake test\n```\n| 甲 | 乙 |\n", true},
-		"a heading is missing":           {strings.Replace(english, "## Try\n", "", 1), false},
-		"a heading of another level":     {strings.Replace(english, "## Try", "### Try", 1), false},
-		"a command is another":           {strings.Replace(english, "make demo", "make demo -n", 1), false},
-		"two commands in another order":  {strings.Replace(strings.Replace(english, "make test\n", "", 1), "make demo", "make test\nmake demo", 1), false},
+		"a heading is missing":       {strings.Replace(english, "## Try\n", "", 1), false},
+		"a heading of another level": {strings.Replace(english, "## Try", "### Try", 1), false},
+		"a command is another":       {strings.Replace(english, "make demo", "make demo -n", 1), false},
+		"two commands in another order": {
+			strings.Replace(strings.Replace(english, "make test\n", "", 1), "make demo", "make test\nmake demo", 1),
+			false,
+		},
 		"a block is of another language": {strings.Replace(english, "```sh", "```console", 1), false},
 		"a link leads elsewhere":         {strings.Replace(english, "docs/a.md#x", "docs/b.md", 1), false},
 		"a row is missing":               {strings.Replace(english, "| a | b |\n", "", 1), false},

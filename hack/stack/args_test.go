@@ -16,27 +16,54 @@ func TestParse(t *testing.T) {
 		want    call
 		wantErr string
 	}{
-		"no command shows the help":              {args: "", want: call{verb: "help", only: parts}},
-		"up takes all parts":                     {args: "up", want: call{verb: "up", args: []string{}, only: parts}},
-		"parts are chosen":                       {args: "up --only rocketmq,kafka", want: call{verb: "up", args: []string{}, only: []string{partRocketMQ, partKafka}}},
-		"flags may come ahead of the command":    {args: "--port-base 20000 down", want: call{verb: "down", args: []string{}, only: parts, base: 20000}},
-		"flags may follow an argument":           {args: "logs kafka -f", want: call{verb: "logs", args: []string{"kafka"}, only: parts, follow: true}},
-		"images are many":                        {args: "load-image a.tar b.tar", want: call{verb: "load-image", args: []string{"a.tar", "b.tar"}, only: parts}},
-		"the output folder is chosen":            {args: "image --out /x", want: call{verb: "image", args: []string{}, only: parts, outDir: "/x"}},
-		"the older RocketMQ with access control": {args: "up --rocketmq 4.9.7 --acl", want: call{verb: "up", args: []string{}, only: parts, rocketmq: "4.9.7", acl: true}},
-		"a topology with its option":             {args: "up --topology replicated --sync", want: call{verb: "up", args: []string{}, only: parts, topology: "replicated", sync: true}},
-		"single processes are wiped":             {args: "stop rocketmq-broker-a kafka --wipe", want: call{verb: "stop", args: []string{"rocketmq-broker-a", "kafka"}, only: parts, wipe: true}},
-		"an unknown topology is named":           {args: "up --topology cluster", wantErr: "cluster: the topologies are single, masters, replicated, controller, proxy"},
-		"TLS has two modes":                      {args: "up --tls mutual", want: call{verb: "up", args: []string{}, only: parts, tls: "mutual"}},
-		"an unknown mode of TLS is named":        {args: "up --tls enforcing", wantErr: "enforcing: the modes are server, mutual, permissive"},
-		"start wants a name":                     {args: "start", wantErr: "start needs an argument"},
-		"an unknown version is named":            {args: "up --rocketmq 4.8.0", wantErr: "4.8.0: the versions are 5.3.3 and 4.9.7"},
-		"an unknown part is named":               {args: "up --only mysql", wantErr: `"mysql" is none of`},
-		"an unknown command is named":            {args: "restart", wantErr: `unknown command "restart"`},
-		"an unknown flag is named":               {args: "up --fast", wantErr: "-fast"},
-		"logs wants a name":                      {args: "logs", wantErr: "logs needs an argument"},
-		"a left-over argument is named":          {args: "down now", wantErr: `unexpected argument "now"`},
-		"a port base that is no number is bad":   {args: "up --port-base x", wantErr: "port-base"},
+		"no command shows the help": {args: "", want: call{verb: "help", only: parts}},
+		"up takes all parts":        {args: "up", want: call{verb: "up", args: []string{}, only: parts}},
+		"parts are chosen": {
+			args: "up --only rocketmq,kafka",
+			want: call{verb: "up", args: []string{}, only: []string{partRocketMQ, partKafka}},
+		},
+		"flags may come ahead of the command": {
+			args: "--port-base 20000 down",
+			want: call{verb: "down", args: []string{}, only: parts, base: 20000},
+		},
+		"flags may follow an argument": {
+			args: "logs kafka -f",
+			want: call{verb: "logs", args: []string{"kafka"}, only: parts, follow: true},
+		},
+		"images are many": {
+			args: "load-image a.tar b.tar",
+			want: call{verb: "load-image", args: []string{"a.tar", "b.tar"}, only: parts},
+		},
+		"the output folder is chosen": {
+			args: "image --out /x",
+			want: call{verb: "image", args: []string{}, only: parts, outDir: "/x"},
+		},
+		"the older RocketMQ with access control": {
+			args: "up --rocketmq 4.9.7 --acl",
+			want: call{verb: "up", args: []string{}, only: parts, rocketmq: "4.9.7", acl: true},
+		},
+		"a topology with its option": {
+			args: "up --topology replicated --sync",
+			want: call{verb: "up", args: []string{}, only: parts, topology: "replicated", sync: true},
+		},
+		"single processes are wiped": {
+			args: "stop rocketmq-broker-a kafka --wipe",
+			want: call{verb: "stop", args: []string{"rocketmq-broker-a", "kafka"}, only: parts, wipe: true},
+		},
+		"an unknown topology is named": {
+			args:    "up --topology cluster",
+			wantErr: "cluster: the topologies are single, masters, replicated, controller, proxy",
+		},
+		"TLS has two modes":                    {args: "up --tls mutual", want: call{verb: "up", args: []string{}, only: parts, tls: "mutual"}},
+		"an unknown mode of TLS is named":      {args: "up --tls enforcing", wantErr: "enforcing: the modes are server, mutual, permissive"},
+		"start wants a name":                   {args: "start", wantErr: "start needs an argument"},
+		"an unknown version is named":          {args: "up --rocketmq 4.8.0", wantErr: "4.8.0: the versions are 5.3.3 and 4.9.7"},
+		"an unknown part is named":             {args: "up --only mysql", wantErr: `"mysql" is none of`},
+		"an unknown command is named":          {args: "restart", wantErr: `unknown command "restart"`},
+		"an unknown flag is named":             {args: "up --fast", wantErr: "-fast"},
+		"logs wants a name":                    {args: "logs", wantErr: "logs needs an argument"},
+		"a left-over argument is named":        {args: "down now", wantErr: `unexpected argument "now"`},
+		"a port base that is no number is bad": {args: "up --port-base x", wantErr: "port-base"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command stack runs a real RocketMQ, a real Kafka and a real one-node Kubernetes on this machine, and takes them down again
-// without a trace. See README.md beside it, or run it with "help".
+// Command stack runs a real RocketMQ, a real Kafka and a real one-node Kubernetes on this machine, and takes them down
+// again without a trace. See README.md beside it, or run it with "help".
 package main
 
 import (
@@ -100,8 +100,8 @@ func (s *stack) commands(ctx context.Context, c call) map[string]func() error {
 	}
 }
 
-// prepareEnvironment sets what every program that the stack starts needs: Debian keeps containerd's and iptables' programs
-// in folders that a user's PATH may lack, and a proxy must not stand between the parts of the stack.
+// prepareEnvironment sets what every program that the stack starts needs: Debian keeps containerd's and iptables'
+// programs in folders that a user's PATH may lack, and a proxy must not stand between the parts of the stack.
 func prepareEnvironment() error {
 	direct := strings.Join([]string{"localhost", layout.Loopback, layout.PodCIDR, layout.ServiceNet, ".svc", ".cluster.local"}, ",")
 	if user := cmp.Or(os.Getenv("NO_PROXY"), os.Getenv("no_proxy")); user != "" {

@@ -10,7 +10,11 @@ import (
 )
 
 func main() {
-	fmt.Fprintf(os.Stderr, "stack: this is %s; the local stack runs on Linux only (Debian 12 was tried). Use a Linux machine or virtual machine, "+
-		"or your own Kubernetes, RocketMQ and Kafka: the README's section on installing says how.\n", runtime.GOOS)
+	fmt.Fprintf(
+		os.Stderr,
+		"stack: this is %s; the local stack runs on Linux only (Debian 12 was tried). Use a Linux machine or virtual machine, "+
+			"or your own Kubernetes, RocketMQ and Kafka: the README's section on installing says how.\n",
+		runtime.GOOS,
+	)
 	os.Exit(1)
 }

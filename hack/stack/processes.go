@@ -23,7 +23,8 @@ func (s *stack) brokers() (broker.Set, error) {
 	return s.brokersOf(o), err
 }
 
-// wanted are the brokers that "up" is asked for. An instance keeps the topology that it has: the data of one are of no use to another.
+// wanted are the brokers that "up" is asked for. An instance keeps the topology that it has: the data of one are of no
+// use to another.
 func (s *stack) wanted(c call) (broker.Set, error) {
 	have, err := broker.Recorded(s.layout)
 	if err != nil {
@@ -52,7 +53,12 @@ func (c call) options(have broker.Options) (broker.Options, error) {
 	case c.topology == "":
 		o.Topology = broker.Single
 	case have.Topology != "" && have.Topology != c.topology:
-		return o, fmt.Errorf("%w: it has %s, not %s; run \"down\" first, or give the other one a --port-base", errTopology, have.Topology, c.topology)
+		return o, fmt.Errorf(
+			"%w: it has %s, not %s; run \"down\" first, or give the other one a --port-base",
+			errTopology,
+			have.Topology,
+			c.topology,
+		)
 	}
 	return o, nil
 }
@@ -81,7 +87,10 @@ func (s *stack) stop(ctx context.Context, names []string, wipe bool) error {
 
 func (s *stack) existing() (broker.Set, error) {
 	if _, err := os.Stat(s.layout.State()); errors.Is(err, fs.ErrNotExist) {
-		return broker.Set{}, fmt.Errorf("nothing was started on these ports (%s): \"up\" starts an instance, --port-base names it", s.layout.Instance())
+		return broker.Set{}, fmt.Errorf(
+			"nothing was started on these ports (%s): \"up\" starts an instance, --port-base names it",
+			s.layout.Instance(),
+		)
 	}
 	return s.brokers()
 }

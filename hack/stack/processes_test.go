@@ -18,13 +18,32 @@ func TestAnInstanceKeepsItsTopology(t *testing.T) {
 		want    broker.Options
 		wantErr string
 	}{
-		"a new instance is single":               {args: "up", want: broker.Options{Topology: broker.Single, Version: "5.3.3"}},
-		"a new instance is what is asked for":    {args: "up --topology masters --acl", want: broker.Options{Topology: broker.Masters, Version: "5.3.3", ACL: true}},
-		"without the flag it stays as it is":     {args: "up", have: replicated, want: broker.Options{Topology: broker.Replicated, Sync: true, Version: "5.3.3"}},
-		"with the flag the slave is not awaited": {args: "up --topology replicated", have: replicated, want: broker.Options{Topology: broker.Replicated, Version: "5.3.3"}},
-		"sync alone changes the master":          {args: "up --sync", have: broker.Options{Topology: broker.Replicated}, want: broker.Options{Topology: broker.Replicated, Sync: true, Version: "5.3.3"}},
-		"another topology is refused":            {args: "up --topology masters", have: replicated, wantErr: `it has replicated, not masters; run "down" first`},
-		"single is another topology too":         {args: "up --topology single", have: replicated, wantErr: "it has replicated, not single"},
+		"a new instance is single": {args: "up", want: broker.Options{Topology: broker.Single, Version: "5.3.3"}},
+		"a new instance is what is asked for": {
+			args: "up --topology masters --acl",
+			want: broker.Options{Topology: broker.Masters, Version: "5.3.3", ACL: true},
+		},
+		"without the flag it stays as it is": {
+			args: "up",
+			have: replicated,
+			want: broker.Options{Topology: broker.Replicated, Sync: true, Version: "5.3.3"},
+		},
+		"with the flag the slave is not awaited": {
+			args: "up --topology replicated",
+			have: replicated,
+			want: broker.Options{Topology: broker.Replicated, Version: "5.3.3"},
+		},
+		"sync alone changes the master": {
+			args: "up --sync",
+			have: broker.Options{Topology: broker.Replicated},
+			want: broker.Options{Topology: broker.Replicated, Sync: true, Version: "5.3.3"},
+		},
+		"another topology is refused": {
+			args:    "up --topology masters",
+			have:    replicated,
+			wantErr: `it has replicated, not masters; run "down" first`,
+		},
+		"single is another topology too": {args: "up --topology single", have: replicated, wantErr: "it has replicated, not single"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -67,10 +86,19 @@ func testStack(t *testing.T, o broker.Options) (*stack, *strings.Builder) {
 
 func TestStatusAndEnvFollowTheTopology(t *testing.T) {
 	cases := map[string]struct{ wantNames, wantEnv string }{
-		"":                {wantNames: "rocketmq-namesrv, rocketmq-broker", wantEnv: "export RMQ_NAMESRV='127.0.0.1:20000'\n"},
-		broker.Masters:    {wantNames: "rocketmq-namesrv, rocketmq-namesrv-2, rocketmq-broker-a, rocketmq-broker-b", wantEnv: "export RMQ_NAMESRV='127.0.0.1:20000;127.0.0.1:20001'\n"},
-		broker.Replicated: {wantNames: "rocketmq-namesrv, rocketmq-broker-a, rocketmq-broker-a-slave", wantEnv: "export RMQ_NAMESRV='127.0.0.1:20000'\n"},
-		broker.Proxy:      {wantNames: "rocketmq-namesrv, rocketmq-broker, rocketmq-proxy", wantEnv: "export RMQ_NAMESRV='127.0.0.1:20000'\nexport RMQ_PROXY='127.0.0.1:20003'\n"},
+		"": {wantNames: "rocketmq-namesrv, rocketmq-broker", wantEnv: "export RMQ_NAMESRV='127.0.0.1:20000'\n"},
+		broker.Masters: {
+			wantNames: "rocketmq-namesrv, rocketmq-namesrv-2, rocketmq-broker-a, rocketmq-broker-b",
+			wantEnv:   "export RMQ_NAMESRV='127.0.0.1:20000;127.0.0.1:20001'\n",
+		},
+		broker.Replicated: {
+			wantNames: "rocketmq-namesrv, rocketmq-broker-a, rocketmq-broker-a-slave",
+			wantEnv:   "export RMQ_NAMESRV='127.0.0.1:20000'\n",
+		},
+		broker.Proxy: {
+			wantNames: "rocketmq-namesrv, rocketmq-broker, rocketmq-proxy",
+			wantEnv:   "export RMQ_NAMESRV='127.0.0.1:20000'\nexport RMQ_PROXY='127.0.0.1:20003'\n",
+		},
 	}
 	for topology, tc := range cases {
 		t.Run("topology "+topology, func(t *testing.T) {

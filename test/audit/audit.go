@@ -1,5 +1,5 @@
-// Package audit reads the audit lines of workers and says from them who ran which task when: whether a task ever ran on two
-// workers at once, and how long it ran nowhere.
+// Package audit reads the audit lines of workers and says from them who ran which task when: whether a task ever ran on
+// two workers at once, and how long it ran nowhere.
 package audit
 
 import (
@@ -19,8 +19,8 @@ type Task struct {
 // String is connector-task.
 func (t Task) String() string { return fmt.Sprintf("%s-%d", t.Connector, t.Task) }
 
-// Event is one audit line: the start or the stop of one attempt of a task. At is CLOCK_BOOTTIME, which all workers of one
-// machine share.
+// Event is one audit line: the start or the stop of one attempt of a task. At is CLOCK_BOOTTIME, which all workers of
+// one machine share.
 type Event struct {
 	Kind       string `json:"audit"`
 	Worker     string `json:"worker"`
@@ -30,8 +30,8 @@ type Event struct {
 	Epoch      int64  `json:"epoch"`
 	Attempt    int64  `json:"attempt"`
 	At         int64  `json:"boottime_ns"`
-	// Ended, in a stop, is when the last delivery had ended: before At when the worker was frozen or cut off, and wrote the
-	// line late.
+	// Ended, in a stop, is when the last delivery had ended: before At when the worker was frozen or cut off, and wrote
+	// the line late.
 	Ended int64 `json:"ended_ns"`
 }
 
@@ -58,8 +58,8 @@ func Parse(line string) (Event, bool) {
 	return e, e.Kind == Start || e.Kind == Stop
 }
 
-// Interval is one attempt of a task on a worker, from its start to the end of its deliveries in CLOCK_BOOTTIME. Open intervals have not ended by
-// the time of the report.
+// Interval is one attempt of a task on a worker, from its start to the end of its deliveries in CLOCK_BOOTTIME. Open
+// intervals have not ended by the time of the report.
 type Interval struct {
 	Task
 	Worker              string
@@ -74,8 +74,8 @@ type Death struct {
 	At     time.Duration
 }
 
-// Intervals pairs starts with stops. Repeated lines count once. What ended before it started never was. What a dead worker
-// left open ends with its first death after the start; what is open otherwise ends at now.
+// Intervals pairs starts with stops. Repeated lines count once. What ended before it started never was. What a dead
+// worker left open ends with its first death after the start; what is open otherwise ends at now.
 func Intervals(events []Event, deaths []Death, now time.Duration) []Interval {
 	stops := map[Event]time.Duration{}
 	for _, e := range events {

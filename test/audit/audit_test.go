@@ -8,7 +8,16 @@ import (
 )
 
 func line(kind, worker string, task int, generation, at int64) Event {
-	return Event{Kind: kind, Worker: worker, Connector: "c", Task: task, Generation: generation, Epoch: 1, Attempt: 1, At: at * int64(time.Second)}
+	return Event{
+		Kind:       kind,
+		Worker:     worker,
+		Connector:  "c",
+		Task:       task,
+		Generation: generation,
+		Epoch:      1,
+		Attempt:    1,
+		At:         at * int64(time.Second),
+	}
 }
 
 func ended(e Event, at int64) Event {
@@ -21,7 +30,10 @@ func TestParseTakesAuditLinesOnly(t *testing.T) {
 		line string
 		want bool
 	}{
-		"a start":           {`{"level":"info","audit":"task-start","worker":"w0","connector":"c","task":1,"generation":7,"epoch":2,"attempt":1,"boottime_ns":5}`, true},
+		"a start": {
+			`{"level":"info","audit":"task-start","worker":"w0","connector":"c","task":1,"generation":7,"epoch":2,"attempt":1,"boottime_ns":5}`,
+			true,
+		},
 		"another message":   {`{"level":"info","msg":"Starting task"}`, false},
 		"an unknown kind":   {`{"audit":"something"}`, false},
 		"not JSON":          {`"audit" of nothing`, false},

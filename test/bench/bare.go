@@ -48,8 +48,8 @@ type bareResult struct {
 	Mallocs uint64
 }
 
-// runBare carries out the job on its standard input, prints the result, and stays until its input ends, so that it can be
-// looked at.
+// runBare carries out the job on its standard input, prints the result, and stays until its input ends, so that it can
+// be looked at.
 func runBare(ctx context.Context, env environment, stdin io.Reader, stdout io.Writer) error {
 	in := bufio.NewReader(stdin)
 	line, err := in.ReadBytes('\n')
@@ -280,7 +280,11 @@ func bareSink(ctx context.Context, env environment, job bareJob) error {
 					return fmt.Errorf("pulling: %w", err)
 				}
 				for _, m := range got.GetMessageExts() {
-					kafka.Produce(ctx, &kgo.Record{Partition: int32(i), Key: []byte(m.GetKeys()), Value: m.Body, Timestamp: time.UnixMilli(m.BornTimestamp)}, done)
+					kafka.Produce(
+						ctx,
+						&kgo.Record{Partition: int32(i), Key: []byte(m.GetKeys()), Value: m.Body, Timestamp: time.UnixMilli(m.BornTimestamp)},
+						done,
+					)
 				}
 				offset = got.NextBeginOffset
 			}

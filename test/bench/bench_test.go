@@ -92,10 +92,12 @@ func TestParseStat(t *testing.T) {
 		want    time.Duration
 		wantErr bool
 	}{
-		"user and system time are added":    {stat: "7 (worker) S 1 7 7 0 -1 4194304 9 0 0 0 120 34 0 0 20 0 9 0 1 2 3", want: 1540 * time.Millisecond},
-		"a command may hold any characters": {stat: "7 (a) b (c) S 1 7 7 0 -1 4194304 9 0 0 0 1 2 0 0 20 0 9 0 1 2 3", want: 30 * time.Millisecond},
-		"too few fields":                    {stat: "7 (worker) S 1", wantErr: true},
-		"no number":                         {stat: "7 (worker) S 1 7 7 0 -1 4194304 9 0 0 0 x 34 0 0 20", wantErr: true},
+		"user and system time " +
+			"are added": {stat: "7 (worker) S 1 7 7 0 -1 4194304 9 0 0 0 120 34 0 0 20 0 9 0 1 2 3", want: 1540 * time.Millisecond},
+		"a command may hold any " +
+			"characters": {stat: "7 (a) b (c) S 1 7 7 0 -1 4194304 9 0 0 0 1 2 0 0 20 0 9 0 1 2 3", want: 30 * time.Millisecond},
+		"too few fields": {stat: "7 (worker) S 1", wantErr: true},
+		"no number":      {stat: "7 (worker) S 1 7 7 0 -1 4194304 9 0 0 0 x 34 0 0 20", wantErr: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseStat(tc.stat)

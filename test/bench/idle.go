@@ -61,8 +61,8 @@ func (b *suite) atRest(ctx context.Context, w *runningWorker) (memory, share flo
 	return float64(rss) / mib, 100 * (after - before).Seconds() / idleTime.Seconds(), err
 }
 
-// layout is one way to have many idle tasks: connectors of one kind with so many tasks each, every task with a partition or
-// a queue of its own. Each connector has its own topic.
+// layout is one way to have many idle tasks: connectors of one kind with so many tasks each, every task with a
+// partition or a queue of its own. Each connector has its own topic.
 type layout struct {
 	kind       kind
 	each, left int // tasks a connector; tasks in all
@@ -75,8 +75,8 @@ func (l layout) tasks(i int) int { return min(l.each, l.left-i*l.each) }
 
 func (l layout) name(i int) string { return fmt.Sprintf("idle-%ss-%d-%d", l.kind, l.each, i) }
 
-// idle measures a worker with many tasks that wait for records which do not come: few connectors with many tasks, and many
-// with few, each kind by itself.
+// idle measures a worker with many tasks that wait for records which do not come: few connectors with many tasks, and
+// many with few, each kind by itself.
 func (b *suite) idle(ctx context.Context) (string, error) {
 	rows := [][]string{{"Idle tasks", "connectors", "created to running s", "RSS MiB", "% of a core", "goroutines", "file descriptors"}}
 	for _, k := range b.o.idleKinds {
@@ -123,7 +123,16 @@ func (b *suite) idleRow(ctx context.Context, l layout) (row []string, err error)
 	if err != nil {
 		return nil, err
 	}
-	b.say("idle, %d %ss, %d a connector: %.0f MiB, %.1f %% of a core, %.0f goroutines, %.0f files", l.left, l.kind, l.each, memory, share, goroutines, files)
+	b.say(
+		"idle, %d %ss, %d a connector: %.0f MiB, %.1f %% of a core, %.0f goroutines, %.0f files",
+		l.left,
+		l.kind,
+		l.each,
+		memory,
+		share,
+		goroutines,
+		files,
+	)
 	return []string{fmt.Sprintf("%d %ss", l.left, l.kind), fmt.Sprintf("%d × %d", l.connectors(), l.each), fmt.Sprintf("%.1f", took.Seconds()),
 		fmt.Sprintf("%.0f", memory), fmt.Sprintf("%.1f", share), fmt.Sprintf("%.0f", goroutines), fmt.Sprintf("%.0f", files)}, nil
 }

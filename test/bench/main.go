@@ -1,7 +1,8 @@
 //go:build linux
 
-// Command bench measures the worker between a real Kafka and a real RocketMQ, next to bare loops that move the same records
-// with the usual libraries: on one core, with the brokers on the other, in turns, medians. See docs/benchmarks.md.
+// Command bench measures the worker between a real Kafka and a real RocketMQ, next to bare loops that move the same
+// records with the usual libraries: on one core, with the brokers on the other, in turns, medians. See
+// docs/benchmarks.md.
 package main
 
 import (
@@ -35,7 +36,8 @@ func main() {
 	}
 }
 
-// environment is where the brokers are. tlsCA is a file if the workers speak TLS with RocketMQ; the bare loops never do.
+// environment is where the brokers are. tlsCA is a file if the workers speak TLS with RocketMQ; the bare loops never
+// do.
 type environment struct{ nameServer, kafka, tlsCA string }
 
 // options are what the command line says.
@@ -89,7 +91,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	}
 	if o.tls {
 		if env.tlsCA = os.Getenv("RMQ_TLS_CA"); env.tlsCA == "" {
-			return errors.New("-tls: set RMQ_TLS_CA, and have RocketMQ take connections with and without TLS (go run -C hack/stack . up --tls permissive): the bare loops have none")
+			return errors.New(
+				"-tls: set RMQ_TLS_CA, and have RocketMQ take connections with and without TLS (go run -C hack/stack . up --tls " +
+					"permissive): the bare loops have none",
+			)
 		}
 	}
 	return bench(ctx, env, o, stdout)
@@ -105,11 +110,25 @@ func parse(args []string) (options, error) {
 	idleKinds := flags.String("idle-kinds", "source,sink", "kinds of idle tasks, each measured by itself")
 	idleEach := flags.String("idle-each", "100,4", "idle tasks a connector, each number measured by itself")
 	flags.IntVar(&o.connectors, "control-connectors", 1000, "how many connectors, with five tasks each, the control part has")
-	flags.BoolVar(&o.tls, "tls", false, "have the worker speak TLS with RocketMQ, trusting RMQ_TLS_CA; the bare loops beside it do not, and the control part has none")
-	flags.StringVar(&o.profile, "profile", "", "write CPU, heap, block and mutex profiles of the worker to this `directory`; its figures are then a little worse")
+	flags.BoolVar(
+		&o.tls,
+		"tls",
+		false,
+		"have the worker speak TLS with RocketMQ, trusting RMQ_TLS_CA; the bare loops beside it do not, and the control part has none",
+	)
+	flags.StringVar(
+		&o.profile,
+		"profile",
+		"",
+		"write CPU, heap, block and mutex profiles of the worker to this `directory`; its figures are then a little worse",
+	)
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables to this `file`, too")
 	sizes := flags.String("sizes", "100,1024,16384", "bytes a value, separated by commas")
-	parts := flags.String("parts", strings.Join([]string{partSource, partSink, partPeer, partLatency, partStart, partIdle, partControl}, ","), "what to measure")
+	parts := flags.String(
+		"parts",
+		strings.Join([]string{partSource, partSink, partPeer, partLatency, partStart, partIdle, partControl}, ","),
+		"what to measure",
+	)
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -46,7 +46,9 @@ const mib = 1 << 20
 
 // throughputTable shows the rounds, in markdown that reads as plain text, too.
 func throughputTable(rounds []round) string {
-	rows := [][]string{{"direction", "value", "records", "", "records/s", "MB/s", "CPU µs/record", "allocations/record", "peak RSS MiB", "first record s"}}
+	rows := [][]string{
+		{"direction", "value", "records", "", "records/s", "MB/s", "CPU µs/record", "allocations/record", "peak RSS MiB", "first record s"},
+	}
 	for _, r := range rounds {
 		for _, e := range entrants() {
 			f, ok := r.medians[e]
@@ -80,7 +82,10 @@ func ratios(r round) (rows [][]string) {
 		a, has := r.medians[of.a]
 		b, hasToo := r.medians[of.b]
 		if has && hasToo {
-			rows = append(rows, []string{"ratio", sizeName(r.size), "", of.name, ratio(a.rate, b.rate), "", ratio(b.cpu, a.cpu) + " per CPU-s", "", "", ""})
+			rows = append(
+				rows,
+				[]string{"ratio", sizeName(r.size), "", of.name, ratio(a.rate, b.rate), "", ratio(b.cpu, a.cpu) + " per CPU-s", "", "", ""},
+			)
 		}
 	}
 	return rows

@@ -30,13 +30,14 @@ const (
 const (
 	// queues is how many queues and partitions every topic has.
 	queues = 8
-	// runWeight is what one run moves: enough for 3 s at full speed. A record weighs its value's bytes, and as much again as
-	// a record costs by itself.
+	// runWeight is what one run moves: enough for 3 s at full speed. A record weighs its value's bytes, and as much again
+	// as a record costs by itself.
 	runWeight    = 700_000 << 10
 	recordWeight = 1 << 10
 )
 
-// suite is the bench. One value holds what all parts need, brokers, options and what was measured; each part is a method.
+// suite is the bench. One value holds what all parts need, brokers, options and what was measured; each part is a
+// method.
 type suite struct {
 	env     environment
 	o       options

@@ -61,7 +61,8 @@ type round struct {
 	medians map[entrant]figures
 }
 
-// throughput measures values of one size: everybody in turns. After a failure the medians are those of the runs before it.
+// throughput measures values of one size: everybody in turns. After a failure the medians are those of the runs before
+// it.
 func (b *suite) throughput(ctx context.Context, size int) (r round, err error) {
 	r = round{size: size, records: b.recordsOf(size), medians: map[entrant]figures{}}
 	jobs, drop, err := b.jobs(ctx, size, r.records)
@@ -102,8 +103,8 @@ func (b *suite) turnsOf(ctx context.Context, run int, jobs map[kind]bareJob, siz
 	return nil
 }
 
-// turns are the entrants that have a job, in the table's order and in the reverse by turns, so that each goes ahead of its
-// rival as often as behind it. MirrorMaker is there once.
+// turns are the entrants that have a job, in the table's order and in the reverse by turns, so that each goes ahead of
+// its rival as often as behind it. MirrorMaker is there once.
 func turns(run int, jobs map[kind]bareJob) []entrant {
 	out := slices.DeleteFunc(entrants(), func(e entrant) bool { return jobs[e.kind].Kind == "" || e.name == nameWarm })
 	if run%2 == 1 {

@@ -126,7 +126,8 @@ func rollNameServers(ctx context.Context, s *strike) error {
 // longestHang is how long a broker hangs at most.
 const longestHang = 8 * time.Second
 
-// freezeBroker has a master hang: it is connected, and does not answer. What it was sent meanwhile it carries out later.
+// freezeBroker has a master hang: it is connected, and does not answer. What it was sent meanwhile it carries out
+// later.
 func freezeBroker(ctx context.Context, s *strike) error {
 	b, d := s.broker(), s.seconds(2, longestHang.Seconds())
 	s.say("SIGSTOP to %s for %s", b.Process, d)
@@ -140,9 +141,9 @@ func freezeBroker(ctx context.Context, s *strike) error {
 	return err
 }
 
-// restoreBroker gives a broker a copy of its store that is some seconds old: it loses records of all topics, the workers'
-// own included, that it had confirmed. What had come out before the copy was made cannot be lost, nor can what was sent
-// after the kill.
+// restoreBroker gives a broker a copy of its store that is some seconds old: it loses records of all topics, the
+// workers' own included, that it had confirmed. What had come out before the copy was made cannot be lost, nor can what
+// was sent after the kill.
 func restoreBroker(ctx context.Context, s *strike) error {
 	age, away := s.seconds(1, 6), s.seconds(0, 3)
 	b := s.broker()

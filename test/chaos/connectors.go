@@ -23,9 +23,9 @@ type pair struct {
 	selector string // queue.selector; empty is the default
 }
 
-// pairs are those of a topology. Where a broker may be away while another one is there, both ways of choosing queues run
-// side by side: by the partition, where the order of each partition has to be kept (which shows, as all records come out in
-// one), and by the key.
+// pairs are those of a topology. Where a broker may be away while another one is there, both ways of choosing queues
+// run side by side: by the partition, where the order of each partition has to be kept (which shows, as all records
+// come out in one), and by the key.
 func pairs(topology, topic string) []pair {
 	if topology == rig.Single {
 		return []pair{{Way: traffic.Way{Topic: topic, Partitions: queuesEach, BackPartitions: queuesEach}}}

@@ -26,8 +26,8 @@ func (s *strike) replicas(ctx context.Context) (master, replica rig.Broker, err 
 	return master, replica, err
 }
 
-// killMaster kills a master whose slave nobody elects: the slave can be read, and nothing can be written until the master
-// is back.
+// killMaster kills a master whose slave nobody elects: the slave can be read, and nothing can be written until the
+// master is back.
 func killMaster(ctx context.Context, s *strike) error {
 	master, _, err := s.replicas(ctx)
 	if err != nil {
@@ -36,8 +36,8 @@ func killMaster(ctx context.Context, s *strike) error {
 	return s.killFor(ctx, brokerKilled, master.Process, s.seconds(0, 10))
 }
 
-// loseReplica takes the replica away, by a clean stop, a kill or a freeze: a master that replicates before it answers has
-// nobody to wait for.
+// loseReplica takes the replica away, by a clean stop, a kill or a freeze: a master that replicates before it answers
+// has nobody to wait for.
 func loseReplica(ctx context.Context, s *strike) error {
 	_, replica, err := s.replicas(ctx)
 	if err != nil {
@@ -125,9 +125,9 @@ func (s *strike) rejoined(since map[*member]int64) (bool, error) {
 	return false, nil
 }
 
-// loseTail has the controller elect a replica that lacks what the master confirmed last. The replica is frozen, so that the
-// master keeps it among those that may be elected, and the network between them is filled up: what is sent after that is
-// nowhere else when the master goes.
+// loseTail has the controller elect a replica that lacks what the master confirmed last. The replica is frozen, so that
+// the master keeps it among those that may be elected, and the network between them is filled up: what is sent after
+// that is nowhere else when the master goes.
 func loseTail(kind string, freeze bool) func(ctx context.Context, s *strike) error {
 	return func(ctx context.Context, s *strike) error {
 		master, replica, err := s.replicas(ctx)
@@ -170,8 +170,8 @@ type election struct {
 	exposed traffic.Exposed
 }
 
-// elect waits until the replica is the master, from when tasks count as unowned, and lets the old one come back. One that
-// was frozen confirms until it learns of the election, and then loses it.
+// elect waits until the replica is the master, from when tasks count as unowned, and lets the old one come back. One
+// that was frozen confirms until it learns of the election, and then loses it.
 func (s *strike) elect(ctx context.Context, m *mark, e election) error {
 	err := s.brokers.Elected(ctx, e.replica)
 	m.Origin = cluster.Now()

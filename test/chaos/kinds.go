@@ -48,31 +48,53 @@ const (
 	replicaLost     = "replica lost"
 	failoverKill    = "failover: master killed"
 	failoverFreeze  = "failover: master frozen"
-	// lostToo follows the kind of a failover in which the cluster log lost its newest records, as replication may: rule C4 holds then.
+	// lostToo follows the kind of a failover in which the cluster log lost its newest records, as replication may: rule C4
+	// holds then.
 	lostToo        = ", log's end lost"
 	tailLostKill   = "failover: replica behind, master killed"
 	tailLostFreeze = "failover: replica behind, master frozen"
 	upgraded       = "4.9.7 upgraded in place"
 )
 
-// afterLoss is how long tasks may rest when a broker lost records: invariant C4, nothing newly claimed starts for one session.
+// afterLoss is how long tasks may rest when a broker lost records: invariant C4, nothing newly claimed starts for one
+// session.
 const afterLoss = sessionTimeout + time.Second
 
 // afterFailover is the same after an election: the broker that was elected has to be found, too.
 const afterFailover = sessionTimeout + 3*time.Second
 
-// afterRecreation is the same when the topics have to be made again: a broker is believed that they are gone after a session.
+// afterRecreation is the same when the topics have to be made again: a broker is believed that they are gone after a
+// session.
 const afterRecreation = 2*sessionTimeout + 3*time.Second
 
 // targets are how long a task may run nowhere; kinds without one are only reported.
 var targets = map[string]time.Duration{
-	cleanStop: 500 * time.Millisecond, killedInPlace: 1500 * time.Millisecond, joined: 500 * time.Millisecond, moved: 500 * time.Millisecond,
-	killedForGood: sessionTimeout + time.Second, frozen: sessionTimeout + time.Second, networkCut: sessionTimeout + time.Second,
-	networkHalfCut: sessionTimeout + time.Second, networkReset: sessionTimeout + time.Second, brokerKilled: 3 * time.Second, namesKilled: 3 * time.Second,
-	brokerRestored: afterLoss,
-	brokersRolled:  3 * time.Second, namesRolled: 3 * time.Second, brokerFrozen: 3 * time.Second, replicaLost: 3 * time.Second,
-	brokerReadOnly: 3 * time.Second, brokerFull: 3 * time.Second, brokerLost: afterFailover, brokerRecreated: afterRecreation,
-	failoverKill: 2 * time.Second, failoverFreeze: 3 * time.Second, failoverKill + lostToo: afterFailover, failoverFreeze + lostToo: afterFailover, tailLostKill: afterFailover, tailLostFreeze: afterFailover,
+	cleanStop:                500 * time.Millisecond,
+	killedInPlace:            1500 * time.Millisecond,
+	joined:                   500 * time.Millisecond,
+	moved:                    500 * time.Millisecond,
+	killedForGood:            sessionTimeout + time.Second,
+	frozen:                   sessionTimeout + time.Second,
+	networkCut:               sessionTimeout + time.Second,
+	networkHalfCut:           sessionTimeout + time.Second,
+	networkReset:             sessionTimeout + time.Second,
+	brokerKilled:             3 * time.Second,
+	namesKilled:              3 * time.Second,
+	brokerRestored:           afterLoss,
+	brokersRolled:            3 * time.Second,
+	namesRolled:              3 * time.Second,
+	brokerFrozen:             3 * time.Second,
+	replicaLost:              3 * time.Second,
+	brokerReadOnly:           3 * time.Second,
+	brokerFull:               3 * time.Second,
+	brokerLost:               afterFailover,
+	brokerRecreated:          afterRecreation,
+	failoverKill:             2 * time.Second,
+	failoverFreeze:           3 * time.Second,
+	failoverKill + lostToo:   afterFailover,
+	failoverFreeze + lostToo: afterFailover,
+	tailLostKill:             afterFailover,
+	tailLostFreeze:           afterFailover,
 }
 
 // fault is one kind of fault.
@@ -108,10 +130,20 @@ func faults() []fault {
 	}
 }
 
-// elsewhere are the kinds of one broker that several brokers may answer differently. Kafka's, and those of a worker's store,
-// they cannot.
+// elsewhere are the kinds of one broker that several brokers may answer differently. Kafka's, and those of a worker's
+// store, they cannot.
 var elsewhere = []string{
-	killedInPlace, killedForGood, frozen, networkCut, networkHalfCut, networkReset, namesKilled, cleanStop, configReplaced, pausedResumed, allKilled,
+	killedInPlace,
+	killedForGood,
+	frozen,
+	networkCut,
+	networkHalfCut,
+	networkReset,
+	namesKilled,
+	cleanStop,
+	configReplaced,
+	pausedResumed,
+	allKilled,
 }
 
 // faultsOn returns every kind that comes once in each block of rounds on a topology.
@@ -131,17 +163,31 @@ func faultsOn(topology string) []fault {
 		return append(all, fault{name: brokerKilled, do: killMaster, resent: 1}, fault{name: brokerFrozen, do: freezeBroker, resent: hung},
 			fault{name: replicaLost, do: loseReplica, resent: heldUp})
 	}
-	return append(all, fault{name: namesRolled, do: rollNameServers}, fault{name: replicaLost, do: loseReplica, resent: heldUp},
-		fault{name: failoverKill, do: failover(failoverKill, false), resent: 1}, fault{name: failoverFreeze, do: failover(failoverFreeze, true), resent: heldUp},
+	return append(
+		all,
+		fault{name: namesRolled, do: rollNameServers},
+		fault{name: replicaLost, do: loseReplica, resent: heldUp},
+		fault{
+			name:   failoverKill,
+			do:     failover(failoverKill, false),
+			resent: 1,
+		},
+		fault{name: failoverFreeze, do: failover(failoverFreeze, true), resent: heldUp},
 		fault{name: tailLostKill, do: loseTail(tailLostKill, false), resent: heldUp},
-		fault{name: tailLostFreeze, do: loseTail(tailLostFreeze, true), resent: heldUp})
+		fault{name: tailLostFreeze, do: loseTail(tailLostFreeze, true), resent: heldUp},
+	)
 }
 
-// apart are kinds that no block has. The long freezes come once every longEvery rounds, each instead of another fault; an
-// upgrade is for rounds of its own.
+// apart are kinds that no block has. The long freezes come once every longEvery rounds, each instead of another fault;
+// an upgrade is for rounds of its own.
 func apart() []fault {
 	return []fault{
-		{name: frozen + " 60 s", do: freezeFor(60 * time.Second), resent: 1}, {name: frozen + " 200 s", do: freezeFor(200 * time.Second), resent: 1},
+		{
+			name:   frozen + " 60 s",
+			do:     freezeFor(60 * time.Second),
+			resent: 1,
+		},
+		{name: frozen + " 200 s", do: freezeFor(200 * time.Second), resent: 1},
 		{name: upgraded, do: upgrade, resent: 1},
 	}
 }
@@ -150,8 +196,8 @@ func longFreezes() []fault { return apart()[:2] }
 
 const longEvery = 60
 
-// pick is the fault of a round: all kinds come once in each block of rounds, in an order of the seed's; on one broker the
-// last rounds of every longEvery are long freezes.
+// pick is the fault of a round: all kinds come once in each block of rounds, in an order of the seed's; on one broker
+// the last rounds of every longEvery are long freezes.
 func pick(topology string, seed uint64, round int) fault {
 	all := faultsOn(topology)
 	if topology == rig.Single {

@@ -65,10 +65,16 @@ func TestASeedGivesTheSameFaultsOnOneBrokerAsEver(t *testing.T) {
 
 func TestEachTopologyHasTheKindsThatItCanShow(t *testing.T) {
 	cases := map[string]struct{ has, lacks []string }{
-		rig.Single:     {has: []string{brokerRestored, diskFull, upgraded, frozen + " 60 s"}, lacks: []string{failoverKill, namesRolled}},
-		rig.Masters:    {has: []string{brokersRolled, namesRolled, brokerLost, brokerRecreated, brokerFull, brokerReadOnly}, lacks: []string{failoverKill, diskFull}},
+		rig.Single: {has: []string{brokerRestored, diskFull, upgraded, frozen + " 60 s"}, lacks: []string{failoverKill, namesRolled}},
+		rig.Masters: {
+			has:   []string{brokersRolled, namesRolled, brokerLost, brokerRecreated, brokerFull, brokerReadOnly},
+			lacks: []string{failoverKill, diskFull},
+		},
 		rig.Replicated: {has: []string{brokersRolled, replicaLost, brokerKilled}, lacks: []string{failoverKill, brokerRestored, upgraded}},
-		rig.Controller: {has: []string{failoverKill, failoverFreeze, tailLostKill, tailLostFreeze, namesRolled}, lacks: []string{brokerLost, brokerRestored}},
+		rig.Controller: {
+			has:   []string{failoverKill, failoverFreeze, tailLostKill, tailLostFreeze, namesRolled},
+			lacks: []string{brokerLost, brokerRestored},
+		},
 	}
 	for topology, tc := range cases {
 		for _, name := range tc.has {

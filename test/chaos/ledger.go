@@ -55,9 +55,9 @@ type ownership struct {
 	exact  bool
 }
 
-// intervals are all attempts until now. A worker that was shut out writes its stop only once it is back. If its lines do not
-// tell when its deliveries had ended, and another one ran the task before, the attempt counts until its lease must have
-// ended.
+// intervals are all attempts until now. A worker that was shut out writes its stop only once it is back. If its lines
+// do not tell when its deliveries had ended, and another one ran the task before, the attempt counts until its lease
+// must have ended.
 func (o *ownership) intervals(now time.Duration) []audit.Interval {
 	out := audit.Intervals(o.events, o.deaths, now)
 	if o.exact {
@@ -106,8 +106,8 @@ type unowned struct {
 	Took time.Duration
 }
 
-// charge gives each gap that began after the first mark to the newest mark before it. One that was over before its mark's
-// origin is left out: between it and the origin the task ran, or tried to.
+// charge gives each gap that began after the first mark to the newest mark before it. One that was over before its
+// mark's origin is left out: between it and the origin the task ran, or tried to.
 func charge(gaps []audit.Gap, marks []*mark) []unowned {
 	var out []unowned
 	for _, g := range gaps {
@@ -172,10 +172,10 @@ func (b bound) moving(rate int, d time.Duration) int {
 	return int(float64(rate)*d.Seconds()*b.share) + 1
 }
 
-// repeats adds up what the attempts repeat that the fault ended, and what those sources repeat that lived through it. An
-// attempt that ends without having stored its progress leaves at most one flush interval of it, and the batch in flight,
-// which is what gathers in a send time-out. Before the fault is over nothing can have piled up behind a task; after it, tasks
-// go as fast as the peak shows.
+// repeats adds up what the attempts repeat that the fault ended, and what those sources repeat that lived through it.
+// An attempt that ends without having stored its progress leaves at most one flush interval of it, and the batch in
+// flight, which is what gathers in a send time-out. Before the fault is over nothing can have piled up behind a task;
+// after it, tasks go as fast as the peak shows.
 func (b bound) repeats(intervals []audit.Interval, marks []*mark) int {
 	if len(marks) == 0 {
 		return 0

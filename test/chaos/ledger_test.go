@@ -55,7 +55,11 @@ func TestEachGapIsChargedToTheNewestMarkBeforeIt(t *testing.T) {
 	}
 	marks := []*mark{{Kind: killedForGood, Since: 10 * s}, {Kind: joined, Since: 14 * s}, {Kind: brokerKilled, Since: 20 * s, Origin: 28 * s}}
 	gaps := []audit.Gap{gap(5*s, 12*s), gap(10*s, 16*s), gap(15*s, 15*s+100), gap(24*s, 30*s), gap(24*s, 27*s), gap(11*s, 11*s)}
-	marks = append(marks, &mark{Kind: frozen, Worker: "w2", Since: 40 * s, Origin: 40 * s}, &mark{Kind: frozen, Worker: "w0", Since: 50 * s, Origin: 50 * s})
+	marks = append(
+		marks,
+		&mark{Kind: frozen, Worker: "w2", Since: 40 * s, Origin: 40 * s},
+		&mark{Kind: frozen, Worker: "w0", Since: 50 * s, Origin: 50 * s},
+	)
 	gaps = append(gaps, gap(45*s, 46*s), gap(54*s, 56*s))
 	want := []unowned{
 		{killedForGood, gaps[1], 6 * s}, {joined, gaps[2], 100}, {brokerKilled, gaps[3], 2 * s}, {moved, gaps[6], s}, {frozen, gaps[7], 6 * s},
@@ -168,7 +172,8 @@ func TestResultsOfSeveralRunsMakeOneReport(t *testing.T) {
 		"seed 1, rounds 0 to 0; seed 2, rounds 7 to 9\n4 rounds (1 left out) in 10s; 8 attempts of tasks; violations: 1\n",
 		"records sent 150, come out 148, missing 1, lost with a broker's store 2, repeats 9,",
 		"| frozen | 2 | 2 | 5500 | 5500 | 5500 | 6000 | yes |\n", "| joined or came back | 1 | 1 | 2000 | 2000 | 2000 | 500 | no (1 of 1) |\n",
-		"| frozen | 2 | 8 | 5 | 6 | 90 | 2 |\n", "seed 2, round 8 (store disk full) was left out: why", "round 9 (stopped cleanly): VIOLATION: something",
+		"| frozen | 2 | 8 | 5 | 6 | " +
+			"90 | 2 |\n", "seed 2, round 8 (store disk full) was left out: why", "round 9 (stopped cleanly): VIOLATION: something",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
@@ -206,7 +211,10 @@ func TestWhatCameOutWrongIsToldFlowByFlow(t *testing.T) {
 	}{
 		"since the start": {nil, []string{"7 records came out of the order of their partition (queue by partition)",
 			"2 records came out of the order of their key (queue by key)"}},
-		"since a mark":         {traffic.Tallies{tally("partition", 0, 5), tally("key", 2, 0)}, []string{"2 records came out of the order of their partition (queue by partition)"}},
+		"since a mark": {
+			traffic.Tallies{tally("partition", 0, 5), tally("key", 2, 0)},
+			[]string{"2 records came out of the order of their partition (queue by partition)"},
+		},
 		"nothing since a mark": {after, nil},
 	}
 	for name, tc := range cases {

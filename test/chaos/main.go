@@ -1,6 +1,6 @@
-// Command chaos runs workers on real brokers of its own, breaks one thing after the other while numbered records flow, and
-// says whether a record was lost, changed or put out of order, whether a task ever ran on two workers at once, how long
-// tasks ran nowhere, and how many records were repeated. With -soak it breaks nothing and watches what grows.
+// Command chaos runs workers on real brokers of its own, breaks one thing after the other while numbered records flow,
+// and says whether a record was lost, changed or put out of order, whether a task ever ran on two workers at once, how
+// long tasks ran nowhere, and how many records were repeated. With -soak it breaks nothing and watches what grows.
 // It ends with 1 on any violation.
 package main
 

@@ -41,8 +41,8 @@ func (s *strike) topicsLieOn(ctx context.Context) (its, other rig.Broker, err er
 	return its, other, nil
 }
 
-// loseBroker takes the broker of the internal topics away for good: the workers are told to have them on another one, as the
-// runbook says. An empty one of its name comes back at the end, for what waits for it.
+// loseBroker takes the broker of the internal topics away for good: the workers are told to have them on another one,
+// as the runbook says. An empty one of its name comes back at the end, for what waits for it.
 func loseBroker(ctx context.Context, s *strike) error {
 	lost, other, err := s.topicsLieOn(ctx)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"github.com/rocketmq-connect/operator/test/chaos/rig"
 )
 
-// report prints the tables and the summary in Markdown, as the document has them; the error says that something was violated.
+// report prints the tables and the summary in Markdown, as the document has them; the error says that something was
+// violated.
 func report(w io.Writer, done []outcome, machine string) error {
 	var sum outcome
 	violations, skipped, attempts := 0, 0, 0
@@ -32,10 +33,30 @@ func report(w io.Writer, done []outcome, machine string) error {
 			skipped++
 		}
 	}
-	fmt.Fprintf(w, "%s\n\n%s\n%d rounds (%d left out) in %s; %d attempts of tasks; violations: %d\n", machine, ranges(done), len(done), skipped,
-		sum.Took.Round(time.Second), attempts, violations)
-	fmt.Fprintf(w, "records sent %d, come out %d, missing %d, lost with a broker's store %d%s, repeats %d, out of order %s, changed %d, foreign %d\n\n",
-		sum.Sent, sum.CameOut, sum.Missing, sum.Lost, late(sum), sum.Repeats, disorder(done, sum), sum.Changed, sum.Foreign)
+	fmt.Fprintf(
+		w,
+		"%s\n\n%s\n%d rounds (%d left out) in %s; %d attempts of tasks; violations: %d\n",
+		machine,
+		ranges(done),
+		len(done),
+		skipped,
+		sum.Took.Round(time.Second),
+		attempts,
+		violations,
+	)
+	fmt.Fprintf(
+		w,
+		"records sent %d, come out %d, missing %d, lost with a broker's store %d%s, repeats %d, out of order %s, changed %d, foreign %d\n\n",
+		sum.Sent,
+		sum.CameOut,
+		sum.Missing,
+		sum.Lost,
+		late(sum),
+		sum.Repeats,
+		disorder(done, sum),
+		sum.Changed,
+		sum.Foreign,
+	)
 	unownedTable(w, done)
 	fmt.Fprintln(w)
 	repeatsTable(w, done)
@@ -139,8 +160,12 @@ func repeatsTable(w io.Writer, done []outcome) {
 			byFault[o.Fault] = append(byFault[o.Fault], o)
 		}
 	}
-	fmt.Fprintln(w, "| Records came out again in rounds of | Rounds | Repeats | Most in a round | Allowed in that round | Peak records/s | Lost with the store |\n"+
-		"|---|---|---|---|---|---|---|")
+	fmt.Fprintln(
+		w,
+		"| Records came out again in rounds of | Rounds | Repeats | Most in a round | Allowed in that round | Peak records/s | Lost "+
+			"with the store |\n"+
+			"|---|---|---|---|---|---|---|",
+	)
 	for _, name := range slices.Sorted(maps.Keys(byFault)) {
 		var repeats, peak, lost int
 		rounds := byFault[name]
@@ -167,8 +192,19 @@ func (s *scene) machine(ctx context.Context) machine {
 	if s.topology != rig.Single {
 		made = " (topology " + s.topology + ")"
 	}
-	return machine{what: fmt.Sprintf("%d cores, %s, %s%s, %s, %d records/s of %d bytes", runtime.NumCPU(), memory, b.Version(ctx, b.Brokers[0].Process), made,
-		b.Version(ctx, rig.Kafka), s.rate, s.size), began: load()}
+	return machine{
+		what: fmt.Sprintf(
+			"%d cores, %s, %s%s, %s, %d records/s of %d bytes",
+			runtime.NumCPU(),
+			memory,
+			b.Version(ctx, b.Brokers[0].Process),
+			made,
+			b.Version(ctx, rig.Kafka),
+			s.rate,
+			s.size,
+		),
+		began: load(),
+	}
 }
 
 // String adds the load averages by then.

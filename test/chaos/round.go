@@ -33,10 +33,11 @@ type outcome struct {
 	// Repeats are records that came out more than once, Allowed how many of them the fault explains; Peak is the most that
 	// came out within a second.
 	Repeats, Allowed, Peak int
-	// Sent and CameOut are different records. Lost ones were excused: a broker lost them with its store. Missing ones had to
-	// come out, and did not.
+	// Sent and CameOut are different records. Lost ones were excused: a broker lost them with its store. Missing ones had
+	// to come out, and did not.
 	Sent, CameOut, Lost, Missing int
-	// Late ones came out of order, and were excused: a broker lost them after it had confirmed them, and they were sent again.
+	// Late ones came out of order, and were excused: a broker lost them after it had confirmed them, and they were sent
+	// again.
 	Late int `json:",omitempty"`
 	// OutOfOrder are by their key, Overtaken by their partition.
 	OutOfOrder, Overtaken, Changed, Foreign int
@@ -102,8 +103,14 @@ func (s *scene) chosen() ([]fault, error) {
 func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 	out := outcome{Topology: s.topology, Seed: s.seed, Round: n, Fault: f.name}
 	begun, before := cluster.Now(), s.last
-	st := &strike{fleet: s.fleet, rng: rand.New(rand.NewPCG(s.seed, stream(s.topology)+1<<32+uint64(n))), tasks: s.tasks, pairs: s.pairs, flows: s.flows,
-		say: func(format string, args ...any) { s.say("round %d: %s", n, fmt.Sprintf(format, args...)) }}
+	st := &strike{
+		fleet: s.fleet,
+		rng:   rand.New(rand.NewPCG(s.seed, stream(s.topology)+1<<32+uint64(n))),
+		tasks: s.tasks,
+		pairs: s.pairs,
+		flows: s.flows,
+		say:   func(format string, args ...any) { s.say("round %d: %s", n, fmt.Sprintf(format, args...)) },
+	}
 	limited, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	err := errors.Join(service.Sleep(limited, st.seconds(0.5, 2)), f.do(limited, st))
@@ -130,7 +137,10 @@ func (s *scene) round(ctx context.Context, n int, f fault) (outcome, error) {
 		out.Allowed = s.bound(out.Peak, f.resent, st.gone).repeats(intervals, st.marks)
 	}
 	if out.Repeats > out.Allowed {
-		out.Violations = append(out.Violations, fmt.Sprintf("%d records came out more than once, the fault explains %d", out.Repeats, out.Allowed))
+		out.Violations = append(
+			out.Violations,
+			fmt.Sprintf("%d records came out more than once, the fault explains %d", out.Repeats, out.Allowed),
+		)
 	}
 	out.Violations = append(out.Violations, audit.Overlaps(intervals)...)
 	out.Unowned = charge(audit.Gaps(intervals, begun), st.marks)

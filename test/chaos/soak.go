@@ -154,7 +154,8 @@ func (k *soak) print() {
 	k.printLeases()
 }
 
-// printLeases shows what the session time-out has to hold: the age of a lease at its renewal, and what a delivery may take.
+// printLeases shows what the session time-out has to hold: the age of a lease at its renewal, and what a delivery may
+// take.
 func (k *soak) printLeases() {
 	older := map[float64]uint64{}
 	var bounds []float64

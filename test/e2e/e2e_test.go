@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package e2e drives the whole of it on a real Kubernetes as a user does: helm, kubectl, YAML. One test in order, since each
-// step stands on what the one before left.
+// Package e2e drives the whole of it on a real Kubernetes as a user does: helm, kubectl, YAML. One test in order, since
+// each step stands on what the one before left.
 package e2e
 
 import (
@@ -72,7 +72,10 @@ func TestEndToEnd(t *testing.T) {
 
 func open(t *testing.T) *suite {
 	t.Helper()
-	s := &suite{bootstrap: env("KAFKA_BOOTSTRAP", "127.0.0.1:9092"), plan: flow.Plan{Records: records, Size: 512, Keys: 500, Seed: 3, Begin: time.Now()}}
+	s := &suite{
+		bootstrap: env("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
+		plan:      flow.Plan{Records: records, Size: 512, Keys: 500, Seed: 3, Begin: time.Now()},
+	}
 	var err error
 	if s.kube, err = kube.New(); err != nil {
 		t.Fatal(err)
@@ -249,7 +252,14 @@ func (s *suite) reject(t *testing.T) {
 	source := "connector/" + topic + "-in"
 	s.patch(t, source, `{"class":"NoSuchClass"}`)
 	s.until(t, source, reason("Stalled"), "ConfigRejected")
-	if message := s.kubectl(t, "get", source, "-o", `jsonpath={.status.conditions[?(@.type=="Stalled")].message}`); !strings.Contains(message, "NoSuchClass") || !strings.Contains(message, "KafkaSource") {
+	if message := s.kubectl(
+		t,
+		"get",
+		source,
+		"-o",
+		`jsonpath={.status.conditions[?(@.type=="Stalled")].message}`,
+	); !strings.Contains(message, "NoSuchClass") ||
+		!strings.Contains(message, "KafkaSource") {
 		t.Errorf("the condition does not name the wrong class and those that exist: %q", message)
 	}
 	s.patch(t, source, `{"class":"KafkaSource"}`)

@@ -17,8 +17,8 @@ type Result struct {
 	Read, Distinct, Missing int
 	// Duplicates are repeats with the same content; Corrupt have a known id but other content; Foreign no known id.
 	Duplicates, Corrupt, Foreign int
-	// Lost counts records that were forgiven, and did not come later; Late those that came, out of order: a broker lost them after it had
-	// confirmed them, and they were sent again.
+	// Lost counts records that were forgiven, and did not come later; Late those that came, out of order: a broker lost
+	// them after it had confirmed them, and they were sent again.
 	Lost, Late int
 	// OutOfOrder counts first sightings that came after a later record of the same key.
 	OutOfOrder int
@@ -145,7 +145,8 @@ func (c *Checker) Unseen(from, to int) (n int) {
 	return n
 }
 
-// Forgive lets those of the records from..to-1 that were not seen be lost, and the others have come late: Prefix passes over them.
+// Forgive lets those of the records from..to-1 that were not seen be lost, and the others have come late: Prefix passes
+// over them.
 func (c *Checker) Forgive(from, to int) {
 	for id := from; id < to; id++ {
 		if !c.seen[id] {

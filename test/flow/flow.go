@@ -1,5 +1,5 @@
-// Package flow makes numbered records with random content, produces them to Kafka, and checks what came out at the other
-// end: nothing missing, nothing changed, order kept per key and per partition, repeats counted.
+// Package flow makes numbered records with random content, produces them to Kafka, and checks what came out at the
+// other end: nothing missing, nothing changed, order kept per key and per partition, repeats counted.
 package flow
 
 import (
@@ -28,8 +28,8 @@ type Plan struct {
 	// Keys is how many different keys the records share.
 	Keys int
 	Seed uint64
-	// Begin is the timestamp of the first record; the others follow 100 µs apart. It has to be recent: Kafka removes what is
-	// older than its retention.
+	// Begin is the timestamp of the first record; the others follow 100 µs apart. It has to be recent: Kafka removes what
+	// is older than its retention.
 	Begin time.Time
 	// Rate in records per second; 0 is as fast as it goes.
 	Rate int
@@ -37,8 +37,8 @@ type Plan struct {
 	Partitions int
 }
 
-// Partition is where record i belongs, by its number alone, so that whoever reads it elsewhere knows it too. Records of one
-// key share a partition.
+// Partition is where record i belongs, by its number alone, so that whoever reads it elsewhere knows it too. Records of
+// one key share a partition.
 func (p Plan) Partition(i int) int32 { return int32(i % p.Keys % max(p.Partitions, 1)) }
 
 // Record makes record i: most have a printable key and headers, some a binary key, a binary header, a repeated header,
@@ -52,8 +52,11 @@ func (p Plan) Record(topic string, i int) *kgo.Record {
 		copy(value[at:], word[:])
 	}
 	r := &kgo.Record{
-		Topic: topic, Partition: p.Partition(i), Value: value, Timestamp: p.Begin.Add(time.Duration(i) * 100 * time.Microsecond).Truncate(time.Millisecond),
-		Headers: []kgo.RecordHeader{{Key: "id", Value: []byte(strconv.Itoa(i))}},
+		Topic:     topic,
+		Partition: p.Partition(i),
+		Value:     value,
+		Timestamp: p.Begin.Add(time.Duration(i) * 100 * time.Microsecond).Truncate(time.Millisecond),
+		Headers:   []kgo.RecordHeader{{Key: "id", Value: []byte(strconv.Itoa(i))}},
 	}
 	switch key := "key-" + strconv.Itoa(i%p.Keys); {
 	case i%101 == 0:
@@ -100,8 +103,8 @@ func DigestOf(r *kgo.Record) Digest {
 	return Digest(h.Sum(nil)[:16])
 }
 
-// Produce sends all records of the plan to the Kafka topic and returns when Kafka has confirmed them. progress is told the
-// number confirmed so far, once a second.
+// Produce sends all records of the plan to the Kafka topic and returns when Kafka has confirmed them. progress is told
+// the number confirmed so far, once a second.
 func Produce(ctx context.Context, brokers, topic string, p Plan, progress func(done int)) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ProducerBatchMaxBytes(1<<20),
 		kgo.MaxBufferedRecords(20_000), kgo.ProducerLinger(5*time.Millisecond))

@@ -10,8 +10,8 @@ import (
 // mostMemory is what each worker may have.
 const mostMemory = 512 << 20
 
-// softLimit tells Go's runtime of it as the operator does in pods: without it, memory that is free to be used again is not missed
-// before it has doubled.
+// softLimit tells Go's runtime of it as the operator does in pods: without it, memory that is free to be used again is
+// not missed before it has doubled.
 func softLimit() error { return os.Setenv("GOMEMLIMIT", strconv.Itoa(mostMemory/10*9)) }
 
 // cage is where control groups for workers are made, each with its own limit; empty where none can be.
@@ -20,8 +20,8 @@ type cage struct {
 	made        map[int]string
 }
 
-// newCage finds out how memory can be limited: by control groups of either version, for which one has to be root. Else the peak of a
-// worker's resident memory, which is looked at in any case, has to do.
+// newCage finds out how memory can be limited: by control groups of either version, for which one has to be root. Else
+// the peak of a worker's resident memory, which is looked at in any case, has to do.
 func newCage(name string) (c cage, how string) {
 	for _, try := range []cage{{"/sys/fs/cgroup", "memory.max", nil}, {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", nil}} {
 		dir := filepath.Join(try.root, name)

@@ -34,13 +34,24 @@ const (
 // pair carries the flow's records to RocketMQ and back.
 func (s *scene) pair(topic string) []restapi.Connector {
 	return []restapi.Connector{
-		{Name: sourceName, Class: "KafkaSource", MaxTasks: tasksEach, Config: map[string]string{"kafka.topics": topic, "kafka.bootstrap.server": s.kafka()}},
-		{Name: sinkName, Class: "KafkaSink", MaxTasks: tasksEach, Config: map[string]string{"topicNames": topic, "kafka.bootstrap.server": s.kafka(),
-			"topic.rename.format": "${topic}" + traffic.BackSuffix}},
+		{
+			Name:     sourceName,
+			Class:    "KafkaSource",
+			MaxTasks: tasksEach,
+			Config:   map[string]string{"kafka.topics": topic, "kafka.bootstrap.server": s.kafka()},
+		},
+		{
+			Name:     sinkName,
+			Class:    "KafkaSink",
+			MaxTasks: tasksEach,
+			Config: map[string]string{"topicNames": topic, "kafka.bootstrap.server": s.kafka(),
+				"topic.rename.format": "${topic}" + traffic.BackSuffix},
+		},
 	}
 }
 
-// openCarried makes the topics that harm, the wide one with as many partitions as Kafka takes, and returns what carries them.
+// openCarried makes the topics that harm, the wide one with as many partitions as Kafka takes, and returns what carries
+// them.
 func (s *scene) openCarried(ctx context.Context) ([]restapi.Connector, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka()))
 	if err != nil {
@@ -66,10 +77,20 @@ func (s *scene) openCarried(ctx context.Context) ([]restapi.Connector, error) {
 	return []restapi.Connector{
 		{Name: "headers", Class: "KafkaSource", MaxTasks: 1, Config: map[string]string{"kafka.topics": headersTopic + suffix,
 			"kafka.bootstrap.server": s.kafka(), "errors.tolerance": "all"}},
-		{Name: "bombs", Class: "KafkaSource", MaxTasks: 1, Config: map[string]string{"kafka.topics": bombsTopic + suffix, "kafka.bootstrap.server": s.kafka()}},
+		{
+			Name:     "bombs",
+			Class:    "KafkaSource",
+			MaxTasks: 1,
+			Config:   map[string]string{"kafka.topics": bombsTopic + suffix, "kafka.bootstrap.server": s.kafka()},
+		},
 		{Name: "props", Class: "KafkaSink", MaxTasks: 1, Config: map[string]string{"topicNames": propsTopic + suffix,
 			"kafka.bootstrap.server": s.kafka(), "topic.rename.format": "${topic}-back", "errors.tolerance": "all"}},
-		{Name: "wide", Class: "KafkaSource", MaxTasks: 2, Config: map[string]string{"kafka.topics": wideTopic + suffix, "kafka.bootstrap.server": s.kafka()}},
+		{
+			Name:     "wide",
+			Class:    "KafkaSource",
+			MaxTasks: 2,
+			Config:   map[string]string{"kafka.topics": wideTopic + suffix, "kafka.bootstrap.server": s.kafka()},
+		},
 	}, nil
 }
 
@@ -123,11 +144,29 @@ func (s *scene) raw(ctx context.Context, topic string, body []byte, properties s
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	broker := s.brokers.Brokers[0]
-	answer, err := pool.Call(ctx, rig.Address(s.brokers.Base+broker.Port), "hostile", &remoting.Command{Code: remoting.SendMessageV2, Body: body, Fields: []remoting.Field{
-		{Name: "a", Value: "hostile"}, {Name: "b", Value: topic}, {Name: "c", Value: "TBW102"}, {Name: "d", Value: "1"}, {Name: "e", Value: "0"},
-		{Name: "f", Value: "0"}, {Name: "g", Value: strconv.FormatInt(time.Now().UnixMilli(), 10)}, {Name: "h", Value: "0"}, {Name: "i", Value: properties},
-		{Name: "j", Value: "0"}, {Name: "k", Value: "false"}, {Name: "m", Value: "false"}, {Name: "n", Value: broker.Name},
-	}})
+	answer, err := pool.Call(
+		ctx,
+		rig.Address(s.brokers.Base+broker.Port),
+		"hostile",
+		&remoting.Command{Code: remoting.SendMessageV2, Body: body, Fields: []remoting.Field{
+			{Name: "a", Value: "hostile"},
+			{Name: "b", Value: topic},
+			{Name: "c", Value: "TBW102"},
+			{Name: "d", Value: "1"},
+			{Name: "e", Value: "0"},
+			{
+				Name:  "f",
+				Value: "0",
+			},
+			{Name: "g", Value: strconv.FormatInt(time.Now().UnixMilli(), 10)},
+			{Name: "h", Value: "0"},
+			{Name: "i", Value: properties},
+			{Name: "j", Value: "0"},
+			{Name: "k", Value: "false"},
+			{Name: "m", Value: "false"},
+			{Name: "n", Value: broker.Name},
+		}},
+	)
 	if err != nil {
 		return fmt.Errorf("sending a message: %w", err)
 	}

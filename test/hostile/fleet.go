@@ -69,7 +69,8 @@ func (f *fleet) start(ctx context.Context, id string) (*member, error) {
 	return m, f.cage.enter(m.proc.PID())
 }
 
-// peak is the most memory that the worker has had resident, in bytes, as the kernel noted it; of one that has ended, as of the last look.
+// peak is the most memory that the worker has had resident, in bytes, as the kernel noted it; of one that has ended, as
+// of the last look.
 func (m *member) peak() int64 {
 	if now, err := process.Memory(m.proc.PID(), "VmHWM"); err == nil {
 		m.highest = max(m.highest, now)
@@ -155,7 +156,8 @@ func owners(running []audit.Interval) map[owner]audit.Interval {
 	return out
 }
 
-// compare says which tasks moved, and how many began again where they were, as they do when a lease ran out or Kafka was away.
+// compare says which tasks moved, and how many began again where they were, as they do when a lease ran out or Kafka
+// was away.
 func compare(before, after []audit.Interval) (moved []string, anew int) {
 	was, is := owners(before), owners(after)
 	for o, in := range is {

@@ -81,24 +81,33 @@ func (s *scene) storeKinds() (out []*kind) {
 	for _, store := range []string{forge.Config, forge.Position, forge.Offset, forge.Status} {
 		topic := s.fleet.topic(store)
 		for _, each := range forge.StoreKinds(store, map[bool]string{true: sinkName, false: sourceName}[store == forge.Offset]) {
-			out = append(out, &kind{target: store + " topic", name: each.Name, times: often[each.Name], send: func(ctx context.Context, i int) (int, error) {
-				return forger.Append(ctx, s.rocket, topic, each.Make(i))
-			}})
+			out = append(
+				out,
+				&kind{target: store + " topic", name: each.Name, times: often[each.Name], send: func(ctx context.Context, i int) (int, error) {
+					return forger.Append(ctx, s.rocket, topic, each.Make(i))
+				}},
+			)
 		}
 	}
 	for _, name := range []string{"cluster", forge.Config, forge.Position, forge.Offset, forge.Status} {
-		out = append(out, &kind{target: name + " topic", name: "records without a value", times: 20, send: func(ctx context.Context, _ int) (int, error) {
-			return 1, s.raw(ctx, s.fleet.topic(name), nil, "")
-		}})
+		out = append(
+			out,
+			&kind{target: name + " topic", name: "records without a value", times: 20, send: func(ctx context.Context, _ int) (int, error) {
+				return 1, s.raw(ctx, s.fleet.topic(name), nil, "")
+			}},
+		)
 	}
 	return out
 }
 
 func forgedKinds(f *forger.Forger) (out []*kind) {
 	for _, each := range forge.ClusterKinds() {
-		out = append(out, &kind{target: "cluster topic", name: each.Name, times: often[each.Name], send: func(ctx context.Context, i int) (int, error) {
-			return f.Send(ctx, each, i)
-		}})
+		out = append(
+			out,
+			&kind{target: "cluster topic", name: each.Name, times: often[each.Name], send: func(ctx context.Context, i int) (int, error) {
+				return f.Send(ctx, each, i)
+			}},
+		)
 	}
 	return append(out, &kind{target: "cluster topic", name: "wrong digests, one session at a time", times: 100, send: f.WrongDigest})
 }

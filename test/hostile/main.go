@@ -1,7 +1,7 @@
-// Command hostile runs three workers, each held to 512 MiB, on brokers of its own, lets numbered records flow both ways, and meanwhile
-// sends what somebody sends who means ill: to the internal topics, to the REST API, to the topics that are carried. It says what each
-// worker took of memory, how often each kind was sent, and whether a worker ended, a task moved, or a record is missing: then it ends with 1.
-// At last a worker without anything starts on what is left.
+// Command hostile runs three workers, each held to 512 MiB, on brokers of its own, lets numbered records flow both
+// ways, and meanwhile sends what somebody sends who means ill: to the internal topics, to the REST API, to the topics
+// that are carried. It says what each worker took of memory, how often each kind was sent, and whether a worker ended,
+// a task moved, or a record is missing: then it ends with 1. At last a worker without anything starts on what is left.
 package main
 
 import (

@@ -51,10 +51,27 @@ func (v verdict) print(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%d MiB\n", p.id, p.bytes>>20)
 	}
 	_ = t.Flush()
-	fmt.Fprintf(w, "\n%d sent. Records of the flow: sent %d, come out %d, missing %d, repeats %d, out of order %d, changed %d, foreign %d\n", all, v.tally.Sent,
-		v.tally.Distinct, v.tally.Missing, v.tally.Duplicates, v.tally.OutOfOrder, v.tally.Corrupt, v.tally.Foreign)
+	fmt.Fprintf(
+		w,
+		"\n%d sent. Records of the flow: sent %d, come out %d, missing %d, repeats %d, out of order %d, changed %d, foreign %d\n",
+		all,
+		v.tally.Sent,
+		v.tally.Distinct,
+		v.tally.Missing,
+		v.tally.Duplicates,
+		v.tally.OutOfOrder,
+		v.tally.Corrupt,
+		v.tally.Foreign,
+	)
 	broken := v.broken()
-	fmt.Fprintf(w, "%d restarts, %d tasks moved, %d records missing; %d tasks began again where they were\n", len(v.ended), len(v.moved), v.tally.Missing, v.anew)
+	fmt.Fprintf(
+		w,
+		"%d restarts, %d tasks moved, %d records missing; %d tasks began again where they were\n",
+		len(v.ended),
+		len(v.moved),
+		v.tally.Missing,
+		v.anew,
+	)
 	for _, b := range broken {
 		fmt.Fprintln(w, "VIOLATION:", b)
 	}
@@ -73,7 +90,10 @@ func (v verdict) broken() (out []string) {
 		}
 	}
 	if t := v.tally; t.Missing+t.Corrupt+t.Foreign+t.OutOfOrder > 0 {
-		out = append(out, fmt.Sprintf("records: %d missing, %d changed, %d foreign, %d out of order", t.Missing, t.Corrupt, t.Foreign, t.OutOfOrder))
+		out = append(
+			out,
+			fmt.Sprintf("records: %d missing, %d changed, %d foreign, %d out of order", t.Missing, t.Corrupt, t.Foreign, t.OutOfOrder),
+		)
 	}
 	for _, p := range v.peaks {
 		if p.bytes > mostMemory {

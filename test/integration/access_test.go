@@ -62,7 +62,11 @@ func newGrantee(t *testing.T, name string) *grantee {
 	g := &grantee{t: t, broker: brokers[0].Addr, name: name, may: map[string][]string{}}
 	g.pool = remoting.NewPool(dialer(t), 5*time.Second, remoting.Credentials{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey})
 	t.Cleanup(g.pool.Close)
-	if answer := g.ask(createUser, map[string]string{"username": name, "password": password, "userType": "Normal"}, remoting.Field{Name: "username", Value: name}); answer.Code == remoting.CodeNotSupported {
+	if answer := g.ask(
+		createUser,
+		map[string]string{"username": name, "password": password, "userType": "Normal"},
+		remoting.Field{Name: "username", Value: name},
+	); answer.Code == remoting.CodeNotSupported {
 		g.inFile(os.Getenv("RMQ_PLAIN_ACL"))
 	}
 	return g
@@ -91,7 +95,11 @@ func (g *grantee) write(text string) {
 
 // account is the user in a 4.9 broker's file.
 func (g *grantee) account() string {
-	text := fmt.Sprintf("- accessKey: %s\n  secretKey: %s\n  admin: false\n  defaultTopicPerm: DENY\n  defaultGroupPerm: DENY\n", g.name, password)
+	text := fmt.Sprintf(
+		"- accessKey: %s\n  secretKey: %s\n  admin: false\n  defaultTopicPerm: DENY\n  defaultGroupPerm: DENY\n",
+		g.name,
+		password,
+	)
 	for _, kind := range []string{"topic", "group"} {
 		var perms string
 		for _, resource := range slices.Sorted(maps.Keys(g.may)) {
@@ -154,8 +162,8 @@ func (g *grantee) grant(action, resource string) {
 
 var needed = regexp.MustCompile(`accessKey needs the permission (\w+) on (?:((?:Topic|Group|Cluster):\S+) from|(topic|group) (\S+) \()`)
 
-// A worker whose user may nothing says what it needs, one after the other, and goes on once that is granted. What was granted by
-// then is the smallest set that does: docs/operations.md, "Access control".
+// A worker whose user may nothing says what it needs, one after the other, and goes on once that is granted. What was
+// granted by then is the smallest set that does: docs/operations.md, "Access control".
 func TestAWorkerNamesThePermissionsThatItNeeds(t *testing.T) {
 	c := newTestCluster(t)
 	g := newGrantee(t, "u"+c.id)
@@ -235,7 +243,11 @@ func TestAWorkerNamesThePermissionsThatItNeeds(t *testing.T) {
 		sendTo(t, root, in.topic, 0)
 		wantSource = map[string][]string{"topic:" + in.topic: {"PUB"}}
 	}
-	w.curl(`/connectors/create/`+source+`?config={"connector.class":"KafkaSource","tasks.num":"1","kafka.topics":"`+in.topic+`","kafka.bootstrap.server":"`+kafkaAddr()+`"}`, "success")
+	w.curl(
+		`/connectors/create/`+source+`?config={"connector.class":"KafkaSource","tasks.num":"1",`+
+			`"kafka.topics":"`+in.topic+`","kafka.bootstrap.server":"`+kafkaAddr()+`"}`,
+		"success",
+	)
 	await("/api/v1/connectors/"+source+"/status", func(string) bool { return stored(t, root, in.topic) == 1 })
 	if diff := cmp.Diff(wantSource, of(worker), sorted()); diff != "" {
 		t.Errorf("a source needs (-want +got):\n%s", diff)
@@ -244,7 +256,11 @@ func TestAWorkerNamesThePermissionsThatItNeeds(t *testing.T) {
 	before, out := maps.Clone(g.may), newRealKafka(t, 1, nil)
 	sent := sendTo(t, root, out.topic, 10)
 	sink := "sink-" + c.id
-	w.curl(`/connectors/create/`+sink+`?config={"connector.class":"KafkaSink","tasks.num":"1","topicNames":"`+out.topic+`","kafka.bootstrap.server":"`+kafkaAddr()+`"}`, "success")
+	w.curl(
+		`/connectors/create/`+sink+`?config={"connector.class":"KafkaSink","tasks.num":"1",`+
+			`"topicNames":"`+out.topic+`","kafka.bootstrap.server":"`+kafkaAddr()+`"}`,
+		"success",
+	)
 	await("/api/v1/connectors/"+sink+"/status", func(string) bool {
 		ends, err := out.admin.ListEndOffsets(t.Context(), out.topic)
 		if err != nil {
@@ -326,8 +342,16 @@ func sendTo(t *testing.T, c *rmq.Client, topic string, n int) rmq.Queue {
 func (c *testCluster) signed(id string, port int, accessKey, secretKey string) string {
 	c.t.Helper()
 	path := filepath.Join(c.t.TempDir(), "connect.conf")
-	text := fmt.Sprintf("workerId=%s\nconnectClusterId=%s\nhttpPort=%d\nnamesrvAddr=%s\nstorePathRootDir=%s\naclEnable=true\naccessKey=%s\nsecretKey=%s\n",
-		id, c.id, port, c.nameSrv, c.t.TempDir(), accessKey, secretKey)
+	text := fmt.Sprintf(
+		"workerId=%s\nconnectClusterId=%s\nhttpPort=%d\nnamesrvAddr=%s\nstorePathRootDir=%s\naclEnable=true\naccessKey=%s\nsecretKey=%s\n",
+		id,
+		c.id,
+		port,
+		c.nameSrv,
+		c.t.TempDir(),
+		accessKey,
+		secretKey,
+	)
 	for _, kind := range []string{"cluster", "config", "position", "offset", "status"} {
 		text += fmt.Sprintf("%sStoreTopic=%s-%[1]s\n", kind, c.id)
 	}

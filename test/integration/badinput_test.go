@@ -32,9 +32,18 @@ func TestAnInvalidConfigurationNamesEveryProblem(t *testing.T) {
 		text string
 		want []string
 	}{
-		"lines that cannot be read":   {"httpPort=x\nnamesrvAddr", []string{`line 1: httpPort must be a whole number, not "x"`, `line 2: "namesrvAddr" is not of the form key=value`}},
-		"values that cannot be used":  {"httpPort=0\nsessionTimeout=1ms", []string{"namesrvAddr is required", "httpPort must be from 1 to 65535, not 0", "sessionTimeout must be from 1s"}},
-		"access control without keys": {"namesrvAddr=a:1\naclEnable=true", []string{"accessKey is required with aclEnable=true", "secretKey is required"}},
+		"lines that cannot be read": {
+			"httpPort=x\nnamesrvAddr",
+			[]string{`line 1: httpPort must be a whole number, not "x"`, `line 2: "namesrvAddr" is not of the form key=value`},
+		},
+		"values that cannot be used": {
+			"httpPort=0\nsessionTimeout=1ms",
+			[]string{"namesrvAddr is required", "httpPort must be from 1 to 65535, not 0", "sessionTimeout must be from 1s"},
+		},
+		"access control without keys": {
+			"namesrvAddr=a:1\naclEnable=true",
+			[]string{"accessKey is required with aclEnable=true", "secretKey is required"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +82,8 @@ func TestTwoWorkersOnOneStoreDirectoryOrPort(t *testing.T) {
 		t.Errorf("same folder: exit code %d: %s", code, second.errOut)
 	}
 	third := start(t, port, c.conf("W3", port, t.TempDir(), ""))
-	if code := third.exit(); code != 1 || !contains(third.errOut.String(), "httpPort", fmt.Sprint(port), "is another worker running on this port?") {
+	if code := third.exit(); code != 1 ||
+		!contains(third.errOut.String(), "httpPort", fmt.Sprint(port), "is another worker running on this port?") {
 		t.Errorf("same port: exit code %d: %s", code, third.errOut)
 	}
 	first.answers("/getClusterInfo", `["W1"]`)

@@ -47,7 +47,8 @@ func newLake(t *testing.T, topic string) *lake {
 	return &lake{t: t, topic: topic, kafka: kafka, rocket: rocket}
 }
 
-// marks produces one record to each partition. Order is kept, so once they have crossed, all before them has been dealt with.
+// marks produces one record to each partition. Order is kept, so once they have crossed, all before them has been dealt
+// with.
 func (l *lake) marks() {
 	l.t.Helper()
 	for p := range int32(partitions) {
@@ -121,13 +122,20 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 		w.answers("/getClusterInfo", `["CONNECTOR_WORKER_1","CONNECTOR_WORKER_2"]`)
 	}
 
-	// Records of Kafka cross to RocketMQ, and are not brought back; those of RocketMQ cross to Kafka, and are not brought back.
+	// Records of Kafka cross to RocketMQ, and are not brought back; those of RocketMQ cross to Kafka, and are not brought
+	// back.
 	plan := flow.Plan{Records: 2000, Size: 256, Keys: 50, Seed: 1, Begin: time.Now()}
 	l.produce(plan)
-	w1.curl(`/connectors/create/kafkaSource?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w1.curl(
+		`/connectors/create/kafkaSource?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	runs(t, map[string]int{"kafkaSource": 4}, w1, w2)
 	l.holds(2000, 2000)
-	w2.curl(`/connectors/create/kafkaSink?config={"topicNames":"`+l.topic+`","tasks.num":"2","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w2.curl(
+		`/connectors/create/kafkaSink?config={"topicNames":"`+l.topic+`","tasks.num":"2","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	runs(t, map[string]int{"kafkaSource": 4, "kafkaSink": 2}, w1, w2)
 	l.natives(500)
 	l.holds(2500, 2500)
@@ -191,9 +199,18 @@ func TestErrorsOfTheDocumentsCommandsSayWhatToDo(t *testing.T) {
 	port := freePort(t)
 	w := start(t, port, c.conf("W", port, t.TempDir(), ""))
 	w.booted("W")
-	w.curl(`/connectors/create/a?config={"connector.class":"x.Y"}`, `failed! connector.class "x.Y" is not known to this worker; it has KafkaSink, KafkaSource`)
-	w.curl(`/connectors/create/a?config={x`, `failed! config must be a JSON object such as {"key":"value"} (with curl use -g and single quotes around the URL)`)
-	w.curl("/connectors/update/a?config={}", `failed! there is no connector "a": see /getConnectors, or make it with /connectors/create/a?config={…}`)
+	w.curl(
+		`/connectors/create/a?config={"connector.class":"x.Y"}`,
+		`failed! connector.class "x.Y" is not known to this worker; it has KafkaSink, KafkaSource`,
+	)
+	w.curl(
+		`/connectors/create/a?config={x`,
+		`failed! config must be a JSON object such as {"key":"value"} (with curl use -g and single quotes around the URL)`,
+	)
+	w.curl(
+		"/connectors/update/a?config={}",
+		`failed! there is no connector "a": see /getConnectors, or make it with /connectors/create/a?config={…}`,
+	)
 
 	// A Kafka that cannot be reached is the tasks' failure, and they recover by themselves; nothing is lost by it.
 	closed := freePort(t)

@@ -19,8 +19,9 @@ import (
 // freezeTime is how long a worker stands still: longer than a session.
 const freezeTime = 12 * time.Second
 
-// TestAFrozenWorkerLetsGo freezes a worker that moves records both ways. The other takes its tasks over, and on waking the
-// frozen one delivers nothing: by the audit lines of both no task ran twice at once, though its stop lines come late.
+// TestAFrozenWorkerLetsGo freezes a worker that moves records both ways. The other takes its tasks over, and on waking
+// the frozen one delivers nothing: by the audit lines of both no task ran twice at once, though its stop lines come
+// late.
 func TestAFrozenWorkerLetsGo(t *testing.T) {
 	c := newTestCluster(t)
 	l, back := newLake(t, "frozen-"+c.id), newLake(t, "frozen-"+c.id+"-back")
@@ -31,7 +32,10 @@ func TestAFrozenWorkerLetsGo(t *testing.T) {
 	w2.booted("W2")
 	w1.answers("/getClusterInfo", `["W1","W2"]`)
 	all := map[string]int{"in": 4, "out": 4}
-	w1.curl(`/connectors/create/in?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w1.curl(
+		`/connectors/create/in?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	runs(t, map[string]int{"in": 4}, w1, w2)
 
 	plan := flow.Plan{Records: 75_000, Size: 512, Keys: 100, Seed: 11, Begin: time.Now(), Rate: 3000}
@@ -40,7 +44,12 @@ func TestAFrozenWorkerLetsGo(t *testing.T) {
 	t.Cleanup(cancel)
 	go func() { produced <- flow.Produce(ctx, kafkaBootstrap(), l.topic, plan, func(int) {}) }()
 	reaches(t, flow.RocketMQEnds(l.rocket, l.topic), 1)
-	w1.curl(`/connectors/create/out?config={"topicNames":"`+l.topic+`","tasks.num":"4","topic.rename.format":"${topic}-back","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w1.curl(
+		`/connectors/create/`+
+			`out?config={"topicNames":"`+l.topic+`","tasks.num":"4","topic.rename.format":"${topic}-back",`+
+			`"kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	runs(t, all, w1, w2)
 	reaches(t, flow.KafkaEnds(back.kafka, back.topic), int64(plan.Records/10))
 	moved, err := w1.running(t.Context())

@@ -38,7 +38,12 @@ func newBrokerAdmin(t *testing.T, client *rmq.Client) *brokerAdmin {
 
 func (a *brokerAdmin) call(addr string, code int, topic string) {
 	a.t.Helper()
-	resp, err := a.pool.Call(a.t.Context(), addr, "test", &remoting.Command{Code: code, Fields: []remoting.Field{{Name: "topic", Value: topic}}})
+	resp, err := a.pool.Call(
+		a.t.Context(),
+		addr,
+		"test",
+		&remoting.Command{Code: code, Fields: []remoting.Field{{Name: "topic", Value: topic}}},
+	)
 	if err != nil || resp.Code != remoting.Success {
 		a.t.Fatalf("request %d about topic %s to %s: %v, %v", code, topic, addr, resp, err)
 	}
@@ -54,8 +59,8 @@ func (a *brokerAdmin) delete(topic string) {
 	}
 }
 
-// The internal topics are lost or replaced one after the other while records flow. Workers recreate each and publish again
-// what they hold: nothing is lost, and a worker that knows nothing but the topics finds all of it.
+// The internal topics are lost or replaced one after the other while records flow. Workers recreate each and publish
+// again what they hold: nothing is lost, and a worker that knows nothing but the topics finds all of it.
 func TestInternalTopicsThatGoAreRecreated(t *testing.T) {
 	cases := map[string]struct {
 		earlier bool // the stores' topics compact, as an earlier version made them
@@ -84,13 +89,21 @@ func TestInternalTopicsThatGoAreRecreated(t *testing.T) {
 			port1, port2 := freePort(t), freePort(t)
 			w1, w2 := start(t, port1, c.conf("W1", port1, t.TempDir(), "")), start(t, port2, c.conf("W2", port2, t.TempDir(), ""))
 			w1.answers("/getClusterInfo", `["W1","W2"]`)
-			w1.curl(`/connectors/create/in?config={"tasks.num":"2","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+			w1.curl(
+				`/connectors/create/in?config={"tasks.num":"2","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+				"success",
+			)
 			plan := flow.Plan{Records: 10_000, Size: 256, Keys: 100, Seed: 7, Begin: time.Now(), Rate: 500}
 			produced := make(chan error, 1)
 			go func() { produced <- flow.Produce(t.Context(), kafkaBootstrap(), l.topic, plan, func(int) {}) }()
 			rocket := flow.RocketMQEnds(l.rocket, l.topic)
 			eventually(t, func(ctx context.Context) error { n, err := rocket(ctx); return errors.Join(err, atLeast(n, 1)) })
-			w1.curl(`/connectors/create/out?config={"topicNames":"`+l.topic+`","tasks.num":"2","topic.rename.format":"${topic}-back","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+			w1.curl(
+				`/connectors/create/`+
+					`out?config={"topicNames":"`+l.topic+`","tasks.num":"2","topic.rename.format":"${topic}-back",`+
+					`"kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+				"success",
+			)
 			runs(t, map[string]int{"in": 2, "out": 2}, w1, w2)
 
 			for _, topic := range tc.topics(internal) {
@@ -154,8 +167,8 @@ func atLeast(n, want int64) error {
 	return nil
 }
 
-// Whoever deletes a cluster's topics and its workers' folders begins again: nothing of the earlier life counts, also where the broker
-// keeps what compaction topics held.
+// Whoever deletes a cluster's topics and its workers' folders begins again: nothing of the earlier life counts, also
+// where the broker keeps what compaction topics held.
 func TestAClusterThatWasCleanedUpBeginsAnew(t *testing.T) {
 	for name, earlier := range map[string]bool{"topics of this version": false, "compaction topics": true} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +191,10 @@ func TestAClusterThatWasCleanedUpBeginsAnew(t *testing.T) {
 				port := freePort(t)
 				w := start(t, port, c.conf("W1", port, t.TempDir(), ""))
 				w.ready()
-				w.curl(`/connectors/create/in?config={"tasks.num":"2","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+				w.curl(
+					`/connectors/create/in?config={"tasks.num":"2","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+					"success",
+				)
 				runs(t, map[string]int{"in": 2}, w)
 				eventually(t, func(ctx context.Context) error {
 					n, err := rocket(ctx)

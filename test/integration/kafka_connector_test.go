@@ -202,8 +202,28 @@ func nastyRecords(topic string) []*kgo.Record {
 		{Key: []byte("controls"), Value: []byte("v"), Headers: []kgo.RecordHeader{h("a\x01b", "c\x02d"), h("e", "f\x01g")}},
 		{Key: []byte("nulls"), Value: []byte("v"), Headers: []kgo.RecordHeader{{Key: "null"}, h("empty", ""), h("", "no name")}},
 		{Key: []byte("repeated"), Value: []byte("v"), Headers: []kgo.RecordHeader{h("a", "2"), h("b", "x"), h("a", "1"), h("a", "1")}},
-		{Key: []byte("reserved"), Value: []byte("v"), Headers: []kgo.RecordHeader{h("KEYS", "k"), h("TAGS", "t"), h("DELAY", "5"), h("WAIT", "false"), h("UNIQ_KEY", "u"), h("TRAN_MSG", "true")}},
-		{Key: []byte("ours"), Value: []byte("v"), Headers: []kgo.RecordHeader{h("connect-key", "AAAA"), h("connect-null", "1"), h("connect-headers", "W10="), h("connect-origin", "another")}},
+		{
+			Key:   []byte("reserved"),
+			Value: []byte("v"),
+			Headers: []kgo.RecordHeader{
+				h("KEYS", "k"),
+				h("TAGS", "t"),
+				h("DELAY", "5"),
+				h("WAIT", "false"),
+				h("UNIQ_KEY", "u"),
+				h("TRAN_MSG", "true"),
+			},
+		},
+		{
+			Key:   []byte("ours"),
+			Value: []byte("v"),
+			Headers: []kgo.RecordHeader{
+				h("connect-key", "AAAA"),
+				h("connect-null", "1"),
+				h("connect-headers", "W10="),
+				h("connect-origin", "another"),
+			},
+		},
 		{Key: bytes.Repeat([]byte("long"), 200), Value: bytes.Repeat([]byte{0xab}, 100_000)},
 		{Key: []byte("wide"), Value: []byte("v"), Headers: []kgo.RecordHeader{h("big", strings.Repeat("x", 14_000)), {Key: "null"}}},
 	}

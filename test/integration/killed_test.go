@@ -15,8 +15,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/cluster"
 )
 
-// TestAKilledWorkerLosesNothing kills a worker that moves records both ways, starts it again and stops the other cleanly:
-// every record arrives, and by the audit lines no task ran twice at once.
+// TestAKilledWorkerLosesNothing kills a worker that moves records both ways, starts it again and stops the other
+// cleanly: every record arrives, and by the audit lines no task ran twice at once.
 func TestAKilledWorkerLosesNothing(t *testing.T) {
 	c := newTestCluster(t)
 	l, back := newLake(t, "killed-"+c.id), newLake(t, "killed-"+c.id+"-back")
@@ -27,7 +27,10 @@ func TestAKilledWorkerLosesNothing(t *testing.T) {
 	w1.booted("W1")
 	w2.booted("W2")
 	w1.answers("/getClusterInfo", `["W1","W2"]`)
-	w1.curl(`/connectors/create/in?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w1.curl(
+		`/connectors/create/in?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	runs(t, map[string]int{"in": 4}, w1, w2)
 
 	plan := flow.Plan{Records: 30_000, Size: 1024, Keys: 100, Seed: 7, Begin: time.Now(), Rate: 5000}
@@ -46,7 +49,12 @@ func TestAKilledWorkerLosesNothing(t *testing.T) {
 		})
 	}
 	reached(1)
-	w1.curl(`/connectors/create/out?config={"topicNames":"`+l.topic+`","tasks.num":"4","topic.rename.format":"${topic}-back","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w1.curl(
+		`/connectors/create/`+
+			`out?config={"topicNames":"`+l.topic+`","tasks.num":"4","topic.rename.format":"${topic}-back",`+
+			`"kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	runs(t, map[string]int{"in": 4, "out": 4}, w1, w2)
 	reached(int64(plan.Records / 4))
 

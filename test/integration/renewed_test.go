@@ -30,7 +30,10 @@ func TestARunningSinkReadsATopicThatIsCreatedAgain(t *testing.T) {
 	port := freePort(t)
 	w := start(t, port, c.conf("W1", port, t.TempDir(), ""))
 	w.ready()
-	w.curl(`/connectors/create/out?config={"topicNames":"`+l.topic+`","tasks.num":"1","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w.curl(
+		`/connectors/create/out?config={"topicNames":"`+l.topic+`","tasks.num":"1","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	kafka := flow.KafkaEnds(l.kafka, l.topic)
 	arrived := func(want int64) {
 		t.Helper()

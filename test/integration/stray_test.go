@@ -15,8 +15,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// TestStrayRecordsOnInternalTopicsDisturbNothing puts records that are none of the workers', or that no worker can read,
-// into every internal topic while records flow: they are counted, no task fails, and everything arrives.
+// TestStrayRecordsOnInternalTopicsDisturbNothing puts records that are none of the workers', or that no worker can
+// read, into every internal topic while records flow: they are counted, no task fails, and everything arrives.
 func TestStrayRecordsOnInternalTopicsDisturbNothing(t *testing.T) {
 	c := newTestCluster(t)
 	l := newLake(t, "stray-"+c.id)
@@ -25,7 +25,10 @@ func TestStrayRecordsOnInternalTopicsDisturbNothing(t *testing.T) {
 	w1.booted("W1")
 	w2.booted("W2")
 	w1.answers("/getClusterInfo", `["W1","W2"]`)
-	w1.curl(`/connectors/create/in?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`, "success")
+	w1.curl(
+		`/connectors/create/in?config={"tasks.num":"4","kafka.topics":"`+l.topic+`","kafka.bootstrap.server":"`+kafkaBootstrap()+`"}`,
+		"success",
+	)
 	runs(t, map[string]int{"in": 4}, w1, w2)
 
 	plan := flow.Plan{Records: 10_000, Size: 256, Keys: 20, Seed: 13, Begin: time.Now(), Rate: 2500}
@@ -35,7 +38,8 @@ func TestStrayRecordsOnInternalTopicsDisturbNothing(t *testing.T) {
 	go func() { produced <- flow.Produce(ctx, kafkaBootstrap(), l.topic, plan, func(int) {}) }()
 	rocket := flow.RocketMQEnds(l.rocket, l.topic)
 	reaches(t, rocket, 1)
-	for topic, kind := range map[string]string{"cluster": "", "config": "connector", "position": "position", "offset": "position", "status": "status"} {
+	for topic, kind := range map[string]string{"cluster": "", "config": "connector", "position": "position",
+		"offset": "position", "status": "status"} {
 		appendStrays(t, l.rocket, c.id+"-"+topic, kind)
 	}
 	for _, w := range []*proc{w1, w2} {

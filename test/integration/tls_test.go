@@ -32,11 +32,27 @@ func TestRocketMQTellsWhatIsWrongWithTLS(t *testing.T) {
 		mutual bool // only where clients have to show a certificate
 		want   []string
 	}{
-		"no TLS":         {nil, false, []string{"it closed the connection before it answered anything, as a server does that takes TLS only", "set tlsEnable=true"}},
-		"another CA":     {with(func(f *tlsdial.Files) { f.CA = certtest.Write(t, dir, "ca.pem", other.PEM) }), false, []string{"not signed by any in tlsCA (" + dir}},
-		"no CA":          {with(func(f *tlsdial.Files) { f.CA = "" }), false, []string{"signed by none of the system's roots: set tlsCA"}},
-		"another name":   {with(func(f *tlsdial.Files) { f.ServerName = "elsewhere.test" }), false, []string{`and not for "elsewhere.test": set tlsServerName`}},
-		"no certificate": {with(func(f *tlsdial.Files) { f.Cert, f.Key = "", "" }), true, []string{"asks for a client's certificate", "set tlsCert and tlsKey"}},
+		"no TLS": {
+			nil,
+			false,
+			[]string{"it closed the connection before it answered anything, as a server does that takes TLS only", "set tlsEnable=true"},
+		},
+		"another CA": {
+			with(func(f *tlsdial.Files) { f.CA = certtest.Write(t, dir, "ca.pem", other.PEM) }),
+			false,
+			[]string{"not signed by any in tlsCA (" + dir},
+		},
+		"no CA": {with(func(f *tlsdial.Files) { f.CA = "" }), false, []string{"signed by none of the system's roots: set tlsCA"}},
+		"another name": {
+			with(func(f *tlsdial.Files) { f.ServerName = "elsewhere.test" }),
+			false,
+			[]string{`and not for "elsewhere.test": set tlsServerName`},
+		},
+		"no certificate": {
+			with(func(f *tlsdial.Files) { f.Cert, f.Key = "", "" }),
+			true,
+			[]string{"asks for a client's certificate", "set tlsCert and tlsKey"},
+		},
 		"a certificate of another CA": {with(func(f *tlsdial.Files) {
 			f.Cert, f.Key = certtest.Write(t, dir, "cert.pem", pair.Cert), certtest.Write(t, dir, "key.pem", pair.Key)
 		}), true, []string{"does not take the certificate in tlsCert (" + dir}},

@@ -1,5 +1,5 @@
-// Package kube drives a real Kubernetes for tests and the quickstart: the user's own commands through kubectl and helm, and
-// what only the machine that runs the pods can do, such as killing a worker's process.
+// Package kube drives a real Kubernetes for tests and the quickstart: the user's own commands through kubectl and helm,
+// and what only the machine that runs the pods can do, such as killing a worker's process.
 package kube
 
 import (
@@ -83,8 +83,8 @@ type instance struct {
 	restarts int32
 }
 
-// Follow hands every log line of every worker container to each, from its first line, across restarts and new pods, until
-// ctx ends. A line may come twice. each is called from one goroutine at a time.
+// Follow hands every log line of every worker container to each, from its first line, across restarts and new pods,
+// until ctx ends. A line may come twice. each is called from one goroutine at a time.
 func (k *Kube) Follow(ctx context.Context, namespace, selector, container string, each func(pod, line string)) {
 	var group sync.WaitGroup
 	var mu sync.Mutex

@@ -87,8 +87,8 @@ func (c *Child) Await(within time.Duration) error {
 
 var errNoField = errors.New("there is no such field")
 
-// Memory is a figure of a running process in bytes, by its name in /proc: what it has resident now ("VmRSS") or had at most
-// ("VmHWM"). There is none but on Linux.
+// Memory is a figure of a running process in bytes, by its name in /proc: what it has resident now ("VmRSS") or had at
+// most ("VmHWM"). There is none but on Linux.
 func Memory(pid int, field string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

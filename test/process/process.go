@@ -1,4 +1,5 @@
-// Package process runs workers on this machine, as processes or in this one, for tests and for programs to try workers out.
+// Package process runs workers on this machine, as processes or in this one, for tests and for programs to try workers
+// out.
 package process
 
 import (
@@ -110,8 +111,8 @@ func (w *Worker) Client(token string) *restclient.Client {
 // ErrNotWhole means that workers do not see each other yet, or that tasks do not run.
 var ErrNotWhole = errors.New("the cluster is not whole")
 
-// Whole looks whether these workers see each other and no others, and whether the connectors of the names have so many tasks
-// each, all of which run. It returns ErrNotWhole with what is missing, or why a worker does not answer.
+// Whole looks whether these workers see each other and no others, and whether the connectors of the names have so many
+// tasks each, all of which run. It returns ErrNotWhole with what is missing, or why a worker does not answer.
 func Whole(ctx context.Context, workers []*restclient.Client, tasks map[string]int) error {
 	for _, w := range workers {
 		view, err := w.Cluster(ctx)
@@ -119,7 +120,14 @@ func Whole(ctx context.Context, workers []*restclient.Client, tasks map[string]i
 			return err
 		}
 		if !view.Joined || len(view.Members) != len(workers) {
-			return fmt.Errorf("%w: %s is joined: %t, and sees %d members of %d", ErrNotWhole, view.Worker, view.Joined, len(view.Members), len(workers))
+			return fmt.Errorf(
+				"%w: %s is joined: %t, and sees %d members of %d",
+				ErrNotWhole,
+				view.Worker,
+				view.Joined,
+				len(view.Members),
+				len(workers),
+			)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(tasks)) {

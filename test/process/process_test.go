@@ -30,11 +30,19 @@ func TestAClusterIsWholeOnceAllSeeAllAndAllTasksRun(t *testing.T) {
 		"all is well":                {restapi.Cluster{Joined: true, Members: both}, running(restapi.StateRunning), nil},
 		"they have not joined":       {restapi.Cluster{Members: both}, running(restapi.StateRunning), ErrNotWhole},
 		"they do not see each other": {restapi.Cluster{Joined: true, Members: both[:1]}, running(restapi.StateRunning), ErrNotWhole},
-		"there is one more":          {restapi.Cluster{Joined: true, Members: append(both[:2:2], both[0])}, running(restapi.StateRunning), ErrNotWhole},
-		"a task does not run":        {restapi.Cluster{Joined: true, Members: both}, running(restapi.StateFailed), ErrNotWhole},
-		"a task is missing":          {restapi.Cluster{Joined: true, Members: both}, running(), ErrNotWhole},
-		"there are too many tasks":   {restapi.Cluster{Joined: true, Members: both}, running(restapi.StateRunning, restapi.StateRunning), ErrNotWhole},
-		"the connector is paused":    {restapi.Cluster{Joined: true, Members: both}, paused, ErrNotWhole},
+		"there is one more": {
+			restapi.Cluster{Joined: true, Members: append(both[:2:2], both[0])},
+			running(restapi.StateRunning),
+			ErrNotWhole,
+		},
+		"a task does not run": {restapi.Cluster{Joined: true, Members: both}, running(restapi.StateFailed), ErrNotWhole},
+		"a task is missing":   {restapi.Cluster{Joined: true, Members: both}, running(), ErrNotWhole},
+		"there are too many tasks": {
+			restapi.Cluster{Joined: true, Members: both},
+			running(restapi.StateRunning, restapi.StateRunning),
+			ErrNotWhole,
+		},
+		"the connector is paused": {restapi.Cluster{Joined: true, Members: both}, paused, ErrNotWhole},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/connectors"
 )
 
-// Serve runs a worker in this process until ctx ends. What opts leaves open is as in cmd/worker: metrics of its own and the
-// built-in classes; but nobody is told that it has joined.
+// Serve runs a worker in this process until ctx ends. What opts leaves open is as in cmd/worker: metrics of its own and
+// the built-in classes; but nobody is told that it has joined.
 func Serve(ctx context.Context, cfg config.Worker, opts worker.Options) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -31,7 +31,8 @@ func Serve(ctx context.Context, cfg config.Worker, opts worker.Options) error {
 	return worker.Run(ctx, cfg, opts)
 }
 
-// Log is a log as cmd/worker has it, unless it is changed: lines of JSON on standard error, each one, without stack traces.
+// Log is a log as cmd/worker has it, unless it is changed: lines of JSON on standard error, each one, without stack
+// traces.
 func Log(change ...func(*zap.Config)) (logr.Logger, error) {
 	cfg := zap.NewProductionConfig()
 	cfg.DisableStacktrace, cfg.DisableCaller, cfg.Sampling = true, true, nil

@@ -22,7 +22,13 @@ func (d *demo) thereAndBack(ctx context.Context) error {
 	if err := d.topic(ctx, topic, partitions); err != nil {
 		return err
 	}
-	if err := flow.Produce(ctx, d.options.kafka, topic, plan, func(n int) { d.progress("in Kafka", int64(n), int64(plan.Records)) }); err != nil {
+	if err := flow.Produce(
+		ctx,
+		d.options.kafka,
+		topic,
+		plan,
+		func(n int) { d.progress("in Kafka", int64(n), int64(plan.Records)) },
+	); err != nil {
 		return err
 	}
 	d.say("Kafka to RocketMQ: a source connector with 4 tasks")

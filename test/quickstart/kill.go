@@ -21,8 +21,8 @@ type fault struct {
 	at        time.Duration
 }
 
-// killWorkers kills one worker's process and deletes another's pod while records flow, then shows how long each task ran
-// nowhere, and that none ran twice at once.
+// killWorkers kills one worker's process and deletes another's pod while records flow, then shows how long each task
+// ran nowhere, and that none ran twice at once.
 func (d *demo) killWorkers(ctx context.Context) error {
 	plan := flow.Plan{Records: d.rate * int(d.liveFor.Seconds()), Size: d.size, Keys: 5000, Seed: 2, Begin: d.began, Rate: d.rate}
 	topic := fmt.Sprintf("live-%d", d.began.Unix())

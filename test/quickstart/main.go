@@ -1,6 +1,7 @@
 // Command quickstart shows the whole of it on the local stack: the operator from its chart, a ConnectCluster of three
 // workers, a Kafka source and a Kafka sink, a million records there and back compared by content, and workers that are
-// killed while records flow. It prints what it does and ends with 1 when anything was lost or any task ran twice at once.
+// killed while records flow. It prints what it does and ends with 1 when anything was lost or any task ran twice at
+// once.
 package main
 
 import (

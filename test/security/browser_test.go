@@ -65,9 +65,9 @@ func (w *witness) requests() []request {
 	return slices.DeleteFunc(slices.Clone(w.seen), func(r request) bool { return strings.HasSuffix(r.line, "/favicon.ico") })
 }
 
-// TestAPageInABrowserChangesNothing opens a page of another origin in a real browser on the machine of a worker without a token.
-// The page tries all that pages can do without asking: images, scripts, forms, frames, requests with and without CORS, and
-// another name for the worker's address.
+// TestAPageInABrowserChangesNothing opens a page of another origin in a real browser on the machine of a worker without
+// a token. The page tries all that pages can do without asking: images, scripts, forms, frames, requests with and
+// without CORS, and another name for the worker's address.
 func TestAPageInABrowserChangesNothing(t *testing.T) {
 	browser, err := exec.LookPath("chromium")
 	if err != nil {

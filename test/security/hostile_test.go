@@ -20,11 +20,16 @@ import (
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
-// Each kind of what somebody sends who means ill, a few times, while records flow both ways: no worker ends, no task moves, and
-// each record comes out unchanged. `make hostile` is the long form, on real brokers.
+// Each kind of what somebody sends who means ill, a few times, while records flow both ways: no worker ends, no task
+// moves, and each record comes out unchanged. `make hostile` is the long form, on real brokers.
 func TestWhatSomebodySendsWhoMeansIllDoesNoHarm(t *testing.T) {
 	w := newWorld(t, 3)
-	stream, err := traffic.Start(t.Context(), w.kafka, traffic.Way{Topic: "orders", Partitions: 4, BackPartitions: 4}, flow.Plan{Size: 64, Keys: 50, Seed: 1, Rate: 100})
+	stream, err := traffic.Start(
+		t.Context(),
+		w.kafka,
+		traffic.Way{Topic: "orders", Partitions: 4, BackPartitions: 4},
+		flow.Plan{Size: 64, Keys: 50, Seed: 1, Rate: 100},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +38,8 @@ func TestWhatSomebodySendsWhoMeansIllDoesNoHarm(t *testing.T) {
 	target := requests.Worker{Address: w.workers[0].address, Token: token, Kafka: w.kafka}
 	for _, c := range append([]restapi.Connector{
 		{Name: "in", Class: "KafkaSource", MaxTasks: 2, Config: map[string]string{"kafka.topics": "orders", "kafka.bootstrap.server": w.kafka}},
-		{Name: "out", Class: "KafkaSink", MaxTasks: 2, Config: map[string]string{"topicNames": "orders", "kafka.bootstrap.server": w.kafka, "topic.rename.format": "${topic}" + traffic.BackSuffix}},
+		{Name: "out", Class: "KafkaSink", MaxTasks: 2, Config: map[string]string{"topicNames": "orders",
+			"kafka.bootstrap.server": w.kafka, "topic.rename.format": "${topic}" + traffic.BackSuffix}},
 	}, target.Own()...) {
 		w.create(c)
 	}
@@ -80,8 +86,8 @@ func (w *world) drained(flows traffic.Flows) {
 	}
 }
 
-// owners are who runs the flow's tasks, by the workers' audit lines. A task may have begun again where it was: how long Kafka takes
-// for something is nothing that is promised.
+// owners are who runs the flow's tasks, by the workers' audit lines. A task may have begun again where it was: how long
+// Kafka takes for something is nothing that is promised.
 func (w *world) owners() string {
 	var events []audit.Event
 	for _, r := range w.workers {
@@ -118,7 +124,8 @@ func (w *world) forge(f *forger.Forger) {
 }
 
 func (w *world) fill(topics config.Topics) {
-	for store, topic := range map[string]string{forge.Config: topics.Config, forge.Position: topics.Position, forge.Offset: topics.Offset, forge.Status: topics.Status} {
+	for store, topic := range map[string]string{forge.Config: topics.Config, forge.Position: topics.Position,
+		forge.Offset: topics.Offset, forge.Status: topics.Status} {
 		for _, connector := range []string{"in", "out"} {
 			for _, k := range forge.StoreKinds(store, connector) {
 				for i := range 5 * rounds {

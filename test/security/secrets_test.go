@@ -20,14 +20,20 @@ var hidden = []string{"hunter2-password", "hunter2-jaas", "hunter2-unknown", "hu
 
 func secretive(kafka string) restapi.Connector {
 	return restapi.Connector{Name: "secretive", Class: "KafkaSource", MaxTasks: 1, Config: map[string]string{
-		"kafka.topics": "orders", "kafka.bootstrap.server": kafka, "kafka.security.protocol": "SASL_PLAINTEXT", "kafka.sasl.username": "user",
-		"kafka.sasl.password": hidden[0], "note": `org.apache.kafka.common.security.plain.PlainLoginModule required username="u" password="` + hidden[1] + `";`,
-		"some.api.key": hidden[2], "mirror": "https://user:" + hidden[3] + "@example.com/x",
+		"kafka.topics":            "orders",
+		"kafka.bootstrap.server":  kafka,
+		"kafka.security.protocol": "SASL_PLAINTEXT",
+		"kafka.sasl.username":     "user",
+		"kafka.sasl.password":     hidden[0],
+		"note":                    `org.apache.kafka.common.security.plain.PlainLoginModule required username="u" password="` + hidden[1] + `";`,
+		"some.api.key":            hidden[2],
+		"mirror":                  "https://user:" + hidden[3] + "@example.com/x",
 	}}
 }
 
-// Invariant S1 against a worker that runs and logs all that it can: after a connector with secrets was stored, refused, failed, changed
-// and shown by each route, they are in the config topic and the file that restores it, and nowhere else.
+// Invariant S1 against a worker that runs and logs all that it can: after a connector with secrets was stored, refused,
+// failed, changed and shown by each route, they are in the config topic and the file that restores it, and nowhere
+// else.
 func TestSecretsAreInTheConfigTopicAndNowhereElse(t *testing.T) {
 	w := newWorld(t, 1)
 	r := w.workers[0]
@@ -56,9 +62,12 @@ func TestSecretsAreInTheConfigTopicAndNowhereElse(t *testing.T) {
 		t.Error("a protocol that is none was stored")
 	}
 	fmt.Fprintln(&seen, err)
-	for _, path := range []string{"/api/v1/cluster", "/api/v1/connectors", "/api/v1/connectors/secretive", "/api/v1/connectors/secretive/status",
-		"/api/v1/connectors/secretive/tasks", "/api/v1/plugins", "/metrics", "/readyz", "/healthz", "/getClusterInfo", "/getConfigInfo", "/getConnectorTask", "/getConnectorTask/secretive",
-		"/getConnectors", "/getConnectors/secretive", "/getConnectorsStatus/secretive", "/getAllocatedTask", "/connectors/single/secretive/disable"} {
+	for _, path := range []string{
+		"/api/v1/cluster", "/api/v1/connectors", "/api/v1/connectors/secretive", "/api/v1/connectors/secretive/status",
+		"/api/v1/connectors/secretive/tasks", "/api/v1/plugins", "/metrics", "/readyz", "/healthz", "/getClusterInfo",
+		"/getConfigInfo", "/getConnectorTask", "/getConnectorTask/secretive", "/getConnectors", "/getConnectors/secretive",
+		"/getConnectorsStatus/secretive", "/getAllocatedTask", "/connectors/single/secretive/disable",
+	} {
 		seen.WriteString(r.get(t, path))
 	}
 	topics := config.Default().Topics

@@ -128,8 +128,8 @@ func (s *sim) restartNameServers() {
 	}
 }
 
-// failover has a replica take over after a while: under the same name, at another address, and without the newest records
-// of each topic, up to so many.
+// failover has a replica take over after a while: under the same name, at another address, and without the newest
+// records of each topic, up to so many.
 func (s *sim) failover(b *broker, after time.Duration, most int) {
 	s.tracef("%s fails over", b.name)
 	s.setDown(b, true)
@@ -168,8 +168,8 @@ func (s *sim) on(b *broker) []*topic {
 	return slices.DeleteFunc(s.topics(), func(t *topic) bool { return t.broker != b })
 }
 
-// ensure has p create each internal topic on its broker, once that one has said for longer than a session that it is not
-// there. Each time that it says so counts for a piece at most.
+// ensure has p create each internal topic on its broker, once that one has said for longer than a session that it is
+// not there. Each time that it says so counts for a piece at most.
 //
 // Invariant C2: by then no lease is left of what the log held.
 func (s *sim) ensure(p *proc) {

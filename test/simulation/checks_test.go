@@ -13,8 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
-// flow is what is true of the records that flow: what the other system has, what the broker confirmed, what the sink made
-// durable, and what may be missing because the broker lost records that it had confirmed.
+// flow is what is true of the records that flow: what the other system has, what the broker confirmed, what the sink
+// made durable, and what may be missing because the broker lost records that it had confirmed.
 type flow struct {
 	produced  int // records of each partition, from 1
 	confirmed [partitions]prefix
@@ -25,8 +25,8 @@ type flow struct {
 	passed map[string]bool // "partition/n": what stands there
 	orders [partitions]order
 	judges map[*topic]*judge
-	// configs has the config of each epoch, by "connector/epoch"; twins are the connectors of which one epoch has two: workers that
-	// hold what was lost, and one that knows nothing of it and takes a write, count on from different ends.
+	// configs has the config of each epoch, by "connector/epoch"; twins are the connectors of which one epoch has two:
+	// workers that hold what was lost, and one that knows nothing of it and takes a write, count on from different ends.
 	configs map[string]string
 	twins   map[string]bool
 	// won has the request that was answered first for each revision that it replaced.
@@ -172,8 +172,8 @@ func (f *flow) missing(s *sim) string {
 	return ""
 }
 
-// judge is what is true of a store's topic: each record is folded as it is stored, and judged once more by a plain reading
-// of the rule.
+// judge is what is true of a store's topic: each record is folded as it is stored, and judged once more by a plain
+// reading of the rule.
 type judge struct {
 	fold   replica.Fold
 	fences map[string]stamp // by connector and task
@@ -325,8 +325,8 @@ func stateOf(f replica.Fold) map[string]string {
 
 // unsettled says what of the stores is not as it has to be when everything has come to rest; "" if nothing.
 //
-// Invariant C4: what a topic lost is noticed: all readers hold the same in the end. Invariant P3: what was refused never
-// costs the newest value its place: compaction keeps it.
+// Invariant C4: what a topic lost is noticed: all readers hold the same in the end. Invariant P3: what was refused
+// never costs the newest value its place: compaction keeps it.
 func (f *flow) unsettled(s *sim) string {
 	for _, t := range []*topic{s.config, s.position, s.offset} {
 		want := stateOf(f.judges[t].fold)

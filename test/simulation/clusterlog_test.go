@@ -133,7 +133,8 @@ func (w *truth) checkAccepted(s *sim, e rmq.Entry, out fold.Outcome) {
 	}
 	w.sequences[r.Session] = r.Sequence
 	for _, ev := range out.Events {
-		if r.Kind == fold.Release && !slices.Contains(r.Release, fold.Held{Connector: ev.Unit.Connector, Task: ev.Unit.Task, Generation: ev.Generation}) {
+		if r.Kind == fold.Release &&
+			!slices.Contains(r.Release, fold.Held{Connector: ev.Unit.Connector, Task: ev.Unit.Task, Generation: ev.Generation}) {
 			s.fail("C2: @%d %s by a release that names %+v", e.Offset, ev, r.Release)
 		}
 	}
@@ -157,7 +158,15 @@ func (s *sim) hold(p *proc, g member.Grant, until time.Duration) {
 			s.tracef("HOLE %s runs %s, as does %s", p.id, g.Unit, h.p.id)
 			return
 		}
-		s.fail("C2: %s runs %s (generation %d) while %s runs generation %d until %v", p.id, g.Unit, g.Generation, h.p.id, h.grant.Generation, h.until)
+		s.fail(
+			"C2: %s runs %s (generation %d) while %s runs generation %d until %v",
+			p.id,
+			g.Unit,
+			g.Generation,
+			h.p.id,
+			h.grant.Generation,
+			h.until,
+		)
 	}
 	if s.delivering[g.Unit] != g {
 		s.delivering[g.Unit] = g
@@ -187,9 +196,10 @@ func (s *sim) dropHolds(p *proc) {
 	}
 }
 
-// inHole reports whether a process is a newcomer that started within one session of a loss that is not over for a session.
-// It has read nothing of what was lost and has seen no reconnect, so it cannot know that somebody may still run, until a
-// lease ends, what the log now shows as free. This is the hole that is left in C2 where a log loses acknowledged records.
+// inHole reports whether a process is a newcomer that started within one session of a loss that is not over for a
+// session. It has read nothing of what was lost and has seen no reconnect, so it cannot know that somebody may still
+// run, until a lease ends, what the log now shows as free. This is the hole that is left in C2 where a log loses
+// acknowledged records.
 func (s *sim) inHole(p *proc) bool {
 	session := time.Duration(s.terms.TimeoutMS) * time.Millisecond
 	return slices.ContainsFunc(s.losses, func(at time.Duration) bool {

@@ -61,8 +61,8 @@ func (s *sim) contradicted(p *proc, err error) {
 	s.bootstrap(p, how)
 }
 
-// decide is what a person does where nobody can tell who is wrong: one of them is started again. Where most workers can, nobody
-// needs to.
+// decide is what a person does where nobody can tell who is wrong: one of them is started again. Where most workers
+// can, nobody needs to.
 func (s *sim) decide() {
 	wrong, live := 0, s.live()
 	for _, p := range live {

@@ -22,8 +22,8 @@ const secretText = "hunter2"
 // passes says in each how many seeds it does: it changes what else happens.
 const passes = 3
 
-// passing has the connector made, changed, and deleted, twice; somebody publishes tasks for it meanwhile. In the end the user deletes
-// it again, as the operator does, for a broker that lost records may have undone it.
+// passing has the connector made, changed, and deleted, twice; somebody publishes tasks for it meanwhile. In the end
+// the user deletes it again, as the operator does, for a broker that lost records may have undone it.
 func (s *sim) passing() {
 	at := time.Duration(0)
 	later := func(fn func()) {
@@ -79,9 +79,10 @@ func (s *sim) deletePassing() {
 	s.ask(storefold.Write{Name: passingConnector, IfRevision: -1, Delete: true, RequestID: s.id("request")})
 }
 
-// unerased says where anything of a deleted connector is still to be found, or of a task set whose epoch is over: in what workers
-// hold, and so write into their files, in what they would publish again, or in the last record of a key. "" if nowhere. Excused is
-// a task set whose config the topic and all workers have lost: it is erased once the connector is made again.
+// unerased says where anything of a deleted connector is still to be found, or of a task set whose epoch is over: in
+// what workers hold, and so write into their files, in what they would publish again, or in the last record of a key.
+// "" if nowhere. Excused is a task set whose config the topic and all workers have lost: it is erased once the
+// connector is made again.
 func (s *sim) unerased() string {
 	if log, ok := s.flow.judges[s.config].fold.(*storefold.Configs); ok && s.config.losses > 0 && orphaned(log) {
 		return ""

@@ -18,8 +18,9 @@ type order struct {
 	moved int
 }
 
-// sighted looks at the order in which the other system gets the records of a partition for the first time. Excused are those
-// that a broker had confirmed and lost, or that stand where a reader may be beyond since offsets were given out twice.
+// sighted looks at the order in which the other system gets the records of a partition for the first time. Excused are
+// those that a broker had confirmed and lost, or that stand where a reader may be beyond since offsets were given out
+// twice.
 func (f *flow) sighted(s *sim, d delivered) {
 	o, n := &f.orders[number(d.partition[1:])], number(d.value)
 	if o.seen[n] {
@@ -35,8 +36,8 @@ func (f *flow) sighted(s *sim, d delivered) {
 	o.last = max(o.last, n)
 }
 
-// bound notes the binding by which a partition's records go from here on. A growth of the topic may move the queue of what
-// chooses beyond the old row, and so may a position store that lost the binding.
+// bound notes the binding by which a partition's records go from here on. A growth of the topic may move the queue of
+// what chooses beyond the old row, and so may a position store that lost the binding.
 func (f *flow) bound(s *sim, i int, b queues.Binding) {
 	o := &f.orders[i]
 	old := o.binding
@@ -76,8 +77,8 @@ func (f *flow) checkPlaced(s *sim, i int) {
 	}
 }
 
-// checkDrop looks at what a sink's task stops to read: nothing while it is told of no queue that is new to it, whoever is
-// away.
+// checkDrop looks at what a sink's task stops to read: nothing while it is told of no queue that is new to it, whoever
+// is away.
 func (f *flow) checkDrop(s *sim, a *attempt, shown, drop []rmq.Queue) {
 	fresh := false
 	for _, q := range shown {

@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// planted is a rule of the workers' own code that a second build leaves out where BUG, in what stands there instead, is true.
+// planted is a rule of the workers' own code that a second build leaves out where BUG, in what stands there instead, is
+// true.
 type planted struct {
 	file, rule, instead string
 	want                string // the invariant whose violation is seen, or several, with | between
@@ -37,8 +38,12 @@ func plantedBugs() map[string]planted {
 			"range im.Sessions {", "range im.Sessions[map[bool]int{true: min(1, len(im.Sessions))}[BUG]:] {", "C1"},
 		"a worker that most others contradict and that goes on": {member + "agreement.go",
 			"disagree <= agree+1", "BUG || disagree <= agree+1", "C1"},
-		"a unit that is shown as failed though it was opened": {"worker/schedule/book/book.go",
-			"		h.Opened, h.Problem, h.Retry.Next = true, \"\", time.Time{}\n", "		h.Opened, h.Retry.Next = true, time.Time{}\n		if !BUG {\n			h.Problem = \"\"\n		}\n", "STATUS"},
+		"a unit that is shown as failed though it was opened": {
+			"worker/schedule/book/book.go",
+			"		h.Opened, h.Problem, h.Retry.Next = true, \"\", time.Time{}\n",
+			"		h.Opened, h.Retry.Next = true, time.Time{}\n		if !BUG {\n			h.Problem = \"\"\n		}\n",
+			"STATUS",
+		},
 		"a position that is stored before the ack": {track + "tracker.go",
 			"n < len(s.entries) && s.entries[n].settled", "n < len(s.entries) && (BUG || s.entries[n].settled)", "P1"},
 		"an offset that is stored before the flush": {track + "puts.go",
@@ -57,20 +62,28 @@ func plantedBugs() map[string]planted {
 			"case !v.erased() && f.over(v):", "case !BUG && !v.erased() && f.over(v):", "ERASED"},
 		"a task set that is erased while its epoch lasts": {stores + "erase.go",
 			"v.Epoch < c.Epoch ||", "(BUG || v.Epoch < c.Epoch) ||", "P4"},
-		"a record of another log that is not void": {fold + "history.go",
-			"i >= int64(len(h.prints)) || h.prints[i].String() != r.Log", "!BUG && (i >= int64(len(h.prints)) || h.prints[i].String() != r.Log)", "C4"},
+		"a record of another log that is not void": {
+			fold + "history.go",
+			"i >= int64(len(h.prints)) || h.prints[i].String() != r.Log",
+			"!BUG && (i >= int64(len(h.prints)) || h.prints[i].String() != r.Log)",
+			"C4",
+		},
 		"a snapshot of another log that is believed": {fold + "snapshots.go",
 			"f != nil && s.confirmed(f, c.at, worker)", "f != nil && (BUG || s.confirmed(f, c.at, worker))", "C4"},
 		"a share that gives up the queues of a broker that is away": {queues + "seen.go",
 			"		default:\n			s.queues[q] = false", "		case BUG:\n			delete(s.queues, q)\n		default:\n			s.queues[q] = false", "QUEUES"},
 		"a queue that is given up and taken by nobody": {queues + "share.go", "	s.waiting[q]++", "	if !BUG {\n		s.waiting[q]++\n	}", "QUEUES"},
-		"a binding that is sorted again as it grows": {queues + "binding.go",
-			"	return Binding{order: b.order, steps", "	if BUG && len(b.row) > 0 {\n		return Bind(b.order, slices.Concat(b.row, fresh)), true\n	}\n	return Binding{order: b.order, steps", "ORDER"},
+		"a binding that is sorted again as it grows": {
+			queues + "binding.go",
+			"	return Binding{order: b.order, steps",
+			"	if BUG && len(b.row) > 0 {\n		return Bind(b.order, slices.Concat(b.row, fresh)), true\n	}\n	return Binding{order: b.order, steps",
+			"ORDER",
+		},
 	}
 }
 
-// Each rule is left out once. The simulation must notice: it checks what the workers do, not how. Without a bug the second
-// build must be sound: what is noticed is not the way of planting.
+// Each rule is left out once. The simulation must notice: it checks what the workers do, not how. Without a bug the
+// second build must be sound: what is noticed is not the way of planting.
 func TestSimulationFindsPlantedBugs(t *testing.T) {
 	if os.Getenv("SIM_SEEDS") != "" {
 		t.Skip("this is the second build itself, or a run of other seeds")

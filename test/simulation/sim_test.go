@@ -1,7 +1,8 @@
-// Package simulation runs whole clusters on simulated brokers, in simulated time, from a seed: the same seed is the same
-// run. What decides is the workers' own code: cluster/member, cluster/fold, schedule/book, the stores' folds and
-// writers, keyedlog/replica, task/track, task/queues. What is simulated is what lies between: time, processes, the network, the
-// brokers and name servers, the other systems. After every step the invariants of docs/architecture.md are checked.
+// Package simulation runs whole clusters on simulated brokers, in simulated time, from a seed: the same seed is the
+// same run. What decides is the workers' own code: cluster/member, cluster/fold, schedule/book, the stores' folds and
+// writers, keyedlog/replica, task/track, task/queues. What is simulated is what lies between: time, processes, the
+// network, the brokers and name servers, the other systems. After every step the invariants of docs/architecture.md are
+// checked.
 package simulation
 
 import (

@@ -47,7 +47,8 @@ func TestSimulation(t *testing.T) {
 				damages, rereads = damages+s.damages, rereads+s.rereads
 			}
 			t.Logf("%d losses of the cluster log's tail, %d overlaps by newcomers within one session of them; %d logs recreated; "+
-				"%d partitions whose queue became another; %d connectors with two configs of one epoch; %d times the workers held older configs than the log; "+
+				"%d partitions whose queue became another; %d connectors with two configs of one epoch; %d times the workers held older "+
+				"configs than the log; "+
 				"%d damaged folds, %d read again", losses, holes, anew, moves, twins, parted, damages, rereads)
 			if n >= simSeeds && min(losses, anew, moves, rereads) == 0 && !failed.Load() {
 				t.Error("nothing was ever lost, or recreated, or moved")
@@ -179,9 +180,10 @@ func (s *sim) calm() {
 	}
 }
 
-// newcomer starts a worker that holds nothing where the log has a config of a later epoch than anybody holds: it lost one
-// that they took, and then took one that they refuse for that. What they write on is void to who reads the log from its
-// start; once somebody does, all agree. This is the other hole that is left where the config topic loses acknowledged records.
+// newcomer starts a worker that holds nothing where the log has a config of a later epoch than anybody holds: it lost
+// one that they took, and then took one that they refuse for that. What they write on is void to who reads the log from
+// its start; once somebody does, all agree. This is the other hole that is left where the config topic loses
+// acknowledged records.
 func (s *sim) newcomer() {
 	log, _ := s.flow.judges[s.config].fold.(*storefold.Configs)
 	for _, name := range []string{sourceConnector, sinkConnector, passingConnector} {
@@ -198,9 +200,9 @@ func (s *sim) newcomer() {
 	}
 }
 
-// askAgain asks for what was asked for first, and for a new epoch where one epoch has two configs: nothing tells the tasks of
-// the one from those of the other. This is the hole that is left where the config topic loses acknowledged records and
-// somebody who knows nothing of them takes the next write.
+// askAgain asks for what was asked for first, and for a new epoch where one epoch has two configs: nothing tells the
+// tasks of the one from those of the other. This is the hole that is left where the config topic loses acknowledged
+// records and somebody who knows nothing of them takes the next write.
 func (s *sim) askAgain(name string) {
 	w := storefold.Write{Name: name, RequestID: s.id("request"), IfRevision: -1, State: states.WantRunning,
 		Config: map[string]string{"connector.class": "sim", "max.tasks": "2"}}

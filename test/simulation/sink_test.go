@@ -73,8 +73,8 @@ func (s *sim) lookAgain(p *proc, a *attempt) {
 	s.deal(p, a, shown.Queues, add, drop, func() {})
 }
 
-// deal changes what is read. Queues that are added are read from their stored offset, which is stored first where there is
-// none; of those that are dropped what was put is flushed and stored.
+// deal changes what is read. Queues that are added are read from their stored offset, which is stored first where there
+// is none; of those that are dropped what was put is flushed and stored.
 func (s *sim) deal(p *proc, a *attempt, shown, add, drop []rmq.Queue, ready func()) {
 	k := a.sink
 	s.flow.checkDrop(s, a, shown, drop)

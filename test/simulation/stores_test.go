@@ -26,7 +26,8 @@ type shelf struct {
 	settle  time.Duration
 }
 
-// request is what one caller appends. done is called when the records came back, or never will, unless the caller is gone.
+// request is what one caller appends. done is called when the records came back, or never will, unless the caller is
+// gone.
 type request struct {
 	entries []rmq.Entry
 	gone    func() bool
@@ -52,7 +53,12 @@ type stores struct {
 }
 
 func (s *sim) newStores(p *proc) stores {
-	st := stores{configs: storefold.NewConfigs(), positions: storefold.NewProgress(), offsets: storefold.NewProgress(), writers: map[string]int{}}
+	st := stores{
+		configs:   storefold.NewConfigs(),
+		positions: storefold.NewProgress(),
+		offsets:   storefold.NewProgress(),
+		writers:   map[string]int{},
+	}
 	oldest := func(string) bool {
 		session, joined := p.m.Session()
 		first, ok := p.m.Fold().Oldest()
@@ -146,7 +152,8 @@ func (s *sim) miss(sh *shelf, end int64) {
 	}
 }
 
-// goneOver reports, after a reconnect, whether the topic still holds what was read of it last, as far as that is read again.
+// goneOver reports, after a reconnect, whether the topic still holds what was read of it last, as far as that is read
+// again.
 func (s *sim) goneOver(p *proc, sh *shelf) bool {
 	if sh.conn == sh.topic.broker.conn {
 		return true

@@ -29,7 +29,11 @@ func (t *topic) there() bool { return t.broker.answers() && !t.missing }
 
 func (s *sim) newTopics() {
 	s.truth.init(s)
-	s.log = &topic{name: "cluster", stored: func(e rmq.Entry) { s.truth.observe(s, e) }, forgotten: func([]rmq.Entry, []bool) { s.truth.forget() }}
+	s.log = &topic{
+		name:      "cluster",
+		stored:    func(e rmq.Entry) { s.truth.observe(s, e) },
+		forgotten: func([]rmq.Entry, []bool) { s.truth.forget() },
+	}
 	s.config, s.position, s.offset = s.newStore("config"), s.newStore("position"), s.newStore("offset")
 	s.internal = []*topic{s.log, s.config, s.position, s.offset}
 	s.place(s.home)
@@ -137,8 +141,8 @@ func (s *sim) keep(t *topic, entries []rmq.Entry, stored func(first int64)) {
 	}
 }
 
-// lose is a broker that comes back without the newest records of a topic, acknowledged ones too. Their offsets are given
-// out again. What is true from here on is what is left.
+// lose is a broker that comes back without the newest records of a topic, acknowledged ones too. Their offsets are
+// given out again. What is true from here on is what is left.
 func (s *sim) lose(t *topic, n int) {
 	kept := max(0, len(t.entries)-n)
 	s.tracef("%s loses its tail from %d on, of %d", t.name, kept, len(t.entries))

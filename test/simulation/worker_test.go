@@ -49,8 +49,8 @@ func (s *sim) newWorker(p *proc) {
 	p.worker = worker{stores: s.newStores(p), book: book.New(p.id, session, s.rng.Float64), runs: map[fold.Unit]*attempt{}, dirty: true}
 }
 
-// manage is one turn of the scheduler's loop: what was asked for may have been answered, and a pass is made when anything
-// that a plan depends on has changed.
+// manage is one turn of the scheduler's loop: what was asked for may have been answered, and a pass is made when
+// anything that a plan depends on has changed.
 func (s *sim) manage(p *proc) {
 	w := &p.worker
 	if !w.auto {
@@ -110,8 +110,8 @@ func (s *sim) takeAnswers(p *proc) {
 	}
 }
 
-// claimLate has p claim what its connector's units were claimed for before the newest config, as a worker may whose claim was
-// on its way; it does not wait for the answer.
+// claimLate has p claim what its connector's units were claimed for before the newest config, as a worker may whose
+// claim was on its way; it does not wait for the answer.
 func (s *sim) claimLate(p *proc) {
 	view := p.m.View()
 	for _, name := range []string{sourceConnector, sinkConnector} {

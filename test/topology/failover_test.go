@@ -12,8 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// Topics of other people, and their records, outlive failovers of a broker that holds a cluster's internal topics: RocketMQ
-// 5.3.2 and 5.3.3 lose them where a topic compacts (apache/rocketmq issue 9403).
+// Topics of other people, and their records, outlive failovers of a broker that holds a cluster's internal topics:
+// RocketMQ 5.3.2 and 5.3.3 lose them where a topic compacts (apache/rocketmq issue 9403).
 func TestFailoversLoseNoTopic(t *testing.T) {
 	needs(t, "controller")
 	const records, queues = 400, 4

@@ -14,8 +14,9 @@ import (
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
-// A master hangs, and the controller makes another broker the master, under the same name at another address. Parked pulls and
-// batches on their way find it as soon as a new append does. The former master comes back, and nothing is lost by that.
+// A master hangs, and the controller makes another broker the master, under the same name at another address. Parked
+// pulls and batches on their way find it as soon as a new append does. The former master comes back, and nothing is
+// lost by that.
 func TestAHungMasterHoldsNothingUp(t *testing.T) {
 	r := newRig(t, "controller", nameServers())
 	q, err := r.c.EnsureLogTopic(t.Context(), "hung-log"+r.suffix, rmq.LogPlace{})
@@ -53,8 +54,12 @@ func TestAHungMasterHoldsNothingUp(t *testing.T) {
 	logBack := time.Since(frozen)
 	pump.awaitRead(sentBefore + 1)
 	recordsBack := time.Since(frozen)
-	t.Logf("after the freeze of the master: the log took records after %s, records were read after %s, %s later", logBack.Round(10*time.Millisecond),
-		recordsBack.Round(10*time.Millisecond), (recordsBack - logBack).Round(10*time.Millisecond))
+	t.Logf(
+		"after the freeze of the master: the log took records after %s, records were read after %s, %s later",
+		logBack.Round(10*time.Millisecond),
+		recordsBack.Round(10*time.Millisecond),
+		(recordsBack - logBack).Round(10*time.Millisecond),
+	)
 
 	thaw()
 	mark := pump.sent()

@@ -11,8 +11,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// A SYNC_MASTER whose slave is gone stores each batch and answers late that no slave has it. The batch waits for that answer, and
-// is sent again ever more slowly: the queue holds few copies of each record.
+// A SYNC_MASTER whose slave is gone stores each batch and answers late that no slave has it. The batch waits for that
+// answer, and is sent again ever more slowly: the queue holds few copies of each record.
 func TestASlaveThatIsGoneCostsFewCopies(t *testing.T) {
 	const records, watched = 20, 45 * time.Second
 	r := newRig(t, "replicated", nameServers())
@@ -44,7 +44,13 @@ func TestASlaveThatIsGoneCostsFewCopies(t *testing.T) {
 	}()
 	begun := time.Now()
 	_, err = r.c.Log(q).Append(t.Context(), rmq.Entry{Value: []byte("x")})
-	t.Logf("an append to a log: %v after %s (slaveTimeout %s, syncFlushTimeout %s)", err, time.Since(begun).Round(10*time.Millisecond), settings.SlaveTimeout, settings.SyncFlushTimeout)
+	t.Logf(
+		"an append to a log: %v after %s (slaveTimeout %s, syncFlushTimeout %s)",
+		err,
+		time.Since(begun).Round(10*time.Millisecond),
+		settings.SlaveTimeout,
+		settings.SyncFlushTimeout,
+	)
 	if !errors.Is(err, rmq.ErrUnconfirmed) {
 		t.Errorf("an append without a slave: %v", err)
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// The stores' topics lie on another broker than the cluster log, and that one goes: the worker says so, and that it is over.
+// The stores' topics lie on another broker than the cluster log, and that one goes: the worker says so, and that it is
+// over.
 func TestStoresWhoseBrokerIsDownAreTold(t *testing.T) {
 	needs(t, "masters")
 	id, client := fmt.Sprintf("split-%d", time.Now().UnixNano()), open(t, nameServers())
@@ -34,7 +35,8 @@ func TestStoresWhoseBrokerIsDownAreTold(t *testing.T) {
 	answers(t, w, "/readyz", "ok")
 }
 
-// A broker that comes back with an empty disk gets markers from workers that run, so that nobody makes a second cluster log there.
+// A broker that comes back with an empty disk gets markers from workers that run, so that nobody makes a second cluster
+// log there.
 func TestABrokerThatComesBackEmptyIsMarked(t *testing.T) {
 	needs(t, "masters")
 	id, a := fmt.Sprintf("marked-%d", time.Now().UnixNano()), newAdmin(t)

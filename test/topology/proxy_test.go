@@ -12,7 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// A proxy lists no brokers, so nothing is created through it, and the error says so. What is there beforehand is read and written.
+// A proxy lists no brokers, so nothing is created through it, and the error says so. What is there beforehand is read
+// and written.
 func TestAProxyServesWhatIsThere(t *testing.T) {
 	direct := newRig(t, "proxy", nameServers())
 	proxied := newRig(t, "proxy", os.Getenv("RMQ_PROXY"))

@@ -41,7 +41,8 @@ func (n *numbered) send(ctx context.Context, s *rmq.Sender, topic string, i int)
 	})
 }
 
-// copies reads a queue from its start to its end, and counts how often it holds each record. Records must rise, repeats left out.
+// copies reads a queue from its start to its end, and counts how often it holds each record. Records must rise, repeats
+// left out.
 func (r *rig) copies(q rmq.Queue) map[int]int {
 	r.Helper()
 	_, end, err := r.c.Offsets(r.Context(), q)

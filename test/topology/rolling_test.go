@@ -19,9 +19,9 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// The masters of a cluster are restarted one after the other while records flow. Few partitions use both brokers; each keeps its
-// queue, and so the order per partition and per key; no sink task gives up or takes a queue because a broker leaves or returns; and
-// what is bound to the broker that is there flows on while the other one is away.
+// The masters of a cluster are restarted one after the other while records flow. Few partitions use both brokers; each
+// keeps its queue, and so the order per partition and per key; no sink task gives up or takes a queue because a broker
+// leaves or returns; and what is bound to the broker that is there flows on while the other one is away.
 func TestMastersAreRestartedOneAfterTheOther(t *testing.T) {
 	needs(t, "masters")
 	kafka := os.Getenv("KAFKA_BOOTSTRAP")

@@ -18,15 +18,23 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
-// The broker of the cluster log answers that its disk is full: a worker that runs and one that joins say which broker answers
-// what, and since when. One that is stopped meanwhile ends: it runs nothing any more (invariant C2), and waits for no answer.
+// The broker of the cluster log answers that its disk is full: a worker that runs and one that joins say which broker
+// answers what, and since when. One that is stopped meanwhile ends: it runs nothing any more (invariant C2), and waits
+// for no answer.
 func TestAFullDiskIsTold(t *testing.T) {
 	needs(t, "masters")
 	if !disk.Possible() {
 		t.Skip("only root can make small file systems")
 	}
 	id := fmt.Sprintf("full-%d", time.Now().UnixNano())
-	if _, err := open(t, nameServers()).EnsureLogTopic(t.Context(), process.InternalTopics(id)[0], rmq.LogPlace{Broker: "broker-a"}); err != nil {
+	if _, err := open(
+		t,
+		nameServers(),
+	).EnsureLogTopic(
+		t.Context(),
+		process.InternalTopics(id)[0],
+		rmq.LogPlace{Broker: "broker-a"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	a := newAdmin(t)

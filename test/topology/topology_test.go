@@ -150,7 +150,12 @@ func (a admin) replicas(ctx context.Context, broker string) (map[string]string, 
 func (a admin) lacks(ctx context.Context, addr string, topics []string) ([]string, error) {
 	var out []string
 	for _, topic := range topics {
-		resp, err := a.pool.Call(ctx, addr, "test", &remoting.Command{Code: remoting.TopicConfig, Fields: []remoting.Field{{Name: "topic", Value: topic}}})
+		resp, err := a.pool.Call(
+			ctx,
+			addr,
+			"test",
+			&remoting.Command{Code: remoting.TopicConfig, Fields: []remoting.Field{{Name: "topic", Value: topic}}},
+		)
 		switch {
 		case err != nil:
 			return nil, err

@@ -50,8 +50,8 @@ const (
 	javaDefault        = "DefaultAllocateConnAndTaskStrategy"
 )
 
-// Units returns the worker of each unit. It depends on the sets of workers and units alone, not on their order; repeated
-// entries count once. Without workers the result is empty.
+// Units returns the worker of each unit. It depends on the sets of workers and units alone, not on their order;
+// repeated entries count once. Without workers the result is empty.
 func Units(p Params, workers []string, units []Unit) map[Unit]string {
 	workers, units = sortedWorkers(workers), sortedUnits(units)
 	if len(workers) == 0 {
@@ -134,9 +134,10 @@ func Queues(n, task, tasks int) []int {
 	return out
 }
 
-// BrokerQueues returns the indexes, out of the n sorted queues that a topic has on one broker, that the given one of the
-// sink tasks reads. rank is the broker's place among those of the topics. Each broker's queues are dealt by themselves, as
-// Queues does, each broker's from another task on: so a broker that leaves or comes back moves no other one's queues.
+// BrokerQueues returns the indexes, out of the n sorted queues that a topic has on one broker, that the given one of
+// the sink tasks reads. rank is the broker's place among those of the topics. Each broker's queues are dealt by
+// themselves, as Queues does, each broker's from another task on: so a broker that leaves or comes back moves no other
+// one's queues.
 func BrokerQueues(n, rank, task, tasks int) []int {
 	if n <= 0 || task < 0 || task >= tasks {
 		return nil

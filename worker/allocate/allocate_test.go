@@ -89,10 +89,13 @@ func TestAveragelyDealsAsTheJavaRuntimeDoes(t *testing.T) {
 
 func TestParseStrategy(t *testing.T) {
 	cases := map[string]struct{ in, want string }{
-		"nothing is the default":          {"", ConsistentHash},
-		"the ring by name":                {"ConsistentHash", ConsistentHash},
-		"dealing round by name":           {"Averagely", Averagely},
-		"the ring by its Java class":      {"org.apache.rocketmq.connect.runtime.service.strategy.AllocateConnAndTaskStrategyByConsistentHash", ConsistentHash},
+		"nothing is the default": {"", ConsistentHash},
+		"the ring by name":       {"ConsistentHash", ConsistentHash},
+		"dealing round by name":  {"Averagely", Averagely},
+		"the ring by its Java class": {
+			"org.apache.rocketmq.connect.runtime.service.strategy.AllocateConnAndTaskStrategyByConsistentHash",
+			ConsistentHash,
+		},
 		"dealing round by its Java class": {"org.apache.rocketmq.connect.runtime.service.strategy.DefaultAllocateConnAndTaskStrategy", Averagely},
 		"the ring by its short class":     {"AllocateConnAndTaskStrategyByConsistentHash", ConsistentHash},
 		"anything else is refused":        {"consistent", ""},

@@ -1,5 +1,6 @@
-// Package cluster tells a worker who is alive and who owns what, through one ordered log. The decisions are made by a pure
-// fold over that log (package fold) and by a machine without goroutines (package member); here is the loop around them.
+// Package cluster tells a worker who is alive and who owns what, through one ordered log. The decisions are made by a
+// pure fold over that log (package fold) and by a machine without goroutines (package member); here is the loop around
+// them.
 package cluster
 
 import (
@@ -29,8 +30,9 @@ var (
 
 // Cluster is a worker's part in the cluster. Make one with New; it works while its Service runs.
 //
-// One value holds it all, because its parts are one member.Machine under one mutex: what is read steps it, what it decides is
-// sent, and every question that others ask is answered from the same step. What decides is in fold and member.
+// One value holds it all, because its parts are one member.Machine under one mutex: what is read steps it, what it
+// decides is sent, and every question that others ask is answered from the same step. What decides is in fold and
+// member.
 type Cluster struct {
 	cfg     Config
 	open    func(ctx context.Context) (Log, error)
@@ -77,7 +79,14 @@ func New(cfg Config, open func(ctx context.Context) (Log, error)) (*Cluster, err
 
 func (c *Cluster) newMachine(proof *fold.Proof) *member.Machine {
 	m := member.New(member.Config{
-		Cluster: c.cfg.ClusterID, Stores: c.cfg.Stores, Worker: c.cfg.WorkerID, Address: c.cfg.Address, Version: c.cfg.Version, Incarnation: randomID(), Proof: proof, Terms: c.cfg.terms(),
+		Cluster:     c.cfg.ClusterID,
+		Stores:      c.cfg.Stores,
+		Worker:      c.cfg.WorkerID,
+		Address:     c.cfg.Address,
+		Version:     c.cfg.Version,
+		Incarnation: randomID(),
+		Proof:       proof,
+		Terms:       c.cfg.terms(),
 	})
 	m.Restart(c.now(), fold.New())
 	return m
@@ -169,8 +178,8 @@ func (c *Cluster) setRunning(running bool) {
 	c.publish()
 }
 
-// Lapsed reports whether the lease is over, and if so when the newest heartbeat was sent that has come back: what the view
-// says may be out of date, and nothing is delivered, until one comes back again. The time is zero without any.
+// Lapsed reports whether the lease is over, and if so when the newest heartbeat was sent that has come back: what the
+// view says may be out of date, and nothing is delivered, until one comes back again. The time is zero without any.
 func (c *Cluster) Lapsed() (since time.Time, lapsed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,8 +209,8 @@ func (c *Cluster) Trouble() (rmq.Trouble, bool) {
 	return log.Unread()
 }
 
-// Disputed returns a heartbeat of those who contradict this worker's fold of the cluster log, while as many do as agree with
-// it: nobody can tell who is wrong, and no unit is claimed until most workers agree.
+// Disputed returns a heartbeat of those who contradict this worker's fold of the cluster log, while as many do as agree
+// with it: nobody can tell who is wrong, and no unit is claimed until most workers agree.
 func (c *Cluster) Disputed() (fold.Dissent, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

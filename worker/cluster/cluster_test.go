@@ -328,7 +328,11 @@ func TestTruncatedLogIsJoinedAnew(t *testing.T) {
 		if err := a.Gate(g).Wait(t.Context(), 0); !errors.Is(err, ErrNotOwner) {
 			t.Errorf("the gate says %v, want %v", err, ErrNotOwner)
 		}
-		a.eventually("it has a session in the new log", 20*time.Second, func(v View) bool { return v.Joined && len(v.Members) == 1 && v.Offset < 100 })
+		a.eventually(
+			"it has a session in the new log",
+			20*time.Second,
+			func(v View) bool { return v.Joined && len(v.Members) == 1 && v.Offset < 100 },
+		)
 		if again := a.claim(task0, 1); again.Generation < 0 {
 			t.Errorf("grant %+v", again)
 		}

@@ -209,8 +209,14 @@ func testLog(t *testing.T) logr.Logger {
 func testConfig(t *testing.T, id, dir string) Config {
 	t.Helper()
 	base := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // the bubble's epoch
-	return Config{WorkerID: id, Address: "host-of-" + id, StoreDir: dir, Log: testLog(t).WithValues("by", id), Registerer: prometheus.NewRegistry(),
-		Clock: func() (time.Duration, time.Duration) { return time.Since(base), time.Since(base) }}
+	return Config{
+		WorkerID:   id,
+		Address:    "host-of-" + id,
+		StoreDir:   dir,
+		Log:        testLog(t).WithValues("by", id),
+		Registerer: prometheus.NewRegistry(),
+		Clock:      func() (time.Duration, time.Duration) { return time.Since(base), time.Since(base) },
+	}
 }
 
 // launch starts a process and does not wait until it has joined.

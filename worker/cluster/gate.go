@@ -26,9 +26,9 @@ type Gate struct {
 // Gate returns the gate of a grant. It may be asked for before, while and after the grant holds.
 func (c *Cluster) Gate(g Grant) *Gate { return &Gate{cluster: c, grant: g} }
 
-// Wait returns nil once a delivery that takes up to need may start. It blocks while the lease is shut for that long, and
-// fails with ErrNotOwner when it never will be open again, or with ctx's cause. A need of nine tenths of the session
-// timeout or more is never met.
+// Wait returns nil once a delivery that takes up to need may start. It blocks while the lease is shut for that long,
+// and fails with ErrNotOwner when it never will be open again, or with ctx's cause. A need of nine tenths of the
+// session timeout or more is never met.
 func (g *Gate) Wait(ctx context.Context, need time.Duration) error {
 	c := g.cluster
 	for {
@@ -52,9 +52,9 @@ func (g *Gate) Wait(ctx context.Context, need time.Duration) error {
 	}
 }
 
-// Context returns a context for a delivery. It ends with the cause ErrLeaseOver when the lease does (each heartbeat that
-// comes back moves that on), or ErrNotOwner when the grant is lost or given back. The CancelFunc must be called when the
-// delivery has ended; one that ends so late that another worker may have begun is counted as an overrun.
+// Context returns a context for a delivery. It ends with the cause ErrLeaseOver when the lease does (each heartbeat
+// that comes back moves that on), or ErrNotOwner when the grant is lost or given back. The CancelFunc must be called
+// when the delivery has ended; one that ends so late that another worker may have begun is counted as an overrun.
 func (g *Gate) Context(parent context.Context) (context.Context, context.CancelFunc) {
 	c := g.cluster
 	ctx, cancel := context.WithCancelCause(parent)
@@ -71,7 +71,8 @@ func (g *Gate) Context(parent context.Context) (context.Context, context.CancelF
 	}
 }
 
-// Until is the end, by CLOCK_BOOTTIME, of the newest lease under which the gate was open; it stays when the grant is lost.
+// Until is the end, by CLOCK_BOOTTIME, of the newest lease under which the gate was open; it stays when the grant is
+// lost.
 //
 // Invariant C2: no delivery starts after it.
 func (g *Gate) Until() time.Duration {
@@ -81,8 +82,8 @@ func (g *Gate) Until() time.Duration {
 	return c.machine.Until(g.grant)
 }
 
-// leased is a delivery's context that reads the clock: a process that was frozen finds it ended on waking, however late the
-// timer runs that ends it.
+// leased is a delivery's context that reads the clock: a process that was frozen finds it ended on waking, however late
+// the timer runs that ends it.
 type leased struct {
 	context.Context
 	gate *Gate

@@ -17,8 +17,8 @@ func bootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// isLocal reports whether the file is on a file system that no other host mounts, where a lock that could be taken proves
-// that its last holder is gone. What is not known does not count as local.
+// isLocal reports whether the file is on a file system that no other host mounts, where a lock that could be taken
+// proves that its last holder is gone. What is not known does not count as local.
 func isLocal(f *os.File) bool {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {

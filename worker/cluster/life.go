@@ -67,8 +67,8 @@ func (c *Cluster) stop(ctx context.Context) error {
 // lastWord is how long a worker whose lease is over tries to leave.
 const lastWord = time.Second
 
-// leave repeats the record until it is stored; a repeated one does nothing. It goes on for as long as the lease runs: after
-// that the others expire the session without it.
+// leave repeats the record until it is stored; a repeated one does nothing. It goes on for as long as the lease runs:
+// after that the others expire the session without it.
 func (c *Cluster) leave(ctx context.Context, e rmq.Entry, lease member.Lease) {
 	ctx, cancel := context.WithTimeout(ctx, max(lease.Left(c.now()), lastWord))
 	defer cancel()
@@ -78,8 +78,13 @@ func (c *Cluster) leave(ctx context.Context, e rmq.Entry, lease member.Lease) {
 			return
 		}
 		if lease.Left(c.now()) == 0 || service.Sleep(ctx, c.cfg.HeartbeatInterval) != nil {
-			c.cfg.Log.Info("Going without having left, for the cluster log takes no record: the other workers take over once the session has expired",
-				"sessionTimeout", c.cfg.SessionTimeout.String(), "error", err.Error())
+			c.cfg.Log.Info(
+				"Going without having left, for the cluster log takes no record: the other workers take over once the session has expired",
+				"sessionTimeout",
+				c.cfg.SessionTimeout.String(),
+				"error",
+				err.Error(),
+			)
 			return
 		}
 	}
@@ -100,8 +105,8 @@ func (c *Cluster) append(ctx context.Context, entries []rmq.Entry) error {
 	return err
 }
 
-// write appends. What the broker stored and no slave confirmed is in the log as everybody reads it, and C4 is for the case that
-// it is lost.
+// write appends. What the broker stored and no slave confirmed is in the log as everybody reads it, and C4 is for the
+// case that it is lost.
 func (c *Cluster) write(ctx context.Context, entries []rmq.Entry) error {
 	_, err := c.log.Append(ctx, entries...)
 	if errors.Is(err, rmq.ErrUnconfirmed) {
@@ -142,7 +147,8 @@ func (c *Cluster) noted(fn func() error) func() error {
 	}
 }
 
-// retry calls fn until it succeeds, ctx ends, or the error is one that only a person can cure. What recurs is logged once.
+// retry calls fn until it succeeds, ctx ends, or the error is one that only a person can cure. What recurs is logged
+// once.
 func (c *Cluster) retry(ctx context.Context, what string, fn func() error) error {
 	last := ""
 	var pause backoff.Doubling
@@ -195,8 +201,8 @@ const firstWindow = 4096
 // errNoSnapshot means that workers are alive of which the log does not tell any more what they own.
 var errNoSnapshot = errors.New("the first records have aged out, and no snapshot is there yet: waiting for the oldest worker to write one")
 
-// ancients is what a log says of sessions whose join has aged out: newest is the offset of their newest record, -1 without
-// any, timeout the longest session time-out among them.
+// ancients is what a log says of sessions whose join has aged out: newest is the offset of their newest record, -1
+// without any, timeout the longest session time-out among them.
 type ancients struct {
 	newest  int64
 	timeout time.Duration
@@ -232,9 +238,9 @@ func (s *silence) over(now time.Duration, a ancients) bool {
 	return now-s.since > max(s.patience, a.timeout)
 }
 
-// bootstrap returns the fold of the newest complete snapshot, or the empty fold, and the offset to read on from. Where the
-// log's start has aged out, FromStart is FromSnapshot; where no snapshot is there then, ended says whether those who wrote
-// what is left are gone.
+// bootstrap returns the fold of the newest complete snapshot, or the empty fold, and the offset to read on from. Where
+// the log's start has aged out, FromStart is FromSnapshot; where no snapshot is there then, ended says whether those
+// who wrote what is left are gone.
 //
 // Invariant C1: nobody folds from the middle of a log that others have folded from its start.
 func bootstrap(ctx context.Context, log Log, worker string, how member.Reread, ended func(ancients) bool) (*fold.Fold, int64, error) {

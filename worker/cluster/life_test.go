@@ -31,9 +31,12 @@ func TestAncientsAreSessionsWhoseJoinHasAgedOut(t *testing.T) {
 		entries []rmq.Entry
 		want    ancients
 	}{
-		"an empty log":                 {nil, ancients{newest: -1}},
-		"a member that joined since":   {[]rmq.Entry{entryOf(t, 101, beat(100))}, ancients{newest: -1}},
-		"a member that joined before":  {[]rmq.Entry{entryOf(t, 101, beat(7)), entryOf(t, 102, beat(7)), entryOf(t, 103, beat(101))}, ancients{102, 7 * time.Second}},
+		"an empty log":               {nil, ancients{newest: -1}},
+		"a member that joined since": {[]rmq.Entry{entryOf(t, 101, beat(100))}, ancients{newest: -1}},
+		"a member that joined before": {
+			[]rmq.Entry{entryOf(t, 101, beat(7)), entryOf(t, 102, beat(7)), entryOf(t, 103, beat(101))},
+			ancients{102, 7 * time.Second},
+		},
 		"one that only gives back":     {[]rmq.Entry{entryOf(t, 101, fold.Record{Kind: fold.Leave, Session: 7, Sequence: 9})}, ancients{101, 0}},
 		"what is no record of the log": {[]rmq.Entry{{Offset: 101, Key: "heartbeat", Value: []byte("{")}}, ancients{newest: -1}},
 	}

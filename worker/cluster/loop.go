@@ -62,7 +62,8 @@ func lostLog(err error) bool {
 //
 // Invariant C4: gates are shut before anything else, for the log can no longer tell who owns what.
 //
-// Invariant C2: reading it may take long, and nobody enforces leases meanwhile: nothing may run under the old session any more.
+// Invariant C2: reading it may take long, and nobody enforces leases meanwhile: nothing may run under the old session
+// any more.
 func (c *Cluster) startOver(ctx context.Context, why error, how member.Reread) error {
 	c.mu.Lock()
 	c.machine.GiveUp(c.now())
@@ -109,7 +110,13 @@ const maxSteps = 256
 
 func (c *Cluster) follow(ctx context.Context, done func() bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	t := &turn{c: c, entries: make(chan rmq.Entry, maxSteps), tailed: make(chan error, 1), results: make(chan result, 1), timer: time.NewTimer(0)}
+	t := &turn{
+		c:       c,
+		entries: make(chan rmq.Entry, maxSteps),
+		tailed:  make(chan error, 1),
+		results: make(chan result, 1),
+		timer:   time.NewTimer(0),
+	}
 	c.mu.Lock()
 	c.machine.Prove()
 	c.mu.Unlock()
@@ -154,7 +161,8 @@ func (t *turn) end(cancel context.CancelFunc) {
 	t.c.setRunning(false)
 }
 
-// tail reads the log into entries from the last one that was folded on, which proves that it still is there, until ctx ends or retrying does not help.
+// tail reads the log into entries from the last one that was folded on, which proves that it still is there, until ctx
+// ends or retrying does not help.
 func (t *turn) tail(ctx context.Context) {
 	c := t.c
 	c.mu.Lock()
@@ -231,7 +239,15 @@ func (c *Cluster) report(out fold.Outcome) {
 		c.metrics.ignored.WithLabelValues(string(out.Reason)).Inc()
 		if out.Reason == fold.Malformed || out.Reason == fold.Foreign {
 			if untold, ok := c.strays.Pass(time.Now()); ok {
-				c.cfg.Log.Info("Ignoring a record of the cluster log that no worker of this version writes", "reason", out.Reason, "offset", out.Offset, "untold", untold)
+				c.cfg.Log.Info(
+					"Ignoring a record of the cluster log that no worker of this version writes",
+					"reason",
+					out.Reason,
+					"offset",
+					out.Offset,
+					"untold",
+					untold,
+				)
 			}
 		}
 	}

@@ -14,8 +14,8 @@ type metrics struct {
 	renewed prometheus.Histogram
 }
 
-// renewedAges are bounds in seconds from little more than the default heartbeat interval to long session time-outs. 2.5 s is
-// where sources begin to wait at the defaults, 4.5 s where the lease ends.
+// renewedAges are bounds in seconds from little more than the default heartbeat interval to long session time-outs. 2.5
+// s is where sources begin to wait at the defaults, 4.5 s where the lease ends.
 var renewedAges = []float64{0.6, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4.5, 6, 9, 13.5, 27}
 
 // newMetrics registers the metrics of c, whose machine and view must be there.

@@ -26,8 +26,8 @@ const lockName = "worker.lock"
 // lockSize is the size of the file at all times, so that writing it again needs no room on a full disk.
 const lockSize = 512
 
-// An id of ours is shorter, and no store is opened that often: a file that says more was not written by a worker. Such an
-// id would also not fit into the file again.
+// An id of ours is shorter, and no store is opened that often: a file that says more was not written by a worker. Such
+// an id would also not fit into the file again.
 const (
 	maxStoreID = 64
 	maxStart   = 1 << 60
@@ -100,7 +100,13 @@ func (l *storeLock) take(dir, path string) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	boot := bootID()
 	if ok && boot != "" && isLocal(l.file) {
-		l.proof = &fold.Proof{Store: h.Store, Boot: boot, Device: uint64(stat.Dev), Inode: stat.Ino, Start: h.Start} //nolint:unconvert // Dev is int32 on some systems.
+		l.proof = &fold.Proof{
+			Store:  h.Store,
+			Boot:   boot,
+			Device: uint64(stat.Dev),
+			Inode:  stat.Ino,
+			Start:  h.Start,
+		} //nolint:unconvert // Dev is int32 on some systems.
 	}
 	return nil
 }

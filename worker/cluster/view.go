@@ -45,14 +45,15 @@ func (c *Cluster) Watch() (changed <-chan struct{}, stop func()) {
 	}
 }
 
-// publish makes what the machine has folded visible, ends deliveries that may not go on, and wakes who waits. The caller
-// holds mu.
+// publish makes what the machine has folded visible, ends deliveries that may not go on, and wakes who waits. The
+// caller holds mu.
 func (c *Cluster) publish() {
 	session, joined := c.machine.Session()
 	old := c.view.Load()
 	revision := c.machine.Fold().Revision()
 	silent := c.machine.Silent()
-	if revision != c.revision || c.machine.Fold() != c.viewed || joined != old.Joined || session != old.Self || !slices.Equal(silent, c.silent) {
+	if revision != c.revision || c.machine.Fold() != c.viewed || joined != old.Joined || session != old.Self ||
+		!slices.Equal(silent, c.silent) {
 		c.revision, c.viewed, c.silent = revision, c.machine.Fold(), silent
 		c.view.Store(c.machine.View())
 		for ch := range c.watchers {

@@ -91,7 +91,12 @@ func TestHandOverOverTheWire(t *testing.T) {
 		}
 		b.Trim(logTopic, "broker-a", 0, 1) // what a retention does, if only to one entry
 		three := wireWorker(t, b, "three")
-		eventually(t, three, "the third has joined and knows the owner", func(v cluster.View) bool { return joinedBy(3)(v) && len(v.Owners) == 1 })
+		eventually(
+			t,
+			three,
+			"the third has joined and knows the owner",
+			func(v cluster.View) bool { return joinedBy(3)(v) && len(v.Owners) == 1 },
+		)
 	})
 }
 
@@ -125,9 +130,11 @@ func TestAnswersThatAreLostRepeatNothing(t *testing.T) {
 	})
 }
 
-// A master that waits for a slave in vain has stored the record: it can be read, and leases go on by what was read back.
+// A master that waits for a slave in vain has stored the record: it can be read, and leases go on by what was read
+// back.
 func TestAClusterGoesOnWhoseSlaveIsGone(t *testing.T) {
-	for name, late := range map[string]time.Duration{"answers at once": 0, "answers within sendTimeout": time.Second, "answers later": 5 * time.Second} {
+	for name, late := range map[string]time.Duration{"answers at once": 0, "answers within " +
+		"sendTimeout": time.Second, "answers later": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := rmqtest.Start(t, rmqtest.OverPipe())
@@ -150,7 +157,11 @@ func TestAClusterGoesOnWhoseSlaveIsGone(t *testing.T) {
 					}
 					if i == 30 {
 						var err error
-						if grants, err = one.Claim(t.Context(), []cluster.ClaimRequest{{Unit: cluster.Unit{Connector: "orders"}, Epoch: 1}}); err != nil || len(grants) != 1 {
+						if grants, err = one.Claim(
+							t.Context(),
+							[]cluster.ClaimRequest{{Unit: cluster.Unit{Connector: "orders"}, Epoch: 1}},
+						); err != nil ||
+							len(grants) != 1 {
 							t.Fatalf("claim: %v, %v", grants, err)
 						}
 					}

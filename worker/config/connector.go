@@ -38,9 +38,9 @@ func Reserved(key string) bool {
 	return slices.Contains(WorkerKeys(), key) || strings.HasPrefix(key, internalKeys)
 }
 
-// Characters reports the settings with characters that readers of logs, files and other systems' protocols take for something
-// else: in names all that cannot be printed, in values control characters. Tabs and line ends may be in values: certificates
-// and JAAS lines have them. Its errors never show values.
+// Characters reports the settings with characters that readers of logs, files and other systems' protocols take for
+// something else: in names all that cannot be printed, in values control characters. Tabs and line ends may be in
+// values: certificates and JAAS lines have them. Its errors never show values.
 func Characters(cfg map[string]string) error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(cfg)) {
@@ -74,8 +74,8 @@ const (
 	ToleranceKey = "errors.tolerance"
 )
 
-// NotYet returns an error, which begins with the key, if the setting would change records and this worker cannot do it: whoever
-// asks for a mask must not get records without one. Ask it about keys that the class does not know.
+// NotYet returns an error, which begins with the key, if the setting would change records and this worker cannot do it:
+// whoever asks for a mask must not get records without one. Ask it about keys that the class does not know.
 func NotYet(key string) error {
 	_, below, _ := strings.Cut(key, ".converter")
 	switch {

@@ -55,9 +55,9 @@ func (w *Worker) FromEnv(getenv func(string) string) {
 	}
 }
 
-// Parse reads a connect.conf: Java properties in UTF-8, where a value ends before " #", as the documents write comments.
-// What the file does not set has its default. The error joins every problem, each with its line and key; it does not
-// include those of Validate.
+// Parse reads a connect.conf: Java properties in UTF-8, where a value ends before " #", as the documents write
+// comments. What the file does not set has its default. The error joins every problem, each with its line and key; it
+// does not include those of Validate.
 func Parse(r io.Reader) (Worker, []Warning, error) {
 	w := Default()
 	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))

@@ -7,9 +7,9 @@ import (
 	"unicode/utf16"
 )
 
-// Properties reads a file of Java properties in UTF-8, as java.util.Properties does: unlike in connect.conf, blanks end a name, a
-// value goes up to the end of its line, and a backslash before any character is left out. Of a name that is there twice the later
-// value counts. Its errors name lines and show nothing of them.
+// Properties reads a file of Java properties in UTF-8, as java.util.Properties does: unlike in connect.conf, blanks end
+// a name, a value goes up to the end of its line, and a backslash before any character is left out. Of a name that is
+// there twice the later value counts. Its errors name lines and show nothing of them.
 func Properties(text string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, l := range logicalLines(text) {

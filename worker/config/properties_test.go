@@ -12,8 +12,11 @@ func TestProperties(t *testing.T) {
 		file string
 		want map[string]string
 	}{
-		"name and value":                          {"user=kafka\npassword=hunter2\n", map[string]string{"user": "kafka", "password": "hunter2"}},
-		"a colon, a blank, and blanks around it":  {"a:1\nb 2\nc = 3\nd\t:\t4\ne=:5\n", map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": ":5"}},
+		"name and value": {"user=kafka\npassword=hunter2\n", map[string]string{"user": "kafka", "password": "hunter2"}},
+		"a colon, a blank, and blanks around it": {
+			"a:1\nb 2\nc = 3\nd\t:\t4\ne=:5\n",
+			map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": ":5"},
+		},
 		"blanks at the end and # belong to it":    {"a=hunter2 \nb=x #y\n", map[string]string{"a": "hunter2 ", "b": "x #y"}},
 		"comments and empty lines":                {"# a=1\n! b=2\n\n  \nc=3", map[string]string{"c": "3"}},
 		"lines that go on":                        {"a=x\\\n   y\\\n#z\nb=1\\\\\nc=2", map[string]string{"a": "xy#z", "b": `1\`, "c": "2"}},

@@ -61,15 +61,25 @@ func (w Worker) validateLimits() error {
 		// The rest is left for calls: streams hold their connections for as long as they go on.
 		check(w.HTTPStreams >= 1 && w.HTTPStreams < w.HTTPConnections,
 			"httpStreams must be at least 1 and less than httpConnections (%d), not %d", w.HTTPConnections, w.HTTPStreams),
-		check(w.HTTPStreamsPerAddress >= 1 && w.HTTPStreamsPerAddress < w.HTTPConnectionsPerAddress,
-			"httpStreamsPerAddress must be at least 1 and less than httpConnectionsPerAddress (%d), not %d", w.HTTPConnectionsPerAddress, w.HTTPStreamsPerAddress),
+		check(
+			w.HTTPStreamsPerAddress >= 1 && w.HTTPStreamsPerAddress < w.HTTPConnectionsPerAddress,
+			"httpStreamsPerAddress must be at least 1 and less than httpConnectionsPerAddress (%d), not %d",
+			w.HTTPConnectionsPerAddress,
+			w.HTTPStreamsPerAddress,
+		),
 	)
 }
 
 func (w Worker) validateHTTPTLS() error {
 	return errors.Join(
-		check(w.HTTPTLSCert != "" || w.HTTPTLSKey == "", "httpTlsCert is required with httpTlsKey: the file with the certificate of that key, in PEM"),
-		check(w.HTTPTLSKey != "" || w.HTTPTLSCert == "", "httpTlsKey is required with httpTlsCert: the file with the certificate's private key, in PEM"),
+		check(
+			w.HTTPTLSCert != "" || w.HTTPTLSKey == "",
+			"httpTlsCert is required with httpTlsKey: the file with the certificate of that key, in PEM",
+		),
+		check(
+			w.HTTPTLSKey != "" || w.HTTPTLSCert == "",
+			"httpTlsKey is required with httpTlsCert: the file with the certificate's private key, in PEM",
+		),
 		check(w.HTTPTLSClientCA == "" || w.HTTPTLSCert != "",
 			"httpTlsCert and httpTlsKey are required with httpTlsClientCA: callers show their certificates over TLS only"),
 	)
@@ -104,7 +114,10 @@ func (w Worker) validateCredentials() error {
 			"accessKey and secretKey must not be set beside credentialsDir: keep one of the two")
 	}
 	return errors.Join(
-		check(w.AccessKey != "", "accessKey is required with aclEnable=true (or credentialsDir, a folder with the files accessKey and secretKey)"),
+		check(
+			w.AccessKey != "",
+			"accessKey is required with aclEnable=true (or credentialsDir, a folder with the files accessKey and secretKey)",
+		),
 		check(w.SecretKey != "", "secretKey is required with aclEnable=true (or credentialsDir)"),
 	)
 }
@@ -120,7 +133,14 @@ func (w Worker) validateTLS() error {
 	if w.TLSServerName != "" {
 		bad := strings.ContainsFunc(w.TLSServerName, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*/,@", r) })
 		_, _, port := net.SplitHostPort(w.TLSServerName)
-		errs = append(errs, check(!bad && port != nil, "tlsServerName must be one host name without port, such as rocketmq.example.com, not %q", clip(w.TLSServerName)))
+		errs = append(
+			errs,
+			check(
+				!bad && port != nil,
+				"tlsServerName must be one host name without port, such as rocketmq.example.com, not %q",
+				clip(w.TLSServerName),
+			),
+		)
 	}
 	return errors.Join(append(errs,
 		check(w.TLSCert == "" || w.TLSKey != "", "tlsKey is required with tlsCert: the file with its key"),
@@ -142,7 +162,12 @@ func (w Worker) validateSecrets() error {
 // folder refuses what would let connectors read all files that the worker can.
 func folder(key, path string) error {
 	path = filepath.Clean(path)
-	return check(filepath.IsAbs(path) && filepath.Dir(path) != path, "%s must be the absolute path of a folder, and not that of all files, not %q", key, clip(path))
+	return check(
+		filepath.IsAbs(path) && filepath.Dir(path) != path,
+		"%s must be the absolute path of a folder, and not that of all files, not %q",
+		key,
+		clip(path),
+	)
 }
 
 func notOfVariable(r rune) bool {
@@ -167,8 +192,8 @@ func (w Worker) validateTimes() error {
 	)
 }
 
-// Name reports whether the name is one that RocketMQ takes for topics and groups: letters, digits, % | - and _; key says
-// where it was set.
+// Name reports whether the name is one that RocketMQ takes for topics and groups: letters, digits, % | - and _; key
+// says where it was set.
 func Name(key, name string) error {
 	if name == "" {
 		return fmt.Errorf("%s must not be empty", key)
@@ -209,7 +234,12 @@ func within(key string, d, low, high time.Duration) error {
 func hostName(key, name string) error {
 	host := strings.TrimPrefix(name, "*.")
 	bad := strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*:/,[]@", r) })
-	return check(host != "" && !bad, "%s must be host names without port, such as connect.example.com or *.example.com, not %q", key, clip(name))
+	return check(
+		host != "" && !bad,
+		"%s must be host names without port, such as connect.example.com or *.example.com, not %q",
+		key,
+		clip(name),
+	)
 }
 
 func hostPort(key, addr string) error {

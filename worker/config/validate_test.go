@@ -30,14 +30,22 @@ func TestValidate(t *testing.T) {
 		},
 		"host names without ports": {
 			func(w *Worker) { w.HTTPHostNames = []string{"a.b", "*.c", "d:80", "*", "http://e"} },
-			[]string{`httpHostNames must be host names without port, such as connect.example.com or *.example.com, not "d:80"`, "httpHostNames must be", "httpHostNames must be"},
+			[]string{
+				`httpHostNames must be host names without port, such as connect.example.com or *.example.com, not "d:80"`,
+				"httpHostNames must be",
+				"httpHostNames must be",
+			},
 		},
 		"ports":          {func(w *Worker) { w.HTTPPort = 70000 }, []string{"httpPort must be from 1 to 65535, not 70000"}},
 		"a port for two": {func(w *Worker) { w.ProbePort = w.HTTPPort }, []string{"probePort must not be httpPort (8082)"}},
 		"no port":        {func(w *Worker) { w.ProbePort = -1 }, []string{"probePort must be from 1 to 65535, or 0"}},
 		"limits that leave something": {
 			func(w *Worker) { w.HTTPConnections, w.HTTPStreamsPerAddress = 60, 64 },
-			[]string{"httpConnectionsPerAddress must be from 4 to httpConnections (60), not 64", "httpStreams must be at least 1 and less than httpConnections (60)", "httpStreamsPerAddress must be at least 1"},
+			[]string{
+				"httpConnectionsPerAddress must be from 4 to httpConnections (60), not 64",
+				"httpStreams must be at least 1 and less than httpConnections (60)",
+				"httpStreamsPerAddress must be at least 1",
+			},
 		},
 		"a certificate with its key": {change: func(w *Worker) { w.HTTPTLSCert, w.HTTPTLSKey, w.HTTPTLSClientCA = "c", "k", "a" }},
 		"a certificate alone":        {func(w *Worker) { w.HTTPTLSCert = "c" }, []string{"httpTlsKey is required with httpTlsCert"}},
@@ -73,23 +81,46 @@ func TestValidate(t *testing.T) {
 		"TLS with a name that is an address": {change: func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "fd00::1" }},
 		"TLS that is not enabled": {
 			func(w *Worker) { w.TLSCA, w.TLSServerName = "/ca", "a" },
-			[]string{"tlsCA has no effect without tlsEnable=true: set that, or leave out tlsCA", "tlsServerName has no effect without tlsEnable=true"},
+			[]string{
+				"tlsCA has no effect without tlsEnable=true: set that, or leave out tlsCA",
+				"tlsServerName has no effect without tlsEnable=true",
+			},
 		},
 		"TLS with half of a pair": {func(w *Worker) { w.TLSEnable, w.TLSCert = true, "/cert" }, []string{"tlsKey is required with tlsCert"}},
 		"TLS with the other half": {func(w *Worker) { w.TLSEnable, w.TLSKey = true, "/key" }, []string{"tlsCert is required with tlsKey"}},
-		"TLS with a port":         {func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "a:1" }, []string{"tlsServerName must be one host name without port"}},
-		"TLS with several names":  {func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "*.a" }, []string{"tlsServerName must be one host name without port"}},
+		"TLS with a port": {
+			func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "a:1" },
+			[]string{"tlsServerName must be one host name without port"},
+		},
+		"TLS with several names": {
+			func(w *Worker) { w.TLSEnable, w.TLSServerName = true, "*.a" },
+			[]string{"tlsServerName must be one host name without port"},
+		},
 		"folders and variables of secrets": {
 			func(w *Worker) {
 				w.SecretsDir, w.SecretDirs, w.SecretEnv = "", []string{"/a", "b", "/", "/x/.."}, []string{"A_1", "A-B", "*"}
 			},
-			[]string{`secretsDir must be the absolute path of a folder, and not that of all files, not "."`, `secretDirs must be the absolute path of a folder`,
-				`secretDirs must be`, `secretDirs must be`, `secretEnv must be names of variables, with letters, digits and _, not "A-B"`, "secretEnv must be"},
+			[]string{
+				`secretsDir must be the absolute path of a folder, and not that of all files, not "."`,
+				`secretDirs must be the absolute path of a folder`,
+				`secretDirs must be`,
+				`secretDirs must be`,
+				`secretEnv must be names of variables, with letters, digits and _, not "A-B"`,
+				"secretEnv must be",
+			},
 		},
-		"what secret keys may hold": {func(w *Worker) { w.ConfigSecrets = "references" }, []string{"config.secrets must be one of any, reference-only, not"}},
+		"what secret keys may hold": {
+			func(w *Worker) { w.ConfigSecrets = "references" },
+			[]string{"config.secrets must be one of any, reference-only, not"},
+		},
 		"choices": {
 			func(w *Worker) { w.RESTCompat, w.Strategy, w.LogLevel, w.LogFormat = "x", "y", "loud", "xml" },
-			[]string{"restCompat must be one of old, new", "allocTaskStrategy must be one of", "logLevel must be one of", "logFormat must be one of"},
+			[]string{
+				"restCompat must be one of old, new",
+				"allocTaskStrategy must be one of",
+				"logLevel must be one of",
+				"logFormat must be one of",
+			},
 		},
 		"the ring": {
 			func(w *Worker) { w.VirtualNode, w.MaxLoadFactor = 0, 0.5 },
@@ -144,8 +175,13 @@ func TestConnectorKeys(t *testing.T) {
 		"an explicit class": {map[string]string{"connector.class": " x.Y ", "max.tasks": "3", "tasks.num": "9"}, "x.Y", 3, ""},
 		"the old class key": {map[string]string{"connector-class": "Z"}, "Z", 1, ""},
 		"no class":          {map[string]string{"topicNames": "t"}, "", 1, "no connector class"},
-		"no number":         {map[string]string{"connector.class": "Z", "max.tasks": "many"}, "Z", 0, "max.tasks must be a whole number from 1 to 1024"},
-		"too many":          {map[string]string{"connector.class": "Z", "tasks.num": "2000"}, "Z", 0, "tasks.num must be"},
+		"no number": {
+			map[string]string{"connector.class": "Z", "max.tasks": "many"},
+			"Z",
+			0,
+			"max.tasks must be a whole number from 1 to 1024",
+		},
+		"too many": {map[string]string{"connector.class": "Z", "tasks.num": "2000"}, "Z", 0, "tasks.num must be"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -222,17 +258,21 @@ func TestNearest(t *testing.T) {
 
 func TestCharacters(t *testing.T) {
 	cases := map[string]struct{ key, value, want string }{
-		"a certificate":                   {"ca", "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n", ""},
-		"a certificate of Windows":        {"ca", "-----BEGIN CERTIFICATE-----\r\nMII\r\n-----END CERTIFICATE-----\r\n", ""},
-		"a JAAS line in lines":            {"sasl.jaas.config", "x required\n\tusername=\"u\"\n\tpassword=\"p\";", ""},
-		"another script":                  {"ключ ✓", "значение 🚀\u200d", ""},
-		"a NUL in a value":                {"a", "x\x00y", "a holds the control character U+0000 at byte 1 of its value: take it out"},
-		"a NUL after a line end":          {"a", "x\r\n\x00", "a holds the control character U+0000 at byte 3"},
-		"a carriage return alone":         {"a", "x\ry", "a holds the control character U+000D at byte 1"},
-		"an escape":                       {"a", "\x1b[2J", "a holds the control character U+001B at byte 0"},
-		"a delete":                        {"a", "\x7f", "a holds the control character U+007F at byte 0"},
-		"a C1 control":                    {"a", "é\u0085", "a holds the control character U+0085 at byte 2"},
-		"a NUL in a name":                 {"kafka\x00topics", "x", `config has the setting "kafka\x00topics", whose name holds U+0000 at byte 5`},
+		"a certificate":            {"ca", "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n", ""},
+		"a certificate of Windows": {"ca", "-----BEGIN CERTIFICATE-----\r\nMII\r\n-----END CERTIFICATE-----\r\n", ""},
+		"a JAAS line in lines":     {"sasl.jaas.config", "x required\n\tusername=\"u\"\n\tpassword=\"p\";", ""},
+		"another script":           {"ключ ✓", "значение 🚀\u200d", ""},
+		"a NUL in a value":         {"a", "x\x00y", "a holds the control character U+0000 at byte 1 of its value: take it out"},
+		"a NUL after a line end":   {"a", "x\r\n\x00", "a holds the control character U+0000 at byte 3"},
+		"a carriage return alone":  {"a", "x\ry", "a holds the control character U+000D at byte 1"},
+		"an escape":                {"a", "\x1b[2J", "a holds the control character U+001B at byte 0"},
+		"a delete":                 {"a", "\x7f", "a holds the control character U+007F at byte 0"},
+		"a C1 control":             {"a", "é\u0085", "a holds the control character U+0085 at byte 2"},
+		"a NUL in a name": {
+			"kafka\x00topics",
+			"x",
+			`config has the setting "kafka\x00topics", whose name holds U+0000 at byte 5`,
+		},
 		"a line end in a name":            {"a\n", "x", `config has the setting "a\n", whose name holds U+000A at byte 1`},
 		"a tab in a name":                 {"\ta", "x", `config has the setting "\ta", whose name holds U+0009 at byte 0`},
 		"a name that is written backward": {"a\u202eb", "x", `config has the setting "a\u202eb", whose name holds U+202E at byte 1`},
@@ -253,7 +293,8 @@ func TestNotYet(t *testing.T) {
 		"transforms": "transform", "transforms.mask.type": "transform", "value.converter": "convert", "key.converter": "convert",
 		"header.converter": "convert", "value.converter.schemas.enable": "convert", "kafka.value.converter": "convert",
 		"connect.topicname": "one topic", "connect-topicname": "one topic",
-		"connect.topicnames": "", "source-record-converter": "", "transformers": "", "value.converters": "", "kafka.topics": "", "errors.log.enable": "",
+		"connect.topicnames": "", "source-record-converter": "", "transformers": "", "value.converters": "",
+		"kafka.topics": "", "errors.log.enable": "",
 	} {
 		got := errorText(NotYet(key))
 		if want == "" && got != "" || want != "" && (!strings.HasPrefix(got, key+": this worker cannot ") || !strings.Contains(got, want)) {

@@ -1,5 +1,5 @@
-// Package config holds what a worker reads: its own file (connect.conf) and the keys of connector configs that belong to
-// the worker rather than to a connector. It does no IO but reading files that it is told to read.
+// Package config holds what a worker reads: its own file (connect.conf) and the keys of connector configs that belong
+// to the worker rather than to a connector. It does no IO but reading files that it is told to read.
 package config
 
 import (
@@ -33,8 +33,8 @@ const (
 	SecretsReferenceOnly = "reference-only"
 )
 
-// Worker is a worker's configuration. The comment of each field names its key in connect.conf. One value holds them all, as the
-// file does.
+// Worker is a worker's configuration. The comment of each field names its key in connect.conf. One value holds them
+// all, as the file does.
 type Worker struct {
 	// WorkerID (workerId) is unique among the live workers of a cluster and stable over restarts. Empty: <ip>@<httpPort>.
 	WorkerID string
@@ -42,8 +42,8 @@ type Worker struct {
 	ClusterID string
 	// NamesrvAddrs (namesrvAddr) are RocketMQ name servers, host:port.
 	NamesrvAddrs []string
-	// HTTPHost (httpHost) is the address that the REST API listens on; empty: all, and without a token only callers on this
-	// machine are answered. HTTPPort (httpPort) is its port.
+	// HTTPHost (httpHost) is the address that the REST API listens on; empty: all, and without a token only callers on
+	// this machine are answered. HTTPPort (httpPort) is its port.
 	HTTPHost string
 	HTTPPort int
 	// ProbePort (probePort) is a port of their own for probes and metrics; 0: HTTPPort.
@@ -53,8 +53,9 @@ type Worker struct {
 	// HTTPConnections (httpConnections) and HTTPConnectionsPerAddress (httpConnectionsPerAddress) bound the connections to
 	// HTTPPort, HTTPStreams (httpStreams) and HTTPStreamsPerAddress (httpStreamsPerAddress) the watch streams on them.
 	HTTPConnections, HTTPConnectionsPerAddress, HTTPStreams, HTTPStreamsPerAddress int
-	// HTTPTLSCert (httpTlsCert) and HTTPTLSKey (httpTlsKey) are the files with which HTTPPort speaks TLS; empty: it is plain.
-	// HTTPTLSClientCA (httpTlsClientCA) has the authorities of the certificates that callers must show then; empty: none.
+	// HTTPTLSCert (httpTlsCert) and HTTPTLSKey (httpTlsKey) are the files with which HTTPPort speaks TLS; empty: it is
+	// plain. HTTPTLSClientCA (httpTlsClientCA) has the authorities of the certificates that callers must show then; empty:
+	// none.
 	HTTPTLSCert, HTTPTLSKey, HTTPTLSClientCA string
 	// AdvertisedAddress (advertisedAddress) is host:port under which others reach the REST API. Empty: <ip>:<httpPort>.
 	AdvertisedAddress string
@@ -63,8 +64,8 @@ type Worker struct {
 	// PluginPaths (pluginPaths) are folders with connector plugins.
 	PluginPaths []string
 
-	// SecretsDir (secretsDir) holds what ${secret:name:key} in a connector's config refers to. SecretDirs (secretDirs) are further
-	// folders, SecretEnv (secretEnv) variables of the environment, that references may read.
+	// SecretsDir (secretsDir) holds what ${secret:name:key} in a connector's config refers to. SecretDirs (secretDirs) are
+	// further folders, SecretEnv (secretEnv) variables of the environment, that references may read.
 	SecretsDir            string
 	SecretDirs, SecretEnv []string
 	// ConfigSecrets (config.secrets) is SecretsAny or SecretsReferenceOnly.
@@ -75,8 +76,9 @@ type Worker struct {
 	ACLEnable                           bool
 	AccessKey, SecretKey, SecurityToken string
 	CredentialsDir                      string
-	// TLSEnable (tlsEnable) has RocketMQ reached by TLS. TLSCA (tlsCA), TLSCert and TLSKey (tlsCert, tlsKey) are PEM files, all of
-	// them optional; TLSServerName (tlsServerName) is the name that servers' certificates must have, empty: the host dialled.
+	// TLSEnable (tlsEnable) has RocketMQ reached by TLS. TLSCA (tlsCA), TLSCert and TLSKey (tlsCert, tlsKey) are PEM
+	// files, all of them optional; TLSServerName (tlsServerName) is the name that servers' certificates must have, empty:
+	// the host dialled.
 	TLSEnable                             bool
 	TLSCA, TLSCert, TLSKey, TLSServerName string
 	// Namespace (namespace) is RocketMQ's namespace of all topics and groups; empty: none.
@@ -84,7 +86,8 @@ type Worker struct {
 	// AutoCreateGroup (autoCreateGroupEnable) creates the consumer groups of sinks.
 	AutoCreateGroup bool
 
-	// RESTTokenFile (restTokenFile) holds the bearer token that callers of the REST API must send; empty: none is asked for.
+	// RESTTokenFile (restTokenFile) holds the bearer token that callers of the REST API must send; empty: none is asked
+	// for.
 	RESTTokenFile string
 	// RESTCompat (restCompat) is CompatOld or CompatNew.
 	RESTCompat string
@@ -97,8 +100,8 @@ type Worker struct {
 	VirtualNode   int
 	MaxLoadFactor float64
 
-	// HeartbeatInterval (heartbeatInterval), SessionTimeout (sessionTimeout) and SendTimeout (sendTimeout) rule membership:
-	// a worker that is not heard of for SessionTimeout loses its tasks.
+	// HeartbeatInterval (heartbeatInterval), SessionTimeout (sessionTimeout) and SendTimeout (sendTimeout) rule
+	// membership: a worker that is not heard of for SessionTimeout loses its tasks.
 	HeartbeatInterval, SessionTimeout, SendTimeout time.Duration
 	// RebalanceDelay (rebalanceDelay) keeps the tasks of a worker that left for it to come back.
 	RebalanceDelay time.Duration
@@ -107,8 +110,8 @@ type Worker struct {
 	// DrainTimeout (drainTimeout) is how long a stopping worker may take to hand its tasks over.
 	DrainTimeout time.Duration
 
-	// Topics are the internal topics; ClusterTopicBroker (clusterTopicBroker) names the broker of the cluster topic, empty:
-	// the first by name.
+	// Topics are the internal topics; ClusterTopicBroker (clusterTopicBroker) names the broker of the cluster topic,
+	// empty: the first by name.
 	Topics             Topics
 	ClusterTopicBroker string
 
@@ -126,10 +129,11 @@ type Topics struct {
 // All lists them, the one that the others lie beside first.
 func (t Topics) All() []string { return []string{t.Cluster, t.Config, t.Position, t.Offset, t.Status} }
 
-// Internal reports whether a topic is one of a cluster's own: one of these, or one that is named as another cluster's are
-// unless its configuration says otherwise.
+// Internal reports whether a topic is one of a cluster's own: one of these, or one that is named as another cluster's
+// are unless its configuration says otherwise.
 func (t Topics) Internal(topic string) bool {
-	return slices.Contains(t.All(), topic) || slices.ContainsFunc(Default().Topics.All(), func(name string) bool { return strings.HasSuffix(topic, name) })
+	return slices.Contains(t.All(), topic) ||
+		slices.ContainsFunc(Default().Topics.All(), func(name string) bool { return strings.HasSuffix(topic, name) })
 }
 
 // Default returns the configuration of an empty connect.conf. It is not valid: name servers have no default.

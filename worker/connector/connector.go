@@ -1,9 +1,10 @@
 // Package connector is what a connector author implements. A Connector describes itself, checks a config and divides it
-// into tasks; its Source or Sink moves the records of one task. The worker calls every method of one Source or Sink from
-// one goroutine at a time, turns panics into failures of that task, and owns retries, positions and delivery.
+// into tasks; its Source or Sink moves the records of one task. The worker calls every method of one Source or Sink
+// from one goroutine at a time, turns panics into failures of that task, and owns retries, positions and delivery.
 //
-// When each method is called, under which context, and what the worker does without the optional ones: docs/development.md.
-// Package setting reads configs; package connectortest holds a connector to all this, and has a whole one as its example.
+// When each method is called, under which context, and what the worker does without the optional ones:
+// docs/development.md. Package setting reads configs; package connectortest holds a connector to all this, and has a
+// whole one as its example.
 package connector
 
 import (
@@ -36,8 +37,8 @@ var (
 	ErrTopicName = errors.New("no name for a RocketMQ topic")
 )
 
-// Config is a connector's or a task's settings, with values in the place of references to secrets. Values are never logged: they
-// may be secrets.
+// Config is a connector's or a task's settings, with values in the place of references to secrets. Values are never
+// logged: they may be secrets.
 type Config map[string]string
 
 // Connector is one class that a Connector resource or a REST call can name.
@@ -46,8 +47,9 @@ type Connector interface {
 	Spec() Spec
 	// Validate checks settings that Spec cannot express. It does no IO; its error names the key and what to do.
 	Validate(cfg Config) error
-	// Tasks divides the work into at most maxTasks task configs, one at least. It may ask the other system, within ctx. The task
-	// configs are stored: secrets that references stand for may be in them under the key that they have in cfg, and nowhere else.
+	// Tasks divides the work into at most maxTasks task configs, one at least. It may ask the other system, within ctx.
+	// The task configs are stored: secrets that references stand for may be in them under the key that they have in cfg,
+	// and nowhere else.
 	Tasks(ctx context.Context, cfg Config, maxTasks int) ([]Config, error)
 }
 
@@ -96,8 +98,9 @@ type Source interface {
 	// Partition come in order. When ctx ends it returns within 100 ms; what it read but did not return is read again
 	// after the next Open, and so is what it returned when the task was stopping.
 	Poll(ctx context.Context) ([]record.Record, error)
-	// Close releases everything. It is called once for each Open that was tried, failed ones too, and once where an attempt
-	// ended before it came to one. Its context ends after 5 s. While it does not return, the task stays where it is.
+	// Close releases everything. It is called once for each Open that was tried, failed ones too, and once where an
+	// attempt ended before it came to one. Its context ends after 5 s. While it does not return, the task stays where it
+	// is.
 	Close(ctx context.Context) error
 }
 
@@ -108,8 +111,8 @@ type Committer interface {
 	Commit(ctx context.Context, upTo record.Positions) error
 }
 
-// Pauser is implemented by sources that can leave single partitions alone while they read the others. While the records of
-// a partition cannot be sent, because the broker of their queue is away, a source without it is not polled at all.
+// Pauser is implemented by sources that can leave single partitions alone while they read the others. While the records
+// of a partition cannot be sent, because the broker of their queue is away, a source without it is not polled at all.
 type Pauser interface {
 	// Pause names all partitions of which Poll is to return nothing until the next call; nil is none. It is called between
 	// Polls. The context of a Poll of a Pauser may end at any time and Poll be called again: nothing is lost by that.
@@ -117,7 +120,8 @@ type Pauser interface {
 }
 
 // Progressed is implemented by sources that read past records without returning them (filtered, skipped), so that what
-// they skipped is not read again after every start. Poll of such a source may return no records before its context ends.
+// they skipped is not read again after every start. Poll of such a source may return no records before its context
+// ends.
 type Progressed interface {
 	// Progressed is called after each Poll. Its positions may be stored once everything returned until now is delivered;
 	// nil when none changed since the last call.
@@ -128,8 +132,8 @@ type Progressed interface {
 type Sink interface {
 	// Open connects. The context ends with the call.
 	Open(ctx context.Context, env Env, cfg Config) error
-	// Put hands over a batch in queue order. Record.Topic is the target, already renamed. It may buffer. After ctx has ended nothing of the batch may still be
-	// delivered: the task's lease is over and another worker may run it.
+	// Put hands over a batch in queue order. Record.Topic is the target, already renamed. It may buffer. After ctx has
+	// ended nothing of the batch may still be delivered: the task's lease is over and another worker may run it.
 	Put(ctx context.Context, batch []record.Record) error
 	// Flush returns nil when everything that was put is durable. An error says that some of it may not be: the worker
 	// opens the sink again and puts everything after the last successful Flush once more.
@@ -138,15 +142,15 @@ type Sink interface {
 	Close(ctx context.Context) error
 }
 
-// Placed is implemented by sinks to topics that others read, and may carry back: records that have been in one are left out,
-// and the others come with their path, which the sink writes with them. Sources of such a system set Record.Path.
+// Placed is implemented by sinks to topics that others read, and may carry back: records that have been in one are left
+// out, and the others come with their path, which the sink writes with them. Sources of such a system set Record.Path.
 type Placed interface {
 	// Place names the topic that takes the records of a Record.Topic. It is asked once Open has returned nil.
 	Place(topic string) record.Place
 }
 
-// LastWriter is implemented by sinks that know exactly when they last delivered something. Without it a delivery counts as
-// under way until its Put or Flush came back, which in a process that was frozen is long after the lease.
+// LastWriter is implemented by sinks that know exactly when they last delivered something. Without it a delivery counts
+// as under way until its Put or Flush came back, which in a process that was frozen is long after the lease.
 type LastWriter interface {
 	// LastWrite is when bytes of records last left this process, with Go's monotonic reading; zero before the first. It is
 	// called also after Close.

@@ -28,7 +28,8 @@ type Spec struct {
 // Type is the form of a key's value.
 type Type string
 
-// The value forms. A List is comma separated, and has at most MaxList entries; a Duration is a Go duration or a number of milliseconds.
+// The value forms. A List is comma separated, and has at most MaxList entries; a Duration is a Go duration or a number
+// of milliseconds.
 const (
 	String   Type = "string"
 	Int      Type = "int"
@@ -51,8 +52,8 @@ type Key struct {
 	// Topics says that the value lists the topics, as records name them, that a source reads: they are shown with its
 	// status, and records of them go to no topic of the cluster itself.
 	Topics bool
-	// Destination says that the value tells where, how or as whom the secrets of the config are sent. When it changes, stored
-	// secrets are not kept: they have to be given again.
+	// Destination says that the value tells where, how or as whom the secrets of the config are sent. When it changes,
+	// stored secrets are not kept: they have to be given again.
 	Destination bool
 	// Enum lists the values allowed; empty allows all.
 	Enum []string
@@ -81,8 +82,8 @@ func (s Spec) Check(cfg Config, reserved func(key string) bool) (unknown []strin
 	return unknown, errors.Join(errs...)
 }
 
-// Secret reports whether the value of the setting is never shown: the Spec says so, or neither knows it nor is it one of the
-// worker's (reserved). What a prefix passes through is known to the other system alone.
+// Secret reports whether the value of the setting is never shown: the Spec says so, or neither knows it nor is it one
+// of the worker's (reserved). What a prefix passes through is known to the other system alone.
 func (s Spec) Secret(name string, reserved func(key string) bool) bool {
 	for _, k := range s.Keys {
 		if k.Name == name {
@@ -92,7 +93,8 @@ func (s Spec) Secret(name string, reserved func(key string) bool) bool {
 	return !reserved(name)
 }
 
-// Passes reports whether the connector passes the setting through unchecked: it may be a secret, and may tell where secrets go.
+// Passes reports whether the connector passes the setting through unchecked: it may be a secret, and may tell where
+// secrets go.
 func (s Spec) Passes(name string) bool {
 	for _, p := range s.Prefixes {
 		if strings.HasPrefix(name, p) {

@@ -39,7 +39,10 @@ func TestCheckNamesEverySettingThatIsWrong(t *testing.T) {
 			wantErr: []string{`size must be a whole number, not "big"`, `wait must be a duration`, `mode must be one of fast, safe, not "slow"`},
 		},
 		"the longest list": {cfg: Config{"url": "u", "topics": distinct(MaxList)}},
-		"a longer list":    {cfg: Config{"url": "u", "topics": distinct(10_000)}, wantErr: []string{"topics has 10000 entries, and 4096 are allowed: divide them among several connectors"}},
+		"a longer list": {
+			cfg:     Config{"url": "u", "topics": distinct(10_000)},
+			wantErr: []string{"topics has 10000 entries, and 4096 are allowed: divide them among several connectors"},
+		},
 		"a list that says the same again and again": {cfg: Config{"url": "u", "topics": list(10_000)}},
 		"a secret is not shown":                     {cfg: Config{"url": "u", "pin": "hunter2"}, wantErr: []string{"pin must be a whole number"}},
 		"unknown keys, sorted":                      {cfg: Config{"url": "u", "zz": "1", "aa": "2"}, wantUnknown: []string{"aa", "zz"}},

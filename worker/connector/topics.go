@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// TopicKeys are the settings that may name the RocketMQ topics of a sink; the first that is set counts. The worker reads
-// them, whatever the connector.
+// TopicKeys are the settings that may name the RocketMQ topics of a sink; the first that is set counts. The worker
+// reads them, whatever the connector.
 func TopicKeys() []string { return []string{"topicNames", "topics", "connect.topicnames"} }
 
-// NamesTopics reports whether the setting says which topics are read: their names are in positions, offsets and statuses.
+// NamesTopics reports whether the setting says which topics are read: their names are in positions, offsets and
+// statuses.
 func (s Spec) NamesTopics(name string) bool {
 	return slices.Contains(TopicKeys(), name) || slices.ContainsFunc(s.Keys, func(k Key) bool { return k.Name == name && k.Topics })
 }

@@ -58,8 +58,16 @@ func TestTheClassOfAConfigThatNamesNone(t *testing.T) {
 		"the documents' source": {map[string]string{"tasks.num": "4", "kafka.topics": "t", "kafka.bootstrap.server": "b"}, "KafkaSource", ""},
 		"the documents' sink":   {map[string]string{"topicNames": "t", "tasks.num": "2", "kafka.bootstrap.server": "b"}, "KafkaSink", ""},
 		"both":                  {map[string]string{"topicNames": "t", "kafka.topics": "t", "kafka.bootstrap.server": "b"}, "KafkaSource", ""},
-		"half of the sink":      {map[string]string{"topicNames": "t"}, "", "no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and kafka.bootstrap.server for a KafkaSink"},
-		"an empty setting":      {map[string]string{"kafka.topics": ""}, "", "no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and kafka.bootstrap.server for a KafkaSink"},
+		"half of the sink": {
+			map[string]string{"topicNames": "t"},
+			"",
+			"no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and kafka.bootstrap.server for a KafkaSink",
+		},
+		"an empty setting": {
+			map[string]string{"kafka.topics": ""},
+			"",
+			"no connector class: set connector.class, or kafka.topics for a KafkaSource, or topicNames and kafka.bootstrap.server for a KafkaSink",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -39,10 +39,12 @@ const (
 	overhead = 2
 )
 
-// ErrUnmappable matches what no retry will map: properties that are too large, or connect- properties that were damaged.
+// ErrUnmappable matches what no retry will map: properties that are too large, or connect- properties that were
+// damaged.
 var ErrUnmappable = errors.New("record cannot be mapped")
 
-// ToMessage maps a source record, but for its queue. The message shares the record's value. Its error matches ErrUnmappable.
+// ToMessage maps a source record, but for its queue. The message shares the record's value. Its error matches
+// ErrUnmappable.
 func ToMessage(r *record.Record) (rmq.Message, error) {
 	m := rmq.Message{Topic: r.Topic, Body: r.Value}
 	var scratch [512]byte // with the next line: two allocations for the usual record
@@ -146,8 +148,8 @@ func (b builder) build() []rmq.Property {
 	return properties
 }
 
-// FromMessage maps a message that was read, one of ToMessage's or any other. The record shares the message's body. Queue
-// is QueueAny, and Partition and Position are empty: the caller knows them. Its error matches ErrUnmappable.
+// FromMessage maps a message that was read, one of ToMessage's or any other. The record shares the message's body.
+// Queue is QueueAny, and Partition and Position are empty: the caller knows them. Its error matches ErrUnmappable.
 func FromMessage(m *rmq.Received) (record.Record, error) {
 	r := record.Record{Topic: m.Queue.Topic, Queue: record.QueueAny, Value: m.Body, Timestamp: m.BornAt}
 	if r.Value == nil {

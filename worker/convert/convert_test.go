@@ -27,38 +27,65 @@ func header(name, value string) record.Header { return record.Header{Name: name,
 func nasty() map[string]record.Record {
 	long := strings.Repeat("k", 256)
 	return map[string]record.Record{
-		"with a path":                     {Value: []byte("v"), Path: record.Path(record.PlaceOf("kafka:x", "orders"))},
-		"with a path and odd headers":     {Value: []byte("v"), Path: record.Path(record.PlaceOf("kafka:x", "orders")), Headers: []record.Header{{Name: "n"}}},
-		"plain":                           {Key: []byte("order-17"), Value: []byte("hello"), Timestamp: at, Headers: []record.Header{header("trace", "abc def")}},
-		"no key, no headers":              {Value: []byte("v"), Timestamp: at},
-		"no timestamp":                    {Key: []byte("k"), Value: []byte("v")},
-		"timestamp before 1970":           {Value: []byte("v"), Timestamp: time.UnixMilli(-5)},
-		"null value":                      {Key: []byte("k"), Timestamp: at},
-		"empty value":                     {Key: []byte("k"), Value: []byte{}, Timestamp: at},
-		"value of one zero byte":          {Key: []byte("k"), Value: []byte{0}},
-		"empty key":                       {Key: []byte{}, Value: []byte("v")},
-		"binary key":                      {Key: []byte{0, 1, 2, 0xff, 0xfe}, Value: []byte{0, 1, 2}},
-		"key with a space":                {Key: []byte("two words"), Value: []byte("v")},
-		"key that looks like base64 pad":  {Key: []byte("="), Value: []byte("v")},
-		"key of 255 bytes":                {Key: []byte(long[:255]), Value: []byte("v")},
-		"key of 256 bytes":                {Key: []byte(long), Value: []byte("v")},
-		"key in Chinese":                  {Key: []byte("订单-17"), Value: []byte("v")},
-		"key with an ideographic space":   {Key: []byte("订\u3000单"), Value: []byte("v")},
-		"key that is cut UTF-8":           {Key: []byte("订")[:2], Value: []byte("v")},
-		"headers not sorted":              {Value: []byte("v"), Headers: []record.Header{header("b", "1"), header("c", "2"), header("a", "3")}},
-		"headers repeated":                {Value: []byte("v"), Headers: []record.Header{header("a", "2"), header("b", "x"), header("a", "1")}},
-		"header binary":                   {Value: []byte("v"), Headers: []record.Header{header("bin", "\x00\x01\x02\xff"), header("ok", "yes")}},
-		"header null":                     {Value: []byte("v"), Headers: []record.Header{{Name: "n"}}},
-		"header empty":                    {Value: []byte("v"), Headers: []record.Header{header("e", "")}},
-		"header without a name":           {Value: []byte("v"), Headers: []record.Header{header("", "x"), {}}},
-		"header names of bytes 1 and 2":   {Value: []byte("v"), Headers: []record.Header{header("a\x01b", "x"), header("a\x02", "y")}},
-		"header values of bytes 1 and 2":  {Value: []byte("v"), Headers: []record.Header{header("a", "x\x01y\x02")}},
-		"header name that is not UTF-8":   {Value: []byte("v"), Headers: []record.Header{header("\xff\xfe", "x")}},
-		"header name with a space":        {Value: []byte("v"), Headers: []record.Header{header("a b", "x")}},
-		"headers named as RocketMQ's own": {Value: []byte("v"), Headers: []record.Header{header("KEYS", "a"), header("TAGS", "b"), header("DELAY", "3"), header("UNIQ_KEY", "c"), header("WAIT", "false")}},
-		"headers named as ours":           {Key: []byte("k"), Value: []byte("v"), Headers: []record.Header{header("connect-key", "AAAA"), header("connect-null", "1"), header("connect-headers", "x"), header("connect-origin", "blue")}},
-		"header with spaces at its ends":  {Value: []byte("v"), Headers: []record.Header{header("a", " x ")}},
-		"header with a new line":          {Value: []byte("v"), Headers: []record.Header{header("a", "x\ny")}},
+		"with a path": {Value: []byte("v"), Path: record.Path(record.PlaceOf("kafka:x", "orders"))},
+		"with a path and odd headers": {
+			Value:   []byte("v"),
+			Path:    record.Path(record.PlaceOf("kafka:x", "orders")),
+			Headers: []record.Header{{Name: "n"}},
+		},
+		"plain": {
+			Key:       []byte("order-17"),
+			Value:     []byte("hello"),
+			Timestamp: at,
+			Headers:   []record.Header{header("trace", "abc def")},
+		},
+		"no key, no headers":             {Value: []byte("v"), Timestamp: at},
+		"no timestamp":                   {Key: []byte("k"), Value: []byte("v")},
+		"timestamp before 1970":          {Value: []byte("v"), Timestamp: time.UnixMilli(-5)},
+		"null value":                     {Key: []byte("k"), Timestamp: at},
+		"empty value":                    {Key: []byte("k"), Value: []byte{}, Timestamp: at},
+		"value of one zero byte":         {Key: []byte("k"), Value: []byte{0}},
+		"empty key":                      {Key: []byte{}, Value: []byte("v")},
+		"binary key":                     {Key: []byte{0, 1, 2, 0xff, 0xfe}, Value: []byte{0, 1, 2}},
+		"key with a space":               {Key: []byte("two words"), Value: []byte("v")},
+		"key that looks like base64 pad": {Key: []byte("="), Value: []byte("v")},
+		"key of 255 bytes":               {Key: []byte(long[:255]), Value: []byte("v")},
+		"key of 256 bytes":               {Key: []byte(long), Value: []byte("v")},
+		"key in Chinese":                 {Key: []byte("订单-17"), Value: []byte("v")},
+		"key with an ideographic space":  {Key: []byte("订\u3000单"), Value: []byte("v")},
+		"key that is cut UTF-8":          {Key: []byte("订")[:2], Value: []byte("v")},
+		"headers not sorted":             {Value: []byte("v"), Headers: []record.Header{header("b", "1"), header("c", "2"), header("a", "3")}},
+		"headers repeated":               {Value: []byte("v"), Headers: []record.Header{header("a", "2"), header("b", "x"), header("a", "1")}},
+		"header binary":                  {Value: []byte("v"), Headers: []record.Header{header("bin", "\x00\x01\x02\xff"), header("ok", "yes")}},
+		"header null":                    {Value: []byte("v"), Headers: []record.Header{{Name: "n"}}},
+		"header empty":                   {Value: []byte("v"), Headers: []record.Header{header("e", "")}},
+		"header without a name":          {Value: []byte("v"), Headers: []record.Header{header("", "x"), {}}},
+		"header names of bytes 1 and 2":  {Value: []byte("v"), Headers: []record.Header{header("a\x01b", "x"), header("a\x02", "y")}},
+		"header values of bytes 1 and 2": {Value: []byte("v"), Headers: []record.Header{header("a", "x\x01y\x02")}},
+		"header name that is not UTF-8":  {Value: []byte("v"), Headers: []record.Header{header("\xff\xfe", "x")}},
+		"header name with a space":       {Value: []byte("v"), Headers: []record.Header{header("a b", "x")}},
+		"headers named as RocketMQ's own": {
+			Value: []byte("v"),
+			Headers: []record.Header{
+				header("KEYS", "a"),
+				header("TAGS", "b"),
+				header("DELAY", "3"),
+				header("UNIQ_KEY", "c"),
+				header("WAIT", "false"),
+			},
+		},
+		"headers named as ours": {
+			Key:   []byte("k"),
+			Value: []byte("v"),
+			Headers: []record.Header{
+				header("connect-key", "AAAA"),
+				header("connect-null", "1"),
+				header("connect-headers", "x"),
+				header("connect-origin", "blue"),
+			},
+		},
+		"header with spaces at its ends": {Value: []byte("v"), Headers: []record.Header{header("a", " x ")}},
+		"header with a new line":         {Value: []byte("v"), Headers: []record.Header{header("a", "x\ny")}},
 		"more headers than fit on a stack": {Value: []byte("v"), Headers: slices.Collect(func(yield func(record.Header) bool) {
 			for i := range 40 {
 				if !yield(header(fmt.Sprintf("h%d", i), "v")) {
@@ -66,7 +93,10 @@ func nasty() map[string]record.Record {
 				}
 			}
 		})},
-		"no room for properties and list": {Value: []byte("v"), Headers: []record.Header{header("big", strings.Repeat("x", 16_000)), {Name: "null"}}},
+		"no room for properties and list": {
+			Value:   []byte("v"),
+			Headers: []record.Header{header("big", strings.Repeat("x", 16_000)), {Name: "null"}},
+		},
 	}
 }
 
@@ -167,9 +197,18 @@ func TestNativeMessages(t *testing.T) {
 		want       record.Record
 	}{
 		"properties become headers, the tag too, sorted by name": {
-			properties: []rmq.Property{{Name: "zone", Value: "eu"}, {Name: "TAGS", Value: "paid"}, {Name: "KEYS", Value: "k1 k2"}, {Name: "app", Value: "shop"}},
-			body:       []byte("x"),
-			want:       record.Record{Key: []byte("k1 k2"), Value: []byte("x"), Headers: []record.Header{header("TAGS", "paid"), header("app", "shop"), header("zone", "eu")}},
+			properties: []rmq.Property{
+				{Name: "zone", Value: "eu"},
+				{Name: "TAGS", Value: "paid"},
+				{Name: "KEYS", Value: "k1 k2"},
+				{Name: "app", Value: "shop"},
+			},
+			body: []byte("x"),
+			want: record.Record{
+				Key:     []byte("k1 k2"),
+				Value:   []byte("x"),
+				Headers: []record.Header{header("TAGS", "paid"), header("app", "shop"), header("zone", "eu")},
+			},
 		},
 		"nothing but RocketMQ's own properties": {want: record.Record{Value: []byte{}}},
 		"an order for other headers is left aside": {
@@ -267,7 +306,13 @@ func fuzzedHeaders(raw []byte) []record.Header {
 }
 
 func BenchmarkToMessage(b *testing.B) {
-	r := record.Record{Topic: "t", Key: []byte("order-17"), Value: make([]byte, 1024), Timestamp: at, Headers: []record.Header{header("trace", "abc"), header("zone", "eu")}}
+	r := record.Record{
+		Topic:     "t",
+		Key:       []byte("order-17"),
+		Value:     make([]byte, 1024),
+		Timestamp: at,
+		Headers:   []record.Header{header("trace", "abc"), header("zone", "eu")},
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := ToMessage(&r); err != nil {
@@ -277,7 +322,13 @@ func BenchmarkToMessage(b *testing.B) {
 }
 
 func BenchmarkFromMessage(b *testing.B) {
-	r := record.Record{Topic: "t", Key: []byte("order-17"), Value: make([]byte, 1024), Timestamp: at, Headers: []record.Header{header("trace", "abc"), header("zone", "eu")}}
+	r := record.Record{
+		Topic:     "t",
+		Key:       []byte("order-17"),
+		Value:     make([]byte, 1024),
+		Timestamp: at,
+		Headers:   []record.Header{header("trace", "abc"), header("zone", "eu")},
+	}
 	m, err := ToMessage(&r)
 	if err != nil {
 		b.Fatal(err)

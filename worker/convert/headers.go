@@ -12,8 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
-// jsonHeader is one header in the list of PropertyHeaders. Values are base64, null values null. A name that is not UTF-8
-// is base64 in NameBytes.
+// jsonHeader is one header in the list of PropertyHeaders. Values are base64, null values null. A name that is not
+// UTF-8 is base64 in NameBytes.
 type jsonHeader struct {
 	Name      *string `json:"name,omitempty"`
 	NameBytes []byte  `json:"nameBase64,omitempty"`
@@ -29,7 +29,12 @@ func (b builder) addHeaders(headers []record.Header) (builder, error) {
 	size := 0
 	for i := range headers { // neither form takes less: what cannot fit is not built
 		if size += len(headers[i].Name) + len(headers[i].Value) + overhead; size > maxProperties {
-			return b, fmt.Errorf("%w: its %d headers do not fit into message properties, of which RocketMQ holds %d bytes", ErrUnmappable, len(headers), maxProperties)
+			return b, fmt.Errorf(
+				"%w: its %d headers do not fit into message properties, of which RocketMQ holds %d bytes",
+				ErrUnmappable,
+				len(headers),
+				maxProperties,
+			)
 		}
 	}
 	var scratch [16]int
@@ -91,8 +96,8 @@ func (b builder) addOrder(ranks []int) builder {
 	return b.end(PropertyOrder)
 }
 
-// ordered puts sorted headers into the order that PropertyOrder gives. An order that does not fit them (somebody added or
-// removed a property on the way) is left aside.
+// ordered puts sorted headers into the order that PropertyOrder gives. An order that does not fit them (somebody added
+// or removed a property on the way) is left aside.
 func ordered(sorted []record.Header, order string) []record.Header {
 	if order == "" || strings.Count(order, ",")+1 != len(sorted) {
 		return sorted

@@ -21,8 +21,8 @@ func isProperty(h *record.Header) bool {
 		!strings.HasPrefix(h.Name, Prefix) && !isRocketMQs(h.Name)
 }
 
-// isHeader reports whether a property of a message that was read is a header for the other side: everything that neither
-// RocketMQ nor this mapping put there, and the tag of a message from elsewhere.
+// isHeader reports whether a property of a message that was read is a header for the other side: everything that
+// neither RocketMQ nor this mapping put there, and the tag of a message from elsewhere.
 func isHeader(property string) bool {
 	return property == propertyTags || !strings.HasPrefix(property, Prefix) && !isRocketMQs(property)
 }
@@ -46,8 +46,8 @@ func printable[T string | []byte](s T, space bool) bool {
 	return true
 }
 
-// isRocketMQs reports whether RocketMQ itself gives the property a meaning, in any version: set by a user it would delay,
-// redirect or lose the message, and set by a client or broker it is no part of the record.
+// isRocketMQs reports whether RocketMQ itself gives the property a meaning, in any version: set by a user it would
+// delay, redirect or lose the message, and set by a client or broker it is no part of the record.
 func isRocketMQs(name string) bool {
 	switch name {
 	case propertyKeys, propertyTags, "WAIT", "DELAY", "RETRY_TOPIC", "REAL_TOPIC", "REAL_QID", "TRAN_MSG", "PGROUP",

@@ -32,10 +32,11 @@ type waiter struct {
 }
 
 // Append stores the records and returns when all of them were read back and folded, so that View shows what became of
-// them. It retries for as long as ctx lives, except where that cannot help (ErrTooLarge, ErrTopicShape), or may help only
-// after somebody has done something (ErrAccessDenied), or where the broker lost what it had confirmed (ErrLogLost): then it is for the caller to write again.
-// After any error the records may be stored all the same, also twice and late: the Fold must not mind.
-// Records of one call that fit into 512 records and 1 MiB are one batch, together with those of other callers.
+// them. It retries for as long as ctx lives, except where that cannot help (ErrTooLarge, ErrTopicShape), or may help
+// only after somebody has done something (ErrAccessDenied), or where the broker lost what it had confirmed
+// (ErrLogLost): then it is for the caller to write again. After any error the records may be stored all the same, also
+// twice and late: the Fold must not mind. Records of one call that fit into 512 records and 1 MiB are one batch,
+// together with those of other callers.
 func (t *Table) Append(ctx context.Context, records ...Record) error {
 	requests := split(records, ctx.Done())
 	t.mu.Lock()

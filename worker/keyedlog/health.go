@@ -20,8 +20,8 @@ type health struct {
 // ErrNotReadBack means that records which the broker confirmed have not come back.
 var ErrNotReadBack = errors.New("records that the broker has confirmed cannot be read back")
 
-// Trouble says what has kept the Table for the longest time from reading its topic or from storing records in it; not ok if
-// nothing does, or if nothing is known, for nobody stores anything.
+// Trouble says what has kept the Table for the longest time from reading its topic or from storing records in it; not
+// ok if nothing does, or if nothing is known, for nobody stores anything.
 func (t *Table) Trouble() (rmq.Trouble, bool) {
 	now := time.Now()
 	var worst rmq.Trouble

@@ -9,8 +9,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
-// Load reads the tables' topics side by side, before their Services start one after the other: brokers give few records at
-// once, so most of the time goes to asking. Whatever fails here, Start retries.
+// Load reads the tables' topics side by side, before their Services start one after the other: brokers give few records
+// at once, so most of the time goes to asking. Whatever fails here, Start retries.
 func Load(ctx context.Context, tables ...*Table) {
 	var group service.Group
 	defer group.Wait()

@@ -1,5 +1,5 @@
-// Package keyedlog keeps the latest value of each key of one ordered topic. What "latest" means is up to a pure Fold that
-// the user of the package plugs in: workers that read the same records hold the same values.
+// Package keyedlog keeps the latest value of each key of one ordered topic. What "latest" means is up to a pure Fold
+// that the user of the package plugs in: workers that read the same records hold the same values.
 package keyedlog
 
 import (
@@ -20,8 +20,8 @@ type Log interface {
 	// Read calls fn with the records from an offset to the end as it is at the call.
 	Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (next int64, err error)
 	// Follow calls fn with the records from an offset on, for ever. It survives lost connections; after one it hands the
-	// last records on again as the log holds them by then. It fails with rmq.ErrTruncated when the log ends before known, up
-	// to which it was read before.
+	// last records on again as the log holds them by then. It fails with rmq.ErrTruncated when the log ends before known,
+	// up to which it was read before.
 	Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) error) error
 }
 

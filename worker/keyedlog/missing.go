@@ -8,14 +8,15 @@ import (
 )
 
 const (
-	// overdue is how long after their confirmation records may take to come back before it is asked whether the log holds them.
+	// overdue is how long after their confirmation records may take to come back before it is asked whether the log holds
+	// them.
 	overdue = 5 * time.Second
 	// missingPause is how often that is looked at.
 	missingPause = time.Second
 )
 
-// missingLoop answers those whose records the log lost before anybody read them: whoever follows it has read all that is
-// left, and finds nothing wrong.
+// missingLoop answers those whose records the log lost before anybody read them: whoever follows it has read all that
+// is left, and finds nothing wrong.
 func (t *Table) missingLoop(ctx context.Context) {
 	ticker := time.NewTicker(missingPause)
 	defer ticker.Stop()
@@ -61,8 +62,8 @@ func (t *Table) miss(ctx context.Context, now time.Time) error {
 
 func (w waiter) overdue(now time.Time) bool { return now.Sub(w.since) >= overdue }
 
-// part tells the waiters that go on from those that wait in vain: confirmed long before now, on a log that was found to end
-// before their records afterwards.
+// part tells the waiters that go on from those that wait in vain: confirmed long before now, on a log that was found to
+// end before their records afterwards.
 func part(waiters []waiter, now time.Time, end int64) (left, lost []waiter) {
 	for _, w := range waiters {
 		if w.overdue(now) && w.until > end {

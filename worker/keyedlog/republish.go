@@ -26,7 +26,11 @@ func (t *Table) republish(ctx context.Context, now time.Time) {
 	if len(records) == 0 {
 		return
 	}
-	t.opts.Log.Info("Publishing values again that a refused or lost record hides, that were erased, or that would age out", "keys", len(records))
+	t.opts.Log.Info(
+		"Publishing values again that a refused or lost record hides, that were erased, or that would age out",
+		"keys",
+		len(records),
+	)
 	attempt, cancel := context.WithTimeout(ctx, replica.MaxBackOff)
 	defer cancel()
 	if err := t.Append(attempt, records...); err != nil && ctx.Err() == nil {

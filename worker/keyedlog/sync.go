@@ -28,7 +28,8 @@ func (t *Table) Sync(ctx context.Context) error {
 	}
 }
 
-// catchUp waits until the log was folded up to where it ends now; ErrLogLost means that its end has moved back meanwhile.
+// catchUp waits until the log was folded up to where it ends now; ErrLogLost means that its end has moved back
+// meanwhile.
 func (t *Table) catchUp(ctx context.Context) error {
 	_, end, err := t.current().Bounds(ctx)
 	if err != nil {

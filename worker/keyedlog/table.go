@@ -46,8 +46,9 @@ const (
 	quietPeriod          = time.Minute
 )
 
-// Table is a fold over a topic with what keeps it going: reading, appending, re-publishing and telling of changes. It is
-// safe for concurrent use. One value holds what guards one fold with one mutex; what is decided of it is in package replica.
+// Table is a fold over a topic with what keeps it going: reading, appending, re-publishing and telling of changes. It
+// is safe for concurrent use. One value holds what guards one fold with one mutex; what is decided of it is in package
+// replica.
 type Table struct {
 	opts    Options
 	meter   meter
@@ -99,8 +100,8 @@ func (t *Table) View(fn func()) {
 	fn()
 }
 
-// Snapshot is View, and gives the fold's version, which rises with each change, and how far the log was read: beyond its
-// end while values that it lost are still to be published again.
+// Snapshot is View, and gives the fold's version, which rises with each change, and how far the log was read: beyond
+// its end while values that it lost are still to be published again.
 func (t *Table) Snapshot(fn func(version, reach int64)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -114,7 +115,8 @@ func (t *Table) Next() int64 {
 	return t.replica.Next()
 }
 
-// Watch gives a channel that receives after changes, at least once after the last of several, and a function that ends it.
+// Watch gives a channel that receives after changes, at least once after the last of several, and a function that ends
+// it.
 func (t *Table) Watch() (changed <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	t.mu.Lock()
@@ -200,9 +202,9 @@ func (t *Table) again(e rmq.Entry) error {
 	return nil
 }
 
-// relocate finds the place to go on from when the log does not hold the one asked for: behind what has aged out, or, when
-// the log ends before what was already read, or holds other records, at its start, and then everything that does not come
-// back is re-published.
+// relocate finds the place to go on from when the log does not hold the one asked for: behind what has aged out, or,
+// when the log ends before what was already read, or holds other records, at its start, and then everything that does
+// not come back is re-published.
 func (t *Table) relocate(ctx context.Context, other bool) error {
 	first, end, err := t.current().Bounds(ctx)
 	if err != nil {

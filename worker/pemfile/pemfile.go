@@ -12,8 +12,8 @@ import (
 // most is more than any bundle of authorities has, in bytes.
 const most = 1 << 20
 
-// Read returns what a regular file of at most 1 MiB holds. It fails for one that ends inside a PEM block: it is being written.
-// It never waits: what is there may be a pipe, or a device without an end.
+// Read returns what a regular file of at most 1 MiB holds. It fails for one that ends inside a PEM block: it is being
+// written. It never waits: what is there may be a pipe, or a device without an end.
 func Read(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // users name the file
 	if err != nil {

@@ -30,11 +30,13 @@ func TestRead(t *testing.T) {
 	}
 	for path, want := range map[string]string{ // of the error; empty: it is read
 		at("one"): "", at("two"): "", at("none"): "", at("large"): "", at("link"): "",
-		at("cut"): "ends inside a block of PEM", at("cut at the start"): "ends inside a block of PEM", at("too large"): "is longer than 1048576 bytes",
+		at("cut"): "ends inside a " +
+			"block of PEM", at("cut at the start"): "ends inside a block of PEM", at("too large"): "is longer than 1048576 bytes",
 		at("pipe"): "is no regular file", dir: "is no regular file", "/dev/zero": "is no regular file", at("missing"): "no such file",
 	} {
 		text, err := Read(path)
-		if want == "" && (err != nil || string(text) != string(must(t, path))) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if want == "" && (err != nil || string(text) != string(must(t, path))) ||
+			want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %d bytes, %v; want %q", path, len(text), err, want)
 		}
 	}

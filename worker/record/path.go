@@ -30,22 +30,23 @@ func TakePath(headers []Header) (Path, []Header) {
 	return path, headers
 }
 
-// Place is a topic of one system, as a path names it: letters, digits, - and _, always as many. The zero value is no place.
+// Place is a topic of one system, as a path names it: letters, digits, - and _, always as many. The zero value is no
+// place.
 type Place string
 
-// PlaceOf names a topic of a system. A system is known by an id that no other has: that of a Kafka cluster, or the identity
-// of the Connect cluster that reaches a RocketMQ. It is stored data: it never changes.
+// PlaceOf names a topic of a system. A system is known by an id that no other has: that of a Kafka cluster, or the
+// identity of the Connect cluster that reaches a RocketMQ. It is stored data: it never changes.
 func PlaceOf(system, topic string) Place {
 	sum := sha256.Sum256([]byte(system + "\x00" + topic))
 	return Place(base64.RawURLEncoding.EncodeToString(sum[:placeBytes]))
 }
 
-// Path is the places in which a record has been, in the order in which it came there, as it is stored: separated by commas.
-// The zero value is that of a record that was in none.
+// Path is the places in which a record has been, in the order in which it came there, as it is stored: separated by
+// commas. The zero value is that of a record that was in none.
 type Path string
 
-// ParsePath reads what a record carries. What is no path is none: a record whose path was damaged makes one more round at most,
-// for each place that it comes to is added again.
+// ParsePath reads what a record carries. What is no path is none: a record whose path was damaged makes one more round
+// at most, for each place that it comes to is added again.
 func ParsePath(text string) Path {
 	if text == "" || (len(text)+1)%(placeLen+1) != 0 || len(Path(text).places()) > MaxPlaces {
 		return ""
@@ -92,8 +93,8 @@ func (p Path) In(place Place) Path {
 	return p + placeMark + Path(place)
 }
 
-// To decides whether a record that was found with this path goes on to a place, and is its path there. It does not if it has
-// been there, or has been in too many places: it goes round.
+// To decides whether a record that was found with this path goes on to a place, and is its path there. It does not if
+// it has been there, or has been in too many places: it goes round.
 func (p Path) To(place Place) (there Path, goes bool) {
 	if p.Has(place) || p.Len() >= MaxPlaces {
 		return "", false

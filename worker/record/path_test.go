@@ -28,14 +28,29 @@ func TestWhereARecordGoes(t *testing.T) {
 		want     Path
 		wantGoes bool
 	}{
-		"a record that was born there":                   {path: pathOf("a"), to: PlaceOf("s", "b"), want: pathOf("a", "b"), wantGoes: true},
-		"a record without a path":                        {to: PlaceOf("s", "b"), want: pathOf("b"), wantGoes: true},
-		"back to where it was born":                      {path: pathOf("a", "b"), to: PlaceOf("s", "a")},
-		"back to where it was in between":                {path: pathOf("a", "b", "c"), to: PlaceOf("s", "b")},
-		"to another topic of a system where it has been": {path: pathOf("a", "b"), to: PlaceOf("s", "c"), want: pathOf("a", "b", "c"), wantGoes: true},
-		"to a topic of that name in another system":      {path: pathOf("a"), to: PlaceOf("other", "a"), want: pathOf("a").In(PlaceOf("other", "a")), wantGoes: true},
-		"to the last place that it may have":             {path: pathOf(places(MaxPlaces - 1)...), to: PlaceOf("s", "b"), want: pathOf(append(places(MaxPlaces-1), "b")...), wantGoes: true},
-		"beyond that":                                    {path: pathOf(places(MaxPlaces)...), to: PlaceOf("s", "b")},
+		"a record that was born there":    {path: pathOf("a"), to: PlaceOf("s", "b"), want: pathOf("a", "b"), wantGoes: true},
+		"a record without a path":         {to: PlaceOf("s", "b"), want: pathOf("b"), wantGoes: true},
+		"back to where it was born":       {path: pathOf("a", "b"), to: PlaceOf("s", "a")},
+		"back to where it was in between": {path: pathOf("a", "b", "c"), to: PlaceOf("s", "b")},
+		"to another topic of a system where it has been": {
+			path:     pathOf("a", "b"),
+			to:       PlaceOf("s", "c"),
+			want:     pathOf("a", "b", "c"),
+			wantGoes: true,
+		},
+		"to a topic of that name in another system": {
+			path:     pathOf("a"),
+			to:       PlaceOf("other", "a"),
+			want:     pathOf("a").In(PlaceOf("other", "a")),
+			wantGoes: true,
+		},
+		"to the last place that it may have": {
+			path:     pathOf(places(MaxPlaces - 1)...),
+			to:       PlaceOf("s", "b"),
+			want:     pathOf(append(places(MaxPlaces-1), "b")...),
+			wantGoes: true,
+		},
+		"beyond that": {path: pathOf(places(MaxPlaces)...), to: PlaceOf("s", "b")},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -101,8 +116,8 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// FuzzRounds releases a record over random links between topics, both ways and in rings. All rounds end, and every topic that
-// can be reached gets the record.
+// FuzzRounds releases a record over random links between topics, both ways and in rings. All rounds end, and every
+// topic that can be reached gets the record.
 func FuzzRounds(f *testing.F) {
 	for seed := range uint64(20) {
 		f.Add(seed)

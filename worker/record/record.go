@@ -18,18 +18,18 @@ type Header struct {
 // in the connector's own form, for example "orders/3". It is unique within a connector and stable over restarts.
 type SourcePartition string
 
-// InternalPrefix begins the names of entries that the worker itself stores beside the positions of a source. Connectors and
-// users never see them.
+// InternalPrefix begins the names of entries that the worker itself stores beside the positions of a source. Connectors
+// and users never see them.
 const InternalPrefix = "@"
 
 // Internal says that the worker itself stores the entry.
 func (p SourcePartition) Internal() bool { return strings.HasPrefix(string(p), InternalPrefix) }
 
-// Position is how far a SourcePartition was read, in the connector's own form, for example "1042": a task that is opened
-// with it goes on with the record after the last one it names. The zero value means "nothing read yet".
+// Position is how far a SourcePartition was read, in the connector's own form, for example "1042": a task that is
+// opened with it goes on with the record after the last one it names. The zero value means "nothing read yet".
 //
-// It may carry a note behind it: more that the connector wants to read back, and that a worker of an older version, which
-// does not know notes, can do without.
+// It may carry a note behind it: more that the connector wants to read back, and that a worker of an older version,
+// which does not know notes, can do without.
 type Position string
 
 // noteMark parts a position from its note.

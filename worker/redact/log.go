@@ -8,7 +8,8 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// Log returns a logger to which clean takes the secrets out of messages, errors and values. Names of values are left as they are.
+// Log returns a logger to which clean takes the secrets out of messages, errors and values. Names of values are left as
+// they are.
 func Log(log logr.Logger, clean func(string) string) logr.Logger {
 	if log.GetSink() == nil { // it writes nothing
 		return log

@@ -15,10 +15,23 @@ import (
 var option = regexp.MustCompile(`([A-Za-z_][\w.-]*)["']?\s*(?:[=:]\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|=\s*([^\s;"',&]+))`)
 
 // shownOptions are the options of a secret value that are none themselves: who logs in, not with what.
-var shownOptions = []string{"username", "user", "principal", "servicename", "clientid", "client_id", "client_email", "scope", "keytab", "type"}
+var shownOptions = []string{
+	"username",
+	"user",
+	"principal",
+	"servicename",
+	"clientid",
+	"client_id",
+	"client_email",
+	"scope",
+	"keytab",
+	"type",
+}
 
 // loginLine is a JAAS line: a class, whether it must succeed, and options.
-var loginLine = regexp.MustCompile(`^\s*[\w.$]+\s+(?:required|requisite|sufficient|optional)(?:\s+[\w.-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;"]+))*\s*;?\s*$`)
+var loginLine = regexp.MustCompile(
+	`^\s*[\w.$]+\s+(?:required|requisite|sufficient|optional)(?:\s+[\w.-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;"]+))*\s*;?\s*$`,
+)
 
 // referred stands for a reference in a value that is looked through for secrets.
 const referred = "\x00"
@@ -75,7 +88,8 @@ func parts(value string) []string {
 	return out
 }
 
-// shortestItem is the length from which on a part of a value that is referred to is hidden by itself: shorter ones are too common.
+// shortestItem is the length from which on a part of a value that is referred to is hidden by itself: shorter ones are
+// too common.
 const shortestItem = 6
 
 // listed returns what a list or a text of several lines holds: errors show one server of several, or one line.
@@ -137,8 +151,8 @@ func unquote(s string) string {
 	return b.String()
 }
 
-// passwords returns where the URLs of a text have a password: scheme://user:password@host. User names are no secrets. Its time is
-// linear, whatever the text: it goes through it once, from its end, and knows what comes next.
+// passwords returns where the URLs of a text have a password: scheme://user:password@host. User names are no secrets.
+// Its time is linear, whatever the text: it goes through it once, from its end, and knows what comes next.
 func passwords(s string) []span {
 	if !strings.Contains(s, "://") || !strings.Contains(s, "@") {
 		return nil
@@ -167,8 +181,8 @@ func passwords(s string) []span {
 	return out
 }
 
-// address is what is known of a URL: where its authority ends, the first colon in it, the last @ of the URL and of the authority; -1:
-// none.
+// address is what is known of a URL: where its authority ends, the first colon in it, the last @ of the URL and of the
+// authority; -1: none.
 type address struct{ authority, colon, lastAt, lastInAuthority int }
 
 // password finds the password in what follows the scheme of a URL, from i on.
@@ -194,7 +208,8 @@ func isPort(s string) bool {
 	return first == "" || err == nil
 }
 
-// forms are the ways in which a secret may stand in a text: as it is, quoted by Go or JSON, escaped for a URL, and unescaped.
+// forms are the ways in which a secret may stand in a text: as it is, quoted by Go or JSON, escaped for a URL, and
+// unescaped.
 func forms(secret string) []string {
 	quoted := strconv.Quote(secret)
 	out := []string{secret, quoted[1 : len(quoted)-1], url.QueryEscape(secret), url.PathEscape(secret)}
@@ -211,7 +226,8 @@ func fields(value string) []string {
 	return strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",; \t\r\n", r) })
 }
 
-// items are the texts by which errors name a value that may be shown: all of it, each part of a list, hosts without ports.
+// items are the texts by which errors name a value that may be shown: all of it, each part of a list, hosts without
+// ports.
 func items(value string) []string {
 	out := []string{value}
 	for _, item := range fields(value) {

@@ -1,5 +1,5 @@
-// Package redact is the one place that decides what of a connector's configuration may be shown: in answers (Config) and
-// inside texts (Redactor). It is pure and knows no classes: a Policy says which settings are secret.
+// Package redact is the one place that decides what of a connector's configuration may be shown: in answers (Config)
+// and inside texts (Redactor). It is pure and knows no classes: a Policy says which settings are secret.
 //
 // Invariant S1: whatever leaves a worker or the operator, and may hold values of a config, passes it before.
 package redact
@@ -40,8 +40,8 @@ func Named(key string) bool {
 // Secret reports whether the value of the setting is never shown: the policy or its name says so.
 func (p Policy) Secret(key string) bool { return Named(key) || p != nil && p(key) }
 
-// Hides reports whether Config masks the value: it is a secret, or it holds one (the password of a URL). References in it are no
-// secrets, nor is what stands around them if that is no more than a JAAS line needs.
+// Hides reports whether Config masks the value: it is a secret, or it holds one (the password of a URL). References in
+// it are no secrets, nor is what stands around them if that is no more than a JAAS line needs.
 func (p Policy) Hides(key, value string) bool {
 	if rest, ok := around(value); ok {
 		return p.Secret(key) && !bare(rest) && !login(rest) || slices.ContainsFunc(credentials(rest), written)
@@ -49,8 +49,8 @@ func (p Policy) Hides(key, value string) bool {
 	return value != "" && (p.Secret(key) || len(credentials(value)) > 0)
 }
 
-// Config returns a copy in which each value that may not be shown is Mask. A value that holds a secret is masked as a whole,
-// so that a Mask that is sent back always stands for a whole value.
+// Config returns a copy in which each value that may not be shown is Mask. A value that holds a secret is masked as a
+// whole, so that a Mask that is sent back always stands for a whole value.
 func (p Policy) Config(cfg map[string]string) map[string]string {
 	out := make(map[string]string, len(cfg))
 	for k, v := range cfg {
@@ -62,22 +62,23 @@ func (p Policy) Config(cfg map[string]string) map[string]string {
 	return out
 }
 
-// The bounds of what is looked for, and in how much text. Whoever writes a config says how much there is to do, and others wait.
+// The bounds of what is looked for, and in how much text. Whoever writes a config says how much there is to do, and
+// others wait.
 const (
 	// maxSecrets is how many texts are looked for: with more of them a text is hidden as a whole.
 	maxSecrets = 4096
 	// maxPublic is how many texts are known to be public: more of them may be hidden where a secret is a part of them.
 	maxPublic = 4096
-	// maxInput is how much of a text is looked at; of a longer one maxShown bytes are left, since the last ones may be a part of a secret.
-	// Secrets that are longer than what is left out are looked for by pieces, of maxPiece bytes.
+	// maxInput is how much of a text is looked at; of a longer one maxShown bytes are left, since the last ones may be a
+	// part of a secret. Secrets that are longer than what is left out are looked for by pieces, of maxPiece bytes.
 	maxInput, maxShown, maxPiece = 16 << 10, 12 << 10, 1 << 10
 )
 
 // Redactor hides the secrets of one config inside texts, and the passwords of all URLs. The zero value knows no config.
 type Redactor struct {
 	hidden []string
-	// public are texts that may be shown, and in which a secret is no secret: a password "kafka" must not make an address or the
-	// name of a setting unreadable, and tell itself by that.
+	// public are texts that may be shown, and in which a secret is no secret: a password "kafka" must not make an address
+	// or the name of a setting unreadable, and tell itself by that.
 	public []string
 }
 
@@ -102,7 +103,8 @@ func New(cfg map[string]string, p Policy) Redactor {
 	return r
 }
 
-// With returns a Redactor that also hides what the references of the config stand for: values, and settings that hold them.
+// With returns a Redactor that also hides what the references of the config stand for: values, and settings that hold
+// them.
 func (r Redactor) With(values ...string) Redactor {
 	if len(values) == 0 {
 		return r

@@ -20,16 +20,24 @@ func TestReferencesAreShown(t *testing.T) {
 		key, value string
 		hidden     bool
 	}{
-		"in a secret setting":                          {"x.password", "${secret:kafka:password}", false},
-		"of a variable":                                {"x.password", "${env:PASSWORD}", false},
-		"two of them":                                  {"basic.auth.password", "${secret:a:user}:${secret:a:password}", false},
-		"in a setting of no class":                     {"pin", "${file:/etc/x:pin}", false},
-		"of a form that is none, which is refused":     {"x.password", "${secret:kafka}", false},
-		"beside more of the secret":                    {"x.password", "hunter2${secret:kafka:password}", true},
-		"before more of it":                            {"x.password", "${secret:kafka:password}2", true},
-		"in a JAAS line":                               {"x.jaas", login + `username="ann" password="${secret:kafka:password}";`, false},
-		"all options of a JAAS line":                   {"x.jaas", login + `username="${secret:kafka:user}" password="${secret:kafka:password}" debug="true";`, false},
-		"a JAAS line without quotes":                   {"x.jaas", login + `username=ann password=${secret:kafka:password} serviceName=kafka;`, false},
+		"in a secret setting":                      {"x.password", "${secret:kafka:password}", false},
+		"of a variable":                            {"x.password", "${env:PASSWORD}", false},
+		"two of them":                              {"basic.auth.password", "${secret:a:user}:${secret:a:password}", false},
+		"in a setting of no class":                 {"pin", "${file:/etc/x:pin}", false},
+		"of a form that is none, which is refused": {"x.password", "${secret:kafka}", false},
+		"beside more of the secret":                {"x.password", "hunter2${secret:kafka:password}", true},
+		"before more of it":                        {"x.password", "${secret:kafka:password}2", true},
+		"in a JAAS line":                           {"x.jaas", login + `username="ann" password="${secret:kafka:password}";`, false},
+		"all options of a JAAS line": {
+			"x.jaas",
+			login + `username="${secret:kafka:user}" password="${secret:kafka:password}" debug="true";`,
+			false,
+		},
+		"a JAAS line without quotes": {
+			"x.jaas",
+			login + `username=ann password=${secret:kafka:password} serviceName=kafka;`,
+			false,
+		},
 		"a JAAS line with a password beside":           {"x.jaas", login + `username="${secret:kafka:user}" password="hunter2";`, true},
 		"a JAAS line with half a password":             {"x.jaas", login + `username="ann" password="hunter${secret:kafka:digit}";`, true},
 		"a JAAS line with an option nobody knows":      {"x.jaas", login + `username="ann" password="${secret:k:p}" user_bob="hunter2";`, true},
@@ -59,8 +67,19 @@ func TestReferencesAreShown(t *testing.T) {
 }
 
 func TestWhatReferencesStandForIsHidden(t *testing.T) {
-	cfg := map[string]string{"x.jaas": `a.B required username="ann" password="${secret:kafka:password}";`, "kafka.bootstrap.server": "${env:HOST}:9092", "x.user": "ann"}
-	resolved := []string{`a.B required username="ann" password="hun\"ter2";`, "kafka-0:9092", `hun\"ter2`, "kafka-0", "zz-alpha.invalid:9092,zz-beta.invalid:9093", "line one\nanother-line\n"}
+	cfg := map[string]string{
+		"x.jaas":                 `a.B required username="ann" password="${secret:kafka:password}";`,
+		"kafka.bootstrap.server": "${env:HOST}:9092",
+		"x.user":                 "ann",
+	}
+	resolved := []string{
+		`a.B required username="ann" password="hun\"ter2";`,
+		"kafka-0:9092",
+		`hun\"ter2`,
+		"kafka-0",
+		"zz-alpha.invalid:9092,zz-beta.invalid:9093",
+		"line one\nanother-line\n",
+	}
 	r := New(cfg, nil).With(resolved...)
 	cases := map[string]struct{ text, want string }{
 		"a value":                          {`got hun\"ter2`, "got ********"},
@@ -70,9 +89,12 @@ func TestWhatReferencesStandForIsHidden(t *testing.T) {
 		"a value of a setting that is not": {"dialing kafka-0:9092", "dialing ********"},
 		"one server of a list":             {"lookup zz-beta.invalid: no such host", "lookup ********: no such host"},
 		"one line of several":              {"bad: another-line", "bad: ********"},
-		"the reference is shown":           {"x.jaas refers to ${secret:kafka:password}: the file does not exist", "x.jaas refers to ${secret:kafka:password}: the file does not exist"},
-		"the user of the line":             {"ann was refused", "ann was refused"},
-		"passwords of other URLs":          {"http://ann:x@h", "http://ann:********@h"},
+		"the reference is shown": {
+			"x.jaas refers to ${secret:kafka:password}: the file does not exist",
+			"x.jaas refers to ${secret:kafka:password}: the file does not exist",
+		},
+		"the user of the line":    {"ann was refused", "ann was refused"},
+		"passwords of other URLs": {"http://ann:x@h", "http://ann:********@h"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +108,8 @@ func TestWhatReferencesStandForIsHidden(t *testing.T) {
 	}
 }
 
-// A text that is cut in the middle of a secret must not show its beginning, nor one whose masks are shorter than what they hide.
+// A text that is cut in the middle of a secret must not show its beginning, nor one whose masks are shorter than what
+// they hide.
 func TestLongTextsShowNoPartOfALongSecret(t *testing.T) {
 	long := make([]string, 0, 30<<10)
 	for i := range cap(long) / 5 {
@@ -124,9 +147,32 @@ func TestLogHasNoSecrets(t *testing.T) {
 	var out strings.Builder
 	below := funcr.NewJSON(func(line string) { fmt.Fprintln(&out, line) }, funcr.Options{Verbosity: 1})
 	log := Log(below, New(map[string]string{"x.password": "hunter2"}, nil).Text)
-	log.Info("dialing hunter2", "text", "hunter2", "bytes", []byte("hunter2"), "error", fmt.Errorf("refused hunter2"), "map", map[string]string{"a": "hunter2"},
-		"struct", server{"h", "hunter2"}, "pointer", &server{"h", "hunter2"}, "stringer", &net.OpError{Op: "hunter2", Err: errors.New("hunter2")}, "marshaled", marshaled{"hunter2"},
-		"number", 7, "yes", true, "wait", time.Second, "odd")
+	log.Info(
+		"dialing hunter2",
+		"text",
+		"hunter2",
+		"bytes",
+		[]byte("hunter2"),
+		"error",
+		fmt.Errorf("refused hunter2"),
+		"map",
+		map[string]string{"a": "hunter2"},
+		"struct",
+		server{"h", "hunter2"},
+		"pointer",
+		&server{"h", "hunter2"},
+		"stringer",
+		&net.OpError{Op: "hunter2", Err: errors.New("hunter2")},
+		"marshaled",
+		marshaled{"hunter2"},
+		"number",
+		7,
+		"yes",
+		true,
+		"wait",
+		time.Second,
+		"odd",
+	)
 	log.Error(errors.New("refused hunter2"), "failing with hunter2", "a", "hunter2")
 	log.Error(nil, "failing")
 	log.V(1).WithName("client").WithValues("b", "hunter2").Info("shown")
@@ -135,7 +181,8 @@ func TestLogHasNoSecrets(t *testing.T) {
 	if strings.Contains(got, "hunter2") || strings.Contains(got, "104 117 110") {
 		t.Errorf("the secret is logged:\n%s", got)
 	}
-	for _, want := range []string{`"msg":"dialing ********"`, `"text":"********"`, `"number":7`, `"yes":true`, `"error":"refused ********"`, `"logger":"client"`, `"b":"********"`} {
+	for _, want := range []string{`"msg":"dialing ` +
+		`********"`, `"text":"********"`, `"number":7`, `"yes":true`, `"error":"refused ********"`, `"logger":"client"`, `"b":"********"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is missing in\n%s", want, got)
 		}

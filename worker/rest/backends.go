@@ -56,13 +56,14 @@ type Backends struct {
 	// not ready. Until then only probes and metrics are answered.
 	Ready func() error
 	// Leased returns nil while what this worker knows of the cluster is up to date; else why not. Routes answer with what
-	// was known last; the readiness probe fails, and watch streams end, so that their callers go to a worker that knows more.
+	// was known last; the readiness probe fails, and watch streams end, so that their callers go to a worker that knows
+	// more.
 	Leased func() error
-	// Stored returns nil while the stores take records, or have failed to for a short time only; else which do not and why:
-	// the readiness probe fails. nil: nothing is known of it.
+	// Stored returns nil while the stores take records, or have failed to for a short time only; else which do not and
+	// why: the readiness probe fails. nil: nothing is known of it.
 	Stored func() error
-	// Disputed returns nil while this worker and most others make the same of the cluster log, or most others do without it;
-	// else nobody can tell who is wrong: the readiness probe fails. nil: nothing is known of it.
+	// Disputed returns nil while this worker and most others make the same of the cluster log, or most others do without
+	// it; else nobody can tell who is wrong: the readiness probe fails. nil: nothing is known of it.
 	Disputed func() error
 	// Warnings says what is wrong with the internal topics though the worker can work with them; nil: nothing.
 	Warnings func() []string

@@ -21,10 +21,11 @@ import (
 // maxBody bounds a request's body, in bytes.
 const maxBody = 1 << 20
 
-// typed refuses a write that does not say that it is JSON, also one without a body: that is what a page of another origin
-// cannot send without asking first, and a worker never says yes.
+// typed refuses a write that does not say that it is JSON, also one without a body: that is what a page of another
+// origin cannot send without asking first, and a worker never says yes.
 func typed(r *http.Request) error {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodDelete { // no page sends a DELETE without asking, either
+	if r.Method == http.MethodGet || r.Method == http.MethodHead ||
+		r.Method == http.MethodDelete { // no page sends a DELETE without asking, either
 		return nil
 	}
 	ct := r.Header.Get("Content-Type")
@@ -70,9 +71,21 @@ func decodeProblem(err error) *restapi.Problem {
 	case errors.As(err, &kind):
 		return typeProblem(kind)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return answer.Problem(http.StatusRequestTimeout, restapi.ProblemMalformed, "Body too slow", "the body did not come within %s: send it again", readTimeout)
+		return answer.Problem(
+			http.StatusRequestTimeout,
+			restapi.ProblemMalformed,
+			"Body too slow",
+			"the body did not come within %s: send it again",
+			readTimeout,
+		)
 	case errors.As(err, &tooLarge):
-		return answer.Problem(http.StatusRequestEntityTooLarge, restapi.ProblemTooLarge, "Too large", "the body may have at most %d bytes", tooLarge.Limit)
+		return answer.Problem(
+			http.StatusRequestEntityTooLarge,
+			restapi.ProblemTooLarge,
+			"Too large",
+			"the body may have at most %d bytes",
+			tooLarge.Limit,
+		)
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name, unquoteErr := strconv.Unquote(field)
@@ -87,7 +100,8 @@ func decodeProblem(err error) *restapi.Problem {
 }
 
 func typeProblem(e *json.UnmarshalTypeError) *restapi.Problem {
-	want := map[string]string{"string": "a string", "int": "a whole number", "int64": "a whole number", "map": "an object", "struct": "an object"}[e.Type.Kind().String()]
+	want := map[string]string{"string": "a string", "int": "a whole number", "int64": "a whole number", "map": "an object",
+		"struct": "an object"}[e.Type.Kind().String()]
 	if want == "" {
 		want = e.Type.String()
 	}

@@ -53,10 +53,32 @@ func newWorld(t *testing.T, change func(*Config, *Backends)) *world {
 	w.members.Change(func(v *cluster.View) {
 		*v = cluster.View{Joined: true, Self: 1, Members: []cluster.Member{{Session: 1, Worker: "w1", Address: "10.0.0.1:8082", Eligible: true}}}
 	})
-	cfg := Config{ClusterID: "c1", WorkerID: "w1", Listen: "127.0.0.1:0", CompatRoutes: true, Compat: "old", Log: logr.Discard(),
-		Connections: limit.Limits{All: 512, PerAddress: 64}, Streams: limit.Limits{All: 128, PerAddress: 16}, Registerer: w.registry, Gatherer: w.registry}
-	b := Backends{Configs: w.configs, Positions: w.positions, Offsets: w.offsets, Statuses: w.statuses, Members: w.members,
-		Catalog: resttest.Kafka(), CheckSettings: task.CheckSettings(config.Default().Topics.Internal), Ready: func() error { return w.ready }, Leased: w.leasedErr}
+	cfg := Config{
+		ClusterID:    "c1",
+		WorkerID:     "w1",
+		Listen:       "127.0.0.1:0",
+		CompatRoutes: true,
+		Compat:       "old",
+		Log:          logr.Discard(),
+		Connections: limit.Limits{
+			All:        512,
+			PerAddress: 64,
+		},
+		Streams:    limit.Limits{All: 128, PerAddress: 16},
+		Registerer: w.registry,
+		Gatherer:   w.registry,
+	}
+	b := Backends{
+		Configs:       w.configs,
+		Positions:     w.positions,
+		Offsets:       w.offsets,
+		Statuses:      w.statuses,
+		Members:       w.members,
+		Catalog:       resttest.Kafka(),
+		CheckSettings: task.CheckSettings(config.Default().Topics.Internal),
+		Ready:         func() error { return w.ready },
+		Leased:        w.leasedErr,
+	}
 	if change != nil {
 		change(&cfg, &b)
 	}
@@ -103,9 +125,18 @@ func (w *world) disown(name string) {
 // source stores a running KafkaSource with two tasks.
 func (w *world) source(name string) store.Connector {
 	c := store.Connector{
-		Name: name, Config: map[string]string{"tasks.num": "2", "kafka.topics": "a,b", "kafka.bootstrap.server": "h:1", "login": "hunter2", "kafka.client.password": "pw"},
-		State: states.WantRunning, Epoch: 5, Revision: 7,
-		Tasks: []map[string]string{{"partitions": "0", "login": "hunter2"}, {"partitions": "1"}},
+		Name: name,
+		Config: map[string]string{
+			"tasks.num":              "2",
+			"kafka.topics":           "a,b",
+			"kafka.bootstrap.server": "h:1",
+			"login":                  "hunter2",
+			"kafka.client.password":  "pw",
+		},
+		State:    states.WantRunning,
+		Epoch:    5,
+		Revision: 7,
+		Tasks:    []map[string]string{{"partitions": "0", "login": "hunter2"}, {"partitions": "1"}},
 	}
 	w.configs.Set(c)
 	return c

@@ -104,7 +104,11 @@ func (f *front) strict(mux *http.ServeMux) http.Handler {
 		mux.ServeHTTP(probe, r)
 		switch probe.code {
 		case http.StatusMethodNotAllowed:
-			f.fail(w, r, answer.Problem(probe.code, "about:blank", "Method not allowed", "%s can be asked with %s", r.URL.Path, w.Header().Get("Allow")))
+			f.fail(
+				w,
+				r,
+				answer.Problem(probe.code, "about:blank", "Method not allowed", "%s can be asked with %s", r.URL.Path, w.Header().Get("Allow")),
+			)
 		default:
 			f.fail(w, r, answer.Problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found", "there is no %s", r.URL.Path))
 		}

@@ -55,10 +55,27 @@ func (g *gate) refusal(r *http.Request, now time.Time) *access.Refusal {
 	return g.guard.Check(r, now)
 }
 
-func (g *gate) refuse(w http.ResponseWriter, r *http.Request, refusal *access.Refusal, fail func(http.ResponseWriter, *http.Request, error)) {
+func (g *gate) refuse(
+	w http.ResponseWriter,
+	r *http.Request,
+	refusal *access.Refusal,
+	fail func(http.ResponseWriter, *http.Request, error),
+) {
 	g.metrics.refused.WithLabelValues(refusal.Reason).Inc()
 	if held, ok := g.refusals.Pass(time.Now()); ok {
-		g.log.Info("Refusing a caller", "remote", access.Remote(r), "reason", refusal.Reason, "status", refusal.Status, "detail", refusal.Detail, "untold", held)
+		g.log.Info(
+			"Refusing a caller",
+			"remote",
+			access.Remote(r),
+			"reason",
+			refusal.Reason,
+			"status",
+			refusal.Status,
+			"detail",
+			refusal.Detail,
+			"untold",
+			held,
+		)
 	}
 	// What is left of a body is read before a connection is used again: who is refused may not take long with it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedTimeout))

@@ -90,10 +90,25 @@ func TestWhoMayNotCallChangesNothing(t *testing.T) {
 		reason string
 		says   string
 	}{
-		"from another machine":            {[]string{"Remote: 192.168.1.9:40000"}, 403, access.ReasonRemote, "set restTokenFile"},
-		"by a name of a page":             {[]string{"Remote: 127.0.0.1:40000", "Host: evil.example:8082"}, 403, access.ReasonHost, "httpHostNames"},
-		"by an image tag of another site": {[]string{"Remote: 127.0.0.1:40000", browser, "Sec-Fetch-Site: cross-site"}, 403, access.ReasonOrigin, "another origin"},
-		"by a form of another site":       {[]string{"Remote: 127.0.0.1:40000", browser, "Origin: http://evil.example"}, 403, access.ReasonOrigin, "another origin"},
+		"from another machine": {[]string{"Remote: 192.168.1.9:40000"}, 403, access.ReasonRemote, "set restTokenFile"},
+		"by a name of a page": {
+			[]string{"Remote: 127.0.0.1:40000", "Host: evil.example:8082"},
+			403,
+			access.ReasonHost,
+			"httpHostNames",
+		},
+		"by an image tag of another site": {
+			[]string{"Remote: 127.0.0.1:40000", browser, "Sec-Fetch-Site: cross-site"},
+			403,
+			access.ReasonOrigin,
+			"another origin",
+		},
+		"by a form of another site": {
+			[]string{"Remote: 127.0.0.1:40000", browser, "Origin: http://evil.example"},
+			403,
+			access.ReasonOrigin,
+			"another origin",
+		},
 	}
 	for name, caller := range callers {
 		t.Run(name, func(t *testing.T) {
@@ -157,11 +172,14 @@ func TestWhoMayCallIsAnswered(t *testing.T) {
 		listen string
 		header []string
 	}{
-		"curl on the machine":                         {":0", []string{"Remote: 127.0.0.1:40000", "Host: 127.0.0.1:8082"}},
-		"curl on the machine by localhost":            {":0", []string{"Remote: [::1]:40000", "Host: localhost:8082"}},
-		"curl in a trusted network":                   {"0.0.0.0:0", []string{"Remote: 192.168.1.9:40000", "Host: 192.168.1.115:8082"}},
-		"curl in a trusted network by a name":         {"0.0.0.0:0", []string{"Remote: 192.168.1.9:40000", "Host: connect.example.com:8082"}},
-		"an address typed into a browser on the host": {":0", []string{"Remote: 127.0.0.1:40000", "Host: 127.0.0.1:8082", "Sec-Fetch-Site: none"}},
+		"curl on the machine":                 {":0", []string{"Remote: 127.0.0.1:40000", "Host: 127.0.0.1:8082"}},
+		"curl on the machine by localhost":    {":0", []string{"Remote: [::1]:40000", "Host: localhost:8082"}},
+		"curl in a trusted network":           {"0.0.0.0:0", []string{"Remote: 192.168.1.9:40000", "Host: 192.168.1.115:8082"}},
+		"curl in a trusted network by a name": {"0.0.0.0:0", []string{"Remote: 192.168.1.9:40000", "Host: connect.example.com:8082"}},
+		"an address typed into a browser on the host": {
+			":0",
+			[]string{"Remote: 127.0.0.1:40000", "Host: 127.0.0.1:8082", "Sec-Fetch-Site: none"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +236,8 @@ func TestWritesSayThatTheyAreJSON(t *testing.T) {
 				w := newWorld(t, nil)
 				w.source("src")
 				rec := w.do(request.method, request.target, request.body, "Content-Type: "+tc.contentType)
-				if (rec.Code < 300) != tc.want || !tc.want && (rec.Code != 415 || !strings.Contains(rec.Body.String(), "Content-Type: application/json")) {
+				if (rec.Code < 300) != tc.want ||
+					!tc.want && (rec.Code != 415 || !strings.Contains(rec.Body.String(), "Content-Type: application/json")) {
 					t.Errorf("%s %s: %d %s", request.method, request.target, rec.Code, rec.Body)
 				}
 			}
@@ -268,7 +287,11 @@ func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 		w.do("GET", connectorsPath, "", "Authorization: Bearer not-the-token-of-it", "Remote: 192.0.2.7:1234")
 	}
 	got := log.String()
-	if lines := strings.Count(got, "Refusing a caller"); lines != 1 || !strings.Contains(got, "192.0.2.7") || strings.Contains(got, "not-the-token") {
+	if lines := strings.Count(
+		got,
+		"Refusing a caller",
+	); lines != 1 || !strings.Contains(got, "192.0.2.7") ||
+		strings.Contains(got, "not-the-token") {
 		t.Errorf("%d lines: %s", lines, got)
 	}
 	if n := w.metric("connect_worker_rest_refused_total", access.ReasonWrongToken); n != many {

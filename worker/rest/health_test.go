@@ -55,9 +55,24 @@ func TestReadinessTellsOfStoresAndTopics(t *testing.T) {
 	}{
 		"all is well":             {nil, nil, http.StatusOK, "ok\n"},
 		"topics are worth a word": {nil, []string{"one", "two"}, http.StatusOK, "ok\nwarning: one\nwarning: two\n"},
-		"the stores take nothing": {errors.New("stores not written: p"), nil, http.StatusServiceUnavailable, "not ready: stores not written: p\n"},
-		"several errors in one":   {errors.Join(errors.New("one"), errors.New("two")), nil, http.StatusServiceUnavailable, "not ready: one; two\n"},
-		"both":                    {errors.New("stores not written: p"), []string{"one"}, http.StatusServiceUnavailable, "not ready: stores not written: p\n"},
+		"the stores take nothing": {
+			errors.New("stores not written: p"),
+			nil,
+			http.StatusServiceUnavailable,
+			"not ready: stores not written: p\n",
+		},
+		"several errors in one": {
+			errors.Join(errors.New("one"), errors.New("two")),
+			nil,
+			http.StatusServiceUnavailable,
+			"not ready: one; two\n",
+		},
+		"both": {
+			errors.New("stores not written: p"),
+			[]string{"one"},
+			http.StatusServiceUnavailable,
+			"not ready: stores not written: p\n",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +135,12 @@ func TestWatchersAreToldOfStoresAndTopics(t *testing.T) {
 			t.Errorf("stores %q, want %q; warnings (-want +got):\n%s", got.StoresNotWritten, tc.stored, d)
 		}
 	}
-	if body := w.do(http.MethodGet, "/api/v1/cluster", "").Body.String(); strings.Contains(body, "storesNotWritten") || strings.Contains(body, "warnings") {
+	if body := w.do(
+		http.MethodGet,
+		"/api/v1/cluster",
+		"",
+	).Body.String(); strings.Contains(body, "storesNotWritten") ||
+		strings.Contains(body, "warnings") {
 		t.Errorf("the cluster's report still has them: %s", body)
 	}
 }

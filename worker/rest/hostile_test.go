@@ -49,7 +49,12 @@ func exchange(t *testing.T, base, request string) (int, string) {
 }
 
 func post(path, body string) string {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+	return fmt.Sprintf(
+		"POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		path,
+		len(body),
+		body,
+	)
 }
 
 func get(path string) string {
@@ -64,24 +69,36 @@ func TestHostileRequestsAreAnsweredAndChangeNothing(t *testing.T) {
 		want     []int
 		wantText string
 	}{
-		"arrays in 100,000 levels":              {post(connectors, deep), []int{400}, "the body"},
-		"objects in 100,000 levels of a config": {post(connectors, `{"config":`+strings.Repeat(`{"a":`, 100_000)+"1"+strings.Repeat("}", 100_001)), []int{400}, "the body"},
-		"deep JSON in an older route's config":  {get("/connectors/create/x?config=" + strings.Repeat("%5B", 5_000)), []int{400, 500}, ""},
-		"a body above the limit":                {post(connectors, `{"name":"`+strings.Repeat("x", maxBody)+`"}`), []int{413}, "at most 1048576 bytes"},
-		"a header above the limit":              {"GET " + connectors + " HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 2*64<<10) + "\r\n\r\n", []int{431}, ""},
-		"an array for an object":                {post(connectors, `[]`), []int{400}, "must be an object"},
-		"null":                                  {post(connectors, `null`), []int{422}, "name must not be empty"},
-		"a name of another type":                {post(connectors, `{"name":{"a":1}}`), []int{400}, "name must be a string"},
-		"text that is not UTF-8":                {post(connectors, "{\"name\":\"\xff\xfe\"}"), []int{422}, "name"},
-		"dots in the path":                      {get(connectors + "/../../../etc/passwd"), []int{301, 307, 400, 404}, ""},
-		"encoded dots in the path":              {get(connectors + "/%2e%2e/%2e%2e/etc/passwd"), []int{301, 307, 400, 404}, ""},
-		"an encoded slash in the path":          {get(connectors + "/..%2f..%2fetc%2fpasswd"), []int{404}, "no connector"},
-		"a NUL in the path":                     {get(connectors + "/a%00b"), []int{404}, "no connector"},
-		"double slashes":                        {get("//api//v1//connectors//x"), []int{301, 307, 404}, ""},
-		"a very long name":                      {get(connectors + "/" + strings.Repeat("n", 50_000)), []int{404}, "no connector"},
-		"a name in another script":              {get(connectors + "/%E6%B3%A8%E6%96%87%F0%9F%9A%80"), []int{404}, "no connector"},
-		"an escape that is none":                {get(connectors + "/%zz"), []int{400}, ""},
-		"what is not HTTP":                      {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", []int{400}, ""},
+		"arrays in 100,000 levels": {post(connectors, deep), []int{400}, "the body"},
+		"objects in 100,000 levels of a config": {
+			post(connectors, `{"config":`+strings.Repeat(`{"a":`, 100_000)+"1"+strings.Repeat("}", 100_001)),
+			[]int{400},
+			"the body",
+		},
+		"deep JSON in an older route's config": {get("/connectors/create/x?config=" + strings.Repeat("%5B", 5_000)), []int{400, 500}, ""},
+		"a body above the limit": {
+			post(connectors, `{"name":"`+strings.Repeat("x", maxBody)+`"}`),
+			[]int{413},
+			"at most 1048576 bytes",
+		},
+		"a header above the limit": {
+			"GET " + connectors + " HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 2*64<<10) + "\r\n\r\n",
+			[]int{431},
+			"",
+		},
+		"an array for an object":       {post(connectors, `[]`), []int{400}, "must be an object"},
+		"null":                         {post(connectors, `null`), []int{422}, "name must not be empty"},
+		"a name of another type":       {post(connectors, `{"name":{"a":1}}`), []int{400}, "name must be a string"},
+		"text that is not UTF-8":       {post(connectors, "{\"name\":\"\xff\xfe\"}"), []int{422}, "name"},
+		"dots in the path":             {get(connectors + "/../../../etc/passwd"), []int{301, 307, 400, 404}, ""},
+		"encoded dots in the path":     {get(connectors + "/%2e%2e/%2e%2e/etc/passwd"), []int{301, 307, 400, 404}, ""},
+		"an encoded slash in the path": {get(connectors + "/..%2f..%2fetc%2fpasswd"), []int{404}, "no connector"},
+		"a NUL in the path":            {get(connectors + "/a%00b"), []int{404}, "no connector"},
+		"double slashes":               {get("//api//v1//connectors//x"), []int{301, 307, 404}, ""},
+		"a very long name":             {get(connectors + "/" + strings.Repeat("n", 50_000)), []int{404}, "no connector"},
+		"a name in another script":     {get(connectors + "/%E6%B3%A8%E6%96%87%F0%9F%9A%80"), []int{404}, "no connector"},
+		"an escape that is none":       {get(connectors + "/%zz"), []int{400}, ""},
+		"what is not HTTP":             {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", []int{400}, ""},
 	}
 	w := newWorld(t, nil)
 	base := w.serve()
@@ -137,7 +154,10 @@ func TestABodyThatNeverEndsIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	c := dial(t, w.serve())
-	if _, err := io.WriteString(c, "POST "+restapi.Prefix+"/connectors HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+	if _, err := io.WriteString(
+		c,
+		"POST "+restapi.Prefix+"/connectors HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+	); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.SetReadDeadline(time.Now().Add(time.Minute))

@@ -17,8 +17,8 @@ import (
 const (
 	// kept is how many events can be resumed from.
 	kept = 4096
-	// settle is how long changes are gathered before they are sent: a rebalance is many. Where reading the state takes long,
-	// they are gathered for restFactor times that, at most longestSettle.
+	// settle is how long changes are gathered before they are sent: a rebalance is many. Where reading the state takes
+	// long, they are gathered for restFactor times that, at most longestSettle.
 	settle        = 50 * time.Millisecond
 	restFactor    = 9
 	longestSettle = 500 * time.Millisecond

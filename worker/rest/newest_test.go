@@ -16,7 +16,8 @@ import (
 )
 
 // sameSource is a PUT of what world.source stores.
-const sameSource = `{"config":{"tasks.num":"2","kafka.topics":"a,b","kafka.bootstrap.server":"h:1","login":"hunter2","kafka.client.password":"pw"}}`
+const sameSource = `{"config":{"tasks.num":"2","kafka.topics":"a,b","kafka.bootstrap.server":"h:1","login":"hunter2",` +
+	`"kafka.client.password":"pw"}}`
 
 // changed is what world.source stores, with changes of somebody else that come after.
 func changed(change func(*store.Connector)) func(*world) {
@@ -66,17 +67,79 @@ func TestAnswersWithoutAWriteAreMadeOfAllThatIsStored(t *testing.T) {
 		"a masked secret that another worker stored": {none, created, "PUT", src,
 			`{"config":{"kafka.topics":"c","kafka.bootstrap.server":"h:1","login":"********"}}`, nil, 200,
 			func(c store.Connector) bool { return c.Config["login"] == "hunter2" && c.Config["kafka.topics"] == "c" }},
-		"replaced at the revision that another worker stored": {running, elsewhere, "PUT", src, strings.Replace(sameSource, "a,b", "d", 1), []string{`If-Match: "8"`}, 200, is(states.WantRunning, "d")},
-		"created after another worker deleted it": {running, gone, "POST", connectorsPath, strings.Replace(validSource, `"n"`, `"src"`, 1), nil, 201,
-			is(states.WantRunning, "t")},
-		"restarted after another worker resumed it":  {stopped, running, "POST", src + "/restart", "", nil, 202, restarted(-1)},
-		"a task restarted that is there since":       {noTasks, created, "POST", src + "/tasks/1/restart", "", nil, 202, restarted(1)},
-		"an older route enables what was stopped":    {running, stopped, "GET", "/connectors/single/src/enable", "", nil, 200, is(states.WantRunning, "a,b")},
-		"an older route disables all, the new too":   {none, created, "GET", "/connectors/all/disable", "", nil, 200, is(states.WantStopped, "a,b")},
-		"an older route removes what is new":         {none, created, "GET", "/connectors/single/src/remove", "", nil, 200, deleted},
-		"an older route updates to what was before":  {running, elsewhere, "GET", `/connectors/update/src?config={"kafka.topics":"a,b"}`, "", nil, 200, is(states.WantRunning, "a,b")},
-		"an older route sets the tasks of the new":   {none, created, "GET", "/connectors/taskNum/src/3", "", nil, 200, func(c store.Connector) bool { return c.Config["tasks.num"] == "3" }},
-		"an older route creates what is there as it": {none, elsewhere, "GET", `/connectors/create/src?config={"kafka.topics":"c","kafka.bootstrap.server":"h:1"}`, "", nil, 200, func(c store.Connector) bool { return c.Revision == 8 }},
+		"replaced at the revision that another worker stored": {
+			running,
+			elsewhere,
+			"PUT",
+			src,
+			strings.Replace(sameSource, "a,b", "d", 1),
+			[]string{`If-Match: "8"`},
+			200,
+			is(states.WantRunning, "d"),
+		},
+		"created after another worker deleted it": {
+			running,
+			gone,
+			"POST",
+			connectorsPath,
+			strings.Replace(validSource, `"n"`, `"src"`, 1),
+			nil,
+			201,
+			is(states.WantRunning, "t"),
+		},
+		"restarted after another worker resumed it": {stopped, running, "POST", src + "/restart", "", nil, 202, restarted(-1)},
+		"a task restarted that is there since":      {noTasks, created, "POST", src + "/tasks/1/restart", "", nil, 202, restarted(1)},
+		"an older route enables what was stopped": {
+			running,
+			stopped,
+			"GET",
+			"/connectors/single/src/enable",
+			"",
+			nil,
+			200,
+			is(states.WantRunning, "a,b"),
+		},
+		"an older route disables all, the new too": {
+			none,
+			created,
+			"GET",
+			"/connectors/all/disable",
+			"",
+			nil,
+			200,
+			is(states.WantStopped, "a,b"),
+		},
+		"an older route removes what is new": {none, created, "GET", "/connectors/single/src/remove", "", nil, 200, deleted},
+		"an older route updates to what was before": {
+			running,
+			elsewhere,
+			"GET",
+			`/connectors/update/src?config={"kafka.topics":"a,b"}`,
+			"",
+			nil,
+			200,
+			is(states.WantRunning, "a,b"),
+		},
+		"an older route sets the tasks of the new": {
+			none,
+			created,
+			"GET",
+			"/connectors/taskNum/src/3",
+			"",
+			nil,
+			200,
+			func(c store.Connector) bool { return c.Config["tasks.num"] == "3" },
+		},
+		"an older route creates what is there as it": {
+			none,
+			elsewhere,
+			"GET",
+			`/connectors/create/src?config={"kafka.topics":"c","kafka.bootstrap.server":"h:1"}`,
+			"",
+			nil,
+			200,
+			func(c store.Connector) bool { return c.Revision == 8 },
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +197,8 @@ func TestOnlyAnswersWithoutAWriteWaitForRocketMQ(t *testing.T) {
 	}
 }
 
-// late has a worker asked that lags behind what the others did since it was held; it reads on once it has begun to answer.
+// late has a worker asked that lags behind what the others did since it was held; it reads on once it has begun to
+// answer.
 func (p *peer) late(method, target, body string) *httptest.ResponseRecorder {
 	answered := make(chan *httptest.ResponseRecorder, 1)
 	go func() { answered <- p.do(method, target, body) }()
@@ -148,7 +212,11 @@ func (p *peer) late(method, target, body string) *httptest.ResponseRecorder {
 func TestAWorkerThatLagsCarriesOutWhatItIsAskedFor(t *testing.T) {
 	const one = connectorsPath + "/n"
 	source := func(topics, login string) string {
-		return fmt.Sprintf(`{"name":"n","class":"KafkaSource","config":{"kafka.topics":%q,"kafka.bootstrap.server":"h:1","login":%q}}`, topics, login)
+		return fmt.Sprintf(
+			`{"name":"n","class":"KafkaSource","config":{"kafka.topics":%q,"kafka.bootstrap.server":"h:1","login":%q}}`,
+			topics,
+			login,
+		)
 	}
 	first := source("t", "old")
 	cases := map[string]struct {
@@ -164,8 +232,15 @@ func TestAWorkerThatLagsCarriesOutWhatItIsAskedFor(t *testing.T) {
 		"created by one, deleted by the other": {nil, [][3]string{{"POST", connectorsPath, first}}, "DELETE", one, "", 204, ""},
 		"deleted by one, created by the other": {[][3]string{{"POST", connectorsPath, first}}, [][3]string{{"DELETE", one}},
 			"POST", connectorsPath, first, 201, "3 Running t old"},
-		"a secret changed by one, masked by the other": {[][3]string{{"POST", connectorsPath, first}}, [][3]string{{"PUT", one, source("t", "new")}},
-			"PUT", one, source("t2", restapi.Mask), 200, "3 Running t2 new"},
+		"a secret changed by one, masked by the other": {
+			[][3]string{{"POST", connectorsPath, first}},
+			[][3]string{{"PUT", one, source("t", "new")}},
+			"PUT",
+			one,
+			source("t2", restapi.Mask),
+			200,
+			"3 Running t2 new",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -236,12 +311,33 @@ func TestAMaskedSecretIsThatOfTheRevisionThatIsReplaced(t *testing.T) {
 		wantDetail string // part of the answer
 		wantLogin  string // "": what is stored does not matter
 	}{
-		"somebody else changes the secret meanwhile":          {masked, nil, rotate, 200, `"revision":11`, "rotated"},
-		"any revision is all right":                           {masked, []string{"If-Match: *"}, rotate, 200, `"revision":11`, "rotated"},
-		"the caller states the revision":                      {masked, []string{`If-Match: "7"`}, rotate, 412, "at revision 8", "rotated"},
-		"the secret is sent":                                  {strings.Replace(masked, restapi.Mask, "mine", 1), nil, rotate, 200, `"revision":11`, "mine"},
-		"the connector is deleted meanwhile":                  {masked, nil, func(c *store.Connector) { c.Deleted, c.Config = true, nil }, 422, "send the value", ""},
-		"somebody else changes the connector again and again": {masked, nil, func(c *store.Connector) { c.Revision++ }, 409, "read it, apply the change to that", "hunter2"},
+		"somebody else changes the secret meanwhile": {masked, nil, rotate, 200, `"revision":11`, "rotated"},
+		"any revision is all right":                  {masked, []string{"If-Match: *"}, rotate, 200, `"revision":11`, "rotated"},
+		"the caller states the revision":             {masked, []string{`If-Match: "7"`}, rotate, 412, "at revision 8", "rotated"},
+		"the secret is sent": {
+			strings.Replace(masked, restapi.Mask, "mine", 1),
+			nil,
+			rotate,
+			200,
+			`"revision":11`,
+			"mine",
+		},
+		"the connector is deleted meanwhile": {
+			masked,
+			nil,
+			func(c *store.Connector) { c.Deleted, c.Config = true, nil },
+			422,
+			"send the value",
+			"",
+		},
+		"somebody else changes the connector again and again": {
+			masked,
+			nil,
+			func(c *store.Connector) { c.Revision++ },
+			409,
+			"read it, apply the change to that",
+			"hunter2",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

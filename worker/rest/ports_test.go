@@ -104,7 +104,8 @@ func TestSocketsOfOneAddressLockNobodyOut(t *testing.T) {
 	}
 }
 
-// open and turned are what the metrics say of a port: connections that are open, and those that were refused or displaced.
+// open and turned are what the metrics say of a port: connections that are open, and those that were refused or
+// displaced.
 func (w *world) open(port string) float64 {
 	return w.sum("connect_worker_rest_connections", port)
 }
@@ -138,7 +139,10 @@ func TestARefusedCallerIsNotWaitedFor(t *testing.T) {
 	w.serve()
 	c := from(t, "127.0.0.1", w.server.api.Addr())
 	_ = c.SetDeadline(time.Now().Add(readTimeout / 2)) // long before a slow body is given up
-	if _, err := io.WriteString(c, "POST "+connectorsPath+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+	if _, err := io.WriteString(
+		c,
+		"POST "+connectorsPath+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+	); err != nil {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(c)
@@ -213,7 +217,8 @@ func TestStreamsAreLimitedByAddressAndInAll(t *testing.T) {
 		for _, remote := range []string{"10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3", "10.0.0.2:1", "10.0.0.3:1"} {
 			go func() {
 				rec := w.do("GET", restapi.Prefix+"/watch", "", "Remote: "+remote)
-				codes <- fmt.Sprint(remote, " ", rec.Code, " ", strings.Contains(rec.Body.String(), restapi.ProblemTooMany), " ", rec.Header().Get("Retry-After"))
+				codes <- fmt.Sprint(remote, " ", rec.Code, " ", strings.Contains(rec.Body.String(), restapi.ProblemTooMany), " ",
+					rec.Header().Get("Retry-After"))
 			}()
 			synctest.Wait()
 		}
@@ -229,7 +234,8 @@ func TestStreamsAreLimitedByAddressAndInAll(t *testing.T) {
 		cancel()
 		synctest.Wait()
 		w.ctx = nil
-		if len(codes) != 3 || w.metric("connect_worker_rest_watch_streams_refused_total", limit.ByAddress) != 1 || w.metric("connect_worker_rest_watch_streams_refused_total", limit.InAll) != 1 {
+		if len(codes) != 3 || w.metric("connect_worker_rest_watch_streams_refused_total", limit.ByAddress) != 1 ||
+			w.metric("connect_worker_rest_watch_streams_refused_total", limit.InAll) != 1 {
 			t.Errorf("%d streams ended with their callers", len(codes))
 		}
 	})

@@ -50,15 +50,22 @@ func (f *front) conflict(status int, current store.Connector) *restapi.Problem {
 	if current.Name == "" || current.Deleted || current.Revision == 0 {
 		return answer.Problem(status, kind, title, "the connector does not exist (any more)")
 	}
-	p := answer.Problem(status, kind, title, "connector %q exists, at revision %d: to change it, read it, apply the change to that, and PUT it with If-Match: \"%d\"",
-		current.Name, current.Revision, current.Revision)
+	p := answer.Problem(
+		status,
+		kind,
+		title,
+		"connector %q exists, at revision %d: to change it, read it, apply the change to that, and PUT it with If-Match: \"%d\"",
+		current.Name,
+		current.Revision,
+		current.Revision,
+	)
 	shown := f.show(current)
 	p.Current = &shown
 	return p
 }
 
-// failure is the error's problem as it is answered, without the passwords of URLs: what a class says of a config has passed
-// the config's own redactor. What is the worker's own fault is logged, since the caller sees only an id.
+// failure is the error's problem as it is answered, without the passwords of URLs: what a class says of a config has
+// passed the config's own redactor. What is the worker's own fault is logged, since the caller sees only an id.
 func (f *front) failure(r *http.Request, err error) restapi.Problem {
 	p, clean := *f.problemOf(r, err), redact.Redactor{}.Text
 	p.Detail, p.Instance, p.RequestID = clean(p.Detail), clean(r.URL.Path), requestID(r)

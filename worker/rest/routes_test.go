@@ -32,56 +32,348 @@ func TestBadRequestsAreRefusedWithAProblemThatNamesTheFault(t *testing.T) {
 		wantDetail           string
 		wantFields           string
 	}{
-		"an empty body":                   {"POST", "/connectors", "", nil, 400, restapi.ProblemMalformed, "the body is empty", ""},
-		"broken JSON":                     {"POST", "/connectors", `{"name":}`, nil, 400, restapi.ProblemMalformed, "at byte 9", ""},
-		"JSON that ends":                  {"POST", "/connectors", `{"name":"a"`, nil, 400, restapi.ProblemMalformed, "ends in the middle", ""},
-		"two JSON values":                 {"POST", "/connectors", validSource + "{}", nil, 400, restapi.ProblemMalformed, "more after its JSON value", ""},
-		"an unknown field":                {"POST", "/connectors", `{"title":"n"}`, nil, 400, restapi.ProblemMalformed, `unknown field "title"`, "title"},
-		"a wrong type":                    {"POST", "/connectors", `{"maxTasks":"3"}`, nil, 400, restapi.ProblemMalformed, "maxTasks must be a whole number, not a string", "maxTasks"},
-		"a config value that is a number": {"POST", "/connectors", `{"config":{"poll":5}}`, nil, 400, restapi.ProblemMalformed, "each value of config must be a string, not a number", "config"},
-		"another media type":              {"POST", "/connectors", "a=b", []string{"Content-Type: application/x-www-form-urlencoded"}, 415, restapi.ProblemMalformed, "application/json", ""},
-		"a body too large":                {"POST", "/connectors", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, nil, 413, restapi.ProblemTooLarge, "at most 1048576 bytes", ""},
-		"no name and no class":            {"POST", "/connectors", `{"config":{}}`, nil, 422, restapi.ProblemInvalid, "name must not be empty", "name class"},
-		"settings without a class":        {"POST", "/connectors", `{"name":"n","config":{"poll":"1"}}`, nil, 422, restapi.ProblemInvalid, "no connector class: set connector.class", "class"},
-		"a name RocketMQ does not take":   {"POST", "/connectors", strings.Replace(validSource, `"n"`, `"a b"`, 1), nil, 422, restapi.ProblemInvalid, "letters, digits", "name"},
-		"an unknown class":                {"POST", "/connectors", `{"name":"n","class":"Nope","config":{}}`, nil, 422, restapi.ProblemInvalid, "it has KafkaSink, KafkaSource", "class"},
-		"settings missing or wrong": {"POST", "/connectors", `{"name":"n","class":"KafkaSource","config":{"kafka.topics":"t","poll":"x","mode":"slow"}}`, nil, 422, restapi.ProblemInvalid,
-			"kafka.bootstrap.server is required by KafkaSource", "config.kafka.bootstrap.server config.poll config.mode"},
-		"settings of the worker that are wrong": {"PUT", "/connectors/n", strings.Replace(validSource, `"config":{`,
-			`"config":{"errors.tolerance":"some","errors.retry.timeout":"soon","errors.retry.delay.max.ms":"0","errors.deadletterqueue.topic.name":"a b","task.group.id":"a b",`, 1),
-			nil, 422, restapi.ProblemInvalid, `errors.tolerance must be none or all, not "some"`, "config.errors.tolerance config.errors.retry.timeout " +
-				"config.errors.retry.delay.max.ms config.task.group.id config.errors.deadletterqueue.topic.name config.errors.deadletterqueue.topic.name"},
-		"what only the class can refuse":   {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"bad topic"`, 1), nil, 422, restapi.ProblemInvalid, "must not have blanks", "config.kafka.topics"},
-		"a class that panics":              {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"panic"`, 1), nil, 422, restapi.ProblemInvalid, "panic: boom", "config"},
-		"a state that cannot be asked for": {"POST", "/connectors", strings.Replace(validSource, `"maxTasks":3`, `"state":"Failed"`, 1), nil, 422, restapi.ProblemInvalid, "Running, Paused or Stopped", "state"},
-		"too many tasks":                   {"POST", "/connectors", strings.Replace(validSource, `3`, `2000`, 1), nil, 422, restapi.ProblemInvalid, "max.tasks must be", "maxTasks"},
-		"class told twice":                 {"POST", "/connectors", strings.Replace(validSource, `"config":{`, `"config":{"connector.class":"X",`, 1), nil, 422, restapi.ProblemInvalid, "leave connector.class out", "class"},
-		"an internal setting":              {"POST", "/connectors", strings.Replace(validSource, `"config":{`, `"config":{"connect.internal.x":"1",`, 1), nil, 422, restapi.ProblemInvalid, "reserved", "config.connect.internal.x"},
-		"a mask without a stored value":    {"POST", "/connectors", strings.Replace(validSource, `"config":{`, `"config":{"login":"********",`, 1), nil, 422, restapi.ProblemInvalid, "send the value", "config.login"},
-		"too much config":                  {"POST", "/connectors", strings.Replace(validSource, `"t"`, `"`+strings.Repeat("t", check.MaxConfigBytes)+`"`, 1), nil, 422, restapi.ProblemInvalid, "at most 262144 bytes", "config"},
-		"creating what exists":             {"POST", "/connectors", strings.Replace(validSource, `"n"`, `"src"`, 1), nil, 409, restapi.ProblemConflict, "revision 7", ""},
-		"names that differ":                {"PUT", "/connectors/other", validSource, nil, 400, restapi.ProblemMalformed, "differs from that in the path", ""},
-		"a revision that has passed":       {"PUT", "/connectors/src", strings.Replace(validSource, `"n"`, `"src"`, 1), []string{`If-Match: "6"`}, 412, restapi.ProblemPrecondition, "revision 7", ""},
-		"only if there is none":            {"PUT", "/connectors/src", strings.Replace(validSource, `"n"`, `"src"`, 1), []string{`If-None-Match: *`}, 412, restapi.ProblemPrecondition, "revision 7", ""},
-		"a revision of what is gone":       {"PUT", "/connectors/n", validSource, []string{`If-Match: "6"`}, 412, restapi.ProblemPrecondition, "does not exist", ""},
-		"an ETag that is none":             {"PUT", "/connectors/src", validSource, []string{`If-Match: W/"6"`}, 400, restapi.ProblemMalformed, "If-Match must be", ""},
-		"both conditions":                  {"PUT", "/connectors/src", validSource, []string{`If-Match: "6"`, "If-None-Match: *"}, 400, restapi.ProblemMalformed, "not both", ""},
-		"a connector that is not there":    {"GET", "/connectors/nope", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
-		"the status of none":               {"GET", "/connectors/nope/status", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
-		"the tasks of none":                {"GET", "/connectors/nope/tasks", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
-		"pausing none":                     {"POST", "/connectors/nope/pause", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
-		"deleting none":                    {"DELETE", "/connectors/nope", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
-		"deleting at another revision":     {"DELETE", "/connectors/src", "", []string{`If-Match: "3"`}, 412, restapi.ProblemPrecondition, "revision 7", ""},
-		"deleting with a wrong option":     {"DELETE", "/connectors/src?positions=maybe", "", nil, 400, restapi.ProblemMalformed, "keep or reset", ""},
-		"a state misspelt":                 {"PUT", "/connectors/src/state", `{"state":"paused"}`, nil, 422, restapi.ProblemInvalid, `not "paused"`, "state"},
-		"a state with more":                {"PUT", "/connectors/src/state", `{"state":"Paused","x":1}`, nil, 400, restapi.ProblemMalformed, `unknown field "x"`, "x"},
-		"restarting a task too many":       {"POST", "/connectors/src/tasks/2/restart", "", nil, 404, restapi.ProblemNotFound, "it has 2, from 0", ""},
-		"restarting a task by name":        {"POST", "/connectors/src/tasks/x/restart", "", nil, 404, restapi.ProblemNotFound, `no task "x"`, ""},
-		"restarting what is paused":        {"POST", "/connectors/off/restart", "", nil, 409, restapi.ProblemConflict, "is Paused", ""},
-		"watching from no number":          {"GET", "/watch?from=x", "", nil, 400, restapi.ProblemMalformed, "revision of an event", ""},
-		"watching from another's number":   {"GET", "/watch?from=3", "", nil, 410, restapi.ProblemGone, "watch without from", ""},
-		"a path that is none":              {"GET", "/nothing", "", nil, 404, restapi.ProblemNotFound, "there is no /api/v1/nothing", ""},
-		"a method that is none":            {"PATCH", "/connectors/src", "", nil, 405, "about:blank", "GET", ""},
+		"an empty body":  {"POST", "/connectors", "", nil, 400, restapi.ProblemMalformed, "the body is empty", ""},
+		"broken JSON":    {"POST", "/connectors", `{"name":}`, nil, 400, restapi.ProblemMalformed, "at byte 9", ""},
+		"JSON that ends": {"POST", "/connectors", `{"name":"a"`, nil, 400, restapi.ProblemMalformed, "ends in the middle", ""},
+		"two JSON values": {
+			"POST",
+			"/connectors",
+			validSource + "{}",
+			nil,
+			400,
+			restapi.ProblemMalformed,
+			"more after its JSON value",
+			"",
+		},
+		"an unknown field": {
+			"POST",
+			"/connectors",
+			`{"title":"n"}`,
+			nil,
+			400,
+			restapi.ProblemMalformed,
+			`unknown field "title"`,
+			"title",
+		},
+		"a wrong type": {
+			"POST",
+			"/connectors",
+			`{"maxTasks":"3"}`,
+			nil,
+			400,
+			restapi.ProblemMalformed,
+			"maxTasks must be a whole number, not a string",
+			"maxTasks",
+		},
+		"a config value that is a number": {
+			"POST",
+			"/connectors",
+			`{"config":{"poll":5}}`,
+			nil,
+			400,
+			restapi.ProblemMalformed,
+			"each value of config must be a string, not a number",
+			"config",
+		},
+		"another media type": {
+			"POST",
+			"/connectors",
+			"a=b",
+			[]string{"Content-Type: application/x-www-form-urlencoded"},
+			415,
+			restapi.ProblemMalformed,
+			"application/json",
+			"",
+		},
+		"a body too large": {
+			"POST",
+			"/connectors",
+			`{"name":"` + strings.Repeat("x", maxBody) + `"}`,
+			nil,
+			413,
+			restapi.ProblemTooLarge,
+			"at most 1048576 bytes",
+			"",
+		},
+		"no name and no class": {
+			"POST",
+			"/connectors",
+			`{"config":{}}`,
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"name must not be empty",
+			"name class",
+		},
+		"settings without a class": {
+			"POST",
+			"/connectors",
+			`{"name":"n","config":{"poll":"1"}}`,
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"no connector class: set connector.class",
+			"class",
+		},
+		"a name RocketMQ does not take": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"n"`, `"a b"`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"letters, digits",
+			"name",
+		},
+		"an unknown class": {
+			"POST",
+			"/connectors",
+			`{"name":"n","class":"Nope","config":{}}`,
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"it has KafkaSink, KafkaSource",
+			"class",
+		},
+		"settings missing or wrong": {
+			"POST",
+			"/connectors",
+			`{"name":"n","class":"KafkaSource","config":{"kafka.topics":"t","poll":"x","mode":"slow"}}`,
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"kafka.bootstrap.server is required by KafkaSource",
+			"config.kafka.bootstrap.server config.poll config.mode",
+		},
+		"settings of the worker that are wrong": {
+			"PUT",
+			"/connectors/n",
+			strings.Replace(
+				validSource,
+				`"config":{`,
+				`"config":{"errors.tolerance":"some","errors.retry.timeout":"soon","errors.retry.delay.max.ms":"0",`+
+					`"errors.deadletterqueue.topic.name":"a b","task.group.id":"a b",`,
+				1,
+			),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			`errors.tolerance must be none or all, not "some"`,
+			"config.errors.tolerance config.errors.retry.timeout " +
+				"config.errors.retry.delay.max.ms config.task.group.id config.errors.deadletterqueue.topic.name " +
+				"config.errors.deadletterqueue.topic.name",
+		},
+		"what only the class can refuse": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"t"`, `"bad topic"`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"must not have blanks",
+			"config.kafka.topics",
+		},
+		"a class that panics": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"t"`, `"panic"`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"panic: boom",
+			"config",
+		},
+		"a state that cannot be asked for": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"maxTasks":3`, `"state":"Failed"`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"Running, Paused or Stopped",
+			"state",
+		},
+		"too many tasks": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `3`, `2000`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"max.tasks must be",
+			"maxTasks",
+		},
+		"class told twice": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"config":{`, `"config":{"connector.class":"X",`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"leave connector.class out",
+			"class",
+		},
+		"an internal setting": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"config":{`, `"config":{"connect.internal.x":"1",`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"reserved",
+			"config.connect.internal.x",
+		},
+		"a mask without a stored value": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"config":{`, `"config":{"login":"********",`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"send the value",
+			"config.login",
+		},
+		"too much config": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"t"`, `"`+strings.Repeat("t", check.MaxConfigBytes)+`"`, 1),
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			"at most 262144 bytes",
+			"config",
+		},
+		"creating what exists": {
+			"POST",
+			"/connectors",
+			strings.Replace(validSource, `"n"`, `"src"`, 1),
+			nil,
+			409,
+			restapi.ProblemConflict,
+			"revision 7",
+			"",
+		},
+		"names that differ": {
+			"PUT",
+			"/connectors/other",
+			validSource,
+			nil,
+			400,
+			restapi.ProblemMalformed,
+			"differs from that in the path",
+			"",
+		},
+		"a revision that has passed": {
+			"PUT",
+			"/connectors/src",
+			strings.Replace(validSource, `"n"`, `"src"`, 1),
+			[]string{`If-Match: "6"`},
+			412,
+			restapi.ProblemPrecondition,
+			"revision 7",
+			"",
+		},
+		"only if there is none": {
+			"PUT",
+			"/connectors/src",
+			strings.Replace(validSource, `"n"`, `"src"`, 1),
+			[]string{`If-None-Match: *`},
+			412,
+			restapi.ProblemPrecondition,
+			"revision 7",
+			"",
+		},
+		"a revision of what is gone": {
+			"PUT",
+			"/connectors/n",
+			validSource,
+			[]string{`If-Match: "6"`},
+			412,
+			restapi.ProblemPrecondition,
+			"does not exist",
+			"",
+		},
+		"an ETag that is none": {
+			"PUT",
+			"/connectors/src",
+			validSource,
+			[]string{`If-Match: W/"6"`},
+			400,
+			restapi.ProblemMalformed,
+			"If-Match must be",
+			"",
+		},
+		"both conditions": {
+			"PUT",
+			"/connectors/src",
+			validSource,
+			[]string{`If-Match: "6"`, "If-None-Match: *"},
+			400,
+			restapi.ProblemMalformed,
+			"not both",
+			"",
+		},
+		"a connector that is not there": {"GET", "/connectors/nope", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
+		"the status of none":            {"GET", "/connectors/nope/status", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
+		"the tasks of none":             {"GET", "/connectors/nope/tasks", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
+		"pausing none":                  {"POST", "/connectors/nope/pause", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
+		"deleting none":                 {"DELETE", "/connectors/nope", "", nil, 404, restapi.ProblemNotFound, `no connector "nope"`, ""},
+		"deleting at another revision": {
+			"DELETE",
+			"/connectors/src",
+			"",
+			[]string{`If-Match: "3"`},
+			412,
+			restapi.ProblemPrecondition,
+			"revision 7",
+			"",
+		},
+		"deleting with a wrong option": {
+			"DELETE",
+			"/connectors/src?positions=maybe",
+			"",
+			nil,
+			400,
+			restapi.ProblemMalformed,
+			"keep or reset",
+			"",
+		},
+		"a state misspelt": {
+			"PUT",
+			"/connectors/src/state",
+			`{"state":"paused"}`,
+			nil,
+			422,
+			restapi.ProblemInvalid,
+			`not "paused"`,
+			"state",
+		},
+		"a state with more": {
+			"PUT",
+			"/connectors/src/state",
+			`{"state":"Paused","x":1}`,
+			nil,
+			400,
+			restapi.ProblemMalformed,
+			`unknown field "x"`,
+			"x",
+		},
+		"restarting a task too many": {
+			"POST",
+			"/connectors/src/tasks/2/restart",
+			"",
+			nil,
+			404,
+			restapi.ProblemNotFound,
+			"it has 2, from 0",
+			"",
+		},
+		"restarting a task by name":      {"POST", "/connectors/src/tasks/x/restart", "", nil, 404, restapi.ProblemNotFound, `no task "x"`, ""},
+		"restarting what is paused":      {"POST", "/connectors/off/restart", "", nil, 409, restapi.ProblemConflict, "is Paused", ""},
+		"watching from no number":        {"GET", "/watch?from=x", "", nil, 400, restapi.ProblemMalformed, "revision of an event", ""},
+		"watching from another's number": {"GET", "/watch?from=3", "", nil, 410, restapi.ProblemGone, "watch without from", ""},
+		"a path that is none":            {"GET", "/nothing", "", nil, 404, restapi.ProblemNotFound, "there is no /api/v1/nothing", ""},
+		"a method that is none":          {"PATCH", "/connectors/src", "", nil, 405, "about:blank", "GET", ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +425,8 @@ func TestFailuresOfTheStoreBecomeProblems(t *testing.T) {
 			w := newWorld(t, nil)
 			w.configs.Err = tc.err
 			rec := w.do("POST", restapi.Prefix+"/connectors", validSource)
-			if body := rec.Body.String(); rec.Code != tc.wantCode || !strings.Contains(body, tc.wantDetail) || strings.Contains(body, "secret inside") {
+			if body := rec.Body.String(); rec.Code != tc.wantCode || !strings.Contains(body, tc.wantDetail) ||
+				strings.Contains(body, "secret inside") {
 				t.Errorf("got %d %s", rec.Code, body)
 			}
 		})
@@ -143,10 +436,21 @@ func TestFailuresOfTheStoreBecomeProblems(t *testing.T) {
 func TestLifeOfAConnector(t *testing.T) {
 	w := newWorld(t, nil)
 	const path = restapi.Prefix + "/connectors/n"
-	created := w.do("POST", restapi.Prefix+"/connectors", strings.Replace(validSource, `"config":{`, `"config":{"login":"hunter2","kafka.client.x":"1","kafka.topic":"?",`, 1), "Idempotency-Key: k1")
-	wantBody := `{"name":"n","class":"KafkaSource","kind":"Source","state":"Running","config":{"kafka.bootstrap.server":"h:1","kafka.client.x":"********","kafka.topic":"********","kafka.topics":"t","login":"********"},"maxTasks":3,"epoch":11,"revision":11,"warnings":["kafka.topic is not a setting of KafkaSource and has no effect; did you mean kafka.topics?",` +
-		`"login: a secret in the clear is stored in RocketMQ and on the workers' disks: write a reference in its place, such as ${secret:name:key}"]}`
-	if got := strings.TrimSpace(created.Body.String()); created.Code != 201 || got != wantBody || created.Header().Get("ETag") != `"11"` || created.Header().Get("Location") != path {
+	created := w.do(
+		"POST",
+		restapi.Prefix+"/connectors",
+		strings.Replace(validSource, `"config":{`, `"config":{"login":"hunter2","kafka.client.x":"1","kafka.topic":"?",`, 1),
+		"Idempotency-Key: k1",
+	)
+	wantBody := `{"name":"n","class":"KafkaSource","kind":"Source","state":"Running","config":{"kafka.bootstrap.server":"h:1",` +
+		`"kafka.client.x":"********","kafka.topic":"********","kafka.topics":"t","login":"********"},"maxTasks":3,"epoch":11,` +
+		`"revision":11,"warnings":["kafka.topic is not a setting of KafkaSource and has no effect; did you mean kafka.topics?",` +
+		`"login: a secret in the clear is stored in RocketMQ and on the workers' disks: write a reference in its place, such as ` +
+		`${secret:name:key}"]}`
+	if got := strings.TrimSpace(
+		created.Body.String(),
+	); created.Code != 201 || got != wantBody || created.Header().Get("ETag") != `"11"` ||
+		created.Header().Get("Location") != path {
 		t.Fatalf("created: %d %v %s", created.Code, created.Header(), got)
 	}
 	if again := w.do("POST", restapi.Prefix+"/connectors", validSource, "Idempotency-Key: k1"); again.Code != 201 {
@@ -161,10 +465,19 @@ func TestLifeOfAConnector(t *testing.T) {
 	if rec := w.do("PUT", path, shown, `If-Match: "11"`); rec.Code != 200 || rec.Header().Get("ETag") != `"11"` {
 		t.Errorf("the same again: %d %s", rec.Code, rec.Body)
 	}
-	if rec := w.do("PUT", path, strings.Replace(shown, `"kafka.topics":"t"`, `"kafka.topics":"t2"`, 1), `If-Match: "11"`); rec.Code != 200 || rec.Header().Get("ETag") != `"12"` {
+	if rec := w.do(
+		"PUT",
+		path,
+		strings.Replace(shown, `"kafka.topics":"t"`, `"kafka.topics":"t2"`, 1),
+		`If-Match: "11"`,
+	); rec.Code != 200 ||
+		rec.Header().Get("ETag") != `"12"` {
 		t.Errorf("changed: %d %s", rec.Code, rec.Body)
 	}
-	if c, _ := w.configs.Get("n"); c.Config["login"] != "hunter2" || c.Config["kafka.topics"] != "t2" || c.Config["connector.class"] != "KafkaSource" || c.Config["max.tasks"] != "3" {
+	if c, _ := w.configs.Get(
+		"n",
+	); c.Config["login"] != "hunter2" || c.Config["kafka.topics"] != "t2" || c.Config["connector.class"] != "KafkaSource" ||
+		c.Config["max.tasks"] != "3" {
 		t.Errorf("stored %v", c.Config)
 	}
 
@@ -295,16 +608,29 @@ func TestReads(t *testing.T) {
 	w.source("src")
 	w.own("src", 0, 1, 4, 5, "Running")
 	for target, want := range map[string]string{
-		"/cluster":               `{"id":"c1","worker":"w1","joined":true,"members":[{"worker":"w1","session":1,"address":"10.0.0.1:8082","eligible":true,"tasks":1}]}`,
-		"/connectors":            `[{"name":"src","class":"KafkaSource","kind":"Source","state":"Running","config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********"},"maxTasks":2,"epoch":5,"revision":7}]`,
-		"/connectors/src/tasks":  `[{"id":0,"state":"Running","worker":"w1","generation":4,"config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"0","tasks.num":"2"}},{"id":1,"state":"Unassigned","config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"1","tasks.num":"2"}}]`,
-		"/connectors/src/status": `{"name":"src","class":"KafkaSource","kind":"Source","state":"Unassigned","desired":"Running","epoch":5,"revision":7,"tasks":[{"id":0,"state":"Running","worker":"w1","generation":4},{"id":1,"state":"Unassigned"}],"topics":["a","b"]}`,
+		"/cluster": `{"id":"c1","worker":"w1","joined":true,"members":[{"worker":"w1","session":1,` +
+			`"address":"10.0.0.1:8082","eligible":true,"tasks":1}]}`,
+		"/connectors": `[{"name":"src","class":"KafkaSource","kind":"Source","state":"Running",` +
+			`"config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********"},` +
+			`"maxTasks":2,"epoch":5,"revision":7}]`,
+		"/connectors/src/tasks": `[{"id":0,"state":"Running","worker":"w1","generation":4,"config":{"kafka.bootstrap.server":"h:1",` +
+			`"kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"0","tasks.num":"2"}},{"id":1,` +
+			`"state":"Unassigned","config":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b",` +
+			`"login":"********","partitions":"1","tasks.num":"2"}}]`,
+		"/connectors/src/status": `{"name":"src","class":"KafkaSource","kind":"Source","state":"Unassigned","desired":"Running",` +
+			`"epoch":5,"revision":7,"tasks":[{"id":0,"state":"Running","worker":"w1","generation":4},{"id":1,"state":"Unassigned"}],` +
+			`"topics":["a","b"]}`,
 	} {
 		if diff := cmp.Diff(want, w.get(restapi.Prefix+target)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", target, diff)
 		}
 	}
-	if got := w.get(restapi.Prefix + "/plugins"); !strings.Contains(got, `{"class":"KafkaSource","aliases":["java.KafkaSource"],"kind":"Source"`) {
+	if got := w.get(
+		restapi.Prefix + "/plugins",
+	); !strings.Contains(
+		got,
+		`{"class":"KafkaSource","aliases":["java.KafkaSource"],"kind":"Source"`,
+	) {
 		t.Errorf("plugins: %s", got)
 	}
 	empty := newWorld(t, nil)
@@ -317,7 +643,9 @@ func TestValidateStoresNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	for body, want := range map[string]string{
 		validSource: `{"valid":true}`,
-		`{"name":"n","class":"Nope","config":{}}`: `{"valid":false,"errors":[{"field":"class","detail":"connector.class \"Nope\" is not known to this worker; it has KafkaSink, KafkaSource"}]}`,
+		`{"name":"n","class":"Nope",` +
+			`"config":{}}`: `{"valid":false,"errors":[{"field":"class","detail":"connector.class \"Nope\" is not known to this worker; ` +
+			`it has KafkaSink, KafkaSource"}]}`,
 	} {
 		rec := w.do(http.MethodPut, restapi.Prefix+"/validate", body)
 		if got := strings.TrimSpace(rec.Body.String()); rec.Code != 200 || got != want {

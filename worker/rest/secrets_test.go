@@ -41,7 +41,9 @@ func TestNoRouteShowsWhatMayBeSecret(t *testing.T) {
 			w := newWorld(t, func(_ *Config, b *Backends) {
 				b.Local = func() []compat.LocalTask { return []compat.LocalTask{{Connector: "src", Task: 0, State: "Running"}} }
 			})
-			w.configs.Set(store.Connector{Name: "src", Config: cfg, State: states.WantRunning, Epoch: 1, Revision: 1, Tasks: []map[string]string{cfg}})
+			w.configs.Set(
+				store.Connector{Name: "src", Config: cfg, State: states.WantRunning, Epoch: 1, Revision: 1, Tasks: []map[string]string{cfg}},
+			)
 			for _, route := range showing {
 				body := w.get(strings.Replace(route, "{}", "src", 1))
 				if strings.Contains(body, secret) {
@@ -106,25 +108,28 @@ func readable(t *testing.T) (w *world, log *strings.Builder) {
 func TestRefusalsDoNotEchoSecrets(t *testing.T) {
 	const secret = `hun"ter<2`
 	cases := map[string]map[string]string{
-		"a class that prints its config":         {"kafka.topics": "tell all"},
-		"a class that prints it as JSON":         {"kafka.topics": "tell all as JSON"},
-		"a class that panics with it":            {"kafka.topics": "panic with all"},
-		"a class that is not known":              {"connector.class": "Other"},
-		"a number that is none":                  {"poll": secret},
-		"a value that is not allowed":            {"mode": secret},
-		"a number of tasks that is none":         {"tasks.num": secret},
-		"a setting of the worker":                {"errors.tolerance": secret},
-		"a duration that is none":                {"errors.retry.timeout": secret},
-		"a consumer group that is none":          {"task.group.id": secret},
-		"a topic that is none":                   {"errors.deadletterqueue.topic.name": secret},
-		"a reserved setting":                     {"connect.internal.x": secret},
-		"a setting without a name":               {"": secret},
-		"a URL in the wrong place":               {"mode": "http://ann:" + url.PathEscape(secret) + "@h"},
-		"a URL as the class":                     {"connector.class": "http://ann:" + url.PathEscape(secret) + "@h"},
-		"a broker with a password, told by all":  {"kafka.topics": "tell all", "kafka.bootstrap.server": "ann:" + secret + "@h:1"},
-		"a setting of no class, told by all":     {"kafka.topics": "tell all", "pin": secret},
-		"a setting passed through, told by all":  {"kafka.topics": "tell all", "kafka.client.pin": secret},
-		"a JAAS line, told by all":               {"kafka.topics": "tell all", "sasl.jaas.config": `x required username="ann" password="` + strings.ReplaceAll(secret, `"`, `\"`) + `";`},
+		"a class that prints its config":        {"kafka.topics": "tell all"},
+		"a class that prints it as JSON":        {"kafka.topics": "tell all as JSON"},
+		"a class that panics with it":           {"kafka.topics": "panic with all"},
+		"a class that is not known":             {"connector.class": "Other"},
+		"a number that is none":                 {"poll": secret},
+		"a value that is not allowed":           {"mode": secret},
+		"a number of tasks that is none":        {"tasks.num": secret},
+		"a setting of the worker":               {"errors.tolerance": secret},
+		"a duration that is none":               {"errors.retry.timeout": secret},
+		"a consumer group that is none":         {"task.group.id": secret},
+		"a topic that is none":                  {"errors.deadletterqueue.topic.name": secret},
+		"a reserved setting":                    {"connect.internal.x": secret},
+		"a setting without a name":              {"": secret},
+		"a URL in the wrong place":              {"mode": "http://ann:" + url.PathEscape(secret) + "@h"},
+		"a URL as the class":                    {"connector.class": "http://ann:" + url.PathEscape(secret) + "@h"},
+		"a broker with a password, told by all": {"kafka.topics": "tell all", "kafka.bootstrap.server": "ann:" + secret + "@h:1"},
+		"a setting of no class, told by all":    {"kafka.topics": "tell all", "pin": secret},
+		"a setting passed through, told by all": {"kafka.topics": "tell all", "kafka.client.pin": secret},
+		"a JAAS line, told by all": {
+			"kafka.topics":     "tell all",
+			"sasl.jaas.config": `x required username="ann" password="` + strings.ReplaceAll(secret, `"`, `\"`) + `";`,
+		},
 		"a worker's setting without an own form": {"topic.rename.format": secret, "kafka.topics": "tell all"},
 	}
 	forms := []string{secret, `hun\"ter<2`, `hun\"ter\u003c2`, `hun\\\"ter\u003c2`, url.PathEscape(secret), "hun%22ter"}
@@ -170,19 +175,24 @@ func TestRequestsThatCannotBeReadAreNotEchoed(t *testing.T) {
 		"a URL as a name of the older routes": {"GET", "/getConnectors/http:%2F%2Fann:hunter2@h", "", ""},
 		"a URL as a path":                     {"GET", "/x/http:%2F%2Fann:hunter2@h", "", ""},
 		"a URL as a path of the resource API": {"GET", restapi.Prefix + "/http:%2F%2Fann:hunter2@h", "", ""},
-		"a URL as a name to be created":       {"POST", restapi.Prefix + "/connectors", `{"name":"http://ann:hunter2@h","config":{"kafka.topics":"t"}}`, ""},
-		"a URL as another name":               {"PUT", one, `{"name":"http://ann:hunter2@h"}`, ""},
-		"a URL as a name in config":           {"PUT", one, `{"config":{"name":"http://ann:hunter2@h"}}`, ""},
-		"a URL as a state":                    {"PUT", one + "/state", `{"state":"http://ann:hunter2@h"}`, ""},
-		"a URL as a class":                    {"PUT", one, `{"class":"http://ann:hunter2@h","config":{}}`, ""},
-		"a URL as a task":                     {"POST", one + "/tasks/http:%2F%2Fann:hunter2@h/restart", "", ""},
-		"a URL as an option":                  {"DELETE", one + "?positions=http://ann:hunter2@h", "", ""},
-		"a URL as a revision":                 {"GET", restapi.Prefix + "/watch?from=http://ann:hunter2@h", "", ""},
-		"a URL as an ETag":                    {"PUT", one, `{}`, "If-Match: http://ann:hunter2@h"},
-		"a URL as a media type":               {"PUT", one, `{}`, "Content-Type: http://ann:hunter2@h"},
-		"a URL as a number of tasks":          {"GET", "/connectors/taskNum/src/http:%2F%2Fann:hunter2@h", "", ""},
-		"a URL as a verb":                     {"GET", "/connectors/single/src/http:%2F%2Fann:hunter2@h", "", ""},
-		"a URL as a verb for all":             {"GET", "/connectors/all/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a name to be created": {
+			"POST",
+			restapi.Prefix + "/connectors",
+			`{"name":"http://ann:hunter2@h","config":{"kafka.topics":"t"}}`,
+			"",
+		},
+		"a URL as another name":      {"PUT", one, `{"name":"http://ann:hunter2@h"}`, ""},
+		"a URL as a name in config":  {"PUT", one, `{"config":{"name":"http://ann:hunter2@h"}}`, ""},
+		"a URL as a state":           {"PUT", one + "/state", `{"state":"http://ann:hunter2@h"}`, ""},
+		"a URL as a class":           {"PUT", one, `{"class":"http://ann:hunter2@h","config":{}}`, ""},
+		"a URL as a task":            {"POST", one + "/tasks/http:%2F%2Fann:hunter2@h/restart", "", ""},
+		"a URL as an option":         {"DELETE", one + "?positions=http://ann:hunter2@h", "", ""},
+		"a URL as a revision":        {"GET", restapi.Prefix + "/watch?from=http://ann:hunter2@h", "", ""},
+		"a URL as an ETag":           {"PUT", one, `{}`, "If-Match: http://ann:hunter2@h"},
+		"a URL as a media type":      {"PUT", one, `{}`, "Content-Type: http://ann:hunter2@h"},
+		"a URL as a number of tasks": {"GET", "/connectors/taskNum/src/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a verb":            {"GET", "/connectors/single/src/http:%2F%2Fann:hunter2@h", "", ""},
+		"a URL as a verb for all":    {"GET", "/connectors/all/http:%2F%2Fann:hunter2@h", "", ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +221,12 @@ func TestRequestsThatCannotBeReadAreNotEchoed(t *testing.T) {
 func TestAStoredSecretGoesOnlyWhereItWentBefore(t *testing.T) {
 	const elsewhere = "evil:1"
 	mask := func(change ...string) map[string]string {
-		cfg := map[string]string{"kafka.topics": "a,b", "kafka.bootstrap.server": "h:1", "login": restapi.Mask, "kafka.client.password": restapi.Mask}
+		cfg := map[string]string{
+			"kafka.topics":           "a,b",
+			"kafka.bootstrap.server": "h:1",
+			"login":                  restapi.Mask,
+			"kafka.client.password":  restapi.Mask,
+		}
 		for i := 0; i < len(change); i += 2 {
 			cfg[change[i]] = change[i+1]
 		}
@@ -222,12 +237,18 @@ func TestAStoredSecretGoesOnlyWhereItWentBefore(t *testing.T) {
 		cfg      map[string]string // in the resource API, a whole config; in the older routes, what is put over the stored one
 		wantText string            // of the refusal; empty: accepted
 	}{
-		"nothing but the topics changes":           {mask("kafka.topics", "c"), ""},
-		"the server changes":                       {mask("kafka.bootstrap.server", elsewhere), moved},
-		"the server and all secrets are sent":      {mask("kafka.bootstrap.server", "other:1", "login", "l", "kafka.client.password", "p"), ""},
-		"one of two secrets is sent":               {mask("kafka.bootstrap.server", elsewhere, "kafka.client.password", "p"), moved},
-		"the class passes something through":       {mask("kafka.client.bootstrap", elsewhere), "login must be sent again: kafka.client.bootstrap changed"},
-		"another class":                            {mask("connector.class", "KafkaSink", "topicNames", "t"), "login must be sent again: connector.class changed"},
+		"nothing but the topics changes":      {mask("kafka.topics", "c"), ""},
+		"the server changes":                  {mask("kafka.bootstrap.server", elsewhere), moved},
+		"the server and all secrets are sent": {mask("kafka.bootstrap.server", "other:1", "login", "l", "kafka.client.password", "p"), ""},
+		"one of two secrets is sent":          {mask("kafka.bootstrap.server", elsewhere, "kafka.client.password", "p"), moved},
+		"the class passes something through": {
+			mask("kafka.client.bootstrap", elsewhere),
+			"login must be sent again: kafka.client.bootstrap changed",
+		},
+		"another class": {
+			mask("connector.class", "KafkaSink", "topicNames", "t"),
+			"login must be sent again: connector.class changed",
+		},
 		"the same class by another name":           {mask("connector.class", "java.KafkaSource"), ""},
 		"a secret is taken away with the server":   {mask("kafka.bootstrap.server", "other:1", "login", "", "kafka.client.password", ""), ""},
 		"another secret in the place of the first": {mask("login", "mine"), ""},
@@ -239,7 +260,9 @@ func TestAStoredSecretGoesOnlyWhereItWentBefore(t *testing.T) {
 				before := w.source("src")
 				rec := writing[route](w, tc.cfg)
 				body := rec.Body.String()
-				if ok := rec.Code == 200 && !strings.Contains(body, `"valid":false`); ok != (tc.wantText == "") || !strings.Contains(body, tc.wantText) {
+				if ok := rec.Code == 200 &&
+					!strings.Contains(body, `"valid":false`); ok != (tc.wantText == "") ||
+					!strings.Contains(body, tc.wantText) {
 					t.Errorf("got %d %s, want %q", rec.Code, body, tc.wantText)
 				}
 				if tc.wantText != "" && route != "validate" && rec.Code != 422 {

@@ -90,13 +90,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"route"}),
 		streams: f.NewGauge(prometheus.GaugeOpts{Name: "connect_worker_rest_watch_streams", Help: "Watch streams that are open."}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "connect_worker_rest_refused_total", Help: "Requests answered with 401 or 403, by reason: token_missing, token_wrong, token_file, certificate, remote, host, origin.",
+			Name: "connect_worker_rest_refused_total",
+			Help: "Requests answered with 401 or 403, by reason: token_missing, token_wrong, token_file, certificate, remote, host, origin.",
 		}, []string{"reason"}),
 		tooMany: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "connect_worker_rest_watch_streams_refused_total", Help: "Watch streams refused with 429, by the limit that was reached: of one address, or of all.",
+			Name: "connect_worker_rest_watch_streams_refused_total",
+			Help: "Watch streams refused with 429, by the limit that was reached: of one address, or of all.",
 		}, []string{"limit"}),
 		expiry: f.NewGauge(prometheus.GaugeOpts{
-			Name: "connect_worker_rest_certificate_expiry_timestamp_seconds", Help: "When the certificate of the REST API ends, in seconds since 1970; 0 without one.",
+			Name: "connect_worker_rest_certificate_expiry_timestamp_seconds",
+			Help: "When the certificate of the REST API ends, in seconds since 1970; 0 without one.",
 		}),
 		ports: port.NewMetrics(reg),
 	}
@@ -192,7 +195,13 @@ func (s *Server) build() {
 	shown := &views{classes: classes, backends: b, clusterID: s.cfg.ClusterID, workerID: s.cfg.WorkerID}
 	s.hub = newHub(shown)
 	f := &front{ready: b.Ready, metrics: s.metrics, show: shown.connector, log: s.cfg.Log}
-	watching := &watcher{hub: s.hub, streams: limit.Streams{Limits: s.cfg.Streams}, metrics: s.metrics, leased: b.Leased, refusal: s.gate.refusal}
+	watching := &watcher{
+		hub:     s.hub,
+		streams: limit.Streams{Limits: s.cfg.Streams},
+		metrics: s.metrics,
+		leased:  b.Leased,
+		refusal: s.gate.refusal,
+	}
 	resources := &api{configs: b.Configs, members: b.Members, catalog: b.Catalog, checker: checker, connectors: connectors,
 		views: shown, watcher: watching}
 
@@ -204,7 +213,13 @@ func (s *Server) build() {
 	probes, elsewhere := mux, ""
 	if s.cfg.Probes != "" {
 		probes, elsewhere = http.NewServeMux(), "; probes and metrics are on probePort"
-		s.probes = &port.Port{Name: "probes", Address: s.cfg.Probes, Limits: probeConnections, Handler: f.around(bodiless(probes)), Log: s.cfg.Log}
+		s.probes = &port.Port{
+			Name:    "probes",
+			Address: s.cfg.Probes,
+			Limits:  probeConnections,
+			Handler: f.around(bodiless(probes)),
+			Log:     s.cfg.Log,
+		}
 	}
 	probes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer.Text(w, http.StatusOK, "ok") })
 	probes.HandleFunc("GET /readyz", s.readyz)

@@ -25,7 +25,8 @@ import (
 func TestNothingButProbesBeforeTheWorkerIsReady(t *testing.T) {
 	w := newWorld(t, nil)
 	w.ready = errors.New("reading the stores")
-	for target, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200, restapi.Prefix + "/connectors": 503, "/getClusterInfo": 503, "/connectors/all/remove": 503} {
+	for target, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200,
+		restapi.Prefix + "/connectors": 503, "/getClusterInfo": 503, "/connectors/all/remove": 503} {
 		rec := w.do(http.MethodGet, target, "")
 		if rec.Code != want || want == 503 && !strings.Contains(rec.Body.String(), "reading the stores") {
 			t.Errorf("%s: %d %s", target, rec.Code, rec.Body)
@@ -42,7 +43,8 @@ func TestAWorkerWithoutALeaseIsNotReadyAndAnswers(t *testing.T) {
 	w := newWorld(t, nil)
 	w.source("s1")
 	w.lapse(errors.New("RocketMQ is away"))
-	for target, want := range map[string]int{"/healthz": 200, "/readyz": 503, restapi.Prefix + "/connectors/s1": 200, "/getClusterInfo": 200, restapi.Prefix + "/watch": 503} {
+	for target, want := range map[string]int{"/healthz": 200, "/readyz": 503, restapi.Prefix + "/connectors/s1": 200,
+		"/getClusterInfo": 200, restapi.Prefix + "/watch": 503} {
 		rec := w.do(http.MethodGet, target, "")
 		if rec.Code != want || want == 503 && !strings.Contains(rec.Body.String(), "RocketMQ is away") {
 			t.Errorf("%s: %d %s", target, rec.Code, rec.Body)

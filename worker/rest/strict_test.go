@@ -39,18 +39,58 @@ func TestControlCharactersAreRefusedByEveryRoute(t *testing.T) {
 func TestKeysThatAreThereTwiceAreRefusedByEveryRoute(t *testing.T) {
 	const one = restapi.Prefix + "/connectors/src"
 	cases := map[string]struct{ method, target, body, want string }{
-		"a setting":                    {"POST", restapi.Prefix + "/connectors", `{"name":"n","config":{"kafka.topics":"t","kafka.topics":"u"}}`, `the key \"kafka.topics\" is there twice in config (byte 55)`},
-		"a setting, once escaped":      {"PUT", one, `{"config":{"login":"a","log\u0069n":"b"}}`, `the key \"login\" is there twice in config`},
-		"the config":                   {"PUT", one, `{"config":{"login":"a"},"config":{"poll":"1"}}`, `the key \"config\" is there twice (byte`},
-		"a field in another case":      {"PUT", one, `{"config":{"login":"a"},"Config":{"poll":"1"}}`, `the key \"Config\" is there twice (byte`},
-		"a state":                      {"PUT", one + "/state", `{"state":"Paused","state":"Running"}`, `the key \"state\" is there twice`},
-		"what is only checked":         {"PUT", restapi.Prefix + "/validate", `{"name":"n","config":{"login":"a","login":"b"}}`, `the key \"login\" is there twice in config`},
-		"an older new connector":       {"GET", `/connectors/create/n?config={"kafka.topics":"t","kafka.topics":"u"}`, "", `failed! config: the key "kafka.topics" is there twice (byte 34): send it once`},
-		"an older change":              {"GET", `/connectors/update/src?config={"login":"a","login":"b"}`, "", `failed! config: the key "login" is there twice`},
-		"an older change, encoded":     {"GET", `/connectors/update/src?config=` + url.QueryEscape(`{"login":"a","login":"b"}`), "", `failed! config: the key "login" is there twice`},
-		"an older config":              {"GET", `/connectors/update/src?config={"poll":"1"}&x=1&config={"poll":"2"}`, "", `failed! the query parameter config is there twice`},
-		"an older config of objects":   {"GET", `/connectors/update/src?config={"login":{"a":1,"a":2}}`, "", `failed! config: the key "a" is there twice in login`},
-		"an older config, in brackets": {"GET", `/connectors/update/src?config={"login":[{"a":1,"a":2}]}`, "", `failed! config: the key "a" is there twice in login[0]`},
+		"a setting": {
+			"POST",
+			restapi.Prefix + "/connectors",
+			`{"name":"n","config":{"kafka.topics":"t","kafka.topics":"u"}}`,
+			`the key \"kafka.topics\" is there twice in config (byte 55)`,
+		},
+		"a setting, once escaped": {"PUT", one, `{"config":{"login":"a","log\u0069n":"b"}}`, `the key \"login\" is there twice in config`},
+		"the config":              {"PUT", one, `{"config":{"login":"a"},"config":{"poll":"1"}}`, `the key \"config\" is there twice (byte`},
+		"a field in another case": {"PUT", one, `{"config":{"login":"a"},"Config":{"poll":"1"}}`, `the key \"Config\" is there twice (byte`},
+		"a state":                 {"PUT", one + "/state", `{"state":"Paused","state":"Running"}`, `the key \"state\" is there twice`},
+		"what is only checked": {
+			"PUT",
+			restapi.Prefix + "/validate",
+			`{"name":"n","config":{"login":"a","login":"b"}}`,
+			`the key \"login\" is there twice in config`,
+		},
+		"an older new connector": {
+			"GET",
+			`/connectors/create/n?config={"kafka.topics":"t","kafka.topics":"u"}`,
+			"",
+			`failed! config: the key "kafka.topics" is there twice (byte 34): send it once`,
+		},
+		"an older change": {
+			"GET",
+			`/connectors/update/src?config={"login":"a","login":"b"}`,
+			"",
+			`failed! config: the key "login" is there twice`,
+		},
+		"an older change, encoded": {
+			"GET",
+			`/connectors/update/src?config=` + url.QueryEscape(`{"login":"a","login":"b"}`),
+			"",
+			`failed! config: the key "login" is there twice`,
+		},
+		"an older config": {
+			"GET",
+			`/connectors/update/src?config={"poll":"1"}&x=1&config={"poll":"2"}`,
+			"",
+			`failed! the query parameter config is there twice`,
+		},
+		"an older config of objects": {
+			"GET",
+			`/connectors/update/src?config={"login":{"a":1,"a":2}}`,
+			"",
+			`failed! config: the key "a" is there twice in login`,
+		},
+		"an older config, in brackets": {
+			"GET",
+			`/connectors/update/src?config={"login":[{"a":1,"a":2}]}`,
+			"",
+			`failed! config: the key "a" is there twice in login[0]`,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

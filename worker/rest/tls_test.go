@@ -64,7 +64,13 @@ func TestTheAPISpeaksTLSAndProbesDoNot(t *testing.T) {
 	if code, text := ask(t, "127.0.0.1", w.server.probes.Addr(), "/readyz"); code != 200 || strings.TrimSpace(text) != "ok" {
 		t.Errorf("the probe: %d %s", code, text)
 	}
-	if code, text := ask(t, "127.0.0.1", w.server.api.Addr(), connectorsPath); code != 400 || !strings.Contains(text, "Client sent an HTTP request to an HTTPS server") {
+	if code, text := ask(
+		t,
+		"127.0.0.1",
+		w.server.api.Addr(),
+		connectorsPath,
+	); code != 400 ||
+		!strings.Contains(text, "Client sent an HTTP request to an HTTPS server") {
 		t.Errorf("a plain request: %d %s", code, text)
 	}
 	if _, err := over(t, certtest.New(t).Client(nil)).Get(w.secured()); err == nil {
@@ -143,7 +149,14 @@ func TestCallersShowCertificatesBesidesTokens(t *testing.T) {
 	if _, err := w.server.gate.secured.Refresh(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); !hasStatus(err, 403) || !strings.Contains(err.Error(), "reconnect") {
+	if _, err := restclient.New(
+		w.secured(),
+		bearer,
+		known,
+	).Cluster(
+		t.Context(),
+	); !hasStatus(err, 403) ||
+		!strings.Contains(err.Error(), "reconnect") {
 		t.Errorf("after the authority was taken away: %v", err)
 	}
 	if _, err := restclient.New(w.secured(), bearer, known).Cluster(t.Context()); err == nil || hasStatus(err, 403) {

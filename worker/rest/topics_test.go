@@ -21,23 +21,41 @@ func TestTopicsAreThoseThatTheClassNames(t *testing.T) {
 		{Described: connector.Spec{Class: "QueueSource", Kind: connector.KindSource, ImpliedBy: []string{"queue.names"}, Keys: []connector.Key{
 			{Name: "queue.names", Type: connector.List, Topics: true}, {Name: "queue.hidden", Type: connector.List, Topics: true, Secret: true},
 			{Name: "queue.others", Type: connector.List}}}},
-		{Described: connector.Spec{Class: "QueueSink", Kind: connector.KindSink, Keys: []connector.Key{{Name: "topicNames", Type: connector.List}}}},
+		{
+			Described: connector.Spec{
+				Class: "QueueSink",
+				Kind:  connector.KindSink,
+				Keys:  []connector.Key{{Name: "topicNames", Type: connector.List}},
+			},
+		},
 	}
 	cases := map[string]struct {
 		cfg       map[string]string
 		wantClass string
 		want      []string
 	}{
-		"a source":                        {map[string]string{"connector.class": "QueueSource", "queue.names": "b; a,b"}, "QueueSource", []string{"a", "b"}},
-		"a source that is not named":      {map[string]string{"queue.names": "a"}, "QueueSource", []string{"a"}},
-		"one whose records are renamed":   {map[string]string{"queue.names": "a", "topic.rename.format": "x-${topic}"}, "QueueSource", nil},
-		"one whose records keep the name": {map[string]string{"queue.names": "a", "topic.rename.format": "${topic}"}, "QueueSource", []string{"a"}},
-		"topics that are secret":          {map[string]string{"queue.names": "a", "queue.hidden": "b"}, "QueueSource", []string{"a"}},
-		"what names none":                 {map[string]string{"queue.names": "a", "queue.others": "b"}, "QueueSource", []string{"a"}},
-		"another source's setting":        {map[string]string{"queue.names": "a", "kafka.topics": "b"}, "QueueSource", []string{"a"}},
-		"a sink":                          {map[string]string{"connector.class": "QueueSink", "topicNames": "b,a", "queue.names": "c"}, "QueueSink", []string{"a", "b"}},
-		"a class that is not here":        {map[string]string{"connector.class": "Other", "queue.names": "a", "topicNames": "b"}, "Other", nil},
-		"no class":                        {map[string]string{"kafka.topics": "a", "topicNames": "b", "kafka.bootstrap.server": "h"}, "", nil},
+		"a source": {
+			map[string]string{"connector.class": "QueueSource", "queue.names": "b; a,b"},
+			"QueueSource",
+			[]string{"a", "b"},
+		},
+		"a source that is not named":    {map[string]string{"queue.names": "a"}, "QueueSource", []string{"a"}},
+		"one whose records are renamed": {map[string]string{"queue.names": "a", "topic.rename.format": "x-${topic}"}, "QueueSource", nil},
+		"one whose records keep the name": {
+			map[string]string{"queue.names": "a", "topic.rename.format": "${topic}"},
+			"QueueSource",
+			[]string{"a"},
+		},
+		"topics that are secret":   {map[string]string{"queue.names": "a", "queue.hidden": "b"}, "QueueSource", []string{"a"}},
+		"what names none":          {map[string]string{"queue.names": "a", "queue.others": "b"}, "QueueSource", []string{"a"}},
+		"another source's setting": {map[string]string{"queue.names": "a", "kafka.topics": "b"}, "QueueSource", []string{"a"}},
+		"a sink": {
+			map[string]string{"connector.class": "QueueSink", "topicNames": "b,a", "queue.names": "c"},
+			"QueueSink",
+			[]string{"a", "b"},
+		},
+		"a class that is not here": {map[string]string{"connector.class": "Other", "queue.names": "a", "topicNames": "b"}, "Other", nil},
+		"no class":                 {map[string]string{"kafka.topics": "a", "topicNames": "b", "kafka.bootstrap.server": "h"}, "", nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

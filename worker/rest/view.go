@@ -149,7 +149,13 @@ func (v *views) cluster(view cluster.View) restapi.Cluster {
 func plugins(specs []connector.Spec) []restapi.Plugin {
 	out := make([]restapi.Plugin, 0, len(specs))
 	for _, spec := range specs {
-		p := restapi.Plugin{Class: spec.Class, Aliases: spec.Aliases, Kind: string(spec.Kind), Version: spec.Version, Keys: make([]restapi.PluginKey, 0, len(spec.Keys))}
+		p := restapi.Plugin{
+			Class:   spec.Class,
+			Aliases: spec.Aliases,
+			Kind:    string(spec.Kind),
+			Version: spec.Version,
+			Keys:    make([]restapi.PluginKey, 0, len(spec.Keys)),
+		}
 		for _, k := range spec.Keys {
 			p.Keys = append(p.Keys, restapi.PluginKey{
 				Name: k.Name, Type: string(k.Type), Default: k.Default, Required: k.Required, Secret: k.Secret, Enum: k.Enum, Doc: k.Doc,

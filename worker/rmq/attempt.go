@@ -13,7 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
-// noTopic is the topic after which a broker would model one that it does not have: there is none, so it creates nothing.
+// noTopic is the topic after which a broker would model one that it does not have: there is none, so it creates
+// nothing.
 const noTopic = "__none__"
 
 // outgoing is an encoded batch of n messages.
@@ -26,8 +27,8 @@ type outgoing struct {
 	patience
 }
 
-// send stores a batch on one queue and returns its first offset. A batch of one goes as a single message. Its patience says when
-// the request is over, one way or the other.
+// send stores a batch on one queue and returns its first offset. A batch of one goes as a single message. Its patience
+// says when the request is over, one way or the other.
 func (c *Client) send(ctx context.Context, q Queue, purpose string, o outgoing) (first int64, err error) {
 	if o.born == 0 {
 		o.born = time.Now().UnixMilli()
@@ -74,20 +75,21 @@ func (c *Client) send(ctx context.Context, q Queue, purpose string, o outgoing) 
 	return first, nil
 }
 
-// lateWithin is for how long the answer to a batch is waited for in all. Brokers whose slaves do not confirm answer after their
-// slaveTimeout, and after syncFlushTimeout where the disk does not: 3 s and 5 s by default.
+// lateWithin is for how long the answer to a batch is waited for in all. Brokers whose slaves do not confirm answer
+// after their slaveTimeout, and after syncFlushTimeout where the disk does not: 3 s and 5 s by default.
 const lateWithin = 30 * time.Second
 
 // gateFresh is how old the gate's word may be: if it took longer, the lane was held up and asks again.
 const gateFresh = 20 * time.Millisecond
 
-// patience is how long a batch waits for its answer. A broker that is slow to answer has stored it as a rule, and stores it
-// once more if it is sent again; one that hangs has not. So it waits for SendTimeout from when the gate was asked; and for as long
-// again, each time that this is over, if the broker meanwhile answered another request on the same connection and the gate says
-// yes at once.
+// patience is how long a batch waits for its answer. A broker that is slow to answer has stored it as a rule, and
+// stores it once more if it is sent again; one that hangs has not. So it waits for SendTimeout from when the gate was
+// asked; and for as long again, each time that this is over, if the broker meanwhile answered another request on the
+// same connection and the gate says yes at once.
 //
-// Invariant C2: the connection is reset at the latest SendTimeout after the gate was last asked and said yes. What is without a
-// gate may be stored late and twice by its nature (logs): its connection is reset only where the broker does not answer on it.
+// Invariant C2: the connection is reset at the latest SendTimeout after the gate was last asked and said yes. What is
+// without a gate may be stored late and twice by its nature (logs): its connection is reset only where the broker does
+// not answer on it.
 type patience struct {
 	gate  func(context.Context) error // nil: there is none
 	asked time.Time                   // the gate, or when it began
@@ -159,8 +161,8 @@ func (p *patience) wait(s stage, d time.Duration) (ctx context.Context) {
 	return ctx
 }
 
-// look has the broker asked something else on the connection, which its answer says works. It is not cut off when the batch is
-// answered meanwhile: that would cost the connection.
+// look has the broker asked something else on the connection, which its answer says works. It is not cut off when the
+// batch is answered meanwhile: that would cost the connection.
 func (p *patience) look(wait context.Context) (context.Context, bool) {
 	works, q, addr, purpose := p.works, p.q, p.r.addr, p.r.purpose
 	until, _ := wait.Deadline()

@@ -46,11 +46,15 @@ func (a *attempts) count() int {
 func send(t *testing.T, s *rmq.Sender, bodies ...string) {
 	t.Helper()
 	for _, body := range bodies {
-		if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: rmq.Queue{Topic: "orders", Broker: "broker-a"}, Body: []byte(body)}, func(_ int64, err error) {
-			if err != nil {
-				t.Errorf("message %s: %v", body, err)
-			}
-		}); err != nil {
+		if err := s.Send(
+			t.Context(),
+			rmq.Message{Topic: "orders", Queue: rmq.Queue{Topic: "orders", Broker: "broker-a"}, Body: []byte(body)},
+			func(_ int64, err error) {
+				if err != nil {
+					t.Errorf("message %s: %v", body, err)
+				}
+			},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,8 +150,8 @@ func TestABatchWaitsForALateAnswer(t *testing.T) {
 	}
 }
 
-// Invariant C2: whatever the gate says and the broker does, no attempt lasts longer than SendTimeout after the gate was last asked
-// and said yes.
+// Invariant C2: whatever the gate says and the broker does, no attempt lasts longer than SendTimeout after the gate was
+// last asked and said yes.
 func TestNoAttemptOutlastsItsGate(t *testing.T) {
 	const sendTimeout = 2 * time.Second
 	for seed := range uint64(60) {
@@ -237,22 +241,30 @@ func TestALogWaitsForALateAnswer(t *testing.T) {
 		wantTook  time.Duration
 		wantDials int // besides those for control
 	}{
-		"the broker answers others":                     {0, rmqtest.Verdict{}, nil, 5 * time.Second, 1},
-		"the broker answers others, the caller leaves":  {2 * time.Second, rmqtest.Verdict{}, context.DeadlineExceeded, 2 * time.Second, 1},
-		"the broker answers nothing":                    {0, rmqtest.Verdict{Hang: true}, rmq.ErrUnreachable, 2 * time.Second, 2},
-		"the broker answers nothing, the caller leaves": {1999 * time.Millisecond, rmqtest.Verdict{Hang: true}, context.DeadlineExceeded, 1999 * time.Millisecond, 2},
+		"the broker answers others":                    {0, rmqtest.Verdict{}, nil, 5 * time.Second, 1},
+		"the broker answers others, the caller leaves": {2 * time.Second, rmqtest.Verdict{}, context.DeadlineExceeded, 2 * time.Second, 1},
+		"the broker answers nothing":                   {0, rmqtest.Verdict{Hang: true}, rmq.ErrUnreachable, 2 * time.Second, 2},
+		"the broker answers nothing, the caller leaves": {
+			1999 * time.Millisecond,
+			rmqtest.Verdict{Hang: true},
+			context.DeadlineExceeded,
+			1999 * time.Millisecond,
+			2,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			var dials atomic.Int32
 			synctest.Test(t, func(t *testing.T) {
 				b := rmqtest.Start(t, rmqtest.OverPipe())
-				c, err := rmq.Open(rmq.Config{NameServers: []string{b.NameServer()}, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-					if addr != b.NameServer() {
-						dials.Add(1)
-					}
-					return b.Dial(ctx, network, addr)
-				}})
+				c, err := rmq.Open(
+					rmq.Config{NameServers: []string{b.NameServer()}, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+						if addr != b.NameServer() {
+							dials.Add(1)
+						}
+						return b.Dial(ctx, network, addr)
+					}},
+				)
 				if err != nil {
 					t.Fatal(err)
 				}

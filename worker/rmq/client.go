@@ -54,11 +54,11 @@ type Config struct {
 	SendTimeout time.Duration
 	// CallTimeout bounds every other request; default 3 s.
 	CallTimeout time.Duration
-	// LogGone is for how long the master of a topic that is written to must say that it has none before it is made there again;
-	// default 5 s.
+	// LogGone is for how long the master of a topic that is written to must say that it has none before it is made there
+	// again; default 5 s.
 	LogGone time.Duration
-	// LogBrokers are the brokers on which log topics were when they were last seen, by topic: they are made nowhere else while
-	// that broker is away. Client.LogBrokers gives them.
+	// LogBrokers are the brokers on which log topics were when they were last seen, by topic: they are made nowhere else
+	// while that broker is away. Client.LogBrokers gives them.
 	LogBrokers map[string]string
 	// TLS has name servers and brokers reached by TLS; nil: without.
 	TLS *tlsdial.Files
@@ -145,7 +145,8 @@ func Open(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// StaleTLS says why the files of TLS are of no use any more, nil if they are: connections are then made with those of before.
+// StaleTLS says why the files of TLS are of no use any more, nil if they are: connections are then made with those of
+// before.
 func (c *Client) StaleTLS() error {
 	if c.secure == nil {
 		return nil
@@ -220,8 +221,8 @@ type request struct {
 	accept []int
 }
 
-// call sends a request and reads its answer. The errors are the context's cause, ErrClosed, ErrUnreachable (which leaves
-// open whether the request was carried out) and *BrokerError.
+// call sends a request and reads its answer. The errors are the context's cause, ErrClosed, ErrUnreachable (which
+// leaves open whether the request was carried out) and *BrokerError.
 func (c *Client) call(ctx context.Context, r *request) (*remoting.Command, error) {
 	timeout := r.timeout
 	if timeout == 0 {
@@ -305,15 +306,16 @@ func (n *nameServers) call(ctx context.Context, c *Client, r request) (*remoting
 }
 
 var (
-	// errNoMaster means that a queue's broker is not in the route of its topic, errOnlySlave that it is there without its master.
+	// errNoMaster means that a queue's broker is not in the route of its topic, errOnlySlave that it is there without its
+	// master.
 	errNoMaster  = errors.New("its master is not registered with the name server")
 	errOnlySlave = errors.New("its master is not registered with the name server, only a slave is")
 	// errNoTopic means that the broker is registered, and that the topic is not on it any more.
 	errNoTopic = errors.New("it is registered with the name server, and does not have the topic (any more)")
 )
 
-// onQueue calls the broker of a queue, where its master is by the newest answer of a name server; a failure, a time-out too,
-// makes the next call look the broker up again.
+// onQueue calls the broker of a queue, where its master is by the newest answer of a name server; a failure, a time-out
+// too, makes the next call look the broker up again.
 func (c *Client) onQueue(ctx context.Context, q Queue, r *request) (*remoting.Command, error) {
 	route, err := c.routes.get(ctx, c, q.Topic)
 	if err != nil {

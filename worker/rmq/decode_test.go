@@ -31,7 +31,10 @@ func FuzzPulledMessages(f *testing.F) {
 			if damage != nil {
 				body = m.Body
 			}
-			want = append(want, Received{Offset: m.Offset, NextOffset: m.Offset + 1, Body: body, Err: damage, Properties: slowProperties(m.Properties)})
+			want = append(
+				want,
+				Received{Offset: m.Offset, NextOffset: m.Offset + 1, Body: body, Err: damage, Properties: slowProperties(m.Properties)},
+			)
 		}
 		if (err != nil) != (len(want) == 0) || err == nil && whole != (failed == nil) {
 			t.Fatalf("error %v, all of it: %t; want %d messages, then %v", err, whole, len(want), failed)
@@ -61,7 +64,12 @@ func slowProperties(wire []byte) (out []Property) {
 }
 
 func FuzzRoutes(f *testing.F) {
-	f.Add([]byte(`{"brokerDatas":[{"brokerAddrs":{0:"h:1"},"brokerName":"b"}],"queueDatas":[{"brokerName":"b","perm":6,"readQueueNums":2,"writeQueueNums":1}]}`))
+	f.Add(
+		[]byte(
+			`{"brokerDatas":[{"brokerAddrs":{0:"h:1"},"brokerName":"b"}],"queueDatas":[{"brokerName":"b","perm":6,"readQueueNums":2,` +
+				`"writeQueueNums":1}]}`,
+		),
+	)
 	f.Add([]byte(`{"queueDatas":[{"perm":6,"readQueueNums":-1,"writeQueueNums":99999999}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := parseRoute("t", body)

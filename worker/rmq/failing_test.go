@@ -9,7 +9,10 @@ import (
 
 func TestATroubleIsOneForAsLongAsItIsAlike(t *testing.T) {
 	full := func(percent int) error {
-		return fmt.Errorf("sending: %w", &BrokerError{Op: "sending", Addr: "10.0.0.1:10911", Code: 14, Remark: fmt.Sprintf("disk full %d%%", percent)})
+		return fmt.Errorf(
+			"sending: %w",
+			&BrokerError{Op: "sending", Addr: "10.0.0.1:10911", Code: 14, Remark: fmt.Sprintf("disk full %d%%", percent)},
+		)
 	}
 	cut := fmt.Errorf("read tcp 10.0.0.9:40001: %w", ErrUnreachable)
 	refused := fmt.Errorf("dial tcp 10.0.0.1: %w", ErrUnreachable)

@@ -131,7 +131,11 @@ func TestSenderTriesAgain(t *testing.T) {
 				s := c.NewSender(rmq.SenderConfig{})
 				var errs []error
 				for i := range 3 {
-					if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Body: fmt.Append(nil, i)}, func(_ int64, err error) { errs = append(errs, err) }); err != nil {
+					if err := s.Send(
+						t.Context(),
+						rmq.Message{Topic: "orders", Body: fmt.Append(nil, i)},
+						func(_ int64, err error) { errs = append(errs, err) },
+					); err != nil {
 						t.Fatal(err)
 					}
 				}

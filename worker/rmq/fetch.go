@@ -14,8 +14,8 @@ import (
 // pullRecords is how many records a reader asks for; brokers give fewer by their own limits (32 unless configured).
 const pullRecords = 512
 
-// doubtful is how much time between two answers is enough for a topic to be deleted, created again and filled: a pull was
-// held, or there was no room for one.
+// doubtful is how much time between two answers is enough for a topic to be deleted, created again and filled: a pull
+// was held, or there was no room for one.
 const doubtful = 20 * time.Millisecond
 
 // endAge is how old the known end of a queue may be, for the lag, while there is no room to pull.
@@ -173,8 +173,8 @@ func (f *fetch) pull() (pulled, error) {
 	return p, err
 }
 
-// suspects reports whether the queue may be another one than was read: its broker may have lost what was read, and given its
-// offsets out again, or its topic was deleted and created again.
+// suspects reports whether the queue may be another one than was read: its broker may have lost what was read, and
+// given its offsets out again, or its topic was deleted and created again.
 func (f *fetch) suspects(p pulled) bool {
 	return len(f.trail) > 0 && (p.conn != f.conn || f.doubt && p.code == remoting.Success)
 }
@@ -233,7 +233,18 @@ func (f *fetch) retrace(lost bool) error {
 		}
 		to = low
 	}
-	f.r.c.log.Error(errTailLost, "Going back: the broker lost the end of the queue", "topic", f.q.Topic, "queue", f.q.String(), "wanted", f.next, "from", to)
+	f.r.c.log.Error(
+		errTailLost,
+		"Going back: the broker lost the end of the queue",
+		"topic",
+		f.q.Topic,
+		"queue",
+		f.q.String(),
+		"wanted",
+		f.next,
+		"from",
+		to,
+	)
 	f.r.cfg.OnGap(f.q, f.next, to)
 	f.trail, f.conn = f.trail.Before(to), conn
 	f.jump(to)

@@ -97,7 +97,11 @@ func wantStalled(t *testing.T, s *rmq.Sender, refused rmq.Queue, want ...rmq.Que
 	if len(want) == 0 {
 		return
 	}
-	err := s.Send(t.Context(), rmq.Message{Topic: refused.Topic, Queue: refused, Body: []byte("x")}, func(int64, error) { t.Error("a message that was refused was answered") })
+	err := s.Send(
+		t.Context(),
+		rmq.Message{Topic: refused.Topic, Queue: refused, Body: []byte("x")},
+		func(int64, error) { t.Error("a message that was refused was answered") },
+	)
 	if !errors.Is(err, rmq.ErrStalled) {
 		t.Errorf("sending to a queue that takes nothing: %v", err)
 	}
@@ -134,12 +138,16 @@ func TestWhatWaitsForABrokerHoldsUpNoOther(t *testing.T) {
 				sent := 1
 				for ; sent < 1000; sent++ { // until it takes no more
 					body := fmt.Sprint(sent)
-					err := s.s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: queues[0], Body: append(make([]byte, 1000), body...)}, func(_ int64, err error) {
-						if err != nil {
-							t.Errorf("message %s: %v", body, err)
-						}
-						s.stored.Add(1)
-					})
+					err := s.s.Send(
+						t.Context(),
+						rmq.Message{Topic: "orders", Queue: queues[0], Body: append(make([]byte, 1000), body...)},
+						func(_ int64, err error) {
+							if err != nil {
+								t.Errorf("message %s: %v", body, err)
+							}
+							s.stored.Add(1)
+						},
+					)
 					if errors.Is(err, rmq.ErrStalled) {
 						break
 					}

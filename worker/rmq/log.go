@@ -16,7 +16,8 @@ import (
 // readAtOnce is how many records a log asks for; brokers give fewer by their own limits.
 const readAtOnce = 256
 
-// Log is a totally ordered log: a topic of one queue on one broker, read from its master. It is safe for concurrent use.
+// Log is a totally ordered log: a topic of one queue on one broker, read from its master. It is safe for concurrent
+// use.
 type Log struct {
 	c      *Client
 	q      Queue
@@ -48,8 +49,8 @@ func (l *Log) shape(ctx context.Context) error {
 	return nil
 }
 
-// Append stores the entries as one batch, in order, within the client's SendTimeout, and returns the first one's offset;
-// the others follow it without gaps. Of each, Key and Value are stored. After an error the batch may have been
+// Append stores the entries as one batch, in order, within the client's SendTimeout, and returns the first one's
+// offset; the others follow it without gaps. Of each, Key and Value are stored. After an error the batch may have been
 // stored all the same.
 func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err error) {
 	if len(entries) == 0 {
@@ -76,11 +77,12 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) (first int64, err er
 	return first, nil
 }
 
-// tailLag is how long after an append of the same client a tail may take to see the record before its long poll counts as
-// lost. A lease hangs on reading one's own heartbeats back: it cannot wait for a poll of 15 s to time out.
+// tailLag is how long after an append of the same client a tail may take to see the record before its long poll counts
+// as lost. A lease hangs on reading one's own heartbeats back: it cannot wait for a poll of 15 s to time out.
 const tailLag = time.Second
 
-// longestUnread is the longest pause before a broker that is away is asked again for a log: leases, and so all tasks, wait for it.
+// longestUnread is the longest pause before a broker that is away is asked again for a log: leases, and so all tasks,
+// wait for it.
 const longestUnread = 500 * time.Millisecond
 
 // Bounds are the log's first offset and the one after its last record.
@@ -166,7 +168,9 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 			return end, nil
 		}
 		key, _ := m.Property(encode.Keys)
-		if err := fn(Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt, Stray: encode.Stray(m.Properties, m.Queue.Topic)}); err != nil {
+		if err := fn(
+			Entry{Offset: m.Offset, Key: key, Value: m.Body, StoredAt: m.StoredAt, Stray: encode.Stray(m.Properties, m.Queue.Topic)},
+		); err != nil {
 			return next, err
 		}
 		next = m.NextOffset
@@ -174,13 +178,14 @@ func deliver(p pulled, next, end int64, fn func(Entry) error) (int64, error) {
 	return min(max(next, p.next), end), nil
 }
 
-// Follow calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not to
-// hold the offset (ErrTruncated), or it is no longer one queue (ErrTopicShape) on this broker (ErrTopicMoved). Anything else, such as a
-// broker that restarts or moves, it outlives. After each reconnect to the broker, after each answer but "found" and "nothing
-// new", and after a second or more without a record, it hands the last records on again as the log holds them by then, before any that follow: so fn can notice
-// that records which it was handed have been lost and their offsets given out again. Several, for a record that was appended
-// twice may by chance be at its old offset again, after others than before. What lies between from and known was handed to
-// fn earlier: a log that ends before known does not hold it.
+// Follow calls fn with each record from offset from on, as they come, until ctx ends, fn fails, the log turns out not
+// to hold the offset (ErrTruncated), or it is no longer one queue (ErrTopicShape) on this broker (ErrTopicMoved).
+// Anything else, such as a broker that restarts or moves, it outlives. After each reconnect to the broker, after each
+// answer but "found" and "nothing new", and after a second or more without a record, it hands the last records on again
+// as the log holds them by then, before any that follow: so fn can notice that records which it was handed have been
+// lost and their offsets given out again. Several, for a record that was appended twice may by chance be at its old
+// offset again, after others than before. What lies between from and known was handed to fn earlier: a log that ends
+// before known does not hold it.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(Entry) error) error {
 	t := &following{Log: l, next: from, fn: fn, known: known, first: from, last: none, bare: none}
 	l.c.follow(l.q, &t.follower)
@@ -265,14 +270,16 @@ func (t *following) elsewhere(p pulled) bool {
 	return true
 }
 
-// outwaited reports that a pull waited for long for what it found: the broker goes on holding it when the topic is recreated,
-// and answers once the new one has grown past it. It counts only if the log still holds what was handed on last; that is
-// compared here, for who is handed records again takes it for a reconnect.
+// outwaited reports that a pull waited for long for what it found: the broker goes on holding it when the topic is
+// recreated, and answers once the new one has grown past it. It counts only if the log still holds what was handed on
+// last; that is compared here, for who is handed records again takes it for a reconnect.
 func (t *following) outwaited(ctx context.Context, p pulled, since time.Time) (bool, error) {
 	if len(t.recent) == 0 || t.next < t.known || p.code != remoting.Success || time.Since(since) < tailLag {
 		return false, nil
 	}
-	now, err := intact(t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.recent[0].offset, max: lookedOver, purpose: forFollow}))
+	now, err := intact(
+		t.c.pull(ctx, pullRequest{queue: t.q, group: logGroup, offset: t.recent[0].offset, max: lookedOver, purpose: forFollow}),
+	)
 	if err != nil {
 		return true, err
 	}
@@ -344,9 +351,9 @@ func (t *following) hand(e Entry) error {
 	return err
 }
 
-// pull waits for something new, or until a check finds that it is stuck. It does not wait while it goes over what was handed
-// on before: a log that has lost its end would have nothing new until somebody appends. It does where the broker does not
-// find what its index says it has.
+// pull waits for something new, or until a check finds that it is stuck. It does not wait while it goes over what was
+// handed on before: a log that has lost its end would have nothing new until somebody appends. It does where the broker
+// does not find what its index says it has.
 func (t *following) pull(ctx context.Context) (pulled, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -22,12 +22,12 @@ type LogPlace struct {
 	Beside string
 }
 
-// EnsureLogTopic returns the one queue of a log topic, which is created if there is none. A topic of any other shape is left
-// alone: ErrTopicShape. Every other master gets a marker of it. While the broker on which it was when it was last seen is away,
-// or markers alone are to be seen, nothing is created (ErrTopicAway) unless place names a broker.
+// EnsureLogTopic returns the one queue of a log topic, which is created if there is none. A topic of any other shape is
+// left alone: ErrTopicShape. Every other master gets a marker of it. While the broker on which it was when it was last
+// seen is away, or markers alone are to be seen, nothing is created (ErrTopicAway) unless place names a broker.
 //
-// The broker is believed over the name server: a master that goes on saying for Config.LogGone that it has no such topic
-// gets it again.
+// The broker is believed over the name server: a master that goes on saying for Config.LogGone that it has no such
+// topic gets it again.
 func (c *Client) EnsureLogTopic(ctx context.Context, topic string, place LogPlace) (Queue, error) {
 	r, err := c.lookUp(ctx, topic)
 	if errors.Is(err, ErrTopicNotFound) || errors.Is(err, ErrTopicAway) {
@@ -41,8 +41,13 @@ func (c *Client) EnsureLogTopic(ctx context.Context, topic string, place LogPlac
 	}
 	q := r.queues[0]
 	if place.Broker != "" && q.Broker != place.Broker {
-		return Queue{}, fmt.Errorf("%w: topic %s lies on broker %s and is wanted on %s: change the setting, or delete the topic if nothing in it is needed",
-			ErrTopicShape, topic, q.Broker, place.Broker)
+		return Queue{}, fmt.Errorf(
+			"%w: topic %s lies on broker %s and is wanted on %s: change the setting, or delete the topic if nothing in it is needed",
+			ErrTopicShape,
+			topic,
+			q.Broker,
+			place.Broker,
+		)
 	}
 	if err := c.held(ctx, q, r.addrs[q.Broker]); err != nil {
 		return Queue{}, err
@@ -56,7 +61,8 @@ func (c *Client) EnsureLogTopic(ctx context.Context, topic string, place LogPlac
 
 // createLog makes a log topic. marked is the route of its markers, nil if there are none.
 //
-// Invariant C1: there is one log. A second one, made while the broker of the first is away, would be a second order of events.
+// Invariant C1: there is one log. A second one, made while the broker of the first is away, would be a second order of
+// events.
 func (c *Client) createLog(ctx context.Context, topic string, place LogPlace, marked *route) (*route, error) {
 	broker, err := c.site(ctx, topic, place, marked)
 	if err != nil {
@@ -72,8 +78,8 @@ func (c *Client) createLog(ctx context.Context, topic string, place LogPlace, ma
 	return c.routes.get(ctx, c, topic)
 }
 
-// site names the broker on which a log topic is to be made; "" is the first by name. A broker that held it when it was last
-// seen, and that is there without it, has lost it.
+// site names the broker on which a log topic is to be made; "" is the first by name. A broker that held it when it was
+// last seen, and that is there without it, has lost it.
 func (c *Client) site(ctx context.Context, topic string, place LogPlace, marked *route) (string, error) {
 	if place.Broker != "" {
 		return place.Broker, nil
@@ -103,8 +109,9 @@ func registered(brokers []Broker, name string) bool {
 	return slices.ContainsFunc(brokers, func(b Broker) bool { return b.Name == name })
 }
 
-// held is nil if the master that the route names has the log. One that says that it has not may be about to give way to one
-// that has: only after a while is the topic made there again. It is the same broker name, so there still is one log.
+// held is nil if the master that the route names has the log. One that says that it has not may be about to give way to
+// one that has: only after a while is the topic made there again. It is the same broker name, so there still is one
+// log.
 //
 // Invariant C4: who has read the log, or published to it, finds that it ends before.
 func (c *Client) held(ctx context.Context, q Queue, addr string) error {
@@ -132,9 +139,9 @@ func (c *Client) held(ctx context.Context, q Queue, addr string) error {
 	return nil
 }
 
-// mark makes a marker of a log on each master that has nothing of it: the same topic, to be neither read nor written. The
-// name server goes on showing that while the broker that holds the log is away, and nobody takes the log for one that was
-// never made. Nothing depends on a marker while that broker is there: one that fails is left to a later look.
+// mark makes a marker of a log on each master that has nothing of it: the same topic, to be neither read nor written.
+// The name server goes on showing that while the broker that holds the log is away, and nobody takes the log for one
+// that was never made. Nothing depends on a marker while that broker is there: one that fails is left to a later look.
 func (c *Client) mark(ctx context.Context, topic string, r *route, brokers []Broker) {
 	for _, b := range brokers {
 		if r.has(b.Name) || c.logs.unmarkable(b.Name) {
@@ -166,8 +173,9 @@ type LogTopics struct {
 	Compacting []string
 }
 
-// TendLogTopics looks log topics over, and makes the markers that are missing: of topics that are there, and of those whose
-// broker is away. A topic that is nowhere is left to those who use it. What was found counts also beside an error.
+// TendLogTopics looks log topics over, and makes the markers that are missing: of topics that are there, and of those
+// whose broker is away. A topic that is nowhere is left to those who use it. What was found counts also beside an
+// error.
 func (c *Client) TendLogTopics(ctx context.Context, topics ...string) (LogTopics, error) {
 	out := LogTopics{Brokers: map[string]string{}}
 	brokers, err := c.Brokers(ctx)
@@ -220,7 +228,8 @@ func (c *Client) compactsAnywhere(ctx context.Context, topic string, r *route) (
 	return false, failed
 }
 
-// LogBrokers gives the brokers on which log topics were when they were last seen, for Config.LogBrokers of a later client.
+// LogBrokers gives the brokers on which log topics were when they were last seen, for Config.LogBrokers of a later
+// client.
 func (c *Client) LogBrokers() map[string]string {
 	c.logs.mu.Lock()
 	defer c.logs.mu.Unlock()
@@ -329,8 +338,8 @@ func (l *logTopics) tryMarkersAgain() {
 	}
 }
 
-// logShape is nil when the topic is one queue on one broker, to read and to write. A broker that lets nobody write, or read,
-// may change its mind: that is ErrUnreachable, any other shape ErrTopicShape.
+// logShape is nil when the topic is one queue on one broker, to read and to write. A broker that lets nobody write, or
+// read, may change its mind: that is ErrUnreachable, any other shape ErrTopicShape.
 func logShape(topic string, r *route) error {
 	if len(r.queues) == 1 && slices.Equal(r.queues, r.writable) {
 		return nil
@@ -353,8 +362,8 @@ const defaultRetention = 72 * time.Hour
 // maxReservedHours is a hundred years: durations end at 292.
 const maxReservedHours = 100 * 365 * 24
 
-// Retention is how long the broker keeps the log's records at least; 0 means that the last of each key stays for ever, as in a
-// topic that an earlier version made. A broker that does not tell how long counts as one with the default.
+// Retention is how long the broker keeps the log's records at least; 0 means that the last of each key stays for ever,
+// as in a topic that an earlier version made. A broker that does not tell how long counts as one with the default.
 func (l *Log) Retention(ctx context.Context) (time.Duration, error) {
 	compacts, err := l.compacts(ctx)
 	if err != nil || compacts {

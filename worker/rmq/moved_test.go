@@ -65,8 +65,8 @@ func addrOf(t *testing.T, c *rmq.Client, name string) string {
 	return ""
 }
 
-// A master hangs and another broker takes its place. Pulls that are parked at the old one, and a batch that is on its way to it,
-// are done at the new one within two seconds, the time between two looks at where the masters are.
+// A master hangs and another broker takes its place. Pulls that are parked at the old one, and a batch that is on its
+// way to it, are done at the new one within two seconds, the time between two looks at where the masters are.
 func TestAMasterThatMovedIsNoticed(t *testing.T) {
 	for name, idle := range map[string]bool{"by who has a batch on its way": false, "by who only waits": true} {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { masterMoves(t, idle) }) })

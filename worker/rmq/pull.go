@@ -15,15 +15,15 @@ import (
 // suspend is how long a broker holds a pull that finds nothing new.
 const suspend = 15 * time.Second
 
-// holdCheck is how often a broker looks for pulls whose time is over, so how late the answer may be. Giving up sooner would
-// reset a healthy connection, and with it every other poll on it.
+// holdCheck is how often a broker looks for pulls whose time is over, so how late the answer may be. Giving up sooner
+// would reset a healthy connection, and with it every other poll on it.
 const holdCheck = 5 * time.Second
 
 // logGroup reads logs: brokers have this group from the start, so nothing needs to be created.
 const logGroup = "TOOLS_CONSUMER"
 
-// indexLag is how long after its answer a stored record may be missing from the queue's index: until then an offset past
-// the end is no proof of a loss.
+// indexLag is how long after its answer a stored record may be missing from the queue's index: until then an offset
+// past the end is no proof of a loss.
 const indexLag = time.Second
 
 // Bits of a pull's sysFlag.
@@ -104,8 +104,8 @@ func decodePull(q Queue, resp *remoting.Command) (out pulled, err error) {
 // smallestStored is less than any stored message takes; it bounds the guess of how many there are.
 const smallestStored = 91
 
-// decodeMessages decodes a pull's body up to a message that cannot be decoded; that fails once it is the first. Bodies point
-// into what was pulled, and all properties share one slab.
+// decodeMessages decodes a pull's body up to a message that cannot be decoded; that fails once it is the first. Bodies
+// point into what was pulled, and all properties share one slab.
 func decodeMessages(q Queue, stored []byte) (out []Received, whole bool, err error) {
 	first, _, err := remoting.NextMessage(stored)
 	if err != nil {
@@ -139,8 +139,8 @@ func decodeMessages(q Queue, stored []byte) (out []Received, whole bool, err err
 	return out, true, nil
 }
 
-// intact ends an answer before a message whose body cannot be read; that fails once it is the first. A log without one of
-// its records is another log.
+// intact ends an answer before a message whose body cannot be read; that fails once it is the first. A log without one
+// of its records is another log.
 func intact(p pulled, err error) (pulled, error) {
 	for i := range p.messages {
 		m := &p.messages[i]
@@ -173,8 +173,8 @@ func appendProperties(dst []Property, wire []byte) []Property {
 	return dst
 }
 
-// pullsAhead is how many pulls of one Read are under way: brokers give few records at once (32 by default), so what a read
-// takes is the way there and back.
+// pullsAhead is how many pulls of one Read are under way: brokers give few records at once (32 by default), so what a
+// read takes is the way there and back.
 const pullsAhead = 8
 
 // ahead is a Read's pulls: those at the places where it will most likely go on are under way before it gets there.
@@ -197,7 +197,8 @@ type answer struct {
 	err error
 }
 
-// next gives what the broker has at an offset, which never goes back. A pull that was under way may have begun before it.
+// next gives what the broker has at an offset, which never goes back. A pull that was under way may have begun before
+// it.
 func (a *ahead) next(ctx context.Context, offset int64) (pulled, error) {
 	if len(a.flights) == 0 || a.flights[0].offset > offset {
 		p, err := a.pull(ctx, offset)

@@ -18,13 +18,15 @@ const (
 
 // ReaderConfig bounds a Reader.
 type ReaderConfig struct {
-	// Group is the consumer group that reads, for the brokers' statistics and rights. The Reader commits nothing by itself.
+	// Group is the consumer group that reads, for the brokers' statistics and rights. The Reader commits nothing by
+	// itself.
 	Group string
 	// MaxBufferedBytes is how much is pulled ahead over all queues; default 16 MiB. One pull a queue may come on top.
 	MaxBufferedBytes int
 	// PullsAhead is how many answers a queue holds ready; default 16.
 	PullsAhead int
-	// Trail gives the marks of what was read of a queue before it is assigned; they are not changed. nil: nothing is known.
+	// Trail gives the marks of what was read of a queue before it is assigned; they are not changed. nil: nothing is
+	// known.
 	Trail func(q Queue) Trail
 	// OnGap is told when records from..to of a queue were gone before they were read. When to is less than from, the queue
 	// had lost its end, or was recreated: it is read again from to on, where it is known to be as it was, else from its
@@ -32,8 +34,8 @@ type ReaderConfig struct {
 	OnGap func(q Queue, from, to int64)
 }
 
-// Reader pulls the queues it was assigned ahead of its user. One goroutine at a time may Poll; the other methods are safe
-// for concurrent use.
+// Reader pulls the queues it was assigned ahead of its user. One goroutine at a time may Poll; the other methods are
+// safe for concurrent use.
 type Reader struct {
 	c       *Client
 	cfg     ReaderConfig
@@ -79,8 +81,8 @@ func (c *Client) NewReader(cfg ReaderConfig) *Reader {
 	return r
 }
 
-// Assign replaces the assignment. Queues that stay go on where they are, paused or not; new ones start at the given offset,
-// or at their first record if that is negative; of those that left, nothing is returned any more.
+// Assign replaces the assignment. Queues that stay go on where they are, paused or not; new ones start at the given
+// offset, or at their first record if that is negative; of those that left, nothing is returned any more.
 func (r *Reader) Assign(offsets map[Queue]int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,9 +134,9 @@ func (r *Reader) wakeAll() {
 	}
 }
 
-// Poll returns 1 to max records, those of one queue in their order. It waits for the first, and returns nil, nil when ctx
-// ends before. An error is of one queue of which all before was returned (access denied, an undecodable record, its topic
-// gone) or ErrClosed; Poll may be called again: what a queue fails with comes again until it no longer does.
+// Poll returns 1 to max records, those of one queue in their order. It waits for the first, and returns nil, nil when
+// ctx ends before. An error is of one queue of which all before was returned (access denied, an undecodable record, its
+// topic gone) or ErrClosed; Poll may be called again: what a queue fails with comes again until it no longer does.
 func (r *Reader) Poll(ctx context.Context, max int) ([]Received, error) {
 	for {
 		got, err := r.take(max)
@@ -206,8 +208,8 @@ func (r *Reader) pause(queues []Queue, paused bool) {
 	r.wakeAll()
 }
 
-// Lag is how many records of each queue Poll has yet to return, as of a few seconds ago at most while the broker answers. Queues of which nothing is known yet
-// are left out.
+// Lag is how many records of each queue Poll has yet to return, as of a few seconds ago at most while the broker
+// answers. Queues of which nothing is known yet are left out.
 func (r *Reader) Lag() map[Queue]int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -179,7 +179,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A follower that goes over what it has read must not rest at an end that has moved back: a poll that waits is held for 15 s.
+// A follower that goes over what it has read must not rest at an end that has moved back: a poll that waits is held for
+// 15 s.
 func TestFollowNoticesALostEndAsSoonAsTheBrokerIsBack(t *testing.T) {
 	bubble(t, rmq.Config{}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 		l, _ := logOf(t, c)
@@ -373,7 +374,11 @@ func TestMessagesMoveWhenTheirQueueGoes(t *testing.T) {
 		s := c.NewSender(rmq.SenderConfig{Gate: func(context.Context) error { <-open; return nil }})
 		answers := map[int]error{}
 		for i := range 20 {
-			if err := s.Send(t.Context(), rmq.Message{Topic: "orders", Queue: queues[i%2], Body: fmt.Append(nil, i)}, func(_ int64, err error) { answers[i] = err }); err != nil {
+			if err := s.Send(
+				t.Context(),
+				rmq.Message{Topic: "orders", Queue: queues[i%2], Body: fmt.Append(nil, i)},
+				func(_ int64, err error) { answers[i] = err },
+			); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -56,11 +56,18 @@ func TestARefusalNamesThePermissionThatIsMissing(t *testing.T) {
 			bubble(t, rmq.Config{AccessKey: "connect", SecretKey: "hush"}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 				l, q := logOf(t, c)
 				b.Intercept(func(_ string, req *remoting.Command) rmqtest.Verdict {
-					return rmqtest.Verdict{Refuse: remoting.NoPermission,
-						Remark: "User:connect has no permission to access Topic:" + req.Field("topic") + req.Field("b") + " from 10.0.0.1, no matched policies."}
+					return rmqtest.Verdict{
+						Refuse: remoting.NoPermission,
+						Remark: "User:connect has no permission to access Topic:" + req.Field(
+							"topic",
+						) + req.Field(
+							"b",
+						) + " from 10.0.0.1, no matched policies.",
+					}
 				})
 				err := tc.use(t, c, l, q)
-				want := "on broker broker-a at broker-a:10911: accessKey needs the permission " + tc.want + " from 10.0.0.1: no policy of its user allows that"
+				want := "on broker broker-a at broker-a:10911: accessKey needs the " +
+					"permission " + tc.want + " from 10.0.0.1: no policy of its user allows that"
 				if !errors.Is(err, rmq.ErrAccessDenied) || rmq.IsTemporary(err) || !strings.Contains(err.Error(), want) {
 					t.Errorf("got  %v\nwant %s", err, want)
 				}

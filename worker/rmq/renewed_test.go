@@ -10,8 +10,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/rmqtest"
 )
 
-// Invariant P4: a topic that is deleted and created again under a reader is read from its first record on, also when it has
-// grown past where the reader was by the time that a pull is answered.
+// Invariant P4: a topic that is deleted and created again under a reader is read from its first record on, also when it
+// has grown past where the reader was by the time that a pull is answered.
 func TestReaderOfATopicThatIsCreatedAgain(t *testing.T) {
 	const read = 6
 	cases := map[string]func(t *testing.T, b *rmqtest.Broker, l *rmq.Log){

@@ -117,8 +117,8 @@ func (c *Client) fetchRoute(ctx context.Context, topic string) (*route, error) {
 	return r, err
 }
 
-// routeCache keeps routes. An old one is better than none, or than markers alone: brokers are dropped from the name server
-// while they restart.
+// routeCache keeps routes. An old one is better than none, or than markers alone: brokers are dropped from the name
+// server while they restart.
 type routeCache struct {
 	mu     sync.Mutex
 	topics map[string]*routeEntry
@@ -133,8 +133,8 @@ type routeEntry struct {
 	besides  *route        // whose targets those are
 }
 
-// beside gives the targets of a route with brokers besides that are there and do not have the topic: the same ones for as long as
-// both stay as they are.
+// beside gives the targets of a route with brokers besides that are there and do not have the topic: the same ones for
+// as long as both stay as they are.
 func (rc *routeCache) beside(topic string, r *route, lacking []string) *Targets {
 	all := slices.Concat(r.brokers, lacking)
 	rc.mu.Lock()
@@ -150,8 +150,8 @@ func (rc *routeCache) beside(topic string, r *route, lacking []string) *Targets 
 	return e.beside
 }
 
-// get gives the route of a topic. It waits for a lookup only when there is no route yet or the last use failed, and falls
-// back on the route it has.
+// get gives the route of a topic. It waits for a lookup only when there is no route yet or the last use failed, and
+// falls back on the route it has.
 func (rc *routeCache) get(ctx context.Context, c *Client, topic string) (*route, error) {
 	known, e, fetching, err := rc.look(c, topic)
 	if err != nil || fetching == nil {
@@ -169,8 +169,8 @@ func (rc *routeCache) latest(ctx context.Context, c *Client, topic string) (*rou
 	return rc.await(ctx, e, fetching)
 }
 
-// look gives the route that is known, and has it looked up when it is old or in doubt. fetching is not nil when the route
-// is not to be used before that has ended.
+// look gives the route that is known, and has it looked up when it is old or in doubt. fetching is not nil when the
+// route is not to be used before that has ended.
 func (rc *routeCache) look(c *Client, topic string) (known *route, e *routeEntry, fetching chan struct{}, err error) {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
@@ -261,7 +261,8 @@ func (rc *routeCache) suspect(topic string) {
 	}
 }
 
-// Route looks up the topic's queues, sorted by (broker, id). Without any it fails with ErrTopicNotFound, or ErrTopicAway.
+// Route looks up the topic's queues, sorted by (broker, id). Without any it fails with ErrTopicNotFound, or
+// ErrTopicAway.
 func (c *Client) Route(ctx context.Context, topic string) ([]Queue, error) {
 	r, err := c.lookUp(ctx, topic)
 	if err != nil {
@@ -270,8 +271,8 @@ func (c *Client) Route(ctx context.Context, topic string) ([]Queue, error) {
 	return slices.Clone(r.queues), nil
 }
 
-// lookUp gives the route as a name server shows it now, and keeps it. Along with ErrTopicAway it gives a route of markers
-// alone, which is not kept.
+// lookUp gives the route as a name server shows it now, and keeps it. Along with ErrTopicAway it gives a route of
+// markers alone, which is not kept.
 func (c *Client) lookUp(ctx context.Context, topic string) (*route, error) {
 	r, err := c.fetchRoute(ctx, topic)
 	if err != nil {
@@ -314,7 +315,8 @@ func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
 	return out, nil
 }
 
-// Settings are how the broker of a queue is configured, as far as it concerns its answers; false where it does not tell.
+// Settings are how the broker of a queue is configured, as far as it concerns its answers; false where it does not
+// tell.
 func (c *Client) Settings(ctx context.Context, q Queue) (brokers.Settings, bool, error) {
 	resp, err := c.onQueue(ctx, q, &request{
 		op: "reading the configuration of broker " + q.Broker, cmd: remoting.Command{Code: remoting.BrokerConfig},
@@ -334,8 +336,9 @@ func notSupported(err error) bool {
 	return errors.As(err, &b) && b.Code == remoting.CodeNotSupported && !errors.Is(err, ErrUnreachable)
 }
 
-// learn takes what a name server says of masters. Where one has moved, what is pending at its old address fails at once, and
-// is retried at the new one, whatever route it was sent by: a broker that hangs would hold it until its time is over.
+// learn takes what a name server says of masters. Where one has moved, what is pending at its old address fails at
+// once, and is retried at the new one, whatever route it was sent by: a broker that hangs would hold it until its time
+// is over.
 func (c *Client) learn(question int64, addrs map[string]string) {
 	for _, move := range c.masters.Learn(question, addrs) {
 		c.log.Info("Dropping connections, for the master is at another address now", "broker", move.Broker, "from", move.From, "to", move.To)
@@ -343,7 +346,8 @@ func (c *Client) learn(question int64, addrs map[string]string) {
 	}
 }
 
-// watchEvery is how often a client that reads or sends looks where the masters are: parked pulls notice nothing by themselves.
+// watchEvery is how often a client that reads or sends looks where the masters are: parked pulls notice nothing by
+// themselves.
 const watchEvery = 2 * time.Second
 
 // watch looks where the masters are until ctx ends, or a name server turns out not to tell.

@@ -25,9 +25,10 @@ const (
 
 // SenderConfig bounds a Sender. The zero value has defaults for everything.
 type SenderConfig struct {
-	// Gate is asked before each attempt at a batch: it blocks while sending is not allowed (no lease), and returns an error
-	// when it never will be again; what is left then fails with that error. nil: always open. Once it lets a batch
-	// start, the attempt is over within the client's SendTimeout, unless it then says at once that as much time again is allowed.
+	// Gate is asked before each attempt at a batch: it blocks while sending is not allowed (no lease), and returns an
+	// error when it never will be again; what is left then fails with that error. nil: always open. Once it lets a batch
+	// start, the attempt is over within the client's SendTimeout, unless it then says at once that as much time again is
+	// allowed.
 	Gate func(ctx context.Context) error
 	// MaxBatchRecords is 512 by default, MaxBatchBytes 1 MiB. A larger single message travels alone.
 	MaxBatchRecords int
@@ -58,8 +59,9 @@ func (cfg *SenderConfig) setDefaults() {
 	}
 }
 
-// Sender sends messages over one lane per queue: one batch in flight, and a batch is what gathered meanwhile. It is safe
-// for concurrent use; messages of one goroutine to one queue keep their order. What lanes report comes to its outlets.
+// Sender sends messages over one lane per queue: one batch in flight, and a batch is what gathered meanwhile. It is
+// safe for concurrent use; messages of one goroutine to one queue keep their order. What lanes report comes to its
+// outlets.
 type Sender struct {
 	c       *Client
 	cfg     SenderConfig
@@ -103,7 +105,8 @@ func (c *Client) NewSender(cfg SenderConfig) *Sender {
 	return s
 }
 
-// Targets is where a topic can be written to, as a name server showed it. It does not change; another look gives another.
+// Targets is where a topic can be written to, as a name server showed it. It does not change; another look gives
+// another.
 type Targets struct {
 	// Queues are those that can be written to, sorted by (broker, id).
 	Queues []Queue
@@ -139,8 +142,8 @@ func (t *Targets) Shows(broker string) bool {
 	return there
 }
 
-// Instead is the queue that takes the place of one that is gone: what is sent and what waits in its lane go to the same. It is the
-// zero Queue if the topic can be written to nowhere.
+// Instead is the queue that takes the place of one that is gone: what is sent and what waits in its lane go to the
+// same. It is the zero Queue if the topic can be written to nowhere.
 func (t *Targets) Instead(q Queue) Queue {
 	if len(t.Queues) == 0 {
 		return Queue{}
@@ -165,10 +168,10 @@ func (c *Client) Targets(ctx context.Context, topic string) (*Targets, error) {
 
 // Send queues m and returns; it blocks while MaxBufferedBytes wait for their answers. m's slices may be reused at once.
 // A queue that takes nothing at present is ErrStalled, and m was not queued: other queues go on meanwhile.
-// If Send returns nil, done is called exactly once, in the order of the messages of one queue, from a goroutine that must
-// not be held up: with the stored offset; or with an error that retrying would not cure (ErrTooLarge,
-// ErrIllegal, ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are retried for ever. A
-// message that failed with ErrClosed, or was retried, may have been stored nevertheless, even twice.
+// If Send returns nil, done is called exactly once, in the order of the messages of one queue, from a goroutine that
+// must not be held up: with the stored offset; or with an error that retrying would not cure (ErrTooLarge,
+// ErrIllegal, ErrAccessDenied, the gate's, ErrTopicNotFound); or with ErrClosed. Temporary errors are retried for ever.
+// A message that failed with ErrClosed, or was retried, may have been stored nevertheless, even twice.
 func (s *Sender) Send(ctx context.Context, m Message, done func(offset int64, err error)) error {
 	if m.Queue != (Queue{}) && s.outlet(m.Queue).lane.Stands() {
 		return fmt.Errorf("sending to %s: %w", m.Queue, ErrStalled)
@@ -225,8 +228,8 @@ type Stalled struct {
 	Err error
 }
 
-// Stalled lists the queues that take nothing at present, with messages waiting, sorted; rest says that messages wait for
-// others, too.
+// Stalled lists the queues that take nothing at present, with messages waiting, sorted; rest says that messages wait
+// for others, too.
 func (s *Sender) Stalled() (stalled []Stalled, rest bool) {
 	for _, o := range s.all() {
 		switch {
@@ -351,8 +354,8 @@ func (s *Sender) Flush(ctx context.Context) error {
 	return nil
 }
 
-// LastWrite is when the kernel last took bytes of a batch, zero before the first; also after Close. What it took is with
-// the broker within the client's SendTimeout, or never.
+// LastWrite is when the kernel last took bytes of a batch, zero before the first; also after Close. What it took is
+// with the broker within the client's SendTimeout, or never.
 func (s *Sender) LastWrite() time.Time {
 	if since := s.written.Load(); since > 0 {
 		return s.start.Add(time.Duration(since))

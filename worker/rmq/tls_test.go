@@ -85,7 +85,13 @@ func TestAnAlertOfAServerThatTakesTLSOnlyIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Brokers(t.Context()); err == nil || !strings.Contains(err.Error(), "name server namesrv:9876 unreachable: it answers in another protocol than RocketMQ's; if that is TLS, set tlsEnable=true") {
+	if _, err := c.Brokers(
+		t.Context(),
+	); err == nil ||
+		!strings.Contains(
+			err.Error(),
+			"name server namesrv:9876 unreachable: it answers in another protocol than RocketMQ's; if that is TLS, set tlsEnable=true",
+		) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -34,11 +34,12 @@ type Property = encode.Property
 // Message is one message to send.
 type Message struct {
 	Topic string
-	// Queue is the queue of Topic that takes the message; while its broker is away the message waits. The zero value lets the
-	// sender choose, in turn, skipping brokers that fail.
+	// Queue is the queue of Topic that takes the message; while its broker is away the message waits. The zero value lets
+	// the sender choose, in turn, skipping brokers that fail.
 	Queue Queue
-	// Movable lets another queue take the message when the broker of its own is no longer shown by the name server: the order
-	// of the queue is given up. A queue that a broker which is there has given up loses its messages to others in any case.
+	// Movable lets another queue take the message when the broker of its own is no longer shown by the name server: the
+	// order of the queue is given up. A queue that a broker which is there has given up loses its messages to others in
+	// any case.
 	Movable    bool
 	Properties []Property
 	Body       []byte
@@ -77,12 +78,12 @@ type Mark struct {
 	StoredAt int64 // ms since 1970
 }
 
-// Trail is marks of records that were read of one queue, in their order: the last one, and fewer the further back. By it a
-// reader notices that the broker lost the end of the queue, and finds where to go on.
+// Trail is marks of records that were read of one queue, in their order: the last one, and fewer the further back. By
+// it a reader notices that the broker lost the end of the queue, and finds where to go on.
 type Trail []Mark
 
-// A trail reaches trailReach records back. Each mark is at most twice as far back as the next one, and trailStep more, if
-// there were that many to choose from.
+// A trail reaches trailReach records back. Each mark is at most twice as far back as the next one, and trailStep more,
+// if there were that many to choose from.
 const (
 	trailReach = 1 << 28
 	trailStep  = 32
@@ -119,13 +120,14 @@ type Entry struct {
 	Key      string
 	Value    []byte
 	StoredAt time.Time
-	// Stray says that the record was not written for this log: it was copied from another one, or carried here by a connector.
+	// Stray says that the record was not written for this log: it was copied from another one, or carried here by a
+	// connector.
 	Stray bool
 }
 
-// Counts bounds what writers of a log count up, one by one: whoever had written an entry by the time it was stored has not counted a
-// thousand a millisecond since 1970. So however high an entry claims to have counted, those that come later can go on above it,
-// and the log alone says which do.
+// Counts bounds what writers of a log count up, one by one: whoever had written an entry by the time it was stored has
+// not counted a thousand a millisecond since 1970. So however high an entry claims to have counted, those that come
+// later can go on above it, and the log alone says which do.
 func (e Entry) Counts(n int64) bool {
 	const fewest, latest = 1 << 32, 1 << 43 // ms: the year 2248
 	return n >= 0 && n <= max(fewest, min(e.StoredAt.UnixMilli(), latest)<<10)
@@ -134,8 +136,8 @@ func (e Entry) Counts(n int64) bool {
 var (
 	// ErrTopicNotFound means no broker serves the topic.
 	ErrTopicNotFound = errors.New("topic not found")
-	// ErrNotReadable means that brokers have a topic and let it be written to, but not read. It is an ErrTopicNotFound: there is no
-	// queue to read.
+	// ErrNotReadable means that brokers have a topic and let it be written to, but not read. It is an ErrTopicNotFound:
+	// there is no queue to read.
 	ErrNotReadable = fmt.Errorf("no readable queue: %w", ErrTopicNotFound)
 	// ErrTopicShape means a topic that must be one queue on one broker is not.
 	ErrTopicShape = errors.New("topic is not one queue on one broker")
@@ -152,23 +154,23 @@ var (
 	// ErrStalled means a queue takes no message at present: what was sent to it earlier has waited for a second. It is an
 	// ErrUnreachable.
 	ErrStalled = fmt.Errorf("%w: what was sent to the queue before still waits", ErrUnreachable)
-	// ErrNoListing means that the name server's address does not list brokers, as a RocketMQ 5 proxy does not: nothing can be
-	// created through it.
+	// ErrNoListing means that the name server's address does not list brokers, as a RocketMQ 5 proxy does not: nothing can
+	// be created through it.
 	ErrNoListing = errors.New("this address does not list brokers: it answers like a RocketMQ 5 proxy, not like a name server")
-	// ErrUnconfirmed means that the broker stored what it was sent, and that its disk or its slaves have not confirmed it in
-	// time: it is there and can be read, but is not as safe as the broker is told to make it.
+	// ErrUnconfirmed means that the broker stored what it was sent, and that its disk or its slaves have not confirmed it
+	// in time: it is there and can be read, but is not as safe as the broker is told to make it.
 	ErrUnconfirmed = errors.New("stored and not confirmed in time")
 	// ErrClosed means the Client, Sender or Reader was closed.
 	ErrClosed = errors.New("closed")
-	// ErrTopicAway means that a topic is there and that none of the brokers which are registered lets it be read or written:
-	// of a log at most markers are to be seen, and not the broker that holds it. It is an ErrUnreachable.
+	// ErrTopicAway means that a topic is there and that none of the brokers which are registered lets it be read or
+	// written: of a log at most markers are to be seen, and not the broker that holds it. It is an ErrUnreachable.
 	ErrTopicAway = fmt.Errorf("%w: the broker that holds the topic is not registered with the name server", ErrUnreachable)
 	// ErrTopicMoved means that a log is on another broker than before. It is an ErrTopicNotFound.
 	ErrTopicMoved = fmt.Errorf("%w where it was", ErrTopicNotFound)
 )
 
-// BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13), ErrUnconfirmed (10 to 12) and
-// ErrAccessDenied (16, and what a 4.9 broker says instead) under errors.Is.
+// BrokerError is an answer other than success. It matches ErrTopicNotFound (17), ErrTooLarge (13), ErrUnconfirmed (10
+// to 12) and ErrAccessDenied (16, and what a 4.9 broker says instead) under errors.Is.
 type BrokerError struct {
 	// Op is what was asked, for example "create topic orders"; Addr the broker or name server.
 	Op, Addr string
@@ -262,8 +264,8 @@ func aclRefusal(code int, remark string) bool {
 	return code == remoting.SystemError && strings.Contains(remark, ".AclException:")
 }
 
-// IsTemporary says whether the same request may succeed later without anybody's help: the broker was busy, restarting or
-// out of reach, or did not store the message as safely as it should.
+// IsTemporary says whether the same request may succeed later without anybody's help: the broker was busy, restarting
+// or out of reach, or did not store the message as safely as it should.
 func IsTemporary(err error) bool {
 	if errors.Is(err, ErrUnreachable) {
 		return true
@@ -290,7 +292,8 @@ type Trouble struct {
 	Err          error
 }
 
-// Failing notes what became of something that is retried and again. The zero value is ready; it is safe for concurrent use.
+// Failing notes what became of something that is retried and again. The zero value is ready; it is safe for concurrent
+// use.
 type Failing struct {
 	mu      sync.Mutex
 	trouble Trouble

@@ -16,8 +16,11 @@ func TestALogTellsWhyItCannotBeReadOn(t *testing.T) {
 		lose func(*rmqtest.Broker)
 		want string
 	}{
-		"its broker is down":     {func(b *rmqtest.Broker) { b.StopMaster("broker-a") }, "broker broker-a at "},
-		"only its slave is left": {func(b *rmqtest.Broker) { b.LeaveSlave("broker-a") }, "broker broker-a unreachable: its master is not registered with the name server, only a slave is"},
+		"its broker is down": {func(b *rmqtest.Broker) { b.StopMaster("broker-a") }, "broker broker-a at "},
+		"only its slave is left": {
+			func(b *rmqtest.Broker) { b.LeaveSlave("broker-a") },
+			"broker broker-a unreachable: its master is not registered with the name server, only a slave is",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -35,7 +38,8 @@ func TestALogTellsWhyItCannotBeReadOn(t *testing.T) {
 					since := time.Now()
 					time.Sleep(time.Minute)
 					got, ok := l.Unread()
-					if !ok || !errors.Is(got.Err, rmq.ErrUnreachable) || !strings.Contains(got.Err.Error(), tc.want) || got.Since.Sub(since) > time.Second {
+					if !ok || !errors.Is(got.Err, rmq.ErrUnreachable) || !strings.Contains(got.Err.Error(), tc.want) ||
+						got.Since.Sub(since) > time.Second {
 						t.Errorf("trouble %+v %t, want %q since %v", got, ok, tc.want, since)
 					}
 					if err := b.RestartMaster("broker-a"); err != nil {

@@ -21,9 +21,9 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task"
 )
 
-// LeaseMargin is how much of the lease must be left for an attempt, or a sink's put, to begin: a second, but never so much
-// that the lease of a short session could not have it. A lease is nine tenths of the session when it is renewed, and renewed
-// each third of it at the least.
+// LeaseMargin is how much of the lease must be left for an attempt, or a sink's put, to begin: a second, but never so
+// much that the lease of a short session could not have it. A lease is nine tenths of the session when it is renewed,
+// and renewed each third of it at the least.
 func LeaseMargin(session time.Duration) time.Duration { return min(time.Second, session/4) }
 
 // job is one attempt of a unit, with all that it needs of the state at its start.
@@ -133,8 +133,8 @@ func (s *Scheduler) specOf(cfg map[string]string) connector.Spec {
 // maxProblem bounds an error's text in a status.
 const maxProblem = 2048
 
-// redactor is that of one epoch of a connector: all of its units share it, and it is made when it is first needed, for it takes
-// long configs a while.
+// redactor is that of one epoch of a connector: all of its units share it, and it is made when it is first needed, for
+// it takes long configs a while.
 type redactor struct {
 	epoch int64
 	of    func() redact.Redactor

@@ -128,7 +128,10 @@ func (l *liveCluster) start(id string) *liveNode {
 	stores, err := store.Open(store.Options{ClusterID: "live", Log: logr.Discard(),
 		Topics: store.Topics{Config: "config", Position: "position", Offset: "offset", Status: "status"}}, store.RocketMQ(client, "cluster"))
 	must(err)
-	runner, err := task.New(task.Config{Worker: id, ClusterID: "live", Now: l.elapsed, Log: logr.Discard(), Audit: l.auditLog()}, task.FromClient(client))
+	runner, err := task.New(
+		task.Config{Worker: id, ClusterID: "live", Now: l.elapsed, Log: logr.Discard(), Audit: l.auditLog()},
+		task.FromClient(client),
+	)
 	must(err)
 	n := &liveNode{stores: stores, client: client, network: network}
 	n.sched, err = New(Config{WorkerID: id, Log: logr.Discard()}, Wire(members, stores, runner, l, secret.New(secret.Config{})))
@@ -331,8 +334,8 @@ func TestTwoWorkersOneIsKilled(t *testing.T) {
 	})
 }
 
-// A worker that is cut off notices the loss of its tasks when the network is back: its stop lines are late, and say all the
-// same that its deliveries had ended with its lease, before the other worker began.
+// A worker that is cut off notices the loss of its tasks when the network is back: its stop lines are late, and say all
+// the same that its deliveries had ended with its lease, before the other worker began.
 func TestAWorkerThatIsCutOffLetsGoWithItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, w1, w2 := newLive(t)

@@ -17,8 +17,8 @@ import (
 const (
 	// idlePass is how long the loop sleeps when nothing is due: what it may have missed is noticed then.
 	idlePass = 10 * time.Second
-	// A pass walks over everything, so events that come in numbers share one: after each the loop rests for restFactor times
-	// what it took, at most longestRest.
+	// A pass walks over everything, so events that come in numbers share one: after each the loop rests for restFactor
+	// times what it took, at most longestRest.
 	restFactor  = 4
 	longestRest = 200 * time.Millisecond
 )
@@ -65,8 +65,8 @@ func (s *Scheduler) pass(ctx context.Context) time.Duration {
 	return s.book.Due(now, now.Add(idlePass)).Sub(now)
 }
 
-// newest is the highest generation of a unit that the stores know. A log that was created again gives low generations again,
-// which the stores would take for those of older owners.
+// newest is the highest generation of a unit that the stores know. A log that was created again gives low generations
+// again, which the stores would take for those of older owners.
 func (s *Scheduler) newest(u Unit) int64 {
 	return max(s.deps.Positions.Newest(u.Connector, u.Task), s.deps.Offsets.Newest(u.Connector, u.Task),
 		s.deps.Statuses.Newest(u.Connector, u.Task))
@@ -102,7 +102,11 @@ func (s *Scheduler) act(step book.Step, connectors []store.Connector) {
 	}
 	switch step.Kind {
 	case book.Start:
-		i, _ := slices.BinarySearchFunc(connectors, step.Unit.Connector, func(c store.Connector, name string) int { return strings.Compare(c.Name, name) })
+		i, _ := slices.BinarySearchFunc(
+			connectors,
+			step.Unit.Connector,
+			func(c store.Connector, name string) int { return strings.Compare(c.Name, name) },
+		)
 		s.start(step, connectors[i])
 	case book.Drain:
 		if step.Restart == "" {

@@ -1,5 +1,5 @@
-// Package schedule carries out what the book decides: it claims, starts, stops and gives back what this worker runs. Every
-// unit has a goroutine of its own, so that one that is slow to stop holds up no other.
+// Package schedule carries out what the book decides: it claims, starts, stops and gives back what this worker runs.
+// Every unit has a goroutine of its own, so that one that is slow to stop holds up no other.
 package schedule
 
 import (
@@ -116,8 +116,8 @@ type Deps struct {
 	Secrets            Secrets
 }
 
-// Scheduler claims, starts, stops and releases units. Its methods are safe for concurrent use. One value holds what drives one
-// Book under one mutex; what is decided is in package book.
+// Scheduler claims, starts, stops and releases units. Its methods are safe for concurrent use. One value holds what
+// drives one Book under one mutex; what is decided is in package book.
 type Scheduler struct {
 	cfg     Config
 	deps    Deps

@@ -199,13 +199,21 @@ func TestTasksStartHoweverShortOrLongTheSession(t *testing.T) {
 	}
 }
 
-// Offsets of a cluster log that was recreated begin at 0, while statuses of high generations are stored. Nothing else is of
-// units that were never run: a connector's own, and tasks that were claimed while they were paused.
+// Offsets of a cluster log that was recreated begin at 0, while statuses of high generations are stored. Nothing else
+// is of units that were never run: a connector's own, and tasks that were claimed while they were paused.
 func TestStatusesAreShownAfterTheClusterLogWasRecreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		for i := allocate.ConnectorTask; i < 2; i++ {
-			w.statuses[unit(i)] = store.Status{Connector: "c", Task: i, State: states.Running, Worker: "w0", Epoch: 1, Generation: 500_000, Attempt: 3}
+			w.statuses[unit(i)] = store.Status{
+				Connector:  "c",
+				Task:       i,
+				State:      states.Running,
+				Worker:     "w0",
+				Epoch:      1,
+				Generation: 500_000,
+				Attempt:    3,
+			}
 		}
 		w1 := w.join("w1")
 		for _, state := range []states.Wanted{states.WantPaused, states.WantRunning} {
@@ -348,8 +356,11 @@ func TestRestartsInQuickSuccession(t *testing.T) {
 		restarts map[int]string
 		want     []string
 	}{
-		"of some tasks":       {map[int]string{0: "r0", 2: "r2"}, []string{"w1 starts c-0", "w1 starts c-2", "w1 stops c-0", "w1 stops c-2"}},
-		"of all, then of one": {map[int]string{-1: "all", 1: "r1"}, []string{"w1 starts c-0", "w1 starts c-1", "w1 starts c-2", "w1 stops c-0", "w1 stops c-1", "w1 stops c-2"}},
+		"of some tasks": {map[int]string{0: "r0", 2: "r2"}, []string{"w1 starts c-0", "w1 starts c-2", "w1 stops c-0", "w1 stops c-2"}},
+		"of all, then of one": {
+			map[int]string{-1: "all", 1: "r1"},
+			[]string{"w1 starts c-0", "w1 starts c-1", "w1 starts c-2", "w1 stops c-0", "w1 stops c-1", "w1 stops c-2"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -381,7 +392,12 @@ func TestOutcomes(t *testing.T) {
 		wantStarts int // in ten seconds
 		wantGrants bool
 	}{
-		"a lost task is claimed again":              {err: fmt.Errorf("%w: fenced", task.ErrLost), wantStatus: "Running on w1: ", wantStarts: 2, wantGrants: true},
+		"a lost task is claimed again": {
+			err:        fmt.Errorf("%w: fenced", task.ErrLost),
+			wantStatus: "Running on w1: ",
+			wantStarts: 2,
+			wantGrants: true,
+		},
 		"a lease that ended is no failure":          {err: task.ErrLeaseOver, wantStatus: "Running on w1: ", wantStarts: 2},
 		"a source that ends is stopped":             {err: connector.ErrEndOfSource, wantStatus: "Stopped on w1: ", wantStarts: 1},
 		"a lost connection is shown until it works": {err: connector.ErrNotConnected, wantStatus: "Running on w1: ", wantStarts: 2},

@@ -19,8 +19,12 @@ func TestTextsOfTasksHaveNoSecrets(t *testing.T) {
 	}{
 		"the user name of a JAAS line hides nothing": {jaas, unreachable, unreachable},
 		"its password is hidden":                     {jaas, "SASL of kafka with hunter2 refused", "SASL of kafka with ******** refused"},
-		"what the class says is secret":              {map[string]string{"connector.class": "Fake", "login": "hunter2"}, "got hunter2", "got ********"},
-		"what the class does not know":               {map[string]string{"connector.class": "Fake", "pin": "4711"}, "got 4711", "got ********"},
+		"what the class says is secret": {
+			map[string]string{"connector.class": "Fake", "login": "hunter2"},
+			"got hunter2",
+			"got ********",
+		},
+		"what the class does not know": {map[string]string{"connector.class": "Fake", "pin": "4711"}, "got 4711", "got ********"},
 		"what the worker itself obeys is shown": {map[string]string{"connector.class": "Fake", "errors.deadletterqueue.topic.name": "dead"},
 			"no topic dead for Fake", "no topic dead for Fake"},
 		"all of a class that is not known": {map[string]string{"connector.class": "Other", "kafka.bootstrap.server": "kafka-0.kafka:9092"},

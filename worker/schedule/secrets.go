@@ -65,7 +65,13 @@ func storable(resolved secret.Resolved, stored map[string]string, tasks []connec
 // warnClear tells, where a connector is divided, which of its settings have secrets in the clear.
 func (s *Scheduler) warnClear(j *job) {
 	if clear := secret.InClear(j.connector.Config, s.policy(j.connector.Config).Hides); len(clear) > 0 {
-		s.cfg.Log.Info("Going on with secrets in the clear: write references in their place", "connector", j.unit.Connector, "settings", strings.Join(clear, ", "))
+		s.cfg.Log.Info(
+			"Going on with secrets in the clear: write references in their place",
+			"connector",
+			j.unit.Connector,
+			"settings",
+			strings.Join(clear, ", "),
+		)
 	}
 }
 
@@ -82,7 +88,15 @@ func (s *Scheduler) watchSecrets(ctx context.Context) {
 		stale := s.book.Outdate(now, begun)
 		s.mu.Unlock()
 		for u, changed := range stale {
-			s.cfg.Log.Info("Starting a unit again, for a secret that it refers to has changed", "connector", u.Connector, "task", u.Task, "references", texts(changed))
+			s.cfg.Log.Info(
+				"Starting a unit again, for a secret that it refers to has changed",
+				"connector",
+				u.Connector,
+				"task",
+				u.Task,
+				"references",
+				texts(changed),
+			)
 		}
 		if len(stale) > 0 {
 			s.nudge()

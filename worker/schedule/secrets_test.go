@@ -180,7 +180,15 @@ func TestAChangeRestartsWhatUsesItOneTaskAfterTheOther(t *testing.T) {
 			t.Errorf("trace (-want +got):\n%s", diff)
 		}
 		both := []string{"old", "new"}
-		wantLogins := map[string][]string{"a-0": both, "a-1": both, "a-2": both, "b-0": {"other"}, "b-1": {"other"}, "c-0": {"plain"}, "c-1": {"plain"}}
+		wantLogins := map[string][]string{
+			"a-0": both,
+			"a-1": both,
+			"a-2": both,
+			"b-0": {"other"},
+			"b-1": {"other"},
+			"c-0": {"plain"},
+			"c-1": {"plain"},
+		}
 		if diff := cmp.Diff(wantLogins, w.logins()); diff != "" {
 			t.Errorf("logins of attempts (-want +got):\n%s", diff)
 		}
@@ -188,7 +196,8 @@ func TestAChangeRestartsWhatUsesItOneTaskAfterTheOther(t *testing.T) {
 		if diff := cmp.Diff([]string(nil), w.took()); diff != "" {
 			t.Errorf("trace (-want +got):\n%s", diff)
 		}
-		if lines := w.lines(); strings.Count(lines, "for a secret that it refers to has changed") != 3 || !strings.Contains(lines, `"references"="${secret:db:password}"`) {
+		if lines := w.lines(); strings.Count(lines, "for a secret that it refers to has changed") != 3 ||
+			!strings.Contains(lines, `"references"="${secret:db:password}"`) {
 			t.Errorf("log:\n%s", lines)
 		}
 		w.mu.Lock()
@@ -283,9 +292,24 @@ func TestWhatMayNotBeInAConfigFailsWithItsName(t *testing.T) {
 		"a secret in the clear where only references may be": {true, []string{"login", "hunter2", "pin", "4711"},
 			"connector c: login, pin: a secret in the clear is refused by workers with config.secrets=reference-only: write a reference", ""},
 		"a reference where only references may be": {true, []string{"login", "${secret:db:password}", "kafka.bootstrap.server", "x"}, "", ""},
-		"a reference in what workers store":        {false, []string{"topic.rename.format", "${secret:db:password}"}, "connector c: topic.rename.format refers to ${secret:db:password}: workers store and show", ""},
-		"a reference in the names of topics":       {false, []string{"topics", "${secret:db:password}"}, "connector c: topics refers to ${secret:db:password}", ""},
-		"a reference that is not allowed":          {false, []string{"login", "${env:HOME}"}, "connector c: login refers to ${env:HOME}: this worker gives connectors no such variable", ""},
+		"a reference in what workers store": {
+			false,
+			[]string{"topic.rename.format", "${secret:db:password}"},
+			"connector c: topic.rename.format refers to ${secret:db:password}: workers store and show",
+			"",
+		},
+		"a reference in the names of topics": {
+			false,
+			[]string{"topics", "${secret:db:password}"},
+			"connector c: topics refers to ${secret:db:password}",
+			"",
+		},
+		"a reference that is not allowed": {
+			false,
+			[]string{"login", "${env:HOME}"},
+			"connector c: login refers to ${env:HOME}: this worker gives connectors no such variable",
+			"",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -302,7 +326,8 @@ func TestWhatMayNotBeInAConfigFailsWithItsName(t *testing.T) {
 				if got := w.status("c", -1); !strings.HasPrefix(got, want) {
 					t.Errorf("status %q, want %q", got, want)
 				}
-				if lines := w.lines(); strings.Contains(lines, "hunter2") || !strings.Contains(lines, tc.log) || tc.log == "" && strings.Contains(lines, "in the clear: ") {
+				if lines := w.lines(); strings.Contains(lines, "hunter2") || !strings.Contains(lines, tc.log) ||
+					tc.log == "" && strings.Contains(lines, "in the clear: ") {
 					t.Errorf("log:\n%s", lines)
 				}
 				leaveAll(t, w1)

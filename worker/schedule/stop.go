@@ -17,9 +17,9 @@ const lastStatuses = 2 * time.Second
 // leaseCheck is how often a stop looks whether the lease still runs.
 const leaseCheck = 100 * time.Millisecond
 
-// stop drains everything, releases it, and waits for what it started. Whatever has not stopped when ctx ends stays owned:
-// the session's end frees it, once this process is gone. Once the lease is over nothing is drained or waited for: the gates
-// have cut all deliveries (C2), and what the log and the stores do not take now is repeated elsewhere.
+// stop drains everything, releases it, and waits for what it started. Whatever has not stopped when ctx ends stays
+// owned: the session's end frees it, once this process is gone. Once the lease is over nothing is drained or waited
+// for: the gates have cut all deliveries (C2), and what the log and the stores do not take now is repeated elsewhere.
 func (s *Scheduler) stop(ctx context.Context) error {
 	leased, cancel := context.WithCancelCause(ctx)
 	var watch service.Group

@@ -37,7 +37,8 @@ func specForTest() connector.Spec {
 	}}
 }
 
-// world is the cluster log and the stores of several schedulers in one process, without any delay but that of an append.
+// world is the cluster log and the stores of several schedulers in one process, without any delay but that of an
+// append.
 type world struct {
 	t  *testing.T
 	mu sync.Mutex
@@ -221,7 +222,8 @@ func (w *world) configure(name string, tasks int, settings ...string) {
 	})
 }
 
-// openGate is the gate of a lease that has so much left: what is left just before one is renewed as rarely as is allowed.
+// openGate is the gate of a lease that has so much left: what is left just before one is renewed as rarely as is
+// allowed.
 type openGate struct{ left time.Duration }
 
 func (openGate) Until() time.Duration { return math.MaxInt64 }
@@ -391,9 +393,20 @@ func (w *world) join(name string) *member {
 		w.workers[name] = m
 	})
 	var err error
-	m.sched, err = New(Config{WorkerID: name, SessionTimeout: w.timeout, ReferencesOnly: w.referencesOnly, Log: w.log, Random: func() float64 { return 0.5 }}, Deps{Cluster: m,
-		Gate: func(cluster.Grant) task.Gate { return openGate{w.timeout*9/10 - w.timeout/3} }, Configs: w, Positions: fakeProgress{w}, Offsets: fakeProgress{w},
-		Statuses: fakeStatuses{w}, Runner: m, Catalog: w, Secrets: secret.New(secret.Config{Mounted: w.secrets})})
+	m.sched, err = New(
+		Config{WorkerID: name, SessionTimeout: w.timeout, ReferencesOnly: w.referencesOnly, Log: w.log, Random: func() float64 { return 0.5 }},
+		Deps{
+			Cluster:   m,
+			Gate:      func(cluster.Grant) task.Gate { return openGate{w.timeout*9/10 - w.timeout/3} },
+			Configs:   w,
+			Positions: fakeProgress{w},
+			Offsets:   fakeProgress{w},
+			Statuses:  fakeStatuses{w},
+			Runner:    m,
+			Catalog:   w,
+			Secrets:   secret.New(secret.Config{Mounted: w.secrets}),
+		},
+	)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -117,7 +117,10 @@ func (r *reading) place(path string) (place, error) {
 			return place{dir, file}, nil
 		}
 	}
-	return place{}, refused("this worker reads secrets in %s only: put the file there, or add its folder to secretDirs in connect.conf", strings.Join(dirs, ", "))
+	return place{}, refused(
+		"this worker reads secrets in %s only: put the file there, or add its folder to secretDirs in connect.conf",
+		strings.Join(dirs, ", "),
+	)
 }
 
 // text is the file's content without a line end behind it.
@@ -160,7 +163,8 @@ func (r *reading) file(at place) content {
 // String is the path.
 func (p place) String() string { return filepath.Join(p.dir, p.file) }
 
-// read reads the file. Links are followed as long as they stay below the folder: Kubernetes mounts secrets by such links.
+// read reads the file. Links are followed as long as they stay below the folder: Kubernetes mounts secrets by such
+// links.
 func (p place) read() (string, error) {
 	root, err := os.OpenRoot(p.dir)
 	if err != nil {

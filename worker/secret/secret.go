@@ -1,8 +1,9 @@
-// Package secret gives references in connectors' configs the values that they stand for: its Resolver reads them, where a task
-// starts, and Look reads them again, so that who uses one learns of its change. What a reference looks like is in reference.
+// Package secret gives references in connectors' configs the values that they stand for: its Resolver reads them, where
+// a task starts, and Look reads them again, so that who uses one learns of its change. What a reference looks like is
+// in reference.
 //
-// Invariant S1: what is resolved here goes into the config of a running attempt and nowhere else. What is stored, published and
-// shown has the reference, and whoever resolves hides Resolved.Values in texts.
+// Invariant S1: what is resolved here goes into the config of a running attempt and nowhere else. What is stored,
+// published and shown has the reference, and whoever resolves hides Resolved.Values in texts.
 package secret
 
 import (
@@ -65,8 +66,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrRefused means that a reference is none, or one that this worker's configuration does not allow. Others may resolve later: a
-// file may not be there yet.
+// ErrRefused means that a reference is none, or one that this worker's configuration does not allow. Others may resolve
+// later: a file may not be there yet.
 var ErrRefused = errors.New("refused")
 
 // refusal is an error that says by itself that something is refused.
@@ -77,8 +78,8 @@ func (refusal) Is(target error) bool { return target == ErrRefused }
 
 func refused(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
 
-// Resolve reads what the config refers to. Its error joins an *Error for each reference that cannot be resolved, in the order of
-// the settings; Used is known all the same. Values that are read are not looked into for more references.
+// Resolve reads what the config refers to. Its error joins an *Error for each reference that cannot be resolved, in the
+// order of the settings; Used is known all the same. Values that are read are not looked into for more references.
 func (r *Resolver) Resolve(cfg map[string]string) (Resolved, error) {
 	out := Resolved{Config: maps.Clone(cfg), Used: reference.Used{}}
 	references, size := 0, 0
@@ -90,7 +91,10 @@ func (r *Resolver) Resolve(cfg map[string]string) (Resolved, error) {
 			continue
 		}
 		if references += len(refs); references > maxReferences {
-			errs = append(errs, refused("%s: a config may have at most %d references: put some of what they refer to into one value", setting, maxReferences))
+			errs = append(
+				errs,
+				refused("%s: a config may have at most %d references: put some of what they refer to into one value", setting, maxReferences),
+			)
 			break
 		}
 		for _, err := range out.read(read, refs) {
@@ -117,7 +121,10 @@ func (r *Resolver) Resolve(cfg map[string]string) (Resolved, error) {
 
 // read reads the references of one setting, and notes what is used.
 func (out *Resolved) read(from *reading, refs []reference.Reference) (errs []*Error) {
-	for _, ref := range slices.CompactFunc(slices.SortedFunc(slices.Values(refs), reference.Compare), func(a, b reference.Reference) bool { return a == b }) {
+	for _, ref := range slices.CompactFunc(slices.SortedFunc(slices.Values(refs), reference.Compare), func(a,
+		b reference.Reference) bool {
+		return a == b
+	}) {
 		value, err := from.value(ref)
 		if ref.Provider != reference.Env && !errors.Is(err, ErrRefused) {
 			out.Used[ref] = digest(value, err)

@@ -30,7 +30,17 @@ func newTree(t *testing.T) *tree {
 	w.write(filepath.Join(w.outside, "password"), "outside")
 	w.write(filepath.Join(w.more, "app.properties"), "user=ann\npassword: hunter2\nempty=\n")
 	w.write(filepath.Join(w.more, "sub", "key"), "sub\n")
-	w.mount("..1", map[string]string{"password": "hunter2\n", "user": "ann", "lines": "a\nb\n\n", "dos": "x\r\n", "cr": "x\r", "nested": "${env:SECRET_TEST}"})
+	w.mount(
+		"..1",
+		map[string]string{
+			"password": "hunter2\n",
+			"user":     "ann",
+			"lines":    "a\nb\n\n",
+			"dos":      "x\r\n",
+			"cr":       "x\r",
+			"nested":   "${env:SECRET_TEST}",
+		},
+	)
 	return w
 }
 
@@ -54,7 +64,8 @@ func (w *tree) link(to, at string) {
 	}
 }
 
-// mount is the secret "kafka" as Kubernetes mounts one, or updates it: the keys are links through ..data, which is swapped.
+// mount is the secret "kafka" as Kubernetes mounts one, or updates it: the keys are links through ..data, which is
+// swapped.
 func (w *tree) mount(version string, keys map[string]string) {
 	w.t.Helper()
 	dir := filepath.Join(w.mounted, "kafka")
@@ -85,34 +96,70 @@ func TestResolve(t *testing.T) {
 		err   string // a part of it
 		only  bool   // only another config helps
 	}{
-		"text is left alone":                    {value: "${topic} ${vault:a:b} $ {", want: "${topic} ${vault:a:b} $ {"},
-		"a mounted secret":                      {value: "${secret:kafka:password}", want: "hunter2"},
-		"several in a JAAS line":                {value: `x required username="${secret:kafka:user}" password="${secret:kafka:password}";`, want: `x required username="ann" password="hunter2";`},
-		"one line end is left out":              {value: "${secret:kafka:lines}", want: "a\nb\n"},
-		"that of Windows, too":                  {value: "${secret:kafka:dos}", want: "x"},
-		"but no half of it":                     {value: "${secret:kafka:cr}", want: "x\r"},
-		"what it holds is not resolved":         {value: "${secret:kafka:nested}", want: "${env:SECRET_TEST}"},
-		"a file of a folder":                    {value: "${dir:MOUNTED/kafka:password}", want: "hunter2"},
-		"a file of a folder below":              {value: "${dir:MORE/sub:key}", want: "sub"},
-		"a property":                            {value: "${file:MORE/app.properties:password}", want: "hunter2"},
-		"a path with more than it needs":        {value: "${file:MORE//./app.properties:user}", want: "ann"},
-		"a variable":                            {value: "a-${env:SECRET_TEST}-b", want: "a-from env-b"},
-		"a variable that is not given":          {value: "${env:SECRET_TEST_OTHER}", err: "x refers to ${env:SECRET_TEST_OTHER}: this worker gives connectors no such variable: add SECRET_TEST_OTHER to secretEnv in connect.conf", only: true},
-		"nor one that is not there":             {value: "${env:SECRET_TEST_NONE}", err: "add SECRET_TEST_NONE to secretEnv", only: true},
-		"a variable that is not set":            {value: "${env:SECRET_TEST_GONE}", err: "the worker's environment has no variable SECRET_TEST_GONE: set it"},
-		"a secret that is not there":            {value: "${secret:db:password}", err: "x refers to ${secret:db:password}: the file does not exist: make MOUNTED/db/password, or correct the reference"},
-		"a key that is not there":               {value: "${secret:kafka:pasword}", err: "the file does not exist: make MOUNTED/kafka/pasword"},
-		"a file that is not there":              {value: "${file:MORE/x:password}", err: "x refers to ${file:MORE/x:password}: the file does not exist"},
-		"a property that is not there":          {value: "${file:MORE/app.properties:passwd}", err: "MORE/app.properties has no property of that name"},
-		"an empty property":                     {value: "${file:MORE/app.properties:empty}", err: "what it refers to is empty"},
-		"a folder in place of a file":           {value: "${dir:MORE:sub}", err: "MORE/sub is no file"},
-		"a file outside":                        {value: "${file:OUTSIDE/password:a}", err: "this worker reads secrets in MORE, MOUNTED only: put the file there, or add its folder to secretDirs in connect.conf", only: true},
-		"a file outside that is not there":      {value: "${file:OUTSIDE/none:a}", err: "this worker reads secrets in MORE, MOUNTED only", only: true},
-		"a folder outside":                      {value: "${dir:OUTSIDE:password}", err: "this worker reads secrets in MORE, MOUNTED only", only: true},
-		"a folder whose name begins as another": {value: "${dir:MOREOVER:password}", err: "this worker reads secrets in MORE, MOUNTED only", only: true},
-		"the folder itself":                     {value: "${file:MORE:a}", err: "this worker reads secrets in MORE, MOUNTED only", only: true},
-		"above":                                 {value: "${file:MORE/../outside/password:a}", err: "without ..", only: true},
-		"a form that is none":                   {value: "${secret:kafka}", err: "write ${secret:name:key}", only: true},
+		"text is left alone": {value: "${topic} ${vault:a:b} $ {", want: "${topic} ${vault:a:b} $ {"},
+		"a mounted secret":   {value: "${secret:kafka:password}", want: "hunter2"},
+		"several in a JAAS line": {
+			value: `x required username="${secret:kafka:user}" password="${secret:kafka:password}";`,
+			want:  `x required username="ann" password="hunter2";`,
+		},
+		"one line end is left out":       {value: "${secret:kafka:lines}", want: "a\nb\n"},
+		"that of Windows, too":           {value: "${secret:kafka:dos}", want: "x"},
+		"but no half of it":              {value: "${secret:kafka:cr}", want: "x\r"},
+		"what it holds is not resolved":  {value: "${secret:kafka:nested}", want: "${env:SECRET_TEST}"},
+		"a file of a folder":             {value: "${dir:MOUNTED/kafka:password}", want: "hunter2"},
+		"a file of a folder below":       {value: "${dir:MORE/sub:key}", want: "sub"},
+		"a property":                     {value: "${file:MORE/app.properties:password}", want: "hunter2"},
+		"a path with more than it needs": {value: "${file:MORE//./app.properties:user}", want: "ann"},
+		"a variable":                     {value: "a-${env:SECRET_TEST}-b", want: "a-from env-b"},
+		"a variable that is not given": {
+			value: "${env:SECRET_TEST_OTHER}",
+			err: "x refers to ${env:SECRET_TEST_OTHER}: this worker gives connectors no such variable: add SECRET_TEST_OTHER to " +
+				"secretEnv in connect.conf",
+			only: true,
+		},
+		"nor one that is not there": {value: "${env:SECRET_TEST_NONE}", err: "add SECRET_TEST_NONE to secretEnv", only: true},
+		"a variable that is not set": {
+			value: "${env:SECRET_TEST_GONE}",
+			err:   "the worker's environment has no variable SECRET_TEST_GONE: set it",
+		},
+		"a secret that is not there": {
+			value: "${secret:db:password}",
+			err:   "x refers to ${secret:db:password}: the file does not exist: make MOUNTED/db/password, or correct the reference",
+		},
+		"a key that is not there": {value: "${secret:kafka:pasword}", err: "the file does not exist: make MOUNTED/kafka/pasword"},
+		"a file that is not there": {
+			value: "${file:MORE/x:password}",
+			err:   "x refers to ${file:MORE/x:password}: the file does not exist",
+		},
+		"a property that is not there": {
+			value: "${file:MORE/app.properties:passwd}",
+			err:   "MORE/app.properties has no property of that name",
+		},
+		"an empty property":           {value: "${file:MORE/app.properties:empty}", err: "what it refers to is empty"},
+		"a folder in place of a file": {value: "${dir:MORE:sub}", err: "MORE/sub is no file"},
+		"a file outside": {
+			value: "${file:OUTSIDE/password:a}",
+			err:   "this worker reads secrets in MORE, MOUNTED only: put the file there, or add its folder to secretDirs in connect.conf",
+			only:  true,
+		},
+		"a file outside that is not there": {
+			value: "${file:OUTSIDE/none:a}",
+			err:   "this worker reads secrets in MORE, MOUNTED only",
+			only:  true,
+		},
+		"a folder outside": {
+			value: "${dir:OUTSIDE:password}",
+			err:   "this worker reads secrets in MORE, MOUNTED only",
+			only:  true,
+		},
+		"a folder whose name begins as another": {
+			value: "${dir:MOREOVER:password}",
+			err:   "this worker reads secrets in MORE, MOUNTED only",
+			only:  true,
+		},
+		"the folder itself":   {value: "${file:MORE:a}", err: "this worker reads secrets in MORE, MOUNTED only", only: true},
+		"above":               {value: "${file:MORE/../outside/password:a}", err: "without ..", only: true},
+		"a form that is none": {value: "${secret:kafka}", err: "write ${secret:name:key}", only: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +236,9 @@ func TestAFileThatTheWorkerMayNotReadIsToldOf(t *testing.T) {
 
 func TestAllThatIsWrongIsToldAtOnce(t *testing.T) {
 	w := newTree(t)
-	got, err := w.resolver.Resolve(map[string]string{"a": "${secret:no:a}${secret:no:a}${env:X}", "b": "${secret:no:b}", "c": "${secret:kafka:user}"})
+	got, err := w.resolver.Resolve(
+		map[string]string{"a": "${secret:no:a}${secret:no:a}${env:X}", "b": "${secret:no:b}", "c": "${secret:kafka:user}"},
+	)
 	var texts []string
 	for line := range strings.Lines(err.Error()) {
 		texts = append(texts, line[:strings.Index(line, "}")+1])
@@ -206,10 +255,13 @@ func TestBoundsOfAConfig(t *testing.T) {
 	w := newTree(t)
 	w.write(filepath.Join(w.mounted, "kafka", "large"), strings.Repeat("x", maxFile))
 	cases := map[string]struct{ value, want string }{
-		"as many references as may be":  {strings.Repeat("${secret:kafka:user}", maxReferences), ""},
-		"one more":                      {strings.Repeat("${secret:kafka:user}", maxReferences+1), "x: a config may have at most 256 references"},
-		"as much as may be":             {strings.Repeat("${secret:kafka:large}", maxResolved/maxFile-1), ""},
-		"more than fits into a process": {strings.Repeat("${secret:kafka:large}", maxReferences), "x: what the references of a config refer to may have at most"},
+		"as many references as may be": {strings.Repeat("${secret:kafka:user}", maxReferences), ""},
+		"one more":                     {strings.Repeat("${secret:kafka:user}", maxReferences+1), "x: a config may have at most 256 references"},
+		"as much as may be":            {strings.Repeat("${secret:kafka:large}", maxResolved/maxFile-1), ""},
+		"more than fits into a process": {
+			strings.Repeat("${secret:kafka:large}", maxReferences),
+			"x: what the references of a config refer to may have at most",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +288,11 @@ func TestValuesAreAllThatHasToBeHidden(t *testing.T) {
 func TestChanges(t *testing.T) {
 	t.Setenv("SECRET_TEST", "variable")
 	w := newTree(t)
-	config := map[string]string{"a": "${secret:kafka:password}${env:SECRET_TEST}${env:NO}", "b": w.at("${file:MORE/app.properties:user}"), "c": "${secret:late:x}"}
+	config := map[string]string{
+		"a": "${secret:kafka:password}${env:SECRET_TEST}${env:NO}",
+		"b": w.at("${file:MORE/app.properties:user}"),
+		"c": "${secret:late:x}",
+	}
 	before, _ := w.resolver.Resolve(config)
 	if got := before.Used.References(); len(got) != 3 {
 		t.Fatalf("used %v", got)
@@ -255,9 +311,21 @@ func TestChanges(t *testing.T) {
 		want   []string // of the looks after it
 	}{
 		{"nothing happens", func() {}, []string{"", ""}},
-		{"another property of the file changes", func() { w.write(filepath.Join(w.more, "app.properties"), "user=ann\npassword=new") }, []string{"", ""}},
-		{"Kubernetes updates the secret, and nothing in it", func() { w.mount("..2", map[string]string{"password": "hunter2"}) }, []string{"", ""}},
-		{"a change counts once two looks agree", func() { w.mount("..3", map[string]string{"password": "new"}) }, []string{"", "secret password", "secret password"}},
+		{
+			"another property of the file changes",
+			func() { w.write(filepath.Join(w.more, "app.properties"), "user=ann\npassword=new") },
+			[]string{"", ""},
+		},
+		{
+			"Kubernetes updates the secret, and nothing in it",
+			func() { w.mount("..2", map[string]string{"password": "hunter2"}) },
+			[]string{"", ""},
+		},
+		{
+			"a change counts once two looks agree",
+			func() { w.mount("..3", map[string]string{"password": "new"}) },
+			[]string{"", "secret password", "secret password"},
+		},
 		{"a change back", func() { w.mount("..4", map[string]string{"password": "hunter2"}) }, []string{"", ""}},
 		{"a file goes", func() { w.mount("..5", map[string]string{"user": "x"}) }, []string{"", ""}},
 		{"and comes again", func() { w.mount("..6", map[string]string{"password": "hunter2"}) }, []string{"", ""}},
@@ -285,7 +353,8 @@ func TestAFileThatIsWrittenTwiceIsNotTakenHalf(t *testing.T) {
 }
 
 func FuzzResolveReadsNothingOutside(f *testing.F) {
-	for _, seed := range []string{"kafka:password", "..:outside", "kafka:..data/../../../outside/password", "/:etc/passwd", "kafka:up", "a:b"} {
+	for _, seed := range []string{"kafka:password", "..:outside",
+		"kafka:..data/../../../outside/password", "/:etc/passwd", "kafka:up", "a:b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, inside string) {

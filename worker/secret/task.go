@@ -13,8 +13,8 @@ import (
 // minValue is the length from which on a value is looked for in tasks' configs: shorter ones are in too many words.
 const minValue = 3
 
-// Task puts the values in the place of the references that a task's config has from the connector's, which is stored. Other text in
-// it is left alone: what a class has read elsewhere may look like a reference.
+// Task puts the values in the place of the references that a task's config has from the connector's, which is stored.
+// Other text in it is left alone: what a class has read elsewhere may look like a reference.
 func (r Resolved) Task(stored, task map[string]string) map[string]string {
 	out := maps.Clone(task)
 	for key, value := range task {
@@ -25,8 +25,8 @@ func (r Resolved) Task(stored, task map[string]string) map[string]string {
 	return out
 }
 
-// Unresolve returns a task's config that a class has made of Config as it may be stored: with the references of the connector's
-// config again. It fails where a value is somewhere else in it.
+// Unresolve returns a task's config that a class has made of Config as it may be stored: with the references of the
+// connector's config again. It fails where a value is somewhere else in it.
 func (r Resolved) Unresolve(stored, task map[string]string) (map[string]string, error) {
 	out := maps.Clone(task)
 	for _, key := range slices.Sorted(maps.Keys(task)) {
@@ -36,7 +36,10 @@ func (r Resolved) Unresolve(stored, task map[string]string) (map[string]string, 
 		case len(reference.In(stored[key])) > 0 && value == r.Config[key]:
 			out[key] = stored[key]
 		case slices.ContainsFunc(r.Values, func(v string) bool { return len(v) >= minValue && strings.Contains(value, v) }):
-			return nil, fmt.Errorf("%s of a task would be stored with what a reference of the connector stands for in it: write the value itself where it is no secret", key)
+			return nil, fmt.Errorf(
+				"%s of a task would be stored with what a reference of the connector stands for in it: write the value itself where it is no secret",
+				key,
+			)
 		}
 	}
 	return out, nil
@@ -88,5 +91,6 @@ func RefuseClear(setting string) error {
 
 // WarnClear says the same where it may be.
 func WarnClear(setting string) string {
-	return setting + ": a secret in the clear is stored in RocketMQ and on the workers' disks: write a reference in its place, such as ${secret:name:key}"
+	return setting + ": a secret in the clear is stored in RocketMQ and on the workers' disks: write a reference in its place, " +
+		"such as ${secret:name:key}"
 }

@@ -10,7 +10,12 @@ import (
 
 func TestTasksAreStoredWithReferences(t *testing.T) {
 	w := newTree(t)
-	stored := map[string]string{"url": "db://ann:${secret:kafka:password}@h", "password": "${secret:kafka:password}", "topics": "orders", "hint": "hunter2 is famous"}
+	stored := map[string]string{
+		"url":      "db://ann:${secret:kafka:password}@h",
+		"password": "${secret:kafka:password}",
+		"topics":   "orders",
+		"hint":     "hunter2 is famous",
+	}
 	resolved, err := w.resolver.Resolve(stored)
 	if err != nil {
 		t.Fatal(err)
@@ -19,10 +24,18 @@ func TestTasksAreStoredWithReferences(t *testing.T) {
 		task, want map[string]string
 		err        string
 	}{
-		"copies":                              {resolved.Config, stored, ""},
-		"a share of the work":                 {map[string]string{"tables": "a,b", "password": "hunter2"}, map[string]string{"tables": "a,b", "password": "${secret:kafka:password}"}, ""},
-		"nothing":                             {map[string]string{}, map[string]string{}, ""},
-		"what the config had before":          {map[string]string{"hint": "hunter2 is famous"}, map[string]string{"hint": "hunter2 is famous"}, ""},
+		"copies": {resolved.Config, stored, ""},
+		"a share of the work": {
+			map[string]string{"tables": "a,b", "password": "hunter2"},
+			map[string]string{"tables": "a,b", "password": "${secret:kafka:password}"},
+			"",
+		},
+		"nothing": {map[string]string{}, map[string]string{}, ""},
+		"what the config had before": {
+			map[string]string{"hint": "hunter2 is famous"},
+			map[string]string{"hint": "hunter2 is famous"},
+			"",
+		},
 		"what looks like another reference":   {map[string]string{"tables": "${env:HOME}"}, map[string]string{"tables": "${env:HOME}"}, ""},
 		"a value under another name":          {map[string]string{"pass": "hunter2"}, nil, "pass of a task would be stored"},
 		"a value inside another one":          {map[string]string{"url": "db://ann:hunter2@h/table"}, nil, "url of a task would be stored"},
@@ -64,7 +77,10 @@ func TestSecretsInTheClear(t *testing.T) {
 
 func TestReferencesAreRefusedWhereWorkersStoreTheValue(t *testing.T) {
 	public := func(key string) bool { return key == "topics" || key == "max.tasks" }
-	err := Misplaced(map[string]string{"topics": "orders,${secret:a:b}", "max.tasks": "${env:N}", "password": "${secret:a:b}", "format": "${topic}"}, public)
+	err := Misplaced(
+		map[string]string{"topics": "orders,${secret:a:b}", "max.tasks": "${env:N}", "password": "${secret:a:b}", "format": "${topic}"},
+		public,
+	)
 	want := "max.tasks refers to ${env:N}: workers store and show what it says: write it out\n" +
 		"topics refers to ${secret:a:b}: workers store and show what it says: write it out"
 	if err == nil || err.Error() != want || !errors.Is(err, ErrRefused) {
@@ -77,7 +93,8 @@ func TestReferencesAreRefusedWhereWorkersStoreTheValue(t *testing.T) {
 
 func TestCheckLooksAtFormsAlone(t *testing.T) {
 	found, err := Check(map[string]string{"a": "${secret:none:none}", "b": "${file:/none:x}${secret:x}", "c": "${topic}"})
-	if want := "b refers to ${secret:x}: write ${secret:name:key}"; !found || err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+	if want := "b refers to ${secret:x}: write ${secret:name:key}"; !found || err == nil || !strings.HasPrefix(err.Error(), want) ||
+		strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %t, %v; want %s", found, err, want)
 	}
 	if found, err := Check(map[string]string{"c": "${topic}"}); found || err != nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Seldom bounds how often something is told that anybody can cause: it lets one of many pass in each interval, and counts
-// those that it held back. It is safe for concurrent use.
+// Seldom bounds how often something is told that anybody can cause: it lets one of many pass in each interval, and
+// counts those that it held back. It is safe for concurrent use.
 type Seldom struct {
 	// Every is the interval.
 	Every time.Duration

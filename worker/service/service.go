@@ -1,5 +1,5 @@
-// Package service starts, runs and stops components, and is the only place that starts goroutines: whatever runs is known
-// to somebody who waits for it.
+// Package service starts, runs and stops components, and is the only place that starts goroutines: whatever runs is
+// known to somebody who waits for it.
 package service
 
 import (
@@ -22,8 +22,9 @@ type Service struct {
 }
 
 // Run starts the services in order, runs them all, and stops them in reverse order when ctx ends or the first of them
-// fails; a failure while one is still starting ends its Start's context, too. A service is stopped before the ones that were started ahead of it see their Run contexts end. stopping
-// makes the context for the stops (its time limit); the first failure is returned, joined with failures of the stops.
+// fails; a failure while one is still starting ends its Start's context, too. A service is stopped before the ones that
+// were started ahead of it see their Run contexts end. stopping makes the context for the stops (its time limit); the
+// first failure is returned, joined with failures of the stops.
 func Run(ctx context.Context, stopping func() (context.Context, context.CancelFunc), services ...Service) error {
 	failed := make(chan error, len(services))
 	starting, broken := context.WithCancelCause(ctx)
@@ -90,8 +91,8 @@ func (in *instance) stop(ctx context.Context) error {
 	return nil
 }
 
-// Group runs short-lived goroutines that belong to one owner, who waits for them. The zero value is ready. Go must not be
-// called after Wait has returned.
+// Group runs short-lived goroutines that belong to one owner, who waits for them. The zero value is ready. Go must not
+// be called after Wait has returned.
 type Group struct{ wg sync.WaitGroup }
 
 // Go runs fn in a goroutine of the group.

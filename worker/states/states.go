@@ -1,5 +1,5 @@
-// Package states names the states of connectors and tasks: what users want, and what workers observe. The words are what
-// is stored in topics and what the REST API answers with, so none of them changes.
+// Package states names the states of connectors and tasks: what users want, and what workers observe. The words are
+// what is stored in topics and what the REST API answers with, so none of them changes.
 package states
 
 // Wanted is what a user wants of a connector. "" wants nothing: a change leaves what is wanted as it is.

@@ -44,8 +44,8 @@ func (c *Configs) Get(name string) (Connector, bool) {
 	return out, ok && !out.Deleted
 }
 
-// All gives the connectors sorted by name, deleted ones left out. All who ask before the next change share the result, and
-// must not change it.
+// All gives the connectors sorted by name, deleted ones left out. All who ask before the next change share the result,
+// and must not change it.
 func (c *Configs) All() []Connector {
 	var out *storefold.Listing
 	c.table.Snapshot(func(version, _ int64) {
@@ -111,8 +111,8 @@ func (c *Configs) Put(ctx context.Context, w Write) (Connector, error) {
 	}
 }
 
-// Identity tells this cluster from every other one, whatever they are called. It is made once, by whoever asks first, and kept
-// with the configs: where nobody has it any more, it is recreated.
+// Identity tells this cluster from every other one, whatever they are called. It is made once, by whoever asks first,
+// and kept with the configs: where nobody has it any more, it is recreated.
 func (c *Configs) Identity(ctx context.Context) (string, error) {
 	id := newID()
 	for {
@@ -128,11 +128,12 @@ func (c *Configs) Identity(ctx context.Context) (string, error) {
 	}
 }
 
-// ErrOtherTopics means that the config topic is that of a cluster whose other internal topics are others than this worker's: both
-// would run its connectors, each without knowing who owns what in the other.
+// ErrOtherTopics means that the config topic is that of a cluster whose other internal topics are others than this
+// worker's: both would run its connectors, each without knowing who owns what in the other.
 var ErrOtherTopics = errors.New("the config topic belongs to a cluster with other internal topics")
 
-// CheckTopics makes the cluster's identity if it has none, and fails with ErrOtherTopics if it was made with other topics.
+// CheckTopics makes the cluster's identity if it has none, and fails with ErrOtherTopics if it was made with other
+// topics.
 func (c *Configs) CheckTopics(ctx context.Context) error {
 	if _, err := c.Identity(ctx); err != nil {
 		return err
@@ -142,8 +143,12 @@ func (c *Configs) CheckTopics(ctx context.Context) error {
 	if theirs == nil || slices.Equal(theirs, c.topics) {
 		return nil
 	}
-	return fmt.Errorf("%w: its topics are %s, and this worker's are %s: correct their names in the configuration, or give this cluster five topics of its own",
-		ErrOtherTopics, strings.Join(theirs, ", "), strings.Join(c.topics, ", "))
+	return fmt.Errorf(
+		"%w: its topics are %s, and this worker's are %s: correct their names in the configuration, or give this cluster five topics of its own",
+		ErrOtherTopics,
+		strings.Join(theirs, ", "),
+		strings.Join(c.topics, ", "),
+	)
 }
 
 // PublishTasks gives an epoch of a connector its task set. The first in log order wins, and the result has what won;

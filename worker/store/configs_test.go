@@ -44,8 +44,13 @@ func TestPutFollowsItsCondition(t *testing.T) {
 			want: Connector{Name: "c", Config: one, State: states.WantRunning, Epoch: 1, Revision: 2, Restarts: map[int]string{3: "r2"}},
 		},
 		"an older revision conflicts": {
-			before: []Write{created, {Name: "c", State: states.WantPaused, IfRevision: 1}}, write: Write{Name: "c", State: states.WantRunning, IfRevision: 1},
-			want: Connector{Name: "c", Config: one, State: states.WantPaused, Epoch: 1, Revision: 2}, wantConflict: true,
+			before: []Write{
+				created,
+				{Name: "c", State: states.WantPaused, IfRevision: 1},
+			},
+			write:        Write{Name: "c", State: states.WantRunning, IfRevision: 1},
+			want:         Connector{Name: "c", Config: one, State: states.WantPaused, Epoch: 1, Revision: 2},
+			wantConflict: true,
 		},
 		"creating what exists conflicts": {
 			before: []Write{created}, write: Write{Name: "c", Config: two},

@@ -139,7 +139,8 @@ func TestAnOldPasswordStaysInNoFile(t *testing.T) {
 	})
 }
 
-// A worker that was away while a connector was deleted, or that was killed between the writes of a file and of its backup.
+// A worker that was away while a connector was deleted, or that was killed between the writes of a file and of its
+// backup.
 func TestAWorkerThatStartsForgetsAtOnce(t *testing.T) {
 	cases := map[string]func(t *testing.T, dir string){
 		"away": func(*testing.T, string) {},

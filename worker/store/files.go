@@ -13,8 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
-// The local files. Each has a sibling .bak with the contents before the last write, or, where these may hold secrets, the same
-// contents.
+// The local files. Each has a sibling .bak with the contents before the last write, or, where these may hold secrets,
+// the same contents.
 const (
 	connectorFile = "connectorConfig.json"
 	taskFile      = "taskConfig.json"
@@ -37,8 +37,8 @@ type document struct {
 // directory reads and writes documents. Its methods are not safe for concurrent use on one file.
 type directory struct {
 	path string
-	// foreign are files, and backups, that this worker did not write, cannot read, or has no use for: those of the Java runtime
-	// have the same names. They are kept under another name when they are replaced.
+	// foreign are files, and backups, that this worker did not write, cannot read, or has no use for: those of the Java
+	// runtime have the same names. They are kept under another name when they are replaced.
 	foreign map[string]bool
 }
 
@@ -102,8 +102,9 @@ func readDocument(path string) (*document, error) {
 	return &doc, nil
 }
 
-// save replaces a file so that after a crash at any moment the old or the new contents are there, in it or in its backup. With
-// forget the old contents are in neither afterwards: the backup gets the new ones. After an error they may be.
+// save replaces a file so that after a crash at any moment the old or the new contents are there, in it or in its
+// backup. With forget the old contents are in neither afterwards: the backup gets the new ones. After an error they may
+// be.
 func (d *directory) save(name string, doc *document, forget bool) error {
 	data, err := json.MarshalIndent(doc, "", " ")
 	if err != nil {
@@ -156,8 +157,8 @@ func (d *directory) dropBackup(name string) bool {
 	return os.Remove(path+backupSuffix) == nil
 }
 
-// renewBackup gives a file that has just been replaced a backup of the same contents. Where there is no room for it, there is
-// none: the old one is not kept.
+// renewBackup gives a file that has just been replaced a backup of the same contents. Where there is no room for it,
+// there is none: the old one is not kept.
 func (d *directory) renewBackup(path string, data []byte) error {
 	if err := d.write(path, data); err != nil {
 		return errors.Join(fmt.Errorf("renewing a backup: %w", err), removeIfThere(path+backupSuffix))

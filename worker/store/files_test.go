@@ -262,8 +262,19 @@ func TestFilesOfOthersAreKept(t *testing.T) {
 	}
 	other := func(name string) string { return fmt.Sprintf(`{"v":1,"cluster":"other","topic":%q,"read":9}`, name) }
 	cases := map[string]map[string]string{
-		"the Java runtime's":            {connectorFile: java("c"), connectorFile + ".bak": java("c.bak"), taskFile: java("t"), positionFile: java("p"), offsetFile + ".bak": java("o.bak")},
-		"another cluster's":             {connectorFile: other("c"), connectorFile + ".bak": other("c.bak"), offsetFile: other("o"), offsetFile + ".bak": other("o.bak")},
+		"the Java runtime's": {
+			connectorFile:          java("c"),
+			connectorFile + ".bak": java("c.bak"),
+			taskFile:               java("t"),
+			positionFile:           java("p"),
+			offsetFile + ".bak":    java("o.bak"),
+		},
+		"another cluster's": {
+			connectorFile:          other("c"),
+			connectorFile + ".bak": other("c.bak"),
+			offsetFile:             other("o"),
+			offsetFile + ".bak":    other("o.bak"),
+		},
 		"a damaged one, and its backup": {positionFile: `{"v":1,`, positionFile + ".bak": `{"v":7}`},
 	}
 	for name, files := range cases {

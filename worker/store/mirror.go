@@ -21,8 +21,8 @@ import (
 
 const (
 	fileLogPeriod = time.Minute
-	// lastFlush is how long the last write of the files may take. It has a time of its own: what was stopped before may have
-	// used up all that there was.
+	// lastFlush is how long the last write of the files may take. It has a time of its own: what was stopped before may
+	// have used up all that there was.
 	lastFlush = 2 * time.Second
 )
 
@@ -48,7 +48,8 @@ type sheet struct {
 	target      keyedlog.Fold
 	part        storefold.Sheet
 	saved       int64 // version of the fold that the file has
-	// erasures counts what was erased from the part, which may hold secrets; nil if it holds none. It is called under the table's lock.
+	// erasures counts what was erased from the part, which may hold secrets; nil if it holds none. It is called under the
+	// table's lock.
 	erasures func() int64
 	erased   int64 // erasures at the last try to write the file
 }
@@ -152,8 +153,8 @@ func (m *mirror) watchErasures() (changed <-chan struct{}, stop func()) {
 	return nil, func() {}
 }
 
-// outOfDate says whether a file may hold what was erased, and no write of it has been tried since. One that failed is repeated
-// at the interval.
+// outOfDate says whether a file may hold what was erased, and no write of it has been tried since. One that failed is
+// repeated at the interval.
 func (m *mirror) outOfDate() bool {
 	return slices.ContainsFunc(m.sheets, func(s *sheet) (out bool) {
 		if s.erasures != nil {

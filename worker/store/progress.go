@@ -11,8 +11,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
-// Progress holds how far each partition of each connector has come: source positions in one, sink offsets in another. It
-// is safe for concurrent use.
+// Progress holds how far each partition of each connector has come: source positions in one, sink offsets in another.
+// It is safe for concurrent use.
 type Progress struct {
 	table    *keyedlog.Table
 	fold     *storefold.Progress
@@ -32,8 +32,8 @@ type Writer struct {
 }
 
 // Fence appends the fence and reads up to it: after that no older owner's write counts any more, and Read gives where
-// this one goes on. ErrFenced means that an equal or newer fence is there: release the task and claim it again, as after
-// any other error.
+// this one goes on. ErrFenced means that an equal or newer fence is there: release the task and claim it again, as
+// after any other error.
 func (p *Progress) Fence(ctx context.Context, f Fence) (*Writer, error) {
 	pure, err := storefold.NewWriter(f, newID())
 	if err != nil {

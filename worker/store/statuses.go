@@ -21,8 +21,8 @@ type Statuses struct {
 }
 
 // Put stores statuses of different units and returns when they were read back. ErrFenced means that a newer epoch,
-// generation or attempt has spoken of one of them; the others are stored all the same. After other errors any of them may
-// be stored.
+// generation or attempt has spoken of one of them; the others are stored all the same. After other errors any of them
+// may be stored.
 func (s *Statuses) Put(ctx context.Context, statuses ...Status) error {
 	records := make([]keyedlog.Record, 0, len(statuses))
 	stored := make([]Status, 0, len(statuses))
@@ -71,8 +71,8 @@ func (s *Statuses) Get(connector string, task int) (st Status, ok bool) {
 	return st, ok
 }
 
-// Newest gives the generation of the status of a connector (-1) or a task, that of an earlier life included; 0 if there is
-// none. A claim must go above it: what an older generation says is ignored.
+// Newest gives the generation of the status of a connector (-1) or a task, that of an earlier life included; 0 if there
+// is none. A claim must go above it: what an older generation says is ignored.
 func (s *Statuses) Newest(connector string, task int) int64 {
 	var out int64
 	s.table.View(func() { out = s.fold.Newest(connector, task) })

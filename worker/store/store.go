@@ -36,8 +36,8 @@ type Client interface {
 	OpenLog(ctx context.Context, topic, broker string) (keyedlog.Log, error)
 }
 
-// RocketMQ is the Client of a real cluster. Topics that are not there are made on the broker of the topic beside; "" is on
-// the first by name.
+// RocketMQ is the Client of a real cluster. Topics that are not there are made on the broker of the topic beside; "" is
+// on the first by name.
 func RocketMQ(c *rmq.Client, beside string) Client { return rocketMQ{client: c, beside: beside} }
 
 type rocketMQ struct {
@@ -99,7 +99,10 @@ func Open(opts Options, client Client) (*Stores, error) {
 	topics := map[string]bool{}
 	for _, topic := range []string{opts.Topics.Config, opts.Topics.Position, opts.Topics.Offset, opts.Topics.Status} {
 		if topic == "" || topics[topic] {
-			return nil, fmt.Errorf("opening stores: the config, position, offset and status topics must be four different names, not %+v", opts.Topics)
+			return nil, fmt.Errorf(
+				"opening stores: the config, position, offset and status topics must be four different names, not %+v",
+				opts.Topics,
+			)
 		}
 		topics[topic] = true
 	}
@@ -114,7 +117,10 @@ func Open(opts Options, client Client) (*Stores, error) {
 	}
 	b := &builder{opts: opts, client: client, metrics: keyedlog.NewMetrics(opts.Registerer)}
 	s := &Stores{
-		configs:   &Configs{fold: storefold.NewConfigs(), topics: []string{opts.ClusterTopic, opts.Topics.Config, opts.Topics.Position, opts.Topics.Offset, opts.Topics.Status}},
+		configs: &Configs{
+			fold:   storefold.NewConfigs(),
+			topics: []string{opts.ClusterTopic, opts.Topics.Config, opts.Topics.Position, opts.Topics.Offset, opts.Topics.Status},
+		},
 		positions: &Progress{fold: storefold.NewProgress(), isOldest: opts.IsOldest},
 		offsets:   &Progress{fold: storefold.NewProgress(), isOldest: opts.IsOldest},
 		statuses:  &Statuses{fold: storefold.NewStatuses()},
@@ -158,8 +164,15 @@ func (b *builder) build(s *Stores) error {
 		owns: s.offsets.owns, sheets: []*sheet{{name: offsetFile, part: s.offsets.fold.Sheet()}}})
 	s.statuses.table, errs[2] = b.table(tableOptions{name: "status", topic: topics.Status, fold: s.statuses.fold, owns: oldest})
 	s.configs.table, errs[3] = b.table(tableOptions{name: "config", topic: topics.Config, fold: s.configs.fold, owns: oldest,
-		settle: 2 * time.Second, sheets: []*sheet{{name: connectorFile, part: s.configs.fold.ConnectorSheet(), erasures: s.configs.fold.Erasures},
-			{name: taskFile, part: s.configs.fold.TaskSheet(), erasures: s.configs.fold.Erasures}, {name: identityFile, part: s.configs.fold.IdentitySheet()}}})
+		settle: 2 * time.Second, sheets: []*sheet{
+			{name: connectorFile, part: s.configs.fold.ConnectorSheet(), erasures: s.configs.fold.Erasures},
+			{
+				name:     taskFile,
+				part:     s.configs.fold.TaskSheet(),
+				erasures: s.configs.fold.Erasures,
+			},
+			{name: identityFile, part: s.configs.fold.IdentitySheet()},
+		}})
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("opening stores: %w", err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
-// Two clusters' topics, and somebody copies records from one's into the other's: a tool that copies all topics, a connector of another
-// runtime. The connectors of one are none of the other's.
+// Two clusters' topics, and somebody copies records from one's into the other's: a tool that copies all topics, a
+// connector of another runtime. The connectors of one are none of the other's.
 func TestConfigsThatWereCopiedFromAnotherTopicDoNotCount(t *testing.T) {
 	cases := map[string]struct {
 		copied func([]rmq.Property) []rmq.Property

@@ -62,7 +62,11 @@ func TestStopLinesSayWhenDeliveriesHadEnded(t *testing.T) {
 		},
 		"a sink that failed late with something unflushed: when it was closed": {
 			run: func(h *harness) error {
-				return h.frozen(lease, noticed, &collecting{put: func(int, []record.Record) error { asleep(9 * time.Second); return errors.New("gone") }})
+				return h.frozen(
+					lease,
+					noticed,
+					&collecting{put: func(int, []record.Record) error { asleep(9 * time.Second); return errors.New("gone") }},
+				)
 			},
 			want: 9 * time.Second,
 		},

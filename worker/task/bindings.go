@@ -32,8 +32,8 @@ func own(stored record.Positions) record.Positions {
 	return out
 }
 
-// orderOf is the order for a connector: what its config asks for, else what is stored, else the order of ids, unless the
-// connector began with an older version, which stored positions alone.
+// orderOf is the order for a connector: what its config asks for, else what is stored, else the order of ids, unless
+// the connector began with an older version, which stored positions alone.
 func orderOf(stored record.Positions, asked queues.Order) queues.Order {
 	if asked != "" {
 		return asked
@@ -47,8 +47,8 @@ func orderOf(stored record.Positions, asked queues.Order) queues.Order {
 	return queues.ByID
 }
 
-// bindings are the queues that the records of a task's partitions take. They are the loop's alone, but for what is to be
-// stored.
+// bindings are the queues that the records of a task's partitions take. They are the loop's alone, but for what is to
+// be stored.
 type bindings struct {
 	client  Client
 	log     logr.Logger
@@ -70,12 +70,14 @@ type bindKey struct {
 
 type bindText struct{ topic, text string }
 
-// lineup is a binding, and what follows of it by the newest look at its topic: the same for all partitions that have it.
+// lineup is a binding, and what follows of it by the newest look at its topic: the same for all partitions that have
+// it.
 type lineup struct {
 	topic, text string
 	binding     queues.Binding
 	looked      *rmq.Targets
-	// row is the queue for each place; grown has the queues besides that the topic has, and is the lineup itself without any.
+	// row is the queue for each place; grown has the queues besides that the topic has, and is the lineup itself without
+	// any.
 	row   []rmq.Queue
 	grown *lineup
 }
@@ -85,8 +87,8 @@ type bound struct {
 	*lineup
 	row    []rmq.Queue
 	looked *rmq.Targets
-	// shifts says that other queues are to take the partition's records, once none of it is on its way: what comes later must not
-	// pass what waits.
+	// shifts says that other queues are to take the partition's records, once none of it is on its way: what comes later
+	// must not pass what waits.
 	shifts bool
 }
 
@@ -96,9 +98,14 @@ func newBindings(client Client, set settings, stored record.Positions, log logr.
 		newest: map[string]*rmq.Targets{}}
 }
 
-// find gives the queues for a partition's records of a topic. idle says that no record of the partition is on its way. entry
-// is what is to be stored of it, if that has changed.
-func (b *bindings) find(ctx context.Context, p record.SourcePartition, topic string, idle bool) (out *bound, entry record.Position, err error) {
+// find gives the queues for a partition's records of a topic. idle says that no record of the partition is on its way.
+// entry is what is to be stored of it, if that has changed.
+func (b *bindings) find(
+	ctx context.Context,
+	p record.SourcePartition,
+	topic string,
+	idle bool,
+) (out *bound, entry record.Position, err error) {
 	targets, err := b.targets(ctx, topic)
 	if err != nil {
 		return nil, "", err
@@ -188,8 +195,8 @@ func (b *bindings) look(l *lineup, targets *rmq.Targets) *lineup {
 }
 
 // row is the queue for each place of a binding. What a broker that is there has given up for long is replaced, and with
-// on.broker.loss=move what lies on a broker that is away. At the start of an attempt nothing of it is on its way, so what was given
-// up by then is replaced at once.
+// on.broker.loss=move what lies on a broker that is away. At the start of an attempt nothing of it is on its way, so
+// what was given up by then is replaced at once.
 func (b *bindings) row(topic string, binding queues.Binding, targets *rmq.Targets, now time.Time) []rmq.Queue {
 	gone := func(q rmq.Queue) bool {
 		if b.move && !targets.Shows(q.Broker) {
@@ -234,8 +241,8 @@ func (b *bound) queue(r *record.Record) (q rmq.Queue, bound bool) {
 	return b.row[choice%len(b.row)], true
 }
 
-// boundWriter stores positions. Which queues a partition's records take is stored before its first position: a later attempt
-// that knew the position alone would send what comes next elsewhere, ahead of what waits.
+// boundWriter stores positions. Which queues a partition's records take is stored before its first position: a later
+// attempt that knew the position alone would send what comes next elsewhere, ahead of what waits.
 type boundWriter struct{ Writer }
 
 // Write stores bindings, then positions.

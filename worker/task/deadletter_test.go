@@ -109,7 +109,8 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
-// letters gives the properties of each message that was sent, and of those that say why only that something was left out.
+// letters gives the properties of each message that was sent, and of those that say why only that something was left
+// out.
 func (h *harness) letters(t *testing.T) (out []string) {
 	t.Helper()
 	for _, m := range h.client.sent {

@@ -48,7 +48,12 @@ type fakeClient struct {
 }
 
 func newFakeClient() *fakeClient {
-	return &fakeClient{queues: map[string]int{}, messages: map[rmq.Queue][]rmq.Received{}, low: map[rmq.Queue]int64{}, committed: map[rmq.Queue]int64{}}
+	return &fakeClient{
+		queues:    map[string]int{},
+		messages:  map[rmq.Queue][]rmq.Received{},
+		low:       map[rmq.Queue]int64{},
+		committed: map[rmq.Queue]int64{},
+	}
 }
 
 func (c *fakeClient) produce(topic string, queue int, bodies ...string) {

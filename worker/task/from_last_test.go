@@ -14,8 +14,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
-// A connector that skips what is there skips that alone: what comes after its first start is read, whatever queue it comes to,
-// whichever task gets that, and whether a task runs at the time.
+// A connector that skips what is there skips that alone: what comes after its first start is read, whatever queue it
+// comes to, whichever task gets that, and whether a task runs at the time.
 func TestFromLastSkipsOnlyWhatWasThere(t *testing.T) {
 	// run is an attempt of one of some tasks. Between is what happens before the next.
 	type run struct {
@@ -43,7 +43,10 @@ func TestFromLastSkipsOnlyWhatWasThere(t *testing.T) {
 			want: []string{"to a queue of nobody yet", "to another one", "to the other's queue"},
 		},
 		"a task that never starts, whose queue is another's then": {
-			runs: []run{{task: 0, tasks: 2, between: func(h *harness) { h.client.produce("orders", 1, "to the other's queue") }}, {task: 0, tasks: 1}},
+			runs: []run{
+				{task: 0, tasks: 2, between: func(h *harness) { h.client.produce("orders", 1, "to the other's queue") }},
+				{task: 0, tasks: 1},
+			},
 			want: []string{"to the other's queue"},
 		},
 		"a connector that began with a version that noted offsets alone": {
@@ -105,14 +108,19 @@ func TestFromLastRefusesWhatItCannotRead(t *testing.T) {
 	})
 }
 
-// Where it begins is stored with a mark of the record before, though that was never delivered: it tells later whether the topic is
-// another one.
+// Where it begins is stored with a mark of the record before, though that was never delivered: it tells later whether
+// the topic is another one.
 func TestFromLastBeginsWithAMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
 		h.client.produce("orders", 0, numbers(1, 9)...)
 		h.client.produce("orders", 1)
-		if err := h.runSink(t, &collecting{}, connector.Config{"topics": "orders", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"}, 2*time.Second); err != nil {
+		if err := h.runSink(
+			t,
+			&collecting{},
+			connector.Config{"topics": "orders", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"},
+			2*time.Second,
+		); err != nil {
 			t.Fatal(err)
 		}
 		got, err := queues.ParseOffset(h.store.read()["orders/b/0"])

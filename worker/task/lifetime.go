@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// lifetime is the contexts of an attempt, from the widest to the narrowest: alive ends when delivering must stop (hard, or
-// the task is lost), work also when the attempt failed, reading also when soft ends.
+// lifetime is the contexts of an attempt, from the widest to the narrowest: alive ends when delivering must stop (hard,
+// or the task is lost), work also when the attempt failed, reading also when soft ends.
 type lifetime struct {
 	soft, hard           context.Context
 	alive, work, reading context.Context
@@ -33,7 +33,8 @@ func (l *lifetime) end() {
 	l.lose(nil)
 }
 
-// unlessEnding drops an error that came after reading had ended: a stop that was asked for makes calls fail in many ways.
+// unlessEnding drops an error that came after reading had ended: a stop that was asked for makes calls fail in many
+// ways.
 func (l *lifetime) unlessEnding(err error) error {
 	if l.reading.Err() != nil {
 		return nil
@@ -41,8 +42,8 @@ func (l *lifetime) unlessEnding(err error) error {
 	return err
 }
 
-// outcome is what the attempt returns for what its loop returned. A loss goes before everything, then a failure that was
-// found on the side (in a lane), then a stop that was asked for, in which errors only say that contexts ended.
+// outcome is what the attempt returns for what its loop returned. A loss goes before everything, then a failure that
+// was found on the side (in a lane), then a stop that was asked for, in which errors only say that contexts ended.
 func (l *lifetime) outcome(err error) error {
 	if cause := context.Cause(l.work); l.work.Err() != nil && l.hard.Err() == nil && !errors.Is(cause, context.Canceled) {
 		return cause

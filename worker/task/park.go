@@ -29,8 +29,8 @@ type pending struct {
 	ticket track.Ticket
 }
 
-// parked are records that wait outside of the lanes, per source partition in their order. The source is not asked for more
-// of such a partition, so they are no more than one Poll gave.
+// parked are records that wait outside of the lanes, per source partition in their order. The source is not asked for
+// more of such a partition, so they are no more than one Poll gave.
 type parked map[record.SourcePartition][]pending
 
 func (p parked) partitions() []record.SourcePartition { return slices.Sorted(maps.Keys(p)) }
@@ -74,8 +74,8 @@ func (s *sourceRun) pauses() bool {
 	return ok
 }
 
-// sendOrPark sends a record, or parks it behind those of its partition that wait already. A source that cannot leave single
-// partitions alone waits as a whole.
+// sendOrPark sends a record, or parks it behind those of its partition that wait already. A source that cannot leave
+// single partitions alone waits as a whole.
 func (s *sourceRun) sendOrPark(p pending) error {
 	waits := s.parked[p.rec.Partition]
 	if len(waits) == 0 {
@@ -137,8 +137,8 @@ func (s *sourceRun) poll() (batch []record.Record, err error) {
 	return batch, err
 }
 
-// limited is for a Poll: while records are parked their queues are looked at often, and while some are on their way now and
-// then, to tell when they wait for long.
+// limited is for a Poll: while records are parked their queues are looked at often, and while some are on their way now
+// and then, to tell when they wait for long.
 func limited(ctx context.Context, parked, waits bool) (context.Context, context.CancelFunc) {
 	switch {
 	case parked:
@@ -149,8 +149,8 @@ func limited(ctx context.Context, parked, waits bool) (context.Context, context.
 	return ctx, func() {}
 }
 
-// drain waits until all that was sent is stored, but not for queues that take nothing when nothing else is left: what waits
-// there is read again by the next attempt, in its order.
+// drain waits until all that was sent is stored, but not for queues that take nothing when nothing else is left: what
+// waits there is read again by the next attempt, in its order.
 func (s *sourceRun) drain() error {
 	patience := s.cfg.SendTimeout + time.Second
 	for {
@@ -176,7 +176,10 @@ func (s *sourceRun) warn() (waits bool) {
 	brokers := waitedFor(stalled)
 	text := waitingText(brokers, stalled, s.set.move)
 	if s.shut != "" {
-		brokers, text = "/"+s.shut, fmt.Sprintf("records for topic %s wait: no broker lets anybody write to it; give the topic, or its brokers, their permission back", s.shut)
+		brokers, text = "/"+s.shut, fmt.Sprintf(
+			"records for topic %s wait: no broker lets anybody write to it; give the topic, or its brokers, their permission back",
+			s.shut,
+		)
 	}
 	if brokers != s.told {
 		s.told = brokers

@@ -60,7 +60,13 @@ func (p *pausing) Poll(ctx context.Context) ([]record.Record, error) {
 			continue
 		}
 		p.next[i]++
-		r := record.Record{Topic: "orders", Queue: i, Value: fmt.Appendf(nil, "p%d/%d", i, p.next[i]), Partition: name, Position: record.Position(strconv.Itoa(p.next[i]))}
+		r := record.Record{
+			Topic:     "orders",
+			Queue:     i,
+			Value:     fmt.Appendf(nil, "p%d/%d", i, p.next[i]),
+			Partition: name,
+			Position:  record.Position(strconv.Itoa(p.next[i])),
+		}
 		if p.keyed {
 			r.Queue, r.Key = record.QueueAny, fmt.Appendf(nil, "k%d", p.next[i]%7)
 		}
@@ -116,7 +122,8 @@ func readAll(t *testing.T, c *rmq.Client, topic string) map[rmq.Queue][]string {
 	return out
 }
 
-// wantOnOneQueueEach checks that all records of a partition are on one queue, in their order but for repeats, and how many.
+// wantOnOneQueueEach checks that all records of a partition are on one queue, in their order but for repeats, and how
+// many.
 func wantOnOneQueueEach(t *testing.T, got map[rmq.Queue][]string, want map[string]int) {
 	t.Helper()
 	home, last := map[string]rmq.Queue{}, map[string]int{}
@@ -153,10 +160,17 @@ func TestAPartitionKeepsItsQueueWhileBrokersComeAndGo(t *testing.T) {
 		takes       bool
 		stop, start func(t *testing.T, b *rmqtest.Broker, c *rmq.Client, name string)
 	}{
-		"the name server forgets the broker":              {stop: stop, start: start},
-		"the task is restarted while it is away":          {stop: stop, start: start, restart: true},
-		"the broker is killed and stays shown":            {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start},
-		"the broker is killed, and the task starts again": {stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) }, start: start, restart: true},
+		"the name server forgets the broker":     {stop: stop, start: start},
+		"the task is restarted while it is away": {stop: stop, start: start, restart: true},
+		"the broker is killed and stays shown": {
+			stop:  func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) },
+			start: start,
+		},
+		"the broker is killed, and the task starts again": {
+			stop:    func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) { b.StopMaster(name) },
+			start:   start,
+			restart: true,
+		},
 		"the broker hangs": {
 			stop: func(_ *testing.T, b *rmqtest.Broker, _ *rmq.Client, name string) {
 				b.Intercept(func(master string, _ *remoting.Command) rmqtest.Verdict { return rmqtest.Verdict{Hang: master == name} })
@@ -244,7 +258,13 @@ func setQueues(t *testing.T, b *rmqtest.Broker, c *rmq.Client, broker, n, perm i
 	pool := remoting.NewPool(b.Dial, time.Second, remoting.Credentials{})
 	defer pool.Close()
 	if _, err := pool.Call(t.Context(), brokers[broker].Addr, "test", &remoting.Command{Code: remoting.CreateTopic, Fields: []remoting.Field{
-		{Name: "topic", Value: "orders"}, {Name: "readQueueNums", Value: strconv.Itoa(n)}, {Name: "perm", Value: strconv.Itoa(perm)}}}); err != nil {
+		{
+			Name:  "topic",
+			Value: "orders",
+		},
+		{Name: "readQueueNums", Value: strconv.Itoa(n)},
+		{Name: "perm", Value: strconv.Itoa(perm)},
+	}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -291,16 +311,31 @@ func TestConnectorsKeepTheOrderOfQueuesThatTheyBeganWith(t *testing.T) {
 		want   string
 	}{
 		"a new connector spreads few partitions over the brokers": {want: "id broker-a/0-3,broker-b/0-3"},
-		"one that an older version began keeps its order":         {stored: record.Positions{"p0": "0"}, want: "broker broker-a/0-3,broker-b/0-3"},
+		"one that an older version began keeps its order": {
+			stored: record.Positions{"p0": "0"},
+			want:   "broker broker-a/0-3,broker-b/0-3",
+		},
 		"one that an older version began is asked to change it": {
 			stored: record.Positions{"p0": "0"}, cfg: connector.Config{keyOrder: "id"}, want: "id broker-a/0-3,broker-b/0-3"},
 		"what is stored counts": {
-			stored: record.Positions{"p0": "0", orderEntry: "id", bindingEntry("orders", "p0"): "id broker-b/0-3"}, want: "id broker-b/0-3 broker-a/0-3"},
+			stored: record.Positions{
+				"p0":                         "0",
+				orderEntry:                   "id",
+				bindingEntry("orders", "p0"): "id broker-b/0-3",
+			},
+			want: "id broker-b/0-3 broker-a/0-3",
+		},
 		"another order puts all of them in a row again": {
 			stored: record.Positions{"p0": "0", orderEntry: "id", bindingEntry("orders", "p0"): "id broker-b/0-3"},
 			cfg:    connector.Config{keyOrder: "broker"}, want: "broker broker-a/0-3,broker-b/0-3"},
 		"what cannot be read is chosen again": {
-			stored: record.Positions{"p0": "0", orderEntry: "id", bindingEntry("orders", "p0"): "id what/ever"}, want: "id broker-a/0-3,broker-b/0-3"},
+			stored: record.Positions{
+				"p0":                         "0",
+				orderEntry:                   "id",
+				bindingEntry("orders", "p0"): "id what/ever",
+			},
+			want: "id broker-a/0-3,broker-b/0-3",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -326,7 +361,8 @@ func TestConnectorsKeepTheOrderOfQueuesThatTheyBeganWith(t *testing.T) {
 	}
 }
 
-// A broker that gives its queues up for good: after a while its partitions go to the brokers that are left, in their order.
+// A broker that gives its queues up for good: after a while its partitions go to the brokers that are left, in their
+// order.
 func TestPartitionsLeaveABrokerThatHasGivenItsQueuesUp(t *testing.T) {
 	// Each returns what the topic held before.
 	set := func(queues, perm int) func(*testing.T, *rmqtest.Broker, *rmq.Client) map[rmq.Queue][]string {
@@ -373,8 +409,8 @@ func TestPartitionsLeaveABrokerThatHasGivenItsQueuesUp(t *testing.T) {
 	}
 }
 
-// wantRising checks that the records of a partition rise on each queue, repeats left out, and how many there are in all: on the
-// brokers as they are, or as they were before.
+// wantRising checks that the records of a partition rise on each queue, repeats left out, and how many there are in
+// all: on the brokers as they are, or as they were before.
 func wantRising(t *testing.T, before, now map[rmq.Queue][]string, want int) {
 	t.Helper()
 	seen := map[string]bool{}

@@ -15,8 +15,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
-// errReadingEnded means a stop was asked for while a batch waited to be put again: it was not put, and its offsets must not
-// be stored.
+// errReadingEnded means a stop was asked for while a batch waited to be put again: it was not put, and its offsets must
+// not be stored.
 var errReadingEnded = errors.New("reading ended")
 
 // deliver converts and puts one batch, and notes how far it reaches.
@@ -75,7 +75,8 @@ func (s *sinkRun) putAhead(records []record.Record, origins []*rmq.Received, hel
 	return held
 }
 
-// queueFacts is what all records of a queue have in common. Those of a batch lie together, so it is found out once for all.
+// queueFacts is what all records of a queue have in common. Those of a batch lie together, so it is found out once for
+// all.
 type queueFacts struct {
 	queue     rmq.Queue
 	topic     string
@@ -93,8 +94,8 @@ func (s *sinkRun) facts(q rmq.Queue) queueFacts {
 	return f
 }
 
-// put hands the records over, once more after failures for as long as errors.retry.timeout allows, and without those that
-// the sink says are poison.
+// put hands the records over, once more after failures for as long as errors.retry.timeout allows, and without those
+// that the sink says are poison.
 func (s *sinkRun) put(records []record.Record, origins []*rmq.Received) error {
 	var pauses backoff.Doubling
 	started := time.Now()
@@ -140,8 +141,8 @@ func (s *sinkRun) reached(messages []*rmq.Received) {
 	}
 }
 
-// retries says whether the same batch is put again in place. What is not, is put again by the next attempt, which starts
-// from the stored offsets.
+// retries says whether the same batch is put again in place. What is not, is put again by the next attempt, which
+// starts from the stored offsets.
 func (s *sinkRun) retries(err error, since time.Duration) bool {
 	var panicked *service.PanicError
 	if errors.Is(err, connector.ErrNotConnected) || errors.Is(err, ErrLost) || errors.Is(err, ErrLeaseOver) || errors.As(err, &panicked) {
@@ -216,8 +217,8 @@ func (s *sinkRun) poison(m *rmq.Received, stage string, err error) error {
 	return nil
 }
 
-// heldUpError is what ends an attempt though its sink is well: a record that can be neither read nor delivered nor left out.
-// What lies ahead of it is made durable and stored, or each start would put it again.
+// heldUpError is what ends an attempt though its sink is well: a record that can be neither read nor delivered nor left
+// out. What lies ahead of it is made durable and stored, or each start would put it again.
 type heldUpError struct{ err error }
 
 func (e *heldUpError) Error() string { return e.err.Error() }

@@ -18,8 +18,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/task/queues"
 )
 
-// missingChecks is how often in a row a topic must be missing before a running task fails: a name server that was restarted
-// knows none until its brokers' next report, which may take 30 s.
+// missingChecks is how often in a row a topic must be missing before a running task fails: a name server that was
+// restarted knows none until its brokers' next report, which may take 30 s.
 const (
 	missingChecks = 5
 	mostQueues    = 1024 // of a topic that is made, on each broker
@@ -38,8 +38,12 @@ func (r *Runner) routes(ctx context.Context, topics []string) (queues.Routes, er
 			out.Queues = append(out.Queues, of...)
 			continue
 		case errors.Is(err, rmq.ErrNotReadable):
-			err = fmt.Errorf("topic %q in RocketMQ can be written to and not read: give it the permission to be read (mqadmin updateTopic -p 6), or correct %q: %w",
-				topic, connector.TopicKeys()[0], err)
+			err = fmt.Errorf(
+				"topic %q in RocketMQ can be written to and not read: give it the permission to be read (mqadmin updateTopic -p 6), or correct %q: %w",
+				topic,
+				connector.TopicKeys()[0],
+				err,
+			)
 		case errors.Is(err, rmq.ErrTopicNotFound):
 			err = fmt.Errorf("topic %q does not exist in RocketMQ: create it, or correct %q: %w", topic, connector.TopicKeys()[0], err)
 		case errors.Is(err, rmq.ErrTopicAway):
@@ -62,7 +66,8 @@ func (r *Runner) routes(ctx context.Context, topics []string) (queues.Routes, er
 	return queues.Routes{}, errors.Join(problems...)
 }
 
-// routeNews hands the newest look at the routes from the goroutine that looks to the loop. It is safe for concurrent use.
+// routeNews hands the newest look at the routes from the goroutine that looks to the loop. It is safe for concurrent
+// use.
 type routeNews struct {
 	mu    sync.Mutex
 	found *queues.Routes
@@ -108,8 +113,8 @@ func (r *Runner) patiently(ctx context.Context, again func(error) bool, do func(
 	}
 }
 
-// ensureTopic makes a topic if it does not exist, on each broker with so many queues, and mostQueues at most: partitions beyond
-// them share queues.
+// ensureTopic makes a topic if it does not exist, on each broker with so many queues, and mostQueues at most:
+// partitions beyond them share queues.
 func (r *Runner) ensureTopic(ctx context.Context, topic string, queues int) error {
 	return r.patiently(ctx, rmq.IsTemporary, func() error {
 		_, err := r.client.EnsureTopic(ctx, topic, min(queues, mostQueues))
@@ -117,9 +122,9 @@ func (r *Runner) ensureTopic(ctx context.Context, topic string, queues int) erro
 	})
 }
 
-// watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is gone.
-// A name server forgets the topics of a broker that is away. It does not look while the gate is shut: then the broker most
-// likely is.
+// watchRoutes looks at the routes again and again and hands over each answer; fail ends the attempt when a topic is
+// gone. A name server forgets the topics of a broker that is away. It does not look while the gate is shut: then the
+// broker most likely is.
 func (r *Runner) watchRoutes(ctx context.Context, a Attempt, topics []string, fail func(error), found func(queues.Routes)) {
 	ticker := time.NewTicker(r.cfg.RecheckInterval)
 	defer ticker.Stop()
@@ -190,7 +195,8 @@ type starts struct {
 	group string // of the reader
 }
 
-// routes are those at the start. Topics that were read before are waited for if there is no other, as a running task does.
+// routes are those at the start. Topics that were read before are waited for if there is no other, as a running task
+// does.
 func (s *starts) routes(ctx context.Context) (found queues.Routes, err error) {
 	again := func(err error) bool {
 		return rmq.IsTemporary(err) || errors.Is(err, rmq.ErrTopicNotFound) && s.allRead()
@@ -241,7 +247,11 @@ func (s *starts) store(ctx context.Context, reading *queues.Reading, of []rmq.Qu
 
 // find says where to read each queue from: our own stored offset, else the group's (a connector that another runtime
 // ran), else what consume.from.where says. fresh are the offsets that are not stored yet.
-func (s *starts) find(ctx context.Context, reading *queues.Reading, of []rmq.Queue) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
+func (s *starts) find(
+	ctx context.Context,
+	reading *queues.Reading,
+	of []rmq.Queue,
+) (from map[rmq.Queue]int64, fresh record.Positions, err error) {
 	stored := s.a.Stored()
 	from, fresh = make(map[rmq.Queue]int64, len(of)), record.Positions{}
 	away := map[string]bool{}       // brokers that did not answer
@@ -273,7 +283,9 @@ func (s *starts) find(ctx context.Context, reading *queues.Reading, of []rmq.Que
 			if at.Next, err = s.first(ctx, q, stored, low, high); err != nil {
 				return nil, nil, err
 			}
-			leave(behind, q, at.Next, low, high)
+			if before, ok := at.Before(low, high); ok {
+				behind[q] = before
+			}
 		}
 		var held bool
 		if from[q], held = at.Held(low, high); !held {
@@ -289,13 +301,6 @@ func (s *starts) find(ctx context.Context, reading *queues.Reading, of []rmq.Que
 	return from, fresh, nil
 }
 
-// leave notes the record before a start that lies within a queue.
-func leave(behind map[rmq.Queue]int64, q rmq.Queue, from, low, high int64) {
-	if from > low && from <= high {
-		behind[q] = from - 1
-	}
-}
-
 // bounds asks for a queue's first offset and its end. Without a stored offset there is no start before the answer.
 func (s *starts) bounds(ctx context.Context, q rmq.Queue, known bool) (low, high int64, err error) {
 	again := func(err error) bool { return !known && rmq.IsTemporary(err) }
@@ -306,8 +311,9 @@ func (s *starts) bounds(ctx context.Context, q rmq.Queue, known bool) (low, high
 	return low, high, err
 }
 
-// first is where a queue without an offset of ours begins. What is skipped is what was there when the connector began, and
-// nothing that came later: not in a queue that a topic got, nor while the connector was stopped or its tasks could not start.
+// first is where a queue without an offset of ours begins. What is skipped is what was there when the connector began,
+// and nothing that came later: not in a queue that a topic got, nor while the connector was stopped or its tasks could
+// not start.
 func (s *starts) first(ctx context.Context, q rmq.Queue, stored record.Positions, low, high int64) (int64, error) {
 	if s.set.group != "" {
 		offset, ok, err := s.client.Committed(ctx, s.set.group, q)
@@ -327,8 +333,8 @@ func (s *starts) first(ctx context.Context, q rmq.Queue, stored record.Positions
 	return low, nil
 }
 
-// lookFirst stores where the queues of the topics end that the connector sees for the first time, if it is to skip what is
-// there. All queues are noted, and before the first offset: another task may start much later.
+// lookFirst stores where the queues of the topics end that the connector sees for the first time, if it is to skip what
+// is there. All queues are noted, and before the first offset: another task may start much later.
 func (s *starts) lookFirst(ctx context.Context, shown []rmq.Queue) error {
 	stored, read, fresh := s.a.Stored(), s.read(), record.Positions{}
 	for _, topic := range s.set.topics {
@@ -362,8 +368,8 @@ func (s *starts) lookFirst(ctx context.Context, shown []rmq.Queue) error {
 // markTimeout is how long marks of new starts are waited for.
 const markTimeout = 2 * time.Second
 
-// mark reads the records before new starts, for marks of them: by an offset alone nobody can tell later that the topic is
-// another one. A queue that does not answer in time begins without.
+// mark reads the records before new starts, for marks of them: by an offset alone nobody can tell later that the topic
+// is another one. A queue that does not answer in time begins without.
 func (s *starts) mark(ctx context.Context, reading *queues.Reading, behind map[rmq.Queue]int64, fresh record.Positions) {
 	if len(behind) == 0 {
 		return

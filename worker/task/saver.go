@@ -12,8 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/service/backoff"
 )
 
-// saver stores how far a task came: an interval after the last time if something moved, when it is woken, and once more at
-// the end. A store that is slow or down
+// saver stores how far a task came: an interval after the last time if something moved, when it is woken, and once more
+// at the end. A store that is slow or down
 // holds up nothing but the stored positions.
 type saver struct {
 	writer   Writer

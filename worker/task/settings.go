@@ -51,8 +51,8 @@ type settings struct {
 	order queues.Order
 }
 
-// mirrorOf is the consumer group that shows a sink's offsets in RocketMQ's own tools. Nothing is started from it unless the
-// config names it: it outlives a deleted connector, and one recreated must not skip what was read before.
+// mirrorOf is the consumer group that shows a sink's offsets in RocketMQ's own tools. Nothing is started from it unless
+// the config names it: it outlives a deleted connector, and one recreated must not skip what was read before.
 func (s settings) mirrorOf(clusterID, connector string) string {
 	if s.group != "" {
 		return s.group
@@ -60,8 +60,8 @@ func (s settings) mirrorOf(clusterID, connector string) string {
 	return "connect-" + legalTopic(clusterID) + "-" + legalTopic(connector)
 }
 
-// CheckSettings gives the check of the settings that the worker itself obeys; each error begins with its key. internal says which
-// topics are a Connect cluster's own.
+// CheckSettings gives the check of the settings that the worker itself obeys; each error begins with its key. internal
+// says which topics are a Connect cluster's own.
 func CheckSettings(internal func(topic string) bool) func(spec connector.Spec, cfg map[string]string) error {
 	return func(spec connector.Spec, cfg map[string]string) error {
 		set, err := parseSettings(cfg)
@@ -107,7 +107,12 @@ func workerKeys() connector.Spec {
 
 func parseSettings(cfg connector.Config) (settings, error) {
 	r := setting.Read(workerKeys(), cfg)
-	set := settings{group: r.Value(keyGroup), rename: r.Value(keyRename), deadLetter: r.Value(keyDeadLetter), topics: connector.SinkTopics(cfg)}
+	set := settings{
+		group:      r.Value(keyGroup),
+		rename:     r.Value(keyRename),
+		deadLetter: r.Value(keyDeadLetter),
+		topics:     connector.SinkTopics(cfg),
+	}
 	oneTopicKey(r, cfg)
 	set.tolerateAll = r.Either(keyTolerance, "none", "all")
 	set.fromLast = r.Either(keyFromWhere, fromFirst, fromLast)

@@ -22,8 +22,8 @@ const (
 	flushBytes = 32 << 20
 )
 
-// sinkRun is one attempt of a sink task: the loop that reads, puts and flushes. What it reads is decided by its Reading; what
-// may be stored, and what its lease covers, by its Puts.
+// sinkRun is one attempt of a sink task: the loop that reads, puts and flushes. What it reads is decided by its
+// Reading; what may be stored, and what its lease covers, by its Puts.
 type sinkRun struct {
 	attempt
 	sink    connector.Sink
@@ -260,8 +260,8 @@ func (s *sinkRun) reassign(shown *queues.Routes) error {
 	return nil
 }
 
-// gap counts records that the topic's retention took before they were read, and queues that lost their end; the reader has
-// logged where.
+// gap counts records that the topic's retention took before they were read, and queues that lost their end; the reader
+// has logged where.
 //
 // Invariant P4: what is not delivered is counted.
 func (s *attempt) gap(_ rmq.Queue, from, to int64) {

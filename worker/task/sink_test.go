@@ -211,7 +211,12 @@ func TestSinkPoison(t *testing.T) {
 		wantStored     record.Position
 		wantDeadLetter []string
 	}{
-		"tolerance none holds the task up and names the record": {cfg: connector.Config{}, wantErr: "orders/b/0 at 3", wantValues: numbers(1, 3), wantStored: "3"},
+		"tolerance none holds the task up and names the record": {
+			cfg:        connector.Config{},
+			wantErr:    "orders/b/0 at 3",
+			wantValues: numbers(1, 3),
+			wantStored: "3",
+		},
 		"tolerance all leaves the records out": {cfg: connector.Config{"errors.tolerance": "all"},
 			wantValues: append(numbers(1, 3), numbers(6, 9)...), wantStored: "9"},
 		"a dead letter topic takes them": {cfg: connector.Config{"errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dead"},
@@ -302,7 +307,13 @@ func TestSinkNamesATopicThatDoesNotExist(t *testing.T) {
 		if !errors.Is(err, rmq.ErrTopicNotFound) || !strings.Contains(err.Error(), `topic "missing"`) {
 			t.Errorf("got %v", err)
 		}
-		if err := h.runSink(t, &collecting{}, connector.Config{}, time.Minute); err == nil || !strings.Contains(err.Error(), "topicNames is required") {
+		if err := h.runSink(
+			t,
+			&collecting{},
+			connector.Config{},
+			time.Minute,
+		); err == nil ||
+			!strings.Contains(err.Error(), "topicNames is required") {
 			t.Errorf("without topics: got %v", err)
 		}
 	})
@@ -317,11 +328,33 @@ func TestSinkGoesOnWithoutATopic(t *testing.T) {
 		want    []string
 		warning string
 	}{
-		"that does not exist":                   {refused: rmq.ErrTopicNotFound, want: []string{"o1", "o2", "p1", "p2"}, warning: `topic "payments" does not exist in RocketMQ`},
-		"that was read before and is gone":      {refused: rmq.ErrTopicNotFound, stored: record.Positions{"payments/b/0": "1"}, want: []string{"o1", "o2", "p2"}, warning: `topic "payments" does not exist in RocketMQ`},
-		"that can be written to and not read":   {refused: rmq.ErrNotReadable, want: []string{"o1", "o2", "p1", "p2"}, warning: `topic "payments" in RocketMQ can be written to and not read: give it the permission`},
-		"whose broker is away":                  {refused: rmq.ErrTopicAway, want: []string{"o1", "o2", "p1", "p2"}, warning: `topic "payments" cannot be read at present`},
-		"that goes away while it reads another": {refused: rmq.ErrTopicNotFound, later: true, want: []string{"o1", "p1", "p2", "o2"}, warning: `topic "payments" does not exist in RocketMQ`},
+		"that does not exist": {
+			refused: rmq.ErrTopicNotFound,
+			want:    []string{"o1", "o2", "p1", "p2"},
+			warning: `topic "payments" does not exist in RocketMQ`,
+		},
+		"that was read before and is gone": {
+			refused: rmq.ErrTopicNotFound,
+			stored:  record.Positions{"payments/b/0": "1"},
+			want:    []string{"o1", "o2", "p2"},
+			warning: `topic "payments" does not exist in RocketMQ`,
+		},
+		"that can be written to and not read": {
+			refused: rmq.ErrNotReadable,
+			want:    []string{"o1", "o2", "p1", "p2"},
+			warning: `topic "payments" in RocketMQ can be written to and not read: give it the permission`,
+		},
+		"whose broker is away": {
+			refused: rmq.ErrTopicAway,
+			want:    []string{"o1", "o2", "p1", "p2"},
+			warning: `topic "payments" cannot be read at present`,
+		},
+		"that goes away while it reads another": {
+			refused: rmq.ErrTopicNotFound,
+			later:   true,
+			want:    []string{"o1", "p1", "p2", "o2"},
+			warning: `topic "payments" does not exist in RocketMQ`,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -449,17 +482,28 @@ func TestSinkStartOffsets(t *testing.T) {
 		want          []string
 		wantStored    int64 // 0: 9
 	}{
-		"nothing known starts at the earliest record":                                      {low: 2, want: numbers(3, 9)},
-		"the stored offset goes before the group's":                                        {stored: "5", group: "7", want: numbers(6, 9)},
-		"the offset of a group that the config names is taken over when there is no other": {group: "7", cfg: connector.Config{"task.group.id": "legacy"}, want: numbers(8, 9)},
-		"the mirror of an earlier life is not started from":                                {group: "7", want: numbers(1, 9)},
-		"a stored offset below the queue starts at the earliest":                           {stored: "1", low: 4, want: numbers(5, 9)},
-		"a stored offset above the queue starts at the earliest":                           {stored: "700", want: numbers(1, 9)},
-		"a stored offset above the queue with marks is left to the reader":                 {stored: "700 4@5", wantStored: 700},
-		"a stored offset with marks is gone on from":                                       {stored: "5 4@5 2@3", want: numbers(6, 9)},
-		"a group's offset above the queue starts at the earliest":                          {group: "700", cfg: connector.Config{"task.group.id": "legacy"}, want: numbers(1, 9)},
+		"nothing known starts at the earliest record": {low: 2, want: numbers(3, 9)},
+		"the stored offset goes before the group's":   {stored: "5", group: "7", want: numbers(6, 9)},
+		"the offset of a group that the config names is taken over when there is no other": {
+			group: "7",
+			cfg:   connector.Config{"task.group.id": "legacy"},
+			want:  numbers(8, 9),
+		},
+		"the mirror of an earlier life is not started from":                {group: "7", want: numbers(1, 9)},
+		"a stored offset below the queue starts at the earliest":           {stored: "1", low: 4, want: numbers(5, 9)},
+		"a stored offset above the queue starts at the earliest":           {stored: "700", want: numbers(1, 9)},
+		"a stored offset above the queue with marks is left to the reader": {stored: "700 4@5", wantStored: 700},
+		"a stored offset with marks is gone on from":                       {stored: "5 4@5 2@3", want: numbers(6, 9)},
+		"a group's offset above the queue starts at the earliest": {
+			group: "700",
+			cfg:   connector.Config{"task.group.id": "legacy"},
+			want:  numbers(1, 9),
+		},
 		"a group's offset below the queue starts at the earliest, whatever consume.from.where says": {
-			group: "1", low: 4, cfg: connector.Config{"task.group.id": "legacy", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"}, want: numbers(5, 9),
+			group: "1",
+			low:   4,
+			cfg:   connector.Config{"task.group.id": "legacy", "consume.from.where": "CONSUME_FROM_LAST_OFFSET"},
+			want:  numbers(5, 9),
 		},
 		"consume.from.where skips what is there at the first time": {cfg: connector.Config{"consume.from.where": "CONSUME_FROM_LAST_OFFSET"}},
 	}

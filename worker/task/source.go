@@ -28,7 +28,8 @@ type sourceRun struct {
 	system string                  // the RocketMQ that is written to
 	topics map[string]record.Place // of the source's topics, the targets that exist
 	rounds track.Rounds
-	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at present.
+	// bindings are the queues that the records take; parked are those that wait because their queue takes nothing at
+	// present.
 	bindings *bindings
 	parked   parked
 	told     string // the brokers that users were warned of last
@@ -40,9 +41,9 @@ type sourceRun struct {
 	entries record.Positions // of bindings
 }
 
-// RunSource runs one attempt of a source task until soft ends, hard ends, the source ends (connector.ErrEndOfSource), or
-// something fails. It returns nil after a clean drain: everything that was read is delivered and its position stored.
-// When it returns nothing of the attempt delivers any more.
+// RunSource runs one attempt of a source task until soft ends, hard ends, the source ends (connector.ErrEndOfSource),
+// or something fails. It returns nil after a clean drain: everything that was read is delivered and its position
+// stored. When it returns nothing of the attempt delivers any more.
 func (r *Runner) RunSource(soft, hard context.Context, c connector.SourceConnector, a Attempt) (err error) {
 	set, err := parseSettings(a.Config)
 	if err != nil {
@@ -123,8 +124,8 @@ func (s *sourceRun) pump() error {
 	return nil
 }
 
-// passed notes what the source read past without returning it: such a place is stored once all before it is delivered. Not
-// asked once reading has ended, when records that were returned may have been left out.
+// passed notes what the source read past without returning it: such a place is stored once all before it is delivered.
+// Not asked once reading has ended, when records that were returned may have been left out.
 func (s *sourceRun) passed() error {
 	progressed, ok := s.source.(connector.Progressed)
 	if !ok || s.life.reading.Err() != nil {
@@ -241,8 +242,8 @@ func (s *sourceRun) poison(k track.Ticket, where place, stage string, err error)
 	s.settle(k)
 }
 
-// ensureTarget makes the target of a source's topic on first use. Sources that know how many queues it should have made it
-// already.
+// ensureTarget makes the target of a source's topic on first use. Sources that know how many queues it should have made
+// it already.
 func (s *sourceRun) ensureTarget(topic string) error {
 	if s.topics[topic] != "" {
 		return nil

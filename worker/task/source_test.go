@@ -109,8 +109,8 @@ func TestSourceWaitsForABrokerThatStartsAnewBeforeItMakesATopic(t *testing.T) {
 	}
 }
 
-// wantAllStored checks that a drain left nothing open: each record up to some place was sent once, in each partition, and
-// that place is stored and committed. (What was read but not handed over when the stop came is read again.)
+// wantAllStored checks that a drain left nothing open: each record up to some place was sent once, in each partition,
+// and that place is stored and committed. (What was read but not handed over when the stop came is read again.)
 func wantAllStored(t *testing.T, h *harness, src *counting) {
 	t.Helper()
 	want, seen := record.Positions{}, map[string]int{}
@@ -235,10 +235,18 @@ func TestSourceEndings(t *testing.T) {
 		wantPanic  bool
 		wantStored bool
 	}{
-		"the end of the source drains":                     {source: &counting{pollErr: connector.ErrEndOfSource, failAfter: 20}, wantErr: connector.ErrEndOfSource, wantStored: true},
+		"the end of the source drains": {
+			source:     &counting{pollErr: connector.ErrEndOfSource, failAfter: 20},
+			wantErr:    connector.ErrEndOfSource,
+			wantStored: true,
+		},
 		"a failing poll drains what was read and is named": {source: &counting{pollErr: boom, failAfter: 20}, wantErr: boom, wantStored: true},
-		"a lost connection drains what was read":           {source: &counting{pollErr: connector.ErrNotConnected, failAfter: 20}, wantErr: connector.ErrNotConnected, wantStored: true},
-		"a panic fails the task and nothing else":          {source: &counting{panics: true, failAfter: 20}, wantPanic: true, wantStored: true},
+		"a lost connection drains what was read": {
+			source:     &counting{pollErr: connector.ErrNotConnected, failAfter: 20},
+			wantErr:    connector.ErrNotConnected,
+			wantStored: true,
+		},
+		"a panic fails the task and nothing else": {source: &counting{panics: true, failAfter: 20}, wantPanic: true, wantStored: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -272,9 +280,23 @@ func TestSourceWhoseSystemIsAwayAtTheStart(t *testing.T) {
 		wantWaits int
 		wantOpen  bool
 	}{
-		"is opened when the system comes back, within the attempt": {openErrs: []error{away, away, away}, stopAfter: 5 * time.Second, wantWaits: 3, wantOpen: true},
-		"stops cleanly while it waits":                             {openErrs: slices.Repeat([]error{away}, 100), stopAfter: 5 * time.Second, wantWaits: 5},
-		"fails for another reason":                                 {openErrs: []error{away, wrong}, stopAfter: 5 * time.Second, wantWaits: 1, wantErr: wrong},
+		"is opened when the system comes back, within the attempt": {
+			openErrs:  []error{away, away, away},
+			stopAfter: 5 * time.Second,
+			wantWaits: 3,
+			wantOpen:  true,
+		},
+		"stops cleanly while it waits": {
+			openErrs:  slices.Repeat([]error{away}, 100),
+			stopAfter: 5 * time.Second,
+			wantWaits: 5,
+		},
+		"fails for another reason": {
+			openErrs:  []error{away, wrong},
+			stopAfter: 5 * time.Second,
+			wantWaits: 1,
+			wantErr:   wrong,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,7 @@
-// Package task runs one attempt of one task: the source loop (poll, send, acknowledge, store positions) and the sink loop
-// (read, put, flush, store offsets). An attempt runs under two contexts: the end of soft means stop reading, deliver what
-// was read and store how far it went; the end of hard means stop delivering at once. Who runs what, and when an attempt
-// is repeated, is decided by package schedule.
+// Package task runs one attempt of one task: the source loop (poll, send, acknowledge, store positions) and the sink
+// loop (read, put, flush, store offsets). An attempt runs under two contexts: the end of soft means stop reading,
+// deliver what was read and store how far it went; the end of hard means stop delivering at once. Who runs what, and
+// when an attempt is repeated, is decided by package schedule.
 package task
 
 import (
@@ -29,8 +29,8 @@ var (
 	// ErrLost means the task is no longer owned by this worker, or its fence was passed by a newer one: nothing may be
 	// delivered or stored any more under this attempt's generation.
 	ErrLost = errors.New("task is no longer owned by this worker")
-	// ErrLeaseOver means the worker's lease ended while a sink was writing: what the sink holds is unknown, so the task has
-	// to be opened again and goes on from its stored offsets. It is no failure of the connector.
+	// ErrLeaseOver means the worker's lease ended while a sink was writing: what the sink holds is unknown, so the task
+	// has to be opened again and goes on from its stored offsets. It is no failure of the connector.
 	ErrLeaseOver = errors.New("lease ended while the sink was writing")
 )
 
@@ -124,7 +124,8 @@ type BatchFunc func(records, bytes int, took time.Duration, err error)
 // Config is what all tasks of a worker share. Zero durations and sizes take the defaults given.
 type Config struct {
 	Worker, ClusterID string
-	// SendTimeout is how much of the lease a batch needs to be started (2 s); PutMargin is the same for a sink's put (1 s).
+	// SendTimeout is how much of the lease a batch needs to be started (2 s); PutMargin is the same for a sink's put (1
+	// s).
 	SendTimeout, PutMargin time.Duration
 	// FlushInterval is how often positions and offsets are stored (1 s).
 	FlushInterval time.Duration
@@ -201,7 +202,8 @@ type Attempt struct {
 	// Waiting is told each time why the connector cannot be opened yet; Opened is called once it is open. Never nil.
 	Waiting func(err error)
 	Opened  func()
-	// Warn is told what users should know of a task that runs, and takes secrets out; empty once there is nothing. Never nil.
+	// Warn is told what users should know of a task that runs, and takes secrets out; empty once there is nothing. Never
+	// nil.
 	Warn func(text string)
 }
 
@@ -247,8 +249,8 @@ const (
 	lastReopen  = 2 * time.Second
 )
 
-// open opens the connector of an attempt, again and again while its system cannot be reached: a new attempt would cost a
-// fence and a status each time, and so could not come as soon. reset closes what the last try left.
+// open opens the connector of an attempt, again and again while its system cannot be reached: a new attempt would cost
+// a fence and a status each time, and so could not come as soon. reset closes what the last try left.
 func open(ctx context.Context, a Attempt, try func() error, reset func()) error {
 	var pause backoff.Doubling
 	for {
@@ -304,8 +306,8 @@ func (r *Runner) system(ctx context.Context) (string, error) {
 	return "connect:" + id, nil
 }
 
-// wentRound counts and tells of records that were left out for they go round: a topic that is carried both ways is nothing
-// but such records on one of them, so people are told of the first only, and at the end of how many there were.
+// wentRound counts and tells of records that were left out for they go round: a topic that is carried both ways is
+// nothing but such records on one of them, so people are told of the first only, and at the end of how many there were.
 //
 // Invariant P4: every skip is counted and logged with its place.
 func wentRound(rounds *track.Rounds, where place, count *counters, log logr.Logger) {
@@ -313,7 +315,13 @@ func wentRound(rounds *track.Rounds, where place, count *counters, log logr.Logg
 	if rounds.All() > 1 {
 		log = log.V(1)
 	}
-	log.Info("Leaving out a record that would come back to a topic in which it has been", "partition", where.partition, "position", where.bare())
+	log.Info(
+		"Leaving out a record that would come back to a topic in which it has been",
+		"partition",
+		where.partition,
+		"position",
+		where.bare(),
+	)
 }
 
 func sumUpRounds(rounds *track.Rounds, log logr.Logger) {
@@ -367,9 +375,9 @@ func (r *Runner) audit(event string, id ID, at time.Duration, more ...any) {
 		"boottime_ns", at.Nanoseconds(), "wall", time.Now().Format(time.RFC3339Nano)}, more...)...)
 }
 
-// auditStop writes the stop line, which a worker that was frozen or cut off writes long after it had to end. Its ended_ns
-// says when the attempt's deliveries had ended: now, or, if the lease ran out before, the end of the lease or of the last
-// delivery, whichever was later.
+// auditStop writes the stop line, which a worker that was frozen or cut off writes long after it had to end. Its
+// ended_ns says when the attempt's deliveries had ended: now, or, if the lease ran out before, the end of the lease or
+// of the last delivery, whichever was later.
 //
 // Invariant C2: nothing is delivered after ended_ns.
 func (r *Runner) auditStop(a Attempt, last time.Time) {

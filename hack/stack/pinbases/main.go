@@ -1,5 +1,6 @@
-// Command pinbases writes into a Dockerfile which image each FROM means now: NAME:TAG becomes NAME:TAG@sha256:…, as the registry has it. It is
-// run when a release is made, and what it wrote is committed with it. Usage: go run -C hack/stack ./pinbases FILE
+// Command pinbases writes into a Dockerfile which image each FROM means now: NAME:TAG becomes NAME:TAG@sha256:…, as the
+// registry has it. It is run when a release is made, and what it wrote is committed with it. Usage: go run -C
+// hack/stack ./pinbases FILE
 package main
 
 import (
@@ -50,8 +51,8 @@ var (
 	stage = regexp.MustCompile(`(?mi)^FROM\s.*\sAS\s+(\S+)\s*$`)
 )
 
-// pin gives each image that a FROM names its digest, in the place of one that it had. Stages of the file itself, scratch, and names
-// made of arguments stay as they are.
+// pin gives each image that a FROM names its digest, in the place of one that it had. Stages of the file itself,
+// scratch, and names made of arguments stay as they are.
 func pin(file []byte, digest func(image string) (string, error)) ([]byte, error) {
 	own := map[string]bool{"scratch": true}
 	for _, m := range stage.FindAllSubmatch(file, -1) {

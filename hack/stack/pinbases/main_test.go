@@ -16,11 +16,14 @@ import (
 
 func TestEachBaseGetsItsDigest(t *testing.T) {
 	cases := map[string]struct{ file, want string }{
-		"a base":                      {"FROM golang:1.26\n", "FROM golang:1.26@sum(golang:1.26)\n"},
-		"with a platform and a stage": {"FROM --platform=$BUILDPLATFORM golang:1.26 AS build\n", "FROM --platform=$BUILDPLATFORM golang:1.26@sum(golang:1.26) AS build\n"},
-		"an older digest":             {"FROM a/b:c@sha256:0 AS x\n", "FROM a/b:c@sum(a/b:c) AS x\n"},
-		"a stage of its own":          {"FROM a:1 AS build\nFROM build\n", "FROM a:1@sum(a:1) AS build\nFROM build\n"},
-		"nothing to pin":              {"FROM scratch\nFROM $BASE\nCOPY --from=a /x /x\n", "FROM scratch\nFROM $BASE\nCOPY --from=a /x /x\n"},
+		"a base": {"FROM golang:1.26\n", "FROM golang:1.26@sum(golang:1.26)\n"},
+		"with a platform and a stage": {
+			"FROM --platform=$BUILDPLATFORM golang:1.26 AS build\n",
+			"FROM --platform=$BUILDPLATFORM golang:1.26@sum(golang:1.26) AS build\n",
+		},
+		"an older digest":    {"FROM a/b:c@sha256:0 AS x\n", "FROM a/b:c@sum(a/b:c) AS x\n"},
+		"a stage of its own": {"FROM a:1 AS build\nFROM build\n", "FROM a:1@sum(a:1) AS build\nFROM build\n"},
+		"nothing to pin":     {"FROM scratch\nFROM $BASE\nCOPY --from=a /x /x\n", "FROM scratch\nFROM $BASE\nCOPY --from=a /x /x\n"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

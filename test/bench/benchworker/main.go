@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command benchworker is the worker as its own command wires it, with one more connector class (control.IdleSource), and with
-// profiles in the directory that profiled.Variable names.
+// Command benchworker is the worker as its own command wires it, with one more connector class (control.IdleSource),
+// and with profiles in the directory that profiled.Variable names.
 package main
 
 import (

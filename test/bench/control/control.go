@@ -1,5 +1,5 @@
-// Package control measures what a cluster of workers does around the records: writes of configs, starts, and the loss of a
-// worker, with many connectors whose tasks do nothing.
+// Package control measures what a cluster of workers does around the records: writes of configs, starts, and the loss
+// of a worker, with many connectors whose tasks do nothing.
 package control
 
 import (
@@ -30,7 +30,8 @@ type Options struct {
 }
 
 const (
-	// settle is how long the cluster is left alone before it counts as at rest, and restTime how long it is then looked at.
+	// settle is how long the cluster is left alone before it counts as at rest, and restTime how long it is then looked
+	// at.
 	settle   = 20 * time.Second
 	restTime = 30 * time.Second
 	// creators is how many connectors are created at a time.
@@ -104,7 +105,12 @@ func (r *run) create(ctx context.Context) error {
 		return fmt.Errorf("creating connectors: %w", err)
 	}
 	took := time.Since(begun)
-	r.note(fmt.Sprintf("%d connectors created, %d at a time", r.Connectors, creators), "%s, %.0f writes/s", seconds(took), float64(r.Connectors)/took.Seconds())
+	r.note(
+		fmt.Sprintf("%d connectors created, %d at a time", r.Connectors, creators),
+		"%s, %.0f writes/s",
+		seconds(took),
+		float64(r.Connectors)/took.Seconds(),
+	)
 	return r.awaitAll(ctx, watch, phase{since: "after the first of these writes", begun: begun, spent: before})
 }
 
@@ -118,7 +124,8 @@ type phase struct {
 	lost string
 }
 
-// awaitAll waits until a worker shows all tasks as running. That costs the workers little, unlike asking for their metrics.
+// awaitAll waits until a worker shows all tasks as running. That costs the workers little, unlike asking for their
+// metrics.
 func (r *run) awaitAll(ctx context.Context, watch *shown, p phase) error {
 	took, err := watch.await(ctx, p.begun, r.tasks(), p.lost)
 	if err != nil {

@@ -50,8 +50,8 @@ func (w Worker) Command() (*exec.Cmd, error) {
 	return exec.Command("java", args...), nil
 }
 
-// properties leave everything as it is by default, but let the plugins be found by their service files, which starts sooner
-// than the default's scan of all classes.
+// properties leave everything as it is by default, but let the plugins be found by their service files, which starts
+// sooner than the default's scan of all classes.
 func (w Worker) properties() string {
 	const bytesAsTheyAre = "org.apache.kafka.connect.converters.ByteArrayConverter"
 	return fmt.Sprintf(`bootstrap.servers=%s

@@ -22,14 +22,23 @@ func TestCommandRunsTheWorkerWithItsConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := cmd.Args[len(cmd.Args)-1]
-	if want := []string{"-cp", "/lib/*", "org.apache.kafka.connect.cli.ConnectStandalone", path}; !slices.Equal(cmd.Args[len(cmd.Args)-4:], want) {
+	if want := []string{
+		"-cp",
+		"/lib/*",
+		"org.apache.kafka.connect.cli.ConnectStandalone",
+		path,
+	}; !slices.Equal(
+		cmd.Args[len(cmd.Args)-4:],
+		want,
+	) {
 		t.Errorf("arguments end with %q, want %q", cmd.Args[len(cmd.Args)-4:], want)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"bootstrap.servers=k:9092\n", "listeners=http://127.0.0.1:8083\n", "offset.storage.file.filename=" + w.Dir + "/offsets\n"} {
+	for _, want := range []string{"bootstrap.servers=k:9092\n",
+		"listeners=http://127.0.0.1:8083\n", "offset.storage.file.filename=" + w.Dir + "/offsets\n"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the configuration lacks %q:\n%s", want, text)
 		}

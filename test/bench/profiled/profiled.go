@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package profiled is the worker, wired as its own command wires it, with profiles written when it ends: the shipped binary
-// has no way to take any.
+// Package profiled is the worker, wired as its own command wires it, with profiles written when it ends: the shipped
+// binary has no way to take any.
 package profiled
 
 import (

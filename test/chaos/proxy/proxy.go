@@ -51,7 +51,8 @@ func (l *Link) Set(m Mode) {
 	}
 }
 
-// Open adds a way from a port of this machine (0: any free one) to a server. What the server sends is rewritten with it.
+// Open adds a way from a port of this machine (0: any free one) to a server. What the server sends is rewritten with
+// it.
 func (l *Link) Open(ctx context.Context, port int, server string, r Rewrite) (string, error) {
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {

@@ -18,15 +18,15 @@ const maxFrame = 128 << 20
 // errFrame means that a server speaks something else.
 var errFrame = errors.New("a frame is longer than any server sends")
 
-// Rewrite replaces bytes in what a server sends; the zero value replaces nothing. RocketMQ and Kafka both send frames behind
-// a length of four bytes: as old and new are equally long, frames stay what they were.
+// Rewrite replaces bytes in what a server sends; the zero value replaces nothing. RocketMQ and Kafka both send frames
+// behind a length of four bytes: as old and new are equally long, frames stay what they were.
 type Rewrite struct{ pairs []pair }
 
 type pair struct{ old, new []byte }
 
-// RouteTo makes a RocketMQ name server's clients go to other ports of this machine instead of the brokers': ports has the
-// one for each broker. All brokers are rewritten wherever they are named, so that it does not matter which of them is the
-// master by then.
+// RouteTo makes a RocketMQ name server's clients go to other ports of this machine instead of the brokers': ports has
+// the one for each broker. All brokers are rewritten wherever they are named, so that it does not matter which of them
+// is the master by then.
 func RouteTo(ports map[int]int) (Rewrite, error) {
 	var r Rewrite
 	for _, broker := range slices.Sorted(maps.Keys(ports)) {

@@ -82,8 +82,8 @@ func (s *Stack) put(ctx context.Context, b Broker, size int) error {
 	return err
 }
 
-// Clog sends a master more than the network holds between it and its frozen replica: what is stored after that is lost with
-// the master.
+// Clog sends a master more than the network holds between it and its frozen replica: what is stored after that is lost
+// with the master.
 func (s *Stack) Clog(ctx context.Context, b Broker) error {
 	const records, size = 32, 1 << 20
 	for range records {
@@ -123,9 +123,9 @@ func inSync(body []byte, name string) (int, error) {
 	return len(info.Replicas[name].InSync), nil
 }
 
-// Whole waits until all brokers are listed by all name servers and each name has a master; with a controller, until it may
-// elect any replica; and until replicas know the topics, for which they ask their master every 10 s: one that is elected
-// before that does not have a topic that was just made.
+// Whole waits until all brokers are listed by all name servers and each name has a master; with a controller, until it
+// may elect any replica; and until replicas know the topics, for which they ask their master every 10 s: one that is
+// elected before that does not have a topic that was just made.
 func (s *Stack) Whole(ctx context.Context, topics ...string) error {
 	for _, b := range s.Brokers {
 		if err := s.Listed(ctx, b); err != nil {

@@ -52,7 +52,8 @@ func (s *Stack) ReplicaOf(b Broker) (Broker, error) {
 	return Broker{}, fmt.Errorf("%w: a replica of %s", errProcess, b.Process)
 }
 
-// pollElection is how often the name server is asked who the master is: what tasks wait for is measured from its answer.
+// pollElection is how often the name server is asked who the master is: what tasks wait for is measured from its
+// answer.
 const pollElection = 20 * time.Millisecond
 
 // Elected waits until the name server shows that process as the master of its name.

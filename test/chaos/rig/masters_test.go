@@ -16,7 +16,11 @@ func TestTheMasterIsWhomTheNameServerSaysBrokerZeroIs(t *testing.T) {
 		want       string
 		wantListed bool // the second broker is
 	}{
-		"the first is":     {`{"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"127.0.0.1:35011",2:"127.0.0.1:35016"}}}}`, "rocketmq-broker-a-1", true},
+		"the first is": {
+			`{"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"127.0.0.1:35011",2:"127.0.0.1:35016"}}}}`,
+			"rocketmq-broker-a-1",
+			true,
+		},
 		"the second is":    {`{"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"127.0.0.1:35016"}}}}`, "rocketmq-broker-a-2", true},
 		"none is elected":  {`{"brokerAddrTable":{"broker-a":{"brokerAddrs":{1:"127.0.0.1:35011"}}}}`, "", false},
 		"another one is":   {`{"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"127.0.0.1:36011"}}}}`, "", false},
@@ -53,8 +57,14 @@ func TestTheControllerTellsHowManyItMayElect(t *testing.T) {
 		body string
 		want int
 	}{
-		"both":                      {`{"replicasInfoTable":{"broker-a":{"inSyncReplicas":[{"brokerId":1},{"brokerId":2}],"notInSyncReplicas":[]}}}`, 2},
-		"one":                       {`{"replicasInfoTable":{"broker-a":{"inSyncReplicas":[{"brokerId":1}],"notInSyncReplicas":[{"brokerId":2}]}}}`, 1},
+		"both": {
+			`{"replicasInfoTable":{"broker-a":{"inSyncReplicas":[{"brokerId":1},{"brokerId":2}],"notInSyncReplicas":[]}}}`,
+			2,
+		},
+		"one": {
+			`{"replicasInfoTable":{"broker-a":{"inSyncReplicas":[{"brokerId":1}],"notInSyncReplicas":[{"brokerId":2}]}}}`,
+			1,
+		},
 		"it does not know the name": {`{"replicasInfoTable":{}}`, 0},
 	}
 	for name, tc := range cases {

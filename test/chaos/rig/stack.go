@@ -19,8 +19,8 @@ import (
 
 var errProcess = errors.New("the stack does not say which process it is")
 
-// Stack is an instance of the local stack that belongs to this run alone. One value holds it: faults reach brokers, networks
-// and processes of the same instance, one method each, and each undoes what another did.
+// Stack is an instance of the local stack that belongs to this run alone. One value holds it: faults reach brokers,
+// networks and processes of the same instance, one method each, and each undoes what another did.
 type Stack struct {
 	Topology
 	// Base is the first of its ports.
@@ -68,8 +68,8 @@ func (s *Stack) run(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// Up starts what does not run, and returns once all of it takes requests. A port that a connection, or a killed process of
-// which the kernel still has something to clear away, holds for a moment is retried.
+// Up starts what does not run, and returns once all of it takes requests. A port that a connection, or a killed process
+// of which the kernel still has something to clear away, holds for a moment is retried.
 func (s *Stack) Up(ctx context.Context) error {
 	args := append([]string{"up", "--only", "rocketmq,kafka"}, s.Args...)
 	if s.version != "" {
@@ -116,8 +116,8 @@ func (s *Stack) Down(ctx context.Context) error {
 	return err
 }
 
-// Registered waits until each name server knows all topics on as many brokers as there are masters, which it learns from
-// the brokers' next reports: up to 30 s after it was restarted.
+// Registered waits until each name server knows all topics on as many brokers as there are masters, which it learns
+// from the brokers' next reports: up to 30 s after it was restarted.
 func (s *Stack) Registered(ctx context.Context, topics ...string) error {
 	return wait.Until(ctx, 500*time.Millisecond, func(ctx context.Context) error {
 		for _, name := range s.Names() {

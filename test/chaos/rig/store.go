@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Snapshot copies the store of a broker that runs. The process is frozen meanwhile, so that all files are of one moment:
-// the copy is what a kill at that moment leaves behind.
+// Snapshot copies the store of a broker that runs. The process is frozen meanwhile, so that all files are of one
+// moment: the copy is what a kill at that moment leaves behind.
 func (s *Stack) Snapshot(ctx context.Context, b Broker, store, to string) error {
 	wake, err := s.Freeze(ctx, b.Process)
 	if err != nil {

@@ -40,7 +40,8 @@ type Topology struct {
 	Args []string
 }
 
-// topologies are all that chaos can run on. The one with a slave replicates before it answers, so that its slave counts.
+// topologies are all that chaos can run on. The one with a slave replicates before it answers, so that its slave
+// counts.
 func topologies() []Topology {
 	const firstPort, secondPort = 11, 16
 	names := []Server{{"rocketmq-namesrv", 0}, {"rocketmq-namesrv-2", 1}}

@@ -83,8 +83,8 @@ func (w window) with(other window) window {
 	return window{min(w.from, other.from), max(w.to, other.to)}
 }
 
-// Exposed are the records that a fault may lose for good: what had come out before it began cannot be lost, nor can what is
-// sent once it is over.
+// Exposed are the records that a fault may lose for good: what had come out before it began cannot be lost, nor can
+// what is sent once it is over.
 type Exposed struct {
 	flows Flows
 	from  []int

@@ -23,8 +23,8 @@ const BackSuffix = "-back"
 type Way struct {
 	// Name tells it from others.
 	Name string
-	// Topic is where records enter, of so many partitions; BackPartitions has the one where they come out. With one alone, the
-	// order in which they come out is the order of all.
+	// Topic is where records enter, of so many partitions; BackPartitions has the one where they come out. With one alone,
+	// the order in which they come out is the order of all.
 	Topic                      string
 	Partitions, BackPartitions int
 	// Dealt records go to the partition that the plan gives them, and the order within it is checked.
@@ -146,8 +146,8 @@ func (f *Flow) read(ctx context.Context) {
 	}
 }
 
-// drained waits until all that was sent until now has come out, but for what may be lost. By then what follows the losable
-// records on every way has come out, so that those that have not are lost.
+// drained waits until all that was sent until now has come out, but for what may be lost. By then what follows the
+// losable records on every way has come out, so that those that have not are lost.
 func (f *Flow) drained(ctx context.Context) error {
 	want := f.drainToNow()
 	return wait.Until(ctx, 250*time.Millisecond, func(context.Context) error {
@@ -162,7 +162,14 @@ func (f *Flow) drained(ctx context.Context) error {
 			f.losable = window{}
 		}
 		if got := f.checker.Prefix(); got < want {
-			return fmt.Errorf("%w: %d of the %d that were sent by %s; the first is %d", errMissing, f.checker.Unseen(got, want), want, f.way.Topic, got)
+			return fmt.Errorf(
+				"%w: %d of the %d that were sent by %s; the first is %d",
+				errMissing,
+				f.checker.Unseen(got, want),
+				want,
+				f.way.Topic,
+				got,
+			)
 		}
 		return nil
 	})

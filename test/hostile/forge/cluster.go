@@ -1,5 +1,5 @@
-// Package forge makes what somebody writes to a cluster's internal topics who means ill, or whose program is broken. It has no clock
-// and no IO.
+// Package forge makes what somebody writes to a cluster's internal topics who means ill, or whose program is broken. It
+// has no clock and no IO.
 package forge
 
 import (
@@ -15,7 +15,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// Target is a session that lives, and the place in the log up to which its forger has read: what it writes there is not void.
+// Target is a session that lives, and the place in the log up to which its forger has read: what it writes there is not
+// void.
 type Target struct {
 	Session fold.Session
 	AsOf    int64
@@ -59,8 +60,8 @@ func ClusterKinds() []InLog {
 	}
 }
 
-// WrongDigest is a heartbeat of the target's that says that it made something else of the log. Two in a row of one session are a
-// vote: whoever may write the topic can outvote a worker by those of most others, and is trusted not to.
+// WrongDigest is a heartbeat of the target's that says that it made something else of the log. Two in a row of one
+// session are a vote: whoever may write the topic can outvote a worker by those of most others, and is trusted not to.
 func WrongDigest(t Target) []rmq.Entry {
 	r := t.record(fold.Heartbeat)
 	terms := t.Session.Terms
@@ -108,7 +109,12 @@ func ofNothing(t Target, i int) []rmq.Entry {
 	case 0:
 		r = fold.Record{Kind: fold.Expire, AsOf: t.AsOf, Log: t.Log, Expire: &fold.Expiry{Session: nobody, Heartbeat: nobody}}
 	case 1: // of a live session, after it was heard again
-		r = fold.Record{Kind: fold.Expire, AsOf: t.AsOf, Log: t.Log, Expire: &fold.Expiry{Session: t.Session.ID, Heartbeat: t.Session.Heartbeat - 1}}
+		r = fold.Record{
+			Kind:   fold.Expire,
+			AsOf:   t.AsOf,
+			Log:    t.Log,
+			Expire: &fold.Expiry{Session: t.Session.ID, Heartbeat: t.Session.Heartbeat - 1},
+		}
 	case 2:
 		r.Kind, r.Session, r.Claim = fold.Claim, nobody, &fold.Claims{Request: 1, Units: []fold.Asked{{Connector: "in", Epoch: 1}}}
 	case 3:

@@ -26,7 +26,8 @@ func times(name string) int {
 	return 60
 }
 
-// What is forged must reach the workers' own rules, and none of it may be what the boundary leaves to whoever may write the topic.
+// What is forged must reach the workers' own rules, and none of it may be what the boundary leaves to whoever may write
+// the topic.
 func TestWhatIsForgedChangesNoSessionAndNoOwner(t *testing.T) {
 	for _, k := range ClusterKinds() {
 		t.Run(k.Name, func(t *testing.T) {
@@ -39,8 +40,19 @@ func TestWhatIsForgedChangesNoSessionAndNoOwner(t *testing.T) {
 				}
 				return out
 			}
-			terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500, Allocation: allocate.Params{Strategy: "ConsistentHash", VirtualNodes: 160, MaxLoadFactor: 1.25}}
-			join, err := fold.Record{Kind: fold.Join, AsOf: f.Offset(), Log: f.Log(), Terms: &terms, Join: &fold.Joining{Worker: "w", Incarnation: "p"}}.Entry()
+			terms := fold.Terms{
+				Fold:       fold.Version,
+				TimeoutMS:  5000,
+				IntervalMS: 500,
+				Allocation: allocate.Params{Strategy: "ConsistentHash", VirtualNodes: 160, MaxLoadFactor: 1.25},
+			}
+			join, err := fold.Record{
+				Kind:  fold.Join,
+				AsOf:  f.Offset(),
+				Log:   f.Log(),
+				Terms: &terms,
+				Join:  &fold.Joining{Worker: "w", Incarnation: "p"},
+			}.Entry()
 			if err != nil || step(join).Reason != fold.Accepted {
 				t.Fatal("no session to forge", err)
 			}

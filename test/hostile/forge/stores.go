@@ -71,8 +71,8 @@ func value(store, connector string) map[string]any {
 	return v
 }
 
-// storeEdges are values of a connector that runs, one number each as large as numbers get: none of them may fence its tasks off, nor
-// keep anybody from changing it.
+// storeEdges are values of a connector that runs, one number each as large as numbers get: none of them may fence its
+// tasks off, nor keep anybody from changing it.
 func storeEdges(store, connector string, i int) []rmq.Entry {
 	v := value(store, connector)
 	largest := []int64{math.MaxInt64, 1 << 60, -1, math.MinInt64}[i/5%4]
@@ -107,10 +107,16 @@ func Broken(i int) []rmq.Entry {
 		[]byte("{"), []byte("null"), []byte("[]"), []byte(`""`), {0}, {0xff, 0xfe, 0xfd}, []byte(`{"v":"1"}`), []byte(`{"v":1e400}`),
 		[]byte(strings.Repeat("[", 20_000)), []byte(strings.Repeat(`{"a":`, 20_000)), bytes.Repeat([]byte{0}, 4096),
 	}
-	return []rmq.Entry{{Key: []string{"connector/in", "position/in/p", "status/in/0", "heartbeat", "", strings.Repeat("k", 8000)}[i%6], Value: values[i%len(values)]}}
+	return []rmq.Entry{
+		{
+			Key:   []string{"connector/in", "position/in/p", "status/in/0", "heartbeat", "", strings.Repeat("k", 8000)}[i%6],
+			Value: values[i%len(values)],
+		},
+	}
 }
 
-// Huge is a record of nearly 4 MiB, the most that brokers take unless they are configured otherwise: text, a list, a list of lists.
+// Huge is a record of nearly 4 MiB, the most that brokers take unless they are configured otherwise: text, a list, a
+// list of lists.
 func Huge(i int) []rmq.Entry {
 	const size = 4<<20 - 64<<10
 	v := [][]byte{

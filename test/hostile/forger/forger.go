@@ -103,7 +103,8 @@ func (f *Forger) Send(ctx context.Context, k forge.InLog, i int) (int, error) {
 	return Append(ctx, f.client, f.topic, k.Make(t, i))
 }
 
-// WrongDigest forges one heartbeat, of a session that has written one since it was forged before: two in a row would be a vote.
+// WrongDigest forges one heartbeat, of a session that has written one since it was forged before: two in a row would be
+// a vote.
 func (f *Forger) WrongDigest(ctx context.Context, i int) (int, error) {
 	t, err := f.target(i)
 	if err != nil {

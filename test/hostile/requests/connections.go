@@ -37,7 +37,8 @@ func SlowKinds() []Slow {
 		{"connections that send nothing", with(func(Worker) string { return "" })},
 		{"headers that never end", with(func(Worker) string { return "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: " })},
 		{"bodies that never end", with(func(w Worker) string {
-			return "POST " + connectors + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + w.Token + "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+			return "POST " + connectors + " HTTP/1.1\r\nHost: " +
+				"localhost\r\nAuthorization: Bearer " + w.Token + "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 		})},
 		{"watch streams that nobody reads", with(func(w Worker) string {
 			return "GET " + restapi.Prefix + "/watch HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + w.Token + "\r\n\r\n"

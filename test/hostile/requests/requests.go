@@ -93,7 +93,9 @@ func (w Worker) connector(name string, tasks int, more map[string]string) []byte
 	maps.Copy(cfg, more)
 	class := cfg["connector.class"]
 	delete(cfg, "connector.class")
-	body, err := json.Marshal(restapi.Connector{Name: name, Class: cmp.Or(class, "KafkaSource"), State: restapi.StateStopped, MaxTasks: tasks, Config: cfg})
+	body, err := json.Marshal(
+		restapi.Connector{Name: name, Class: cmp.Or(class, "KafkaSource"), State: restapi.StateStopped, MaxTasks: tasks, Config: cfg},
+	)
 	if err != nil {
 		panic(fmt.Sprintf("encoding strings: %v", err))
 	}
@@ -170,20 +172,46 @@ func duplicates(ctx context.Context, w Worker, i int) error {
 func characters(ctx context.Context, w Worker, i int) error {
 	value := []string{"a\x00b", "a\x1bb", "a\x7fb", "\u0085"}[i%4]
 	if i%2 == 0 {
-		return w.want(ctx, http.MethodPost, connectors, w.connector("chars", 1, map[string]string{"kafka.client.id": value}), nil, http.StatusUnprocessableEntity)
+		return w.want(
+			ctx,
+			http.MethodPost,
+			connectors,
+			w.connector("chars", 1, map[string]string{"kafka.client.id": value}),
+			nil,
+			http.StatusUnprocessableEntity,
+		)
 	}
-	return w.want(ctx, http.MethodPost, connectors, w.connector("chars", 1, map[string]string{value: "x"}), nil, http.StatusUnprocessableEntity)
+	return w.want(
+		ctx,
+		http.MethodPost,
+		connectors,
+		w.connector("chars", 1, map[string]string{value: "x"}),
+		nil,
+		http.StatusUnprocessableEntity,
+	)
 }
 
 func deep(ctx context.Context, w Worker, i int) error {
-	body := []string{strings.Repeat("[", 100_000), strings.Repeat(`{"config":`, 100_000), `{"config":{"a":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}}"}[i%3]
+	body := []string{strings.Repeat("[", 100_000), strings.Repeat(`{"config":`, 100_000),
+		`{"config":{"a":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}}"}[i%3]
 	return w.want(ctx, http.MethodPost, connectors, []byte(body), nil, http.StatusBadRequest)
 }
 
 func names(ctx context.Context, w Worker, i int) error {
-	odd := []string{"%2e%2e", "a%00b", "..%2f..%2fetc%2fpasswd", "%F0%9F%9A%80", strings.Repeat("n", 20_000), "%20", "a%0d%0ab", "con%7Cnul", "%25", "in%2f0", "%C0%AE"}[i%11]
+	odd := []string{"%2e%2e", "a%00b", "..%2f..%2fetc%2fpasswd", "%F0%9F%9A%80", strings.Repeat("n", 20_000), "%20",
+		"a%0d%0ab", "con%7Cnul", "%25", "in%2f0", "%C0%AE"}[i%11]
 	method := []string{http.MethodGet, http.MethodDelete, http.MethodPut}[i/11%3]
-	return w.want(ctx, method, connectors+"/"+odd+"/status", []byte("{}"), nil, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity, http.StatusBadRequest)
+	return w.want(
+		ctx,
+		method,
+		connectors+"/"+odd+"/status",
+		[]byte("{}"),
+		nil,
+		http.StatusNotFound,
+		http.StatusMethodNotAllowed,
+		http.StatusUnprocessableEntity,
+		http.StatusBadRequest,
+	)
 }
 
 func wrongHost(ctx context.Context, w Worker, i int) error {
@@ -196,7 +224,14 @@ func foreignOrigin(ctx context.Context, w Worker, i int) error {
 	if i%2 == 0 {
 		name, value = "Sec-Fetch-Site", "cross-site"
 	}
-	return w.want(ctx, http.MethodPost, connectors, w.connector("page", 1, nil), func(r *http.Request) { r.Header.Set(name, value) }, http.StatusForbidden)
+	return w.want(
+		ctx,
+		http.MethodPost,
+		connectors,
+		w.connector("page", 1, nil),
+		func(r *http.Request) { r.Header.Set(name, value) },
+		http.StatusForbidden,
+	)
 }
 
 func wrongToken(ctx context.Context, w Worker, i int) error {

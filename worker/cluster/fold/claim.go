@@ -22,7 +22,8 @@ func (f *Fold) claim(offset, session int64, units []Asked) []Event {
 	return events
 }
 
-// Invariant C3: nothing of a connector is granted below its floor, or beside units of it that are owned at another epoch.
+// Invariant C3: nothing of a connector is granted below its floor, or beside units of it that are owned at another
+// epoch.
 func (f *Fold) judge(a Asked) Reason {
 	u := a.Unit()
 	if _, owned := f.owners[u]; owned {

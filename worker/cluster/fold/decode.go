@@ -15,8 +15,8 @@ var (
 	errMalformed = errors.New("malformed record")
 )
 
-// The bounds of what a record may say. No worker comes near them; one record that another program wrote must not cost all
-// workers their memory, nor use up the numbers that they count with.
+// The bounds of what a record may say. No worker comes near them; one record that another program wrote must not cost
+// all workers their memory, nor use up the numbers that they count with.
 const (
 	maxText     = 512 // bytes of a name, an address or an id
 	maxHex      = 64  // bytes of a digest

@@ -36,8 +36,8 @@ type mark struct {
 	Away     int64 `json:"away,omitempty"`
 }
 
-// Fold is the state after folding up to Offset. Make one with New or Restore. One value holds it all: each record is judged by
-// sessions, owners and epochs together, and a snapshot is the image of all of them at one offset.
+// Fold is the state after folding up to Offset. Make one with New or Restore. One value holds it all: each record is
+// judged by sessions, owners and epochs together, and a snapshot is the image of all of them at one offset.
 type Fold struct {
 	offset   int64
 	digest   string

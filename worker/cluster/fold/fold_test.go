@@ -16,10 +16,19 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-var terms = Terms{Fold: Version, TimeoutMS: 5000, IntervalMS: 500, Allocation: allocate.Params{Strategy: allocate.ConsistentHash, VirtualNodes: 160, MaxLoadFactor: 1.25}}
+var terms = Terms{
+	Fold:       Version,
+	TimeoutMS:  5000,
+	IntervalMS: 500,
+	Allocation: allocate.Params{Strategy: allocate.ConsistentHash, VirtualNodes: 160, MaxLoadFactor: 1.25},
+}
 
 func joinOf(worker, incarnation string, proof *Proof) Record {
-	return Record{Kind: Join, Terms: &terms, Join: &Joining{Worker: worker, Incarnation: incarnation, Address: "10.0.0.1:8082", Version: "v1", Proof: proof}}
+	return Record{
+		Kind:  Join,
+		Terms: &terms,
+		Join:  &Joining{Worker: worker, Incarnation: incarnation, Address: "10.0.0.1:8082", Version: "v1", Proof: proof},
+	}
 }
 
 func proofOf(start, attempt int64) *Proof {
@@ -89,7 +98,12 @@ func TestFold(t *testing.T) {
 			[]string{"joined w session=0", "worker-alive"}},
 		"a later holder of the store ends the older session": {
 			[]Record{joinOf("w", "p1", proofOf(1, 0)), claimOf(0, 1, Asked{"a", 0, 1, 0}), joinOf("w", "p2", proofOf(2, 0))},
-			[]string{"joined w session=0", "granted a-0 to=0 gen=1 epoch=1", "superseded w session=0; freed a-0 to=0 gen=1 epoch=1; joined w session=2"}},
+			[]string{
+				"joined w session=0",
+				"granted a-0 to=0 gen=1 epoch=1",
+				"superseded w session=0; freed a-0 to=0 gen=1 epoch=1; joined w session=2",
+			},
+		},
 		"a late join of an earlier holder ends nothing": {
 			[]Record{joinOf("w", "p2", proofOf(2, 0)), joinOf("w", "p1", proofOf(1, 5))},
 			[]string{"joined w session=0", "worker-alive"}},
@@ -106,29 +120,97 @@ func TestFold(t *testing.T) {
 			[]Record{joinOf("w", "p1", nil), leaveOf(0, 1), beat(0, 2), claimOf(0, 3, Asked{"a", 0, 1, 0}), leaveOf(0, 4)},
 			[]string{"joined w session=0", "left w session=0", "not-live", "not-live", "not-live"}},
 		"late and repeated appends do nothing": {
-			[]Record{joinOf("w", "p1", nil), claimOf(0, 5, Asked{"a", 0, 1, 0}), claimOf(0, 5, Asked{"a", 1, 1, 0}), releaseOf(0, 4, Held{"a", 0, 1}), beat(0, 3)},
-			[]string{"joined w session=0", "granted a-0 to=0 gen=1 epoch=1", "old-sequence", "old-sequence", "old-sequence"}},
+			[]Record{
+				joinOf("w", "p1", nil),
+				claimOf(0, 5, Asked{"a", 0, 1, 0}),
+				claimOf(0, 5, Asked{"a", 1, 1, 0}),
+				releaseOf(0, 4, Held{"a", 0, 1}),
+				beat(0, 3),
+			},
+			[]string{"joined w session=0", "granted a-0 to=0 gen=1 epoch=1", "old-sequence", "old-sequence", "old-sequence"},
+		},
 		"an owned unit is not granted, not even to its owner": {
-			[]Record{joinOf("w", "p1", nil), joinOf("v", "p2", nil), claimOf(0, 1, Asked{"a", 0, 1, 0}), claimOf(1, 1, Asked{"a", 0, 1, 0}), claimOf(0, 2, Asked{"a", 0, 1, 0})},
-			[]string{"joined w session=0", "joined v session=1", "granted a-0 to=0 gen=2 epoch=1", "refused a-0 to=1 epoch=1: owned", "refused a-0 to=0 epoch=1: owned"}},
+			[]Record{
+				joinOf("w", "p1", nil),
+				joinOf("v", "p2", nil),
+				claimOf(0, 1, Asked{"a", 0, 1, 0}),
+				claimOf(1, 1, Asked{"a", 0, 1, 0}),
+				claimOf(0, 2, Asked{"a", 0, 1, 0}),
+			},
+			[]string{
+				"joined w session=0",
+				"joined v session=1",
+				"granted a-0 to=0 gen=2 epoch=1",
+				"refused a-0 to=1 epoch=1: owned",
+				"refused a-0 to=0 epoch=1: owned",
+			},
+		},
 		"each unit of a claim is judged by itself": {
 			[]Record{joinOf("w", "p1", nil), claimOf(0, 1, Asked{"a", 0, 1, 0}, Asked{"a", 1, 2, 0}, Asked{"a", -1, 1, 9}, Asked{"b", 0, 0, 0})},
-			[]string{"joined w session=0", "granted a-0 to=0 gen=1 epoch=1; refused a-1 to=0 epoch=2: other-epoch; granted a to=0 gen=10 epoch=1; granted b-0 to=0 gen=1 epoch=0"}},
+			[]string{
+				"joined w session=0",
+				"granted a-0 to=0 gen=1 epoch=1; refused a-1 to=0 epoch=2: other-epoch; granted a to=0 gen=10 epoch=1; granted b-0 to=0 gen=1 epoch=0",
+			},
+		},
 		"an older epoch is never granted again": {
-			[]Record{joinOf("w", "p1", nil), claimOf(0, 1, Asked{"a", 0, 7, 0}), releaseOf(0, 2, Held{"a", 0, 1}), claimOf(0, 3, Asked{"a", 0, 6, 0}), claimOf(0, 4, Asked{"a", 0, 8, 0})},
-			[]string{"joined w session=0", "granted a-0 to=0 gen=1 epoch=7", "freed a-0 to=0 gen=1 epoch=7", "refused a-0 to=0 epoch=6: old-epoch", "granted a-0 to=0 gen=4 epoch=8"}},
+			[]Record{
+				joinOf("w", "p1", nil),
+				claimOf(0, 1, Asked{"a", 0, 7, 0}),
+				releaseOf(0, 2, Held{"a", 0, 1}),
+				claimOf(0, 3, Asked{"a", 0, 6, 0}),
+				claimOf(0, 4, Asked{"a", 0, 8, 0}),
+			},
+			[]string{
+				"joined w session=0",
+				"granted a-0 to=0 gen=1 epoch=7",
+				"freed a-0 to=0 gen=1 epoch=7",
+				"refused a-0 to=0 epoch=6: old-epoch",
+				"granted a-0 to=0 gen=4 epoch=8",
+			},
+		},
 		"a release frees only the generation that it names": {
-			[]Record{joinOf("w", "p1", nil), claimOf(0, 1, Asked{"a", 0, 1, 0}), releaseOf(0, 2, Held{"a", 0, 7}), releaseOf(0, 3, Held{"a", 0, 1}), claimOf(0, 4, Asked{"a", 0, 1, 0}), releaseOf(0, 5, Held{"a", 0, 1})},
-			[]string{"joined w session=0", "granted a-0 to=0 gen=1 epoch=1", "other-ownership", "freed a-0 to=0 gen=1 epoch=1", "granted a-0 to=0 gen=4 epoch=1", "other-ownership"}},
+			[]Record{
+				joinOf("w", "p1", nil),
+				claimOf(0, 1, Asked{"a", 0, 1, 0}),
+				releaseOf(0, 2, Held{"a", 0, 7}),
+				releaseOf(0, 3, Held{"a", 0, 1}),
+				claimOf(0, 4, Asked{"a", 0, 1, 0}),
+				releaseOf(0, 5, Held{"a", 0, 1}),
+			},
+			[]string{
+				"joined w session=0",
+				"granted a-0 to=0 gen=1 epoch=1",
+				"other-ownership",
+				"freed a-0 to=0 gen=1 epoch=1",
+				"granted a-0 to=0 gen=4 epoch=1",
+				"other-ownership",
+			},
+		},
 		"a release of another's unit frees nothing": {
 			[]Record{joinOf("w", "p1", nil), joinOf("v", "p2", nil), claimOf(0, 1, Asked{"a", 0, 1, 0}), releaseOf(1, 1, Held{"a", 0, 2})},
 			[]string{"joined w session=0", "joined v session=1", "granted a-0 to=0 gen=2 epoch=1", "other-ownership"}},
 		"a generation is above all that the claimer knows, also after it was freed": {
-			[]Record{joinOf("w", "p1", nil), claimOf(0, 1, Asked{"a", 0, 1, 900}), releaseOf(0, 2, Held{"a", 0, 901}), claimOf(0, 3, Asked{"a", 0, 1, 0})},
-			[]string{"joined w session=0", "granted a-0 to=0 gen=901 epoch=1", "freed a-0 to=0 gen=901 epoch=1", "granted a-0 to=0 gen=902 epoch=1"}},
+			[]Record{
+				joinOf("w", "p1", nil),
+				claimOf(0, 1, Asked{"a", 0, 1, 900}),
+				releaseOf(0, 2, Held{"a", 0, 901}),
+				claimOf(0, 3, Asked{"a", 0, 1, 0}),
+			},
+			[]string{
+				"joined w session=0",
+				"granted a-0 to=0 gen=901 epoch=1",
+				"freed a-0 to=0 gen=901 epoch=1",
+				"granted a-0 to=0 gen=902 epoch=1",
+			},
+		},
 		"a leave frees all that the session owns": {
 			[]Record{joinOf("w", "p1", nil), claimOf(0, 1, Asked{"b", 0, 1, 0}, Asked{"a", 0, 1, 0}), leaveOf(0, 2)},
-			[]string{"joined w session=0", "granted b-0 to=0 gen=1 epoch=1; granted a-0 to=0 gen=1 epoch=1", "left w session=0; freed a-0 to=0 gen=1 epoch=1; freed b-0 to=0 gen=1 epoch=1"}},
+			[]string{
+				"joined w session=0",
+				"granted b-0 to=0 gen=1 epoch=1; granted a-0 to=0 gen=1 epoch=1",
+				"left w session=0; freed a-0 to=0 gen=1 epoch=1; freed b-0 to=0 gen=1 epoch=1",
+			},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -157,11 +239,14 @@ func TestNoEntryPanicsOrIsTakenForAnother(t *testing.T) {
 		"a record without sequence":    {`{"v":1,"kind":"leave","session":0}`, Malformed},
 		"a claim without units":        {`{"v":1,"kind":"claim","session":0,"seq":1,"claim":{}}`, Malformed},
 		"a claim of a task below zero": {`{"v":1,"kind":"claim","session":0,"seq":1,"claim":{"units":[{"connector":"a","task":-2}]}}`, Malformed},
-		"a generation that overflows":  {`{"v":1,"kind":"claim","session":0,"seq":1,"claim":{"units":[{"connector":"a","above":9223372036854775807}]}}`, Malformed},
-		"a release of nothing":         {`{"v":1,"kind":"release","session":0,"seq":1}`, Malformed},
-		"an expire of nothing":         {`{"v":1,"kind":"expire"}`, Malformed},
-		"a part out of range":          {`{"v":1,"kind":"snapshot","session":0,"seq":1,"part":{"index":4,"total":2}}`, Malformed},
-		"fields that are not known":    {`{"v":1,"kind":"leave","session":5,"seq":1,"later":true}`, NotLive},
+		"a generation that overflows": {
+			`{"v":1,"kind":"claim","session":0,"seq":1,"claim":{"units":[{"connector":"a","above":9223372036854775807}]}}`,
+			Malformed,
+		},
+		"a release of nothing":      {`{"v":1,"kind":"release","session":0,"seq":1}`, Malformed},
+		"an expire of nothing":      {`{"v":1,"kind":"expire"}`, Malformed},
+		"a part out of range":       {`{"v":1,"kind":"snapshot","session":0,"seq":1,"part":{"index":4,"total":2}}`, Malformed},
+		"fields that are not known": {`{"v":1,"kind":"leave","session":5,"seq":1,"later":true}`, NotLive},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +263,8 @@ func TestNoEntryPanicsOrIsTakenForAnother(t *testing.T) {
 }
 
 func FuzzStep(f *testing.F) {
-	for _, r := range []Record{joinOf("w", "p", proofOf(1, 0)), beat(0, 1), claimOf(0, 2, Asked{"a", 0, 1, 0}), releaseOf(0, 3, Held{"a", 0, 1}), expireOf(0, 1), leaveOf(0, 9)} {
+	for _, r := range []Record{joinOf("w", "p", proofOf(1, 0)), beat(0, 1), claimOf(0, 2, Asked{"a", 0, 1, 0}), releaseOf(0,
+		3, Held{"a", 0, 1}), expireOf(0, 1), leaveOf(0, 9)} {
 		e, err := r.Entry()
 		if err != nil {
 			f.Fatal(err)
@@ -327,8 +413,10 @@ func TestStoredFormIsGolden(t *testing.T) {
 	f := New()
 	var b strings.Builder
 	for _, r := range []Record{
-		joinOf("w", "p1", proofOf(3, 1)), beat(0, 1), claimOf(0, 2, Asked{"a", -1, 1, 0}, Asked{"a", 0, 1, 40}), releaseOf(0, 3, Held{"a", 0, 41}),
-		expireOf(7, 5), claimOf(0, 4, Asked{"a", 1, 2, 0}), {Kind: Snapshot, Session: 0, Sequence: 5, AsOf: 3, Digest: "d", Part: &Part{Total: 1, Sum: "s", Data: []byte("x")}},
+		joinOf("w", "p1", proofOf(3, 1)), beat(0, 1), claimOf(0, 2, Asked{"a", -1, 1, 0}, Asked{"a", 0, 1, 40}), releaseOf(0, 3,
+			Held{"a", 0, 41}),
+		expireOf(7, 5), claimOf(0, 4, Asked{"a", 1, 2, 0}), {Kind: Snapshot, Session: 0, Sequence: 5, AsOf: 3, Digest: "d",
+			Part: &Part{Total: 1, Sum: "s", Data: []byte("x")}},
 		leaveOf(0, 6),
 	} {
 		if r.Kind == Leave {

@@ -25,9 +25,9 @@ func (p print) next(e rmq.Entry) print {
 
 func (p print) String() string { return hex.EncodeToString(p[:]) }
 
-// history holds the prints of the newest offsets: those that a record in time may have been written at. It is part of the
-// state, for all must find the same records void. Its length follows the oldest member's heartbeats, so that it is short
-// on a quiet log, and long enough on a busy one.
+// history holds the prints of the newest offsets: those that a record in time may have been written at. It is part of
+// the state, for all must find the same records void. Its length follows the oldest member's heartbeats, so that it is
+// short on a quiet log, and long enough on a busy one.
 type history struct {
 	first  int64 // the offset of prints[0]
 	prints []print

@@ -158,14 +158,22 @@ func TestSnapshotNeedsAWitness(t *testing.T) {
 		after    []Record
 		want     int64 // the offset of the fold that is found
 	}{
-		"who wrote on made something else":   {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2))}, -1},
-		"as many made something else":        {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2)), beat(0, 3)}, -1},
-		"one was wrong before":               {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2)), beat(1, 3)}, 2},
-		"the reader itself made another":     {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{joinOf("reader", "p3", nil), otherwise(beat(4, 1))}, 2},
-		"nobody wrote on":                    {func(f *Fold) Record { return snapshotOf(f, 2) }, nil, -1},
-		"somebody wrote on":                  {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{beat(1, 2)}, 2},
-		"records that were lost are in it":   {func(*Fold) Record { return snapshotOf(lost, 2) }, []Record{beat(1, 2), beat(0, 3)}, -1},
-		"only a record from before it comes": {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{{Kind: Leave, Session: 1, Sequence: 9, AsOf: 1, Log: "-"}}, -1},
+		"who wrote on made something else": {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2))}, -1},
+		"as many made something else":      {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2)), beat(0, 3)}, -1},
+		"one was wrong before":             {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{otherwise(beat(1, 2)), beat(1, 3)}, 2},
+		"the reader itself made another": {
+			func(f *Fold) Record { return snapshotOf(f, 2) },
+			[]Record{joinOf("reader", "p3", nil), otherwise(beat(4, 1))},
+			2,
+		},
+		"nobody wrote on":                  {func(f *Fold) Record { return snapshotOf(f, 2) }, nil, -1},
+		"somebody wrote on":                {func(f *Fold) Record { return snapshotOf(f, 2) }, []Record{beat(1, 2)}, 2},
+		"records that were lost are in it": {func(*Fold) Record { return snapshotOf(lost, 2) }, []Record{beat(1, 2), beat(0, 3)}, -1},
+		"only a record from before it comes": {
+			func(f *Fold) Record { return snapshotOf(f, 2) },
+			[]Record{{Kind: Leave, Session: 1, Sequence: 9, AsOf: 1, Log: "-"}},
+			-1,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -34,8 +34,8 @@ func step(t testing.TB, f *Fold, stored time.Time, r Record) Outcome {
 	return out
 }
 
-// Somebody who may write the topic writes well-formed records with values that no worker has. They are refused, or all can go on
-// counting above them.
+// Somebody who may write the topic writes well-formed records with values that no worker has. They are refused, or all
+// can go on counting above them.
 func TestValuesThatNoWorkerWritesDoNoHarm(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	many := func(n int) (out []Asked) {
@@ -79,12 +79,14 @@ func TestValuesThatNoWorkerWritesDoNoHarm(t *testing.T) {
 		"a join with a name as long as a book":    {record: joinOf(long, "p", nil)},
 		"a join with the largest proof":           {record: joinOf("v", "p", proofOf(math.MaxInt64, 0))},
 		"a digest as long as a book":              {record: Record{Kind: Heartbeat, Sequence: 2, Terms: &terms, Digest: long}},
-		"a part as long as a book":                {record: Record{Kind: Snapshot, Sequence: 2, Part: &Part{Total: 1, Data: make([]byte, 1<<20)}}},
-		"the highest sequence that is taken":      {record: beat(0, most), taken: true},
-		"the highest epoch that is taken":         {record: claimOf(0, 2, Asked{"a", 0, most, 0}), taken: true},
-		"the highest generation that is taken":    {record: claimOf(0, 2, Asked{"a", 0, 1, most}), taken: true},
-		"the most points that are taken":          {record: with(func(t *Terms) { t.Allocation.VirtualNodes = maxPoints }), taken: true},
-		"the most units that are taken":           {record: claimOf(0, 2, many(maxUnits)...), taken: true},
+		"a part as long as a book": {
+			record: Record{Kind: Snapshot, Sequence: 2, Part: &Part{Total: 1, Data: make([]byte, 1<<20)}},
+		},
+		"the highest sequence that is taken":   {record: beat(0, most), taken: true},
+		"the highest epoch that is taken":      {record: claimOf(0, 2, Asked{"a", 0, most, 0}), taken: true},
+		"the highest generation that is taken": {record: claimOf(0, 2, Asked{"a", 0, 1, most}), taken: true},
+		"the most points that are taken":       {record: with(func(t *Terms) { t.Allocation.VirtualNodes = maxPoints }), taken: true},
+		"the most units that are taken":        {record: claimOf(0, 2, many(maxUnits)...), taken: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +105,8 @@ func TestValuesThatNoWorkerWritesDoNoHarm(t *testing.T) {
 	}
 }
 
-// goesOn has the owner of what was claimed give it up, and another worker take it at the next epoch, a millisecond later.
+// goesOn has the owner of what was claimed give it up, and another worker take it at the next epoch, a millisecond
+// later.
 func goesOn(t *testing.T, f *Fold) {
 	t.Helper()
 	later, u := at.Add(time.Millisecond), Unit{Connector: "a"}
@@ -241,10 +244,13 @@ func TestASnapshotIsFoundAmongThoseThatNeverEnd(t *testing.T) {
 // An image is JSON that somebody else wrote: what it can become in memory is bounded before it is read.
 func TestImagesThatUnfoldAreRefused(t *testing.T) {
 	cases := map[string]string{
-		"sessions without end":         `{"v":1,"sessions":[` + strings.Repeat(`{},`, maxObjects) + `{}]}`,
-		"floors without end":           `{"v":1,"floors":{` + strings.Repeat(`"a":1,`, maxItems) + `"b":1}}`,
-		"more bytes than any has":      `{"v":1,"digest":"` + strings.Repeat("x", maxImage) + `"}`,
-		"more sessions than any has":   `{"v":1,"asOf":0,"history":{"prints":"AAAAAAAAAAA="},"sessions":[` + strings.Repeat(`{},`, maxSessions) + `{}]}`,
+		"sessions without end":    `{"v":1,"sessions":[` + strings.Repeat(`{},`, maxObjects) + `{}]}`,
+		"floors without end":      `{"v":1,"floors":{` + strings.Repeat(`"a":1,`, maxItems) + `"b":1}}`,
+		"more bytes than any has": `{"v":1,"digest":"` + strings.Repeat("x", maxImage) + `"}`,
+		"more sessions than any has": `{"v":1,"asOf":0,"history":{"prints":"AAAAAAAAAAA="},"sessions":[` + strings.Repeat(
+			`{},`,
+			maxSessions,
+		) + `{}]}`,
 		"a history of another length":  `{"v":1,"asOf":5,"history":{"prints":"AAAAAAAAAAA="}}`,
 		"an image of another version":  `{"v":2}`,
 		"an image that is none at all": `[]`,
@@ -271,8 +277,8 @@ func TestImagesThatUnfoldAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzValues gives each number of a record a value at an edge. Whatever comes of it, fold and plan are done soon, and the log's
-// own digest and image can be made of it.
+// FuzzValues gives each number of a record a value at an edge. Whatever comes of it, fold and plan are done soon, and
+// the log's own digest and image can be made of it.
 func FuzzValues(f *testing.F) {
 	edges := []int64{math.MinInt64, -1, 0, 1, 1 << 16, 1 << 32, 1 << 43, 1 << 53, 1<<61 - 1, math.MaxInt64}
 	for i, a := range edges {
@@ -284,7 +290,13 @@ func FuzzValues(f *testing.F) {
 		fold := New()
 		step(t, fold, at, joinOf("w", "p", nil))
 		step(t, fold, at, claimOf(0, 1, Asked{"a", 0, 1, 0}))
-		odd := Terms{Fold: int(a), TimeoutMS: b, IntervalMS: c, RebalanceDelayMS: a, Allocation: allocate.Params{VirtualNodes: int(b), MaxLoadFactor: float64(c)}}
+		odd := Terms{
+			Fold:             int(a),
+			TimeoutMS:        b,
+			IntervalMS:       c,
+			RebalanceDelayMS: a,
+			Allocation:       allocate.Params{VirtualNodes: int(b), MaxLoadFactor: float64(c)},
+		}
 		for _, r := range []Record{
 			{Kind: Join, Terms: &odd, Join: &Joining{Worker: "v", Incarnation: "p", Proof: proofOf(a, b)}},
 			{Kind: Heartbeat, Session: 0, Sequence: a, Terms: &odd}, {Kind: Heartbeat, Session: a, Sequence: b, Terms: &terms},

@@ -1,5 +1,5 @@
-// Package fold turns the cluster log into sessions, owners and epoch floors. It is a value: Step takes one entry and says
-// what it changed; no goroutine, no clock and no IO.
+// Package fold turns the cluster log into sessions, owners and epoch floors. It is a value: Step takes one entry and
+// says what it changed; no goroutine, no clock and no IO.
 package fold
 
 import (
@@ -40,8 +40,8 @@ type Record struct {
 	Kind     Kind  `json:"kind"`
 	Session  int64 `json:"session,omitempty"`
 	Sequence int64 `json:"seq,omitempty"`
-	// AsOf is the offset that the writer had folded to, and Log its fold's Log there. Digest is its fold's digest there, on
-	// heartbeats and snapshots.
+	// AsOf is the offset that the writer had folded to, and Log its fold's Log there. Digest is its fold's digest there,
+	// on heartbeats and snapshots.
 	AsOf   int64  `json:"asOf"`
 	Log    string `json:"log"`
 	Digest string `json:"digest,omitempty"`
@@ -68,7 +68,8 @@ type Joining struct {
 	Proof  *Proof `json:"storeProof,omitempty"`
 }
 
-// Proof names a locked store directory. Whoever holds the same one later proves that the earlier holder's process is gone.
+// Proof names a locked store directory. Whoever holds the same one later proves that the earlier holder's process is
+// gone.
 type Proof struct {
 	Store  string `json:"store"`
 	Boot   string `json:"boot"`
@@ -139,9 +140,9 @@ type Held struct {
 // Unit is the unit that is released.
 func (h Held) Unit() Unit { return Unit{Connector: h.Connector, Task: h.Task} }
 
-// Part is one of Total pieces of the image of a fold at the record's AsOf, in the form that Form names. Sum is the SHA-256 of
-// all pieces together. Whether the record is accepted does not depend on the form, so that those who do not know one only
-// pass the snapshot over.
+// Part is one of Total pieces of the image of a fold at the record's AsOf, in the form that Form names. Sum is the
+// SHA-256 of all pieces together. Whether the record is accepted does not depend on the form, so that those who do not
+// know one only pass the snapshot over.
 type Part struct {
 	Index int    `json:"index"`
 	Total int    `json:"total"`

@@ -33,7 +33,16 @@ func FuzzRestore(f *testing.F) {
 			return // no entry follows
 		}
 		records := []Record{
-			joinOf("w", "r", proofOf(2, 0)), beat(0, 3), claimOf(0, 4, Asked{"a", 0, 1, 0}), releaseOf(0, 5, Held{"a", 0, 1}), expireOf(0, 1), leaveOf(0, 9),
+			joinOf(
+				"w",
+				"r",
+				proofOf(2, 0),
+			),
+			beat(0, 3),
+			claimOf(0, 4, Asked{"a", 0, 1, 0}),
+			releaseOf(0, 5, Held{"a", 0, 1}),
+			expireOf(0, 1),
+			leaveOf(0, 9),
 		}
 		if diff := cmp.Diff(foldAll(t, a, records...), foldAll(t, b, records...)); diff != "" {
 			t.Fatalf("folds of one image differ:\n%s", diff)

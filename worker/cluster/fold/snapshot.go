@@ -114,8 +114,8 @@ const (
 	// partSize keeps a record far below a broker's message limit, base64 included.
 	partSize = 256 << 10
 	maxParts = 4096
-	// maxImage bounds what a snapshot is unpacked to, in bytes, and maxObjects and maxItems what those can become in memory: a
-	// task takes two objects and eight items. They are enough for 200,000 tasks.
+	// maxImage bounds what a snapshot is unpacked to, in bytes, and maxObjects and maxItems what those can become in
+	// memory: a task takes two objects and eight items. They are enough for 200,000 tasks.
 	maxImage   = 32 << 20
 	maxObjects = 1 << 19
 	maxItems   = 1 << 21

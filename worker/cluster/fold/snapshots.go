@@ -8,7 +8,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// Snapshots gathers the snapshots of a stretch of the log, whose entries are added in offset order. The zero value is ready.
+// Snapshots gathers the snapshots of a stretch of the log, whose entries are added in offset order. The zero value is
+// ready.
 type Snapshots struct {
 	entries  []rmq.Entry // the newest, without gaps
 	bytes    int         // of the entries' values
@@ -16,8 +17,8 @@ type Snapshots struct {
 	partial  []*assembly // in the order in which they began
 }
 
-// complete is a snapshot of which all parts are there; at is the offset of the part that made it so. It is kept as it was written:
-// unpacked it is many times as large.
+// complete is a snapshot of which all parts are there; at is the offset of the part that made it so. It is kept as it
+// was written: unpacked it is many times as large.
 type complete struct {
 	asOf, at int64
 	form     string
@@ -37,14 +38,15 @@ const (
 	keptSnapshots = 8
 	// keptPartial bounds the snapshots of which parts are missing: their writers died.
 	keptPartial = 64
-	// keptBytes bounds each: the entries, the complete snapshots and those in part. Somebody may write what is large, or never ends.
+	// keptBytes bounds each: the entries, the complete snapshots and those in part. Somebody may write what is large, or
+	// never ends.
 	keptBytes = 32 << 20
 )
 
 // Newest returns the fold of the newest snapshot that somebody wrote on, for a worker to go on from; nil without one.
 //
-// Invariant C4: a worker that has not noticed yet that the log lost its tail may still write a snapshot of what was lost.
-// It cannot write on what follows it, for it reads nothing more before it has noticed.
+// Invariant C4: a worker that has not noticed yet that the log lost its tail may still write a snapshot of what was
+// lost. It cannot write on what follows it, for it reads nothing more before it has noticed.
 func (s *Snapshots) Newest(worker string) *Fold {
 	for _, c := range slices.Backward(s.complete) {
 		if f := c.restore(); f != nil && s.confirmed(f, c.at, worker) {
@@ -75,9 +77,9 @@ func (c complete) restore() *Fold {
 	return f
 }
 
-// confirmed folds on, and reports whether a member that had read the snapshot's record as well came to the same log, and
-// more of those who wrote since made the same of it than something else: its writer's fold may have been wrong. What the
-// worker itself wrote before says nothing of that.
+// confirmed folds on, and reports whether a member that had read the snapshot's record as well came to the same log,
+// and more of those who wrote since made the same of it than something else: its writer's fold may have been wrong.
+// What the worker itself wrote before says nothing of that.
 func (s *Snapshots) confirmed(f *Fold, at int64, worker string) bool {
 	var votes Votes
 	votes.Note(f)

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// twin is the fold as a slow, obvious thing: it remembers every fact that was ever accepted, and answers each question by
-// going through all of them again.
+// twin is the fold as a slow, obvious thing: it remembers every fact that was ever accepted, and answers each question
+// by going through all of them again.
 type twin struct {
 	records []Record // accepted in form and by session; at their offsets
 	offsets []int64
@@ -192,7 +192,9 @@ func (w *twin) release(r Record) (Reason, []Event) {
 	var events []Event
 	for _, h := range r.Release {
 		if o, ok := w.owned()[h.Unit()]; ok && o.Session == r.Session && o.Generation == h.Generation {
-			events = append(events, w.add(fact{Event: Event{Kind: Freed, Session: o.Session, Unit: h.Unit(), Generation: o.Generation, Epoch: o.Epoch}})...)
+			events = append(
+				events,
+				w.add(fact{Event: Event{Kind: Freed, Session: o.Session, Unit: h.Unit(), Generation: o.Generation, Epoch: o.Epoch}})...)
 		}
 	}
 	if events == nil {

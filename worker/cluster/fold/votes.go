@@ -1,7 +1,7 @@
 package fold
 
-// Votes is what the members' newest heartbeats say of one fold: whether their writers made the same of the log. The zero
-// value is ready, and has heard nobody.
+// Votes is what the members' newest heartbeats say of one fold: whether their writers made the same of the log. The
+// zero value is ready, and has heard nobody.
 type Votes struct {
 	digests map[int64]string // the fold's, by offset
 	against map[int64]int    // by session: how many of its newest heartbeats in a row had another digest
@@ -29,8 +29,8 @@ func (v *Votes) Note(f *Fold) {
 // Forget forgets the votes: who wrote them may have agreed or not with somebody who is not there any more.
 func (v *Votes) Forget() { clear(v.against) }
 
-// Hear takes what an entry did that was folded and noted. It returns true for the heartbeat of a live member that folds by
-// the same rules and had another digest at an offset that is remembered.
+// Hear takes what an entry did that was folded and noted. It returns true for the heartbeat of a live member that folds
+// by the same rules and had another digest at an offset that is remembered.
 func (v *Votes) Hear(f *Fold, out Outcome) (Dissent, bool) {
 	r := out.Record
 	if out.Reason != Accepted || r.Kind != Heartbeat {
@@ -49,8 +49,8 @@ func (v *Votes) Hear(f *Fold, out Outcome) (Dissent, bool) {
 	return Dissent{Session: s.ID, Offset: r.AsOf, Worker: s.Worker, Theirs: r.Digest, Mine: mine}, true
 }
 
-// Count returns how many live members agree with the fold, and how many contradicted it in at least so many of their newest
-// heartbeats in a row. A worker's own do not count, and those that were not heard are neither.
+// Count returns how many live members agree with the fold, and how many contradicted it in at least so many of their
+// newest heartbeats in a row. A worker's own do not count, and those that were not heard are neither.
 func (v *Votes) Count(f *Fold, worker string, inRow int) (agree, disagree int) {
 	for session, times := range v.against {
 		switch s, live := f.sessions[session]; {

@@ -21,8 +21,8 @@ const convinced = 2
 
 // agree compares the writer's fold with this one.
 //
-// Invariant C1: workers that folded to the same offset hold the same state. One that does not cannot be told what it owns: if
-// most others contradict it, it is the one that is wrong.
+// Invariant C1: workers that folded to the same offset hold the same state. One that does not cannot be told what it
+// owns: if most others contradict it, it is the one that is wrong.
 func (m *Machine) agree(out fold.Outcome) error {
 	a := &m.agreement
 	if d, differs := a.votes.Hear(m.fold, out); differs {
@@ -55,8 +55,8 @@ func (m *Machine) voters() (n int) {
 	return n
 }
 
-// Disputed returns the newest dissent while as many workers contradict this one as agree, itself included: nobody can tell
-// who is wrong.
+// Disputed returns the newest dissent while as many workers contradict this one as agree, itself included: nobody can
+// tell who is wrong.
 func (m *Machine) Disputed() (fold.Dissent, bool) {
 	if m.phase != joined {
 		return fold.Dissent{}, false

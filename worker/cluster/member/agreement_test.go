@@ -36,7 +36,15 @@ func (o *others) beat(i int, change func(*fold.Record)) error {
 	o.beats[session]++
 	f := o.a.m.Fold()
 	terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
-	r := fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: o.beats[session], AsOf: f.Offset(), Log: f.Log(), Digest: f.Digest(), Terms: &terms}
+	r := fold.Record{
+		Kind:     fold.Heartbeat,
+		Session:  session,
+		Sequence: o.beats[session],
+		AsOf:     f.Offset(),
+		Log:      f.Log(),
+		Digest:   f.Digest(),
+		Terms:    &terms,
+	}
 	change(&r)
 	return o.a.putRecord(r)
 }
@@ -222,7 +230,8 @@ func TestRereads(t *testing.T) {
 	next(day+2*time.Hour+30*time.Minute, FromStart)
 }
 
-// Members that fold by other rules, as in the middle of an upgrade, say nothing of this fold: they keep no doubt up either.
+// Members that fold by other rules, as in the middle of an upgrade, say nothing of this fold: they keep no doubt up
+// either.
 func TestMembersOfOtherRulesKeepNoDoubtUp(t *testing.T) {
 	a := startAlone(t)
 	o := a.others(5)

@@ -20,8 +20,9 @@ type calm struct {
 
 // Resumed notes that the log was reached again over another connection and still holds what was read of it.
 //
-// Invariant C2: after a reconnect nothing newly claimed starts for one session, for what was lost may have been granted to
-// somebody who has not noticed yet. Leases that run all the while are unharmed: nobody can have been given their units.
+// Invariant C2: after a reconnect nothing newly claimed starts for one session, for what was lost may have been granted
+// to somebody who has not noticed yet. Leases that run all the while are unharmed: nobody can have been given their
+// units.
 func (m *Machine) Resumed(now Time) {
 	m.resumed = true
 	session := m.cfg.Terms.Timeout()
@@ -73,8 +74,8 @@ func (m *Machine) calmed(now Time, out fold.Outcome) {
 	c.lapsed = !m.allSeen()
 }
 
-// allSeen reports whether each other member has written on this log since the reconnect: then none of them runs anything
-// on lost records.
+// allSeen reports whether each other member has written on this log since the reconnect: then none of them runs
+// anything on lost records.
 func (m *Machine) allSeen() bool {
 	if m.calm.echo == noSession {
 		return false

@@ -2,7 +2,8 @@ package member
 
 import "time"
 
-// Time is one reading of two clocks of this host: Boot goes on while the host sleeps and is never set, Wall is since 1970.
+// Time is one reading of two clocks of this host: Boot goes on while the host sleeps and is never set, Wall is since
+// 1970.
 type Time struct{ Boot, Wall time.Duration }
 
 // maxParting is how far the two clocks may part before neither is believed.
@@ -43,8 +44,8 @@ func (l *Lease) Left(now Time) time.Duration {
 	return max(0, l.Until()-now.Boot)
 }
 
-// Expiry adds up how long each member has been silent. It takes time only between records of its own that came back from
-// the log, and a bounded piece each time, so that neither an outage of the log nor a pause of this process counts.
+// Expiry adds up how long each member has been silent. It takes time only between records of its own that came back
+// from the log, and a bounded piece each time, so that neither an outage of the log nor a pause of this process counts.
 type Expiry struct {
 	// piece is the most that one returned record adds.
 	piece   time.Duration

@@ -1,5 +1,5 @@
-// Package member is one worker's part in the cluster as a machine: entries of the log, results of appends and time go in,
-// appends and permissions come out. It has no goroutine, no clock and no IO, so what is simulated is what runs.
+// Package member is one worker's part in the cluster as a machine: entries of the log, results of appends and time go
+// in, appends and permissions come out. It has no goroutine, no clock and no IO, so what is simulated is what runs.
 package member
 
 import (
@@ -50,8 +50,8 @@ const (
 	stopped
 )
 
-// Machine is made by New. It is not safe for use by several goroutines. One value holds a membership, as etcd's raft is one:
-// each step reads and writes most of it, and in parts the order of Step would be a contract between them.
+// Machine is made by New. It is not safe for use by several goroutines. One value holds a membership, as etcd's raft is
+// one: each step reads and writes most of it, and in parts the order of Step would be a contract between them.
 type Machine struct {
 	cfg     Config
 	fold    *fold.Fold
@@ -103,8 +103,8 @@ func (m *Machine) Restart(now Time, f *fold.Fold) {
 	}
 }
 
-// GiveUp ends the session, if there is one, before it is known what the log holds now: Restart goes on once that was read.
-// Until then the fold is what was known last.
+// GiveUp ends the session, if there is one, before it is known what the log holds now: Restart goes on once that was
+// read. Until then the fold is what was known last.
 func (m *Machine) GiveUp(now Time) { m.lose(now) }
 
 const noSession = -1
@@ -139,7 +139,8 @@ func (m *Machine) incarnation() string {
 }
 
 // Step takes the next entry of the log. An error ends this worker's part: fold.ErrGap, ErrOtherLog and,
-// as Rereads says, ErrDigest are cured by GiveUp and Restart, the others (ErrDuplicate, ErrOtherCluster, ErrSuperseded) by a person.
+// as Rereads says, ErrDigest are cured by GiveUp and Restart, the others (ErrDuplicate, ErrOtherCluster, ErrSuperseded)
+// by a person.
 func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	// With nothing read, a reconnect shows nothing again: it may have been just now.
 	if m.resumed && m.fold.Offset() < 0 {
@@ -175,8 +176,8 @@ func (m *Machine) Step(now Time, e rmq.Entry) (fold.Outcome, error) {
 	return out, m.wait(out, counted)
 }
 
-// again takes an entry once more. The last one comes once after a restart, which proves that the fold is of this log; the
-// last few come after each reconnect.
+// again takes an entry once more. The last one comes once after a restart, which proves that the fold is of this log;
+// the last few come after each reconnect.
 //
 // Invariant C4: nothing is folded after a reconnect before the log has proved that it holds what was folded.
 func (m *Machine) again(now Time, e rmq.Entry) error {
@@ -195,7 +196,8 @@ func (m *Machine) again(now Time, e rmq.Entry) error {
 	return nil
 }
 
-// Prove expects the last entry once more, because the log is read from there on again and not because it was lost sight of.
+// Prove expects the last entry once more, because the log is read from there on again and not because it was lost sight
+// of.
 func (m *Machine) Prove() { m.proved = false }
 
 func hasSequence(k fold.Kind) bool { return k != fold.Join && k != fold.Expire }
@@ -252,8 +254,8 @@ func (m *Machine) isOwn(r *fold.Record) bool {
 	return m.phase == joined && hasSequence(r.Kind) && r.Session == m.session
 }
 
-// alien refuses a log on which a worker of another cluster is alive that was there first: two clusters would run each other's
-// connectors. A session whose process is dead does no harm, and says nothing.
+// alien refuses a log on which a worker of another cluster is alive that was there first: two clusters would run each
+// other's connectors. A session whose process is dead does no harm, and says nothing.
 func (m *Machine) alien(out fold.Outcome) error {
 	r := out.Record
 	if out.Reason != fold.Accepted || r.Kind != fold.Heartbeat {
@@ -264,8 +266,16 @@ func (m *Machine) alien(out fold.Outcome) error {
 		return nil
 	}
 	if s.Cluster == m.cfg.Cluster && s.Stores != m.cfg.Stores && s.Stores != "" && m.cfg.Stores != "" {
-		return fmt.Errorf("%w: worker %s at %s (session %d) has its stores in the topics %s, this one in %s; give all workers of a cluster the same five internal topics",
-			ErrOtherCluster, s.Worker, s.Address, s.ID, s.Stores, m.cfg.Stores)
+		return fmt.Errorf(
+			"%w: worker %s at %s (session %d) has its stores in the topics %s, this one in %s; give all workers of a cluster the same "+
+				"five internal topics",
+			ErrOtherCluster,
+			s.Worker,
+			s.Address,
+			s.ID,
+			s.Stores,
+			m.cfg.Stores,
+		)
 	}
 	if s.Cluster == m.cfg.Cluster {
 		return nil
@@ -319,7 +329,8 @@ func (m *Machine) followEvents(now Time, out fold.Outcome) error {
 	return nil
 }
 
-// wait watches, while another session has this worker's id, whether that one goes on for a session after this one's start.
+// wait watches, while another session has this worker's id, whether that one goes on for a session after this one's
+// start.
 func (m *Machine) wait(out fold.Outcome, counted time.Duration) error {
 	if m.phase != joining {
 		return nil

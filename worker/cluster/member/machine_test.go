@@ -22,8 +22,11 @@ type alone struct {
 
 func startAlone(t *testing.T) *alone {
 	t.Helper()
-	a := &alone{t: t, m: New(Config{Worker: "w", Address: "here", Incarnation: "p", Terms: fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500},
-		Proof: &fold.Proof{Store: "s", Boot: "b", Start: 1}})}
+	a := &alone{
+		t: t,
+		m: New(Config{Worker: "w", Address: "here", Incarnation: "p", Terms: fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500},
+			Proof: &fold.Proof{Store: "s", Boot: "b", Start: 1}}),
+	}
 	a.m.Restart(a.time(), fold.New())
 	a.turn()
 	if _, ok := a.m.Session(); !ok {
@@ -264,7 +267,9 @@ func TestAMemberThatMissesAHeartbeatIsSilent(t *testing.T) {
 		sequence++
 		terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
 		f := a.m.Fold()
-		if err := a.putRecord(fold.Record{Kind: fold.Heartbeat, Session: other, Sequence: sequence, AsOf: f.Offset(), Log: f.Log(), Digest: f.Digest(), Terms: &terms}); err != nil {
+		if err := a.putRecord(
+			fold.Record{Kind: fold.Heartbeat, Session: other, Sequence: sequence, AsOf: f.Offset(), Log: f.Log(), Digest: f.Digest(), Terms: &terms},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -300,7 +305,8 @@ func TestAMemberThatMissesAHeartbeatIsSilent(t *testing.T) {
 	}
 }
 
-// TestExpiryWaitsForNoHeartbeat has a member fall silent at different moments between the heartbeats of the one that expires it.
+// TestExpiryWaitsForNoHeartbeat has a member fall silent at different moments between the heartbeats of the one that
+// expires it.
 func TestExpiryWaitsForNoHeartbeat(t *testing.T) {
 	const timeout, least = 5 * time.Second, 100 * time.Millisecond
 	for _, offset := range []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, 350 * time.Millisecond, 499 * time.Millisecond} {
@@ -347,13 +353,15 @@ func TestAWorkerJoinsAnewAsSoonAsItMay(t *testing.T) {
 	}
 }
 
-// Somebody writes in this worker's session, far above its own sequence: it goes on above, and what is refused meanwhile is not sent
-// again and again.
+// Somebody writes in this worker's session, far above its own sequence: it goes on above, and what is refused meanwhile
+// is not sent again and again.
 func TestAMemberOvertakesWhoWritesInItsSession(t *testing.T) {
 	a := startAlone(t)
 	session, _ := a.m.Session()
 	terms := fold.Terms{Fold: fold.Version, TimeoutMS: 5000, IntervalMS: 500}
-	if err := a.putRecord(fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1 << 31, Terms: &terms, Digest: a.m.Fold().Digest()}); err != nil {
+	if err := a.putRecord(
+		fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1 << 31, Terms: &terms, Digest: a.m.Fold().Digest()},
+	); err != nil {
 		t.Fatal(err)
 	}
 	request := a.m.Claim([]ClaimRequest{{Unit: fold.Unit{Connector: "c"}, Epoch: 1}})
@@ -367,7 +375,9 @@ func TestAMemberOvertakesWhoWritesInItsSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.putRecord(fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1<<31 + 1000, Terms: &terms, Digest: a.m.Fold().Digest()}); err != nil {
+	if err := a.putRecord(
+		fold.Record{Kind: fold.Heartbeat, Session: session, Sequence: 1<<31 + 1000, Terms: &terms, Digest: a.m.Fold().Digest()},
+	); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range batch.Entries {

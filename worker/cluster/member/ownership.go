@@ -142,8 +142,8 @@ func (o *ownership) releaseAll(grants []Grant) {
 	}
 }
 
-// claimed takes the log's answer to a request. A grant that nobody waits for (given up, or answered by an earlier append)
-// is given back.
+// claimed takes the log's answer to a request. A grant that nobody waits for (given up, or answered by an earlier
+// append) is given back.
 func (o *ownership) claimed(request int64, events []fold.Event) {
 	var granted []Grant
 	for _, ev := range events {
@@ -195,8 +195,8 @@ func (o *ownership) unsent(first, last int64) {
 // maxUnits bounds the units in one batch.
 const maxUnits = 1000
 
-// due returns the records of what is open and not under way. One whose sequence came back, or was passed by a later one,
-// without having been answered is sent again. Claims wait while mayClaim is false.
+// due returns the records of what is open and not under way. One whose sequence came back, or was passed by a later
+// one, without having been answered is sent again. Claims wait while mayClaim is false.
 func (o *ownership) due(returned int64, mayClaim bool, record func(fold.Kind) fold.Record) []fold.Record {
 	var out []fold.Record
 	units := 0

@@ -104,7 +104,8 @@ func (m *Machine) due(now Time, fl *flight) ([]fold.Record, error) {
 	return append(records, m.ownership.due(m.returned, m.mayClaim(), m.record)...), nil
 }
 
-// overtake goes on above a sequence that somebody else wrote for this session: below it nothing would be accepted any more.
+// overtake goes on above a sequence that somebody else wrote for this session: below it nothing would be accepted any
+// more.
 func (m *Machine) overtake() {
 	if s, ok := m.fold.Session(m.session); ok && m.phase == joined {
 		m.sequence = max(m.sequence, s.Sequence)
@@ -125,7 +126,14 @@ func (m *Machine) join() fold.Record {
 		proof = &attempt
 	}
 	return fold.Record{Kind: fold.Join, AsOf: m.fold.Offset(), Log: m.fold.Log(), Terms: &m.cfg.Terms, Join: &fold.Joining{
-		Worker: m.cfg.Worker, Incarnation: m.incarnation(), Address: m.cfg.Address, Version: m.cfg.Version, Cluster: m.cfg.Cluster, Stores: m.cfg.Stores, Proof: proof}}
+		Worker:      m.cfg.Worker,
+		Incarnation: m.incarnation(),
+		Address:     m.cfg.Address,
+		Version:     m.cfg.Version,
+		Cluster:     m.cfg.Cluster,
+		Stores:      m.cfg.Stores,
+		Proof:       proof,
+	}}
 }
 
 // keptBeats is of how many heartbeats under way the time is kept; an older one that is stored after all buys nothing.
@@ -178,7 +186,8 @@ func (m *Machine) expired() []fold.Record {
 }
 
 // hurry sends the next heartbeat sooner if patience with a member ends before it is due: only what comes back counts as
-// time, and an expire goes with a heartbeat, so each could wait for most of an interval while nobody runs the member's tasks.
+// time, and an expire goes with a heartbeat, so each could wait for most of an interval while nobody runs the member's
+// tasks.
 func (m *Machine) hurry(now Time) {
 	least := m.cfg.Terms.Interval() / 5
 	m.patience(func(_ fold.Session, left time.Duration) {
@@ -211,8 +220,9 @@ func (m *Machine) Leave() (rmq.Entry, bool, error) {
 }
 
 const (
-	// snapshotEvery and snapshotRecords say when the oldest member writes a snapshot: whichever comes first. Where nothing but
-	// heartbeats came since the last one, which a newcomer folds at no cost, quietSnapshot takes the place of snapshotEvery.
+	// snapshotEvery and snapshotRecords say when the oldest member writes a snapshot: whichever comes first. Where nothing
+	// but heartbeats came since the last one, which a newcomer folds at no cost, quietSnapshot takes the place of
+	// snapshotEvery.
 	snapshotEvery   = 5 * time.Second
 	quietSnapshot   = 15 * time.Second
 	snapshotRecords = 2000

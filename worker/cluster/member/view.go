@@ -17,7 +17,8 @@ type Member struct {
 	Eligible bool
 	// Resting says that the member may start nothing for a moment that it is newly given. It keeps what it has.
 	Resting bool
-	// Silent says that the member has missed a heartbeat by this worker's clock: it may be gone. Other workers' views may differ.
+	// Silent says that the member has missed a heartbeat by this worker's clock: it may be gone. Other workers' views may
+	// differ.
 	Silent bool
 }
 

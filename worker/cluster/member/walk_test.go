@@ -25,8 +25,8 @@ type walk struct {
 	released map[Grant]bool
 }
 
-// A release from long ago must never free a unit that runs, and what was given back must never run again, whatever becomes
-// of the records on the way.
+// A release from long ago must never free a unit that runs, and what was given back must never run again, whatever
+// becomes of the records on the way.
 func TestClaimAndReleaseWalks(t *testing.T) {
 	runs := 0
 	for seed := range uint64(2000) {

@@ -104,7 +104,8 @@ type bad struct {
 	patience time.Duration
 }
 
-// never is the patience with what cannot come; rarely is the same in a worker, where other things have to come meanwhile.
+// never is the patience with what cannot come; rarely is the same in a worker, where other things have to come
+// meanwhile.
 const (
 	never  = time.Second
 	rarely = 5 * time.Second
@@ -145,16 +146,29 @@ func badSources() map[string]bad {
 				}
 				return records, err
 			}})},
-		"starts anew in spite of positions": {test: "goes on from its positions and loses nothing", message: "records after the stored positions", source: wrong(badSource{
-			open: func(s connector.Source, ctx ctxt, env connector.Env, cfg connector.Config, _ record.Positions) error {
-				return s.Open(ctx, env, cfg, nil)
-			}})},
-		"keeps its place over a close": {test: "repeats what was not stored", message: "records came, not", patience: never, source: keepsItsPlace},
-		"has all tasks read everything": {test: "tasks share the partitions", message: "FAIL: TestBadConnector/tasks_share_the_partitions", source: wrong(badSource{
-			open: func(s connector.Source, ctx ctxt, env connector.Env, cfg connector.Config, from record.Positions) error {
-				env.Task, env.Tasks = 0, 1
-				return s.Open(ctx, env, cfg, from)
-			}})},
+		"starts anew in spite of positions": {
+			test:    "goes on from its positions and loses nothing",
+			message: "records after the stored positions",
+			source: wrong(badSource{
+				open: func(s connector.Source, ctx ctxt, env connector.Env, cfg connector.Config, _ record.Positions) error {
+					return s.Open(ctx, env, cfg, nil)
+				}}),
+		},
+		"keeps its place over a close": {
+			test:     "repeats what was not stored",
+			message:  "records came, not",
+			patience: never,
+			source:   keepsItsPlace,
+		},
+		"has all tasks read everything": {
+			test:    "tasks share the partitions",
+			message: "FAIL: TestBadConnector/tasks_share_the_partitions",
+			source: wrong(badSource{
+				open: func(s connector.Source, ctx ctxt, env connector.Env, cfg connector.Config, from record.Positions) error {
+					env.Task, env.Tasks = 0, 1
+					return s.Open(ctx, env, cfg, from)
+				}}),
+		},
 		"looks for partitions at the start alone": {test: appears, message: `lines/p3`, patience: never, source: wrong(badSource{
 			poll: func(s connector.Source, ctx ctxt) ([]record.Record, error) {
 				records, err := s.Poll(ctx)
@@ -166,30 +180,50 @@ func badSources() map[string]bad {
 				return slices.DeleteFunc(records, func(r record.Record) bool { return string(r.Value) == "p3-0" }), err
 			}})},
 		"has all tasks read a partition that appears": {test: appears, message: "both read lines/p3", source: sharesNothingNew},
-		"fails a commit": {test: "positions that were stored are committed", message: "committing: no", source: wrong(badSource{commit: func() error { return errors.New("no") }})},
-		"polls on though its context has ended": {test: "poll ends with its context and the source goes on", message: "Poll does not return, though its context has ended", patience: never,
-			source: wrong(badSource{poll: func(s connector.Source, _ ctxt) ([]record.Record, error) { return s.Poll(context.Background()) }})},
-		"fails a poll whose context has ended": {test: "poll ends with its context and the source goes on", message: "context canceled", source: wrong(badSource{
-			poll: func(s connector.Source, ctx ctxt) ([]record.Record, error) {
-				if ctx.Err() != nil {
-					return nil, ctx.Err()
-				}
-				return s.Poll(ctx)
-			}})},
-		"writes to records that it has handed over": {test: "records stay as they were handed over", message: "when it was handed over and", source: func() badSourceClass {
-			var had []record.Record
-			return wrong(badSource{poll: func(s connector.Source, ctx ctxt) ([]record.Record, error) {
-				for _, r := range had {
-					for i := range r.Value {
-						r.Value[i] = 'x'
+		"fails a commit": {
+			test:    "positions that were stored are committed",
+			message: "committing: no",
+			source:  wrong(badSource{commit: func() error { return errors.New("no") }}),
+		},
+		"polls on though its context has ended": {
+			test:     "poll ends with its context and the source goes on",
+			message:  "Poll does not return, though its context has ended",
+			patience: never,
+			source:   wrong(badSource{poll: func(s connector.Source, _ ctxt) ([]record.Record, error) { return s.Poll(context.Background()) }}),
+		},
+		"fails a poll whose context has ended": {
+			test:    "poll ends with its context and the source goes on",
+			message: "context canceled",
+			source: wrong(badSource{
+				poll: func(s connector.Source, ctx ctxt) ([]record.Record, error) {
+					if ctx.Err() != nil {
+						return nil, ctx.Err()
 					}
-				}
-				records, err := s.Poll(ctx)
-				had = records
-				return records, err
-			}})()
-		}},
-		"reads partitions that are paused": {test: "a partition that is paused is left alone, and no other", message: "of the partition that is paused", source: wrong(badSource{pause: func() {}})},
+					return s.Poll(ctx)
+				}}),
+		},
+		"writes to records that it has handed over": {
+			test:    "records stay as they were handed over",
+			message: "when it was handed over and",
+			source: func() badSourceClass {
+				var had []record.Record
+				return wrong(badSource{poll: func(s connector.Source, ctx ctxt) ([]record.Record, error) {
+					for _, r := range had {
+						for i := range r.Value {
+							r.Value[i] = 'x'
+						}
+					}
+					records, err := s.Poll(ctx)
+					had = records
+					return records, err
+				}})()
+			},
+		},
+		"reads partitions that are paused": {
+			test:    "a partition that is paused is left alone, and no other",
+			message: "of the partition that is paused",
+			source:  wrong(badSource{pause: func() {}}),
+		},
 		"hides that its system is away": {test: away, message: "an open that has to fail with \"not connected\"", source: wrong(badSource{
 			open: func(s connector.Source, ctx ctxt, env connector.Env, cfg connector.Config, from record.Positions) error {
 				if err := s.Open(ctx, env, cfg, from); err != nil {
@@ -197,12 +231,20 @@ func badSources() map[string]bad {
 				}
 				return nil
 			}})},
-		"opens though its context has ended": {test: openEnded, message: "an open that has to fail with \"context canceled\"", source: wrong(badSource{
-			open: func(s connector.Source, _ ctxt, env connector.Env, cfg connector.Config, from record.Positions) error {
-				return s.Open(context.Background(), env, cfg, from)
-			}})},
-		"hangs when it is closed": {test: "a close whose context has ended releases everything", message: "Close does not return, though its context has ended", patience: never,
-			source: wrong(badSource{close: func(connector.Source, ctxt) error { select {} }})},
+		"opens though its context has ended": {
+			test:    openEnded,
+			message: "an open that has to fail with \"context canceled\"",
+			source: wrong(badSource{
+				open: func(s connector.Source, _ ctxt, env connector.Env, cfg connector.Config, from record.Positions) error {
+					return s.Open(context.Background(), env, cfg, from)
+				}}),
+		},
+		"hangs when it is closed": {
+			test:     "a close whose context has ended releases everything",
+			message:  "Close does not return, though its context has ended",
+			patience: never,
+			source:   wrong(badSource{close: func(connector.Source, ctxt) error { select {} }}),
+		},
 		"fails a close that follows no open": {test: unopened, message: "closing: not open", source: func() badSourceClass {
 			return badSourceClass{make: func() *badSource {
 				opened := false
@@ -227,11 +269,15 @@ func badSources() map[string]bad {
 				return s.Close(ctx)
 			}})()
 		}},
-		"makes more tasks than it may": {test: "tasks share the partitions", message: "3 task configs for at most 2", source: func() badSourceClass {
-			c := wrong(badSource{})()
-			c.tasks = func(cfg connector.Config, n int) ([]connector.Config, error) { return copies(cfg, n+1) }
-			return c
-		}},
+		"makes more tasks than it may": {
+			test:    "tasks share the partitions",
+			message: "3 task configs for at most 2",
+			source: func() badSourceClass {
+				c := wrong(badSource{})()
+				c.tasks = func(cfg connector.Config, n int) ([]connector.Config, error) { return copies(cfg, n+1) }
+				return c
+			},
+		},
 		"panics in Tasks": {test: "tasks share the partitions", message: "Tasks panics: boom", source: func() badSourceClass {
 			c := wrong(badSource{})()
 			c.tasks = func(connector.Config, int) ([]connector.Config, error) { return nil, boom() }
@@ -244,10 +290,26 @@ func badSources() map[string]bad {
 			open: func(connector.Source, ctxt, connector.Env, connector.Config, record.Positions) error { return boom() }})},
 		"panics in Poll": {test: delivers, message: "Poll panics: boom", source: wrong(badSource{
 			poll: func(connector.Source, ctxt) ([]record.Record, error) { return nil, boom() }})},
-		"panics in Progressed":                      {test: delivers, message: "panics: boom", source: wrong(badSource{progressed: func() record.Positions { _ = boom(); return nil }})},
-		"panics in Pause":                           {test: "a partition that is paused is left alone, and no other", message: "Pause panics: boom", source: wrong(badSource{pause: func() { _ = boom() }})},
-		"panics in Commit":                          {test: "positions that were stored are committed", message: "Commit panics: boom", source: wrong(badSource{commit: boom})},
-		"panics in Close":                           {test: delivers, message: "Close panics: boom", source: wrong(badSource{close: func(connector.Source, ctxt) error { return boom() }})},
+		"panics in Progressed": {
+			test:    delivers,
+			message: "panics: boom",
+			source:  wrong(badSource{progressed: func() record.Positions { _ = boom(); return nil }}),
+		},
+		"panics in Pause": {
+			test:    "a partition that is paused is left alone, and no other",
+			message: "Pause panics: boom",
+			source:  wrong(badSource{pause: func() { _ = boom() }}),
+		},
+		"panics in Commit": {
+			test:    "positions that were stored are committed",
+			message: "Commit panics: boom",
+			source:  wrong(badSource{commit: boom}),
+		},
+		"panics in Close": {
+			test:    delivers,
+			message: "Close panics: boom",
+			source:  wrong(badSource{close: func(connector.Source, ctxt) error { return boom() }}),
+		},
 		"in a worker, keeps its place over a close": {test: inWorker, message: "records are lost", patience: rarely, source: keepsItsPlace},
 		"in a worker, leaves a goroutine": {test: inWorker, message: "goroutines are left when all is closed", source: func() badSourceClass {
 			var left service.Group
@@ -398,7 +460,11 @@ func badSinks() map[string]bad {
 			put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
 				return s.Put(ctx, batch[min(1, len(batch)):])
 			}})},
-		"says that it flushed what it did not": {test: survives, message: "delivered per queue", sink: wrongSink(badSink{flush: func(connector.Sink, ctxt) error { return nil }})},
+		"says that it flushed what it did not": {
+			test:    survives,
+			message: "delivered per queue",
+			sink:    wrongSink(badSink{flush: func(connector.Sink, ctxt) error { return nil }}),
+		},
 		"fails an empty batch": {test: "takes an empty batch", message: "putting 0 records: nothing", sink: wrongSink(badSink{
 			put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
 				if len(batch) == 0 {
@@ -406,29 +472,45 @@ func badSinks() map[string]bad {
 				}
 				return s.Put(ctx, batch)
 			}})},
-		"refuses a queue that appears": {test: "takes the records of a queue that appears", message: "putting 30 records: no such queue", sink: wrongSink(badSink{
-			put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
-				if slices.ContainsFunc(batch, func(r record.Record) bool { return r.Queue >= 3 }) {
-					return errors.New("no such queue")
-				}
-				return s.Put(ctx, batch)
-			}})},
-		"delivers though its context has ended": {test: "delivers nothing once its context has ended", message: "were delivered with an ended context", sink: wrongSink(badSink{
-			put:   func(s connector.Sink, _ ctxt, batch []record.Record) error { return s.Put(context.Background(), batch) },
-			flush: func(s connector.Sink, _ ctxt) error { return s.Flush(context.Background()) }})},
-		"delivers in secret though its context has ended": {test: "delivers nothing once its context has ended", message: "delivered per queue", sink: wrongSink(badSink{
-			put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
-				return errors.Join(s.Put(context.Background(), batch), s.Flush(context.Background()), ctx.Err())
-			}})},
+		"refuses a queue that appears": {
+			test:    "takes the records of a queue that appears",
+			message: "putting 30 records: no such queue",
+			sink: wrongSink(badSink{
+				put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
+					if slices.ContainsFunc(batch, func(r record.Record) bool { return r.Queue >= 3 }) {
+						return errors.New("no such queue")
+					}
+					return s.Put(ctx, batch)
+				}}),
+		},
+		"delivers though its context has ended": {
+			test:    "delivers nothing once its context has ended",
+			message: "were delivered with an ended context",
+			sink: wrongSink(badSink{
+				put:   func(s connector.Sink, _ ctxt, batch []record.Record) error { return s.Put(context.Background(), batch) },
+				flush: func(s connector.Sink, _ ctxt) error { return s.Flush(context.Background()) }}),
+		},
+		"delivers in secret though its context has ended": {
+			test:    "delivers nothing once its context has ended",
+			message: "delivered per queue",
+			sink: wrongSink(badSink{
+				put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
+					return errors.Join(s.Put(context.Background(), batch), s.Flush(context.Background()), ctx.Err())
+				}}),
+		},
 		"delivers what it had when its context ended in a stall": deliversAfterAStall(),
-		"names another record as poison": {test: "names the record that no retry will deliver", message: "putting a batch whose record 4 is poison", sink: wrongSink(badSink{
-			put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
-				err := s.Put(ctx, batch)
-				if poison := (*connector.PoisonError)(nil); errors.As(err, &poison) {
-					poison.Index++
-				}
-				return err
-			}})},
+		"names another record as poison": {
+			test:    "names the record that no retry will deliver",
+			message: "putting a batch whose record 4 is poison",
+			sink: wrongSink(badSink{
+				put: func(s connector.Sink, ctx ctxt, batch []record.Record) error {
+					err := s.Put(ctx, batch)
+					if poison := (*connector.PoisonError)(nil); errors.As(err, &poison) {
+						poison.Index++
+					}
+					return err
+				}}),
+		},
 		"hides that its system is away": {test: away, message: `an open that has to fail with "not connected"`, sink: wrongSink(badSink{
 			open: func(s connector.Sink, ctx ctxt, env connector.Env, cfg connector.Config) error {
 				if err := s.Open(ctx, env, cfg); err != nil {
@@ -436,10 +518,14 @@ func badSinks() map[string]bad {
 				}
 				return nil
 			}})},
-		"opens though its context has ended": {test: openEnded, message: `an open that has to fail with "context canceled"`, sink: wrongSink(badSink{
-			open: func(s connector.Sink, _ ctxt, env connector.Env, cfg connector.Config) error {
-				return s.Open(context.Background(), env, cfg)
-			}})},
+		"opens though its context has ended": {
+			test:    openEnded,
+			message: `an open that has to fail with "context canceled"`,
+			sink: wrongSink(badSink{
+				open: func(s connector.Sink, _ ctxt, env connector.Env, cfg connector.Config) error {
+					return s.Open(context.Background(), env, cfg)
+				}}),
+		},
 		"hangs when it is closed": {test: survives, message: "Close does not return, though its context has ended", patience: never,
 			sink: wrongSink(badSink{close: func(connector.Sink, ctxt) error { select {} }})},
 		"hangs in a put": {test: inOrder, message: "Put does not return, though its context has ended", patience: never,
@@ -468,17 +554,49 @@ func badSinks() map[string]bad {
 				return s.Close(ctx)
 			}})()
 		}},
-		"has no place for records": {test: tells, message: "names no place", sink: wrongSink(badSink{place: func(string) record.Place { return "" }})},
-		"says that it never wrote": {test: tells, message: "last wrote at", sink: wrongSink(badSink{lastWrite: func() time.Time { return time.Time{} }})},
+		"has no place for records": {
+			test:    tells,
+			message: "names no place",
+			sink:    wrongSink(badSink{place: func(string) record.Place { return "" }}),
+		},
+		"says that it never wrote": {
+			test:    tells,
+			message: "last wrote at",
+			sink:    wrongSink(badSink{lastWrite: func() time.Time { return time.Time{} }}),
+		},
 		"panics in NewSink": {test: inOrder, message: "NewSink panics: boom", sink: func() badSinkClass {
 			return badSinkClass{make: func() *badSink { _ = boom(); return nil }}
 		}},
-		"panics in Open":      {test: inOrder, message: "Open panics: boom", sink: wrongSink(badSink{open: func(connector.Sink, ctxt, connector.Env, connector.Config) error { return boom() }})},
-		"panics in Put":       {test: inOrder, message: "Put panics: boom", sink: wrongSink(badSink{put: func(connector.Sink, ctxt, []record.Record) error { return boom() }})},
-		"panics in Flush":     {test: inOrder, message: "Flush panics: boom", sink: wrongSink(badSink{flush: func(connector.Sink, ctxt) error { return boom() }})},
-		"panics in Close":     {test: inOrder, message: "Close panics: boom", sink: wrongSink(badSink{close: func(connector.Sink, ctxt) error { return boom() }})},
-		"panics in Place":     {test: tells, message: "Place panics: boom", sink: wrongSink(badSink{place: func(string) record.Place { _ = boom(); return "" }})},
-		"panics in LastWrite": {test: tells, message: "LastWrite panics: boom", sink: wrongSink(badSink{lastWrite: func() time.Time { _ = boom(); return time.Time{} }})},
+		"panics in Open": {
+			test:    inOrder,
+			message: "Open panics: boom",
+			sink:    wrongSink(badSink{open: func(connector.Sink, ctxt, connector.Env, connector.Config) error { return boom() }}),
+		},
+		"panics in Put": {
+			test:    inOrder,
+			message: "Put panics: boom",
+			sink:    wrongSink(badSink{put: func(connector.Sink, ctxt, []record.Record) error { return boom() }}),
+		},
+		"panics in Flush": {
+			test:    inOrder,
+			message: "Flush panics: boom",
+			sink:    wrongSink(badSink{flush: func(connector.Sink, ctxt) error { return boom() }}),
+		},
+		"panics in Close": {
+			test:    inOrder,
+			message: "Close panics: boom",
+			sink:    wrongSink(badSink{close: func(connector.Sink, ctxt) error { return boom() }}),
+		},
+		"panics in Place": {
+			test:    tells,
+			message: "Place panics: boom",
+			sink:    wrongSink(badSink{place: func(string) record.Place { _ = boom(); return "" }}),
+		},
+		"panics in LastWrite": {
+			test:    tells,
+			message: "LastWrite panics: boom",
+			sink:    wrongSink(badSink{lastWrite: func() time.Time { _ = boom(); return time.Time{} }}),
+		},
 		"in a worker, leaves out what was put before": {test: inWorker, message: "records are lost", patience: rarely, sink: remembers},
 	}
 }
@@ -539,8 +657,8 @@ func remembers() badSinkClass {
 	}}
 }
 
-// The suites fail for each of these connectors, in the test of the rule that it breaks: this test runs itself again with one
-// of them.
+// The suites fail for each of these connectors, in the test of the rule that it breaks: this test runs itself again
+// with one of them.
 func TestTheSuitesNotice(t *testing.T) {
 	for kind, all := range map[string]map[string]bad{"source": badSources(), "sink": badSinks()} {
 		for name, b := range all {

@@ -15,8 +15,8 @@ import (
 // patience is how long a test waits for something that has to come. Nothing is judged by it but that.
 const patience = 30 * time.Second
 
-// calls makes the calls of a test: bounded, so that one that hangs fails the test instead of holding it up, and guarded, so
-// that a panic names its method.
+// calls makes the calls of a test: bounded, so that one that hangs fails the test instead of holding it up, and
+// guarded, so that a panic names its method.
 type calls struct{ patience time.Duration }
 
 func callsWithin(given time.Duration) calls { return calls{cmp.Or(given, patience)} }
@@ -72,7 +72,8 @@ func pause(ctx context.Context) {
 	}
 }
 
-// leavesNothing has the test fail if a goroutine is left of it at its very end, when all is closed. It comes first in a test.
+// leavesNothing has the test fail if a goroutine is left of it at its very end, when all is closed. It comes first in a
+// test.
 func leavesNothing(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {

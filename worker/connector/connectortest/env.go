@@ -1,7 +1,8 @@
-// Package connectortest holds the acceptance suites for connectors: RunSource and RunSink. They hold a connector to what
-// package connector asks for, call by call, and then run it in a worker in this process, on a RocketMQ in memory, where its
-// methods panic, hang and come late: the task fails and says why, the others run on, no record is lost. A goroutine that is
-// left when all is closed fails the test that started it, so nothing else of the process may start any meanwhile.
+// Package connectortest holds the acceptance suites for connectors: RunSource and RunSink. They hold a connector to
+// what package connector asks for, call by call, and then run it in a worker in this process, on a RocketMQ in memory,
+// where its methods panic, hang and come late: the task fails and says why, the others run on, no record is lost. A
+// goroutine that is left when all is closed fails the test that started it, so nothing else of the process may start
+// any meanwhile.
 package connectortest
 
 import (
@@ -107,7 +108,13 @@ type task struct {
 	progress record.Positions
 }
 
-func (c calls) openTask(t testing.TB, source connector.SourceConnector, cfg connector.Config, env connector.Env, from record.Positions) *task {
+func (c calls) openTask(
+	t testing.TB,
+	source connector.SourceConnector,
+	cfg connector.Config,
+	env connector.Env,
+	from record.Positions,
+) *task {
 	t.Helper()
 	tk := &task{calls: c, source: c.newSource(t, source), progress: from.Clone()}
 	tk.open(t, env, cfg, from)

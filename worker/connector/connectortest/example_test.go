@@ -21,8 +21,9 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
-// The whole of a small connector, in both directions: LinesSource reads the lines of the files of a folder, each file being
-// a partition, and LinesSink writes lines to a file for each RocketMQ queue. Both hold to the acceptance suites below.
+// The whole of a small connector, in both directions: LinesSource reads the lines of the files of a folder, each file
+// being a partition, and LinesSink writes lines to a file for each RocketMQ queue. Both hold to the acceptance suites
+// below.
 
 const (
 	keyDir     = "lines.dir"
@@ -53,7 +54,8 @@ func readLineSettings(r *setting.Reader) lineSettings {
 	return s
 }
 
-// copies divides a connector into tasks that are told apart by Env.Task alone: what they read or write changes while they run.
+// copies divides a connector into tasks that are told apart by Env.Task alone: what they read or write changes while
+// they run.
 func copies(cfg connector.Config, n int) ([]connector.Config, error) {
 	out := make([]connector.Config, n)
 	for i := range out {

@@ -31,8 +31,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/service"
 )
 
-// host is a worker in this process with a RocketMQ in memory. Beside the connectors under test it runs a neighbour, which
-// nothing that they do may disturb.
+// host is a worker in this process with a RocketMQ in memory. Beside the connectors under test it runs a neighbour,
+// which nothing that they do may disturb.
 type host struct {
 	calls
 	broker *rmqtest.Broker
@@ -41,8 +41,8 @@ type host struct {
 	log    journal
 }
 
-// startHost starts a worker that has these classes, and stops it when the test ends. Its start has the longest patience,
-// whatever the one for the connectors is.
+// startHost starts a worker that has these classes, and stops it when the test ends. Its start has the longest
+// patience, whatever the one for the connectors is.
 func (c calls) startHost(t *testing.T, classes ...connector.Connector) *host {
 	t.Helper()
 	h := &host{calls: c, broker: rmqtest.Start(t)}

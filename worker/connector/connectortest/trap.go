@@ -21,15 +21,15 @@ const (
 	late   springs = "comes late"
 )
 
-// trap is what one method of a class does wrong, once: it does what it has to, and panics then, hangs, or keeps what it has until
-// its context has ended.
+// trap is what one method of a class does wrong, once: it does what it has to, and panics then, hangs, or keeps what it
+// has until its context has ended.
 type trap struct {
 	method string
 	how    springs
 	// spared is how many calls go well before.
 	spared int
-	// warns is what the worker logs of a panic with which the task goes on. With any other the task, or the connector, fails, and
-	// fails is what the worker says it was at.
+	// warns is what the worker logs of a panic with which the task goes on. With any other the task, or the connector,
+	// fails, and fails is what the worker says it was at.
 	warns, fails string
 	// restart says that the attempt has to be ended for it.
 	restart bool

@@ -1,5 +1,6 @@
-// Package setting reads the settings of a connector's config by the keys of its Spec, and gathers all that is wrong with
-// them, so that whoever wrote the config can correct it in one go. Validate and Open of a connector read it in the same way:
+// Package setting reads the settings of a connector's config by the keys of its Spec, and gathers all that is wrong
+// with them, so that whoever wrote the config can correct it in one go. Validate and Open of a connector read it in the
+// same way:
 //
 //	r := setting.Read(spec, cfg)
 //	s := settings{dir: r.Text("lines.dir"), refresh: r.Duration("lines.refresh", time.Millisecond)}
@@ -20,8 +21,9 @@ import (
 // MaxInt is the largest value that Int takes. It fits into an int32.
 const MaxInt = 1 << 30
 
-// Reader reads the settings of one config. A setting that is empty or missing has the default of its Key. What is wrong is
-// kept for Err, and the method that found it returns something usable, so that reading goes on. It is for one goroutine.
+// Reader reads the settings of one config. A setting that is empty or missing has the default of its Key. What is wrong
+// is kept for Err, and the method that found it returns something usable, so that reading goes on. It is for one
+// goroutine.
 type Reader struct {
 	spec connector.Spec
 	cfg  connector.Config
@@ -70,8 +72,8 @@ func (r *Reader) Int(key string, least int) int {
 	return n
 }
 
-// Duration is a Go duration ("1.5s") or a number of milliseconds ("1500"), and least at the least; 0 without a value and a
-// default. math.MinInt64 as least takes all.
+// Duration is a Go duration ("1.5s") or a number of milliseconds ("1500"), and least at the least; 0 without a value
+// and a default. math.MinInt64 as least takes all.
 func (r *Reader) Duration(key string, least time.Duration) time.Duration {
 	d, ok := parsed(r, key, connector.Duration, "a duration such as 30s, or a number of milliseconds", connector.ParseDuration)
 	if ok && d < least {
@@ -80,8 +82,8 @@ func (r *Reader) Duration(key string, least time.Duration) time.Duration {
 	return d
 }
 
-// parsed reads a setting of a form; ok says that it is one. A value of another form is reported, unless Read has done so, and
-// the default is read in its place.
+// parsed reads a setting of a form; ok says that it is one. A value of another form is reported, unless Read has done
+// so, and the default is read in its place.
 func parsed[T any](r *Reader, key string, form connector.Type, want string, parse func(string) (T, error)) (value T, ok bool) {
 	v := r.Value(key)
 	if v == "" {
@@ -104,8 +106,8 @@ func parsed[T any](r *Reader, key string, form connector.Type, want string, pars
 	return value, false
 }
 
-// Either reads a setting that has one of two values, in upper or lower case, and reports whether it is the second. The first
-// is the default.
+// Either reads a setting that has one of two values, in upper or lower case, and reports whether it is the second. The
+// first is the default.
 func (r *Reader) Either(key, first, second string) bool {
 	switch v := r.Value(key); {
 	case v == "", strings.EqualFold(v, first):
@@ -117,8 +119,8 @@ func (r *Reader) Either(key, first, second string) bool {
 	return false
 }
 
-// SinkTopics is the RocketMQ topics that a sink's config names, by the first of connector.TopicKeys that is set. None is an
-// error.
+// SinkTopics is the RocketMQ topics that a sink's config names, by the first of connector.TopicKeys that is set. None
+// is an error.
 func (r *Reader) SinkTopics() []string {
 	for _, key := range connector.TopicKeys() {
 		if topics := r.List(key); len(topics) > 0 {
@@ -135,6 +137,6 @@ func (r *Reader) Fail(format string, args ...any) {
 	r.errs = append(r.errs, fmt.Errorf(format, args...))
 }
 
-// Err is all that was found wrong so far, joined; nil if nothing was. Each part begins with its key, by which the REST API
-// shows it beside its setting.
+// Err is all that was found wrong so far, joined; nil if nothing was. Each part begins with its key, by which the REST
+// API shows it beside its setting.
 func (r *Reader) Err() error { return errors.Join(r.errs...) }

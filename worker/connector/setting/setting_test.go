@@ -56,12 +56,21 @@ func TestSettingsAreReadAndWhatIsWrongIsGathered(t *testing.T) {
 			want: read{Name: "x", Verbatim: " x ", Size: 7, Other: -4, Wait: 2 * time.Second, Timeout: -time.Millisecond, Fast: true,
 				Second: true, Hosts: []string{"b", "a"}}},
 		"what is required": {cfg: connector.Config{}, want: defaults, wantErr: []string{"url is required by Thing: where the thing is"}},
-		"other forms, told once": {cfg: connector.Config{"url": "u", "size": "big", "wait": "soon", "fast": "maybe"}, want: defaults,
-			wantErr: []string{`size must be a whole number, not "big"`, `wait must be a duration such as 500ms, or a number of milliseconds, not "soon"`,
-				`fast must be true or false, not "maybe"`}},
-		"other forms of keys that the Spec does not have": {cfg: connector.Config{"url": "u", "thing.client.n": "big", "thing.client.timeout": "soon"},
-			want: defaults, wantErr: []string{`thing.client.n must be a whole number, not "big"`,
-				`thing.client.timeout must be a duration such as 30s, or a number of milliseconds, not "soon"`}},
+		"other forms, told once": {
+			cfg:  connector.Config{"url": "u", "size": "big", "wait": "soon", "fast": "maybe"},
+			want: defaults,
+			wantErr: []string{
+				`size must be a whole number, not "big"`,
+				`wait must be a duration such as 500ms, or a number of milliseconds, not "soon"`,
+				`fast must be true or false, not "maybe"`,
+			},
+		},
+		"other forms of keys that the Spec does not have": {
+			cfg:  connector.Config{"url": "u", "thing.client.n": "big", "thing.client.timeout": "soon"},
+			want: defaults,
+			wantErr: []string{`thing.client.n must be a whole number, not "big"`,
+				`thing.client.timeout must be a duration such as 30s, or a number of milliseconds, not "soon"`},
+		},
 		"beyond the bounds": {cfg: connector.Config{"url": "u", "size": "0", "wait": "10"},
 			want:    with(func(r *read) { r.Size, r.Wait = 0, 10*time.Millisecond }),
 			wantErr: []string{"size must be from 1 to 1073741824, not 0", "wait must be at least 1s, not 10ms"}},
@@ -69,7 +78,11 @@ func TestSettingsAreReadAndWhatIsWrongIsGathered(t *testing.T) {
 			wantErr: []string{"size must be from 1 to 1073741824, not 1073741825"}},
 		"neither of two": {cfg: connector.Config{"url": "u", "thing.client.mode": "some"}, want: defaults,
 			wantErr: []string{`thing.client.mode must be none or all, not "some"`}},
-		"none of several": {cfg: connector.Config{"url": "u", "mode": "c"}, want: defaults, wantErr: []string{`mode must be one of a, b, not "c"`}},
+		"none of several": {
+			cfg:     connector.Config{"url": "u", "mode": "c"},
+			want:    defaults,
+			wantErr: []string{`mode must be one of a, b, not "c"`},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +121,8 @@ func TestTheTopicsOfASink(t *testing.T) {
 	}
 	r := setting.Read(connector.Spec{}, nil)
 	topics := r.SinkTopics()
-	if want := "topicNames is required: the RocketMQ topics to read, separated by commas"; topics != nil || r.Err() == nil || r.Err().Error() != want {
+	if want := "topicNames is required: the RocketMQ topics to read, separated by commas"; topics != nil || r.Err() == nil ||
+		r.Err().Error() != want {
 		t.Errorf("without topics: %q, %v", topics, r.Err())
 	}
 }

@@ -60,7 +60,11 @@ func (f *fake) describe(req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse, 
 			topic.TopicID = info.TopicID
 			for _, p := range f.PartitionInfos(*asked.Topic) {
 				partition := kmsg.NewMetadataResponseTopicPartition()
-				partition.Partition, partition.Leader, partition.Replicas, partition.ISR = p.Partition, broker.NodeID, []int32{broker.NodeID}, []int32{broker.NodeID}
+				partition.Partition, partition.Leader, partition.Replicas, partition.ISR = p.Partition, broker.NodeID, []int32{
+					broker.NodeID,
+				}, []int32{
+					broker.NodeID,
+				}
 				topic.Partitions = append(topic.Partitions, partition)
 			}
 		}

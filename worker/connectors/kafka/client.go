@@ -60,8 +60,8 @@ func (a access) connectTask(env connector.Env, opts ...kgo.Opt) (*kgo.Client, *c
 	return a.connect(fmt.Sprintf("%s-%d", env.Connector, env.Task), env.Log, cfg, opts...)
 }
 
-// share returns the hub of all tasks that reach Kafka in this way, by the same certificates, too: files may have changed
-// since others read them.
+// share returns the hub of all tasks that reach Kafka in this way, by the same certificates, too: files may have
+// changed since others read them.
 func (a access) share(pool *watch.Pool, env connector.Env, committed bool) (*watch.Hub, error) {
 	cfg, pems, err := a.security.tlsConfig()
 	if err != nil {
@@ -134,11 +134,20 @@ func (a access) explainRefusal(doing, at string, refused *kerr.Error, err error)
 	}
 	switch refused {
 	case kerr.UnknownTopicID:
-		return passing{fmt.Errorf("%s: the topic in Kafka at %s was deleted, or deleted and recreated, while it was used; it is looked for again: %w",
-			doing, at, err)}
+		return passing{
+			fmt.Errorf("%s: the topic in Kafka at %s was deleted, or deleted and recreated, while it was used; it is looked for again: %w",
+				doing, at, err),
+		}
 	case kerr.UnknownTopicOrPartition:
-		return passing{fmt.Errorf("%s: Kafka at %s does not have the topic, or not this partition of it, or hides it from the user of %s; make it, or grant Describe: %w",
-			doing, at, keyMechanism, err)}
+		return passing{
+			fmt.Errorf(
+				"%s: Kafka at %s does not have the topic, or not this partition of it, or hides it from the user of %s; make it, or grant Describe: %w",
+				doing,
+				at,
+				keyMechanism,
+				err,
+			),
+		}
 	case kerr.LeaderNotAvailable, kerr.ListenerNotFound:
 		return passing{fmt.Errorf("%s: Kafka at %s has no leader for it at present; it is retried: %w", doing, at, err)}
 	}

@@ -26,8 +26,8 @@ const (
 // connections of its own.
 type SourceConnector struct{ shared *watch.Pool }
 
-// SinkConnector is the class KafkaSink: RocketMQ topics to Kafka topics. Of the zero value, each sink has all connections
-// of its own.
+// SinkConnector is the class KafkaSink: RocketMQ topics to Kafka topics. Of the zero value, each sink has all
+// connections of its own.
 type SinkConnector struct{ shared *watch.Pool }
 
 // NewSourceConnector makes the class for one worker: its tasks share what does not move records.
@@ -134,9 +134,27 @@ const (
 func sourceKeys() []connector.Key {
 	return append([]connector.Key{
 		{Name: keyTopics, Type: connector.List, Required: true, Topics: true, Doc: "the Kafka topics to read, separated by commas"},
-		{Name: keyQueueSelector, Type: connector.String, Default: selectPartition, Enum: []string{selectPartition, selectKey}, Doc: "what chooses the queue: the Kafka partition's number or the record's key"},
-		{Name: keyReset, Type: connector.String, Default: string(resume.Earliest), Enum: []string{string(resume.Earliest), string(resume.Latest), string(resume.None)}, Doc: "where to start without a stored position; none fails then, and also where Kafka no longer holds the stored one"},
-		{Name: keyIsolation, Type: connector.String, Default: readCommitted, Enum: []string{readCommitted, "read_uncommitted"}, Doc: "whether records of open and aborted transactions are left out"},
+		{
+			Name:    keyQueueSelector,
+			Type:    connector.String,
+			Default: selectPartition,
+			Enum:    []string{selectPartition, selectKey},
+			Doc:     "what chooses the queue: the Kafka partition's number or the record's key",
+		},
+		{
+			Name:    keyReset,
+			Type:    connector.String,
+			Default: string(resume.Earliest),
+			Enum:    []string{string(resume.Earliest), string(resume.Latest), string(resume.None)},
+			Doc:     "where to start without a stored position; none fails then, and also where Kafka no longer holds the stored one",
+		},
+		{
+			Name:    keyIsolation,
+			Type:    connector.String,
+			Default: readCommitted,
+			Enum:    []string{readCommitted, "read_uncommitted"},
+			Doc:     "whether records of open and aborted transactions are left out",
+		},
 		{Name: keyMetadataAge, Type: connector.Duration, Default: "10000", Doc: "how often new partitions are looked for"},
 		{Name: keyFetchMax, Type: connector.Int, Default: "4194304", Doc: "how many bytes one answer of a broker may have"},
 		{Name: keyPartitionMax, Type: connector.Int, Default: "1048576", Doc: "how many bytes of one partition an answer may have"},
@@ -147,9 +165,25 @@ func sourceKeys() []connector.Key {
 
 func sinkKeys() []connector.Key {
 	keys := []connector.Key{
-		{Name: keyCompression, Type: connector.String, Default: "none", Enum: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Doc: "how batches are compressed"},
-		{Name: keyDeliveryTimeout, Type: connector.Duration, Default: "30000", Doc: "how long Kafka may take to acknowledge a record before the task fails and starts again"},
-		{Name: keyReplication, Type: connector.Int, Default: "-1", Doc: "the replication factor of topics that are made; -1 takes the brokers' default"},
+		{
+			Name:    keyCompression,
+			Type:    connector.String,
+			Default: "none",
+			Enum:    []string{"none", "gzip", "snappy", "lz4", "zstd"},
+			Doc:     "how batches are compressed",
+		},
+		{
+			Name:    keyDeliveryTimeout,
+			Type:    connector.Duration,
+			Default: "30000",
+			Doc:     "how long Kafka may take to acknowledge a record before the task fails and starts again",
+		},
+		{
+			Name:    keyReplication,
+			Type:    connector.Int,
+			Default: "-1",
+			Doc:     "the replication factor of topics that are made; -1 takes the brokers' default",
+		},
 	}
 	for _, name := range connector.TopicKeys() {
 		keys = append(keys, connector.Key{Name: name, Type: connector.List, Doc: "the RocketMQ topics to read, separated by commas"})
@@ -161,18 +195,53 @@ func sharedKeys() []connector.Key {
 	return []connector.Key{
 		{Name: keyBootstrap, Type: connector.List, Destination: true, Doc: "Kafka brokers to ask first, host:port, separated by commas"},
 		{Name: keyBootstrapKafka, Type: connector.List, Destination: true, Doc: "the same, by Kafka's own name"},
-		{Name: keyClientID, Type: connector.String, Doc: "the client id that brokers see; by default the connector's name and task, and the Connect cluster's id for what tasks share"},
-		{Name: keyProtocol, Type: connector.String, Default: protocolPlain, Enum: []string{protocolPlain, protocolTLS, protocolSASL, protocolSASLTLS}, Destination: true, Doc: "whether TLS and SASL are used"},
-		{Name: keyMechanism, Type: connector.String, Default: mechanismPlain, Enum: []string{mechanismPlain, mechanismSCRAM256, mechanismSCRAM512}, Destination: true, Doc: "how SASL proves who we are"},
-		{Name: keyJAAS, Type: connector.String, Secret: true, Doc: "user name and password in Kafka's form: … required username=\"…\" password=\"…\";"},
+		{
+			Name: keyClientID,
+			Type: connector.String,
+			Doc:  "the client id that brokers see; by default the connector's name and task, and the Connect cluster's id for what tasks share",
+		},
+		{
+			Name:        keyProtocol,
+			Type:        connector.String,
+			Default:     protocolPlain,
+			Enum:        []string{protocolPlain, protocolTLS, protocolSASL, protocolSASLTLS},
+			Destination: true,
+			Doc:         "whether TLS and SASL are used",
+		},
+		{
+			Name:        keyMechanism,
+			Type:        connector.String,
+			Default:     mechanismPlain,
+			Enum:        []string{mechanismPlain, mechanismSCRAM256, mechanismSCRAM512},
+			Destination: true,
+			Doc:         "how SASL proves who we are",
+		},
+		{
+			Name:   keyJAAS,
+			Type:   connector.String,
+			Secret: true,
+			Doc:    "user name and password in Kafka's form: … required username=\"…\" password=\"…\";",
+		},
 		{Name: keyUsername, Type: connector.String, Destination: true, Doc: "the SASL user name, instead of " + keyJAAS},
 		{Name: keyPassword, Type: connector.String, Secret: true, Doc: "the SASL password, instead of " + keyJAAS},
-		{Name: keyCALocation, Type: connector.String, Destination: true, Doc: "a PEM file with the authorities that sign the brokers' certificates; the system's by default"},
+		{
+			Name:        keyCALocation,
+			Type:        connector.String,
+			Destination: true,
+			Doc:         "a PEM file with the authorities that sign the brokers' certificates; the system's by default",
+		},
 		{Name: keyCertLocation, Type: connector.String, Doc: "a PEM file with the client's certificate chain"},
 		{Name: keyKeyLocation, Type: connector.String, Doc: "a PEM file with the client's private key, not encrypted"},
 		{Name: keyTruststorePEM, Type: connector.String, Destination: true, Doc: "the authorities themselves, PEM"},
 		{Name: keyKeystoreChain, Type: connector.String, Doc: "the client's certificate chain itself, PEM"},
 		{Name: keyKeystoreKey, Type: connector.String, Secret: true, Doc: "the client's private key itself, PEM, not encrypted"},
-		{Name: keyEndpointIdent, Type: connector.String, Default: "https", Enum: []string{"https", "none"}, Destination: true, Doc: "none accepts a broker certificate of another host name"},
+		{
+			Name:        keyEndpointIdent,
+			Type:        connector.String,
+			Default:     "https",
+			Enum:        []string{"https", "none"},
+			Destination: true,
+			Doc:         "none accepts a broker certificate of another host name",
+		},
 	}
 }

@@ -15,8 +15,8 @@ const (
 	unacknowledged = 2 * time.Second
 )
 
-// connections dials for one client and can cut it off: after cut, nothing that was written but not yet taken by a broker
-// is sent any more, and no new connection is made.
+// connections dials for one client and can cut it off: after cut, nothing that was written but not yet taken by a
+// broker is sent any more, and no new connection is made.
 type connections struct {
 	tls *tls.Config
 

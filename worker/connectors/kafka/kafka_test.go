@@ -103,7 +103,12 @@ func (f *fake) read(t testing.TB, topic string, least int) []*kgo.Record {
 	}
 	total := int64(0)
 	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
-	client, err := kgo.NewClient(kgo.SeedBrokers(f.addr), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableClientMetrics())
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(f.addr),
+		kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.DisableClientMetrics(),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,10 +55,20 @@ func TestSourceStartsPartitionsWithoutAPosition(t *testing.T) {
 		want    map[watch.Partition]int64
 		wantErr string
 	}{
-		"at the start by default": {reset: string(resume.Earliest), want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 0, {Topic: "orders", Number: 2}: 0}},
-		"at the end with latest":  {reset: string(resume.Latest), want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 1, {Topic: "orders", Number: 2}: 1}},
+		"at the start by default": {
+			reset: string(resume.Earliest),
+			want:  map[watch.Partition]int64{{Topic: "orders", Number: 0}: 0, {Topic: "orders", Number: 2}: 0},
+		},
+		"at the end with latest": {
+			reset: string(resume.Latest),
+			want:  map[watch.Partition]int64{{Topic: "orders", Number: 0}: 1, {Topic: "orders", Number: 2}: 1},
+		},
 		"at the end, too, in a task that starts after another one": {
-			reset: string(resume.Latest), task: 1, from: record.Positions{"orders/0": "1", "orders/0/begun": "3", "orders/2": "1", "orders/2/begun": "3"},
+			reset: string(
+				resume.Latest,
+			),
+			task: 1,
+			from: record.Positions{"orders/0": "1", "orders/0/begun": "3", "orders/2": "1", "orders/2/begun": "3"},
 			want: map[watch.Partition]int64{{Topic: "orders", Number: 1}: 1},
 		},
 		"at the start if they came later": {
@@ -66,13 +76,22 @@ func TestSourceStartsPartitionsWithoutAPosition(t *testing.T) {
 			want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 1, {Topic: "orders", Number: 2}: 0},
 		},
 		"at the start of a topic that was begun at its own": {
-			reset: string(resume.Latest), task: 1, from: record.Positions{"orders/0": "1"}, want: map[watch.Partition]int64{{Topic: "orders", Number: 1}: 0},
+			reset: string(
+				resume.Latest,
+			),
+			task: 1,
+			from: record.Positions{"orders/0": "1"},
+			want: map[watch.Partition]int64{{Topic: "orders", Number: 1}: 0},
 		},
 		"with none, at the start if the topic has positions": {
 			reset: string(resume.None), from: record.Positions{"orders/1": "1"},
 			want: map[watch.Partition]int64{{Topic: "orders", Number: 0}: 0, {Topic: "orders", Number: 2}: 0},
 		},
-		"with none, not at all if it has no position": {reset: string(resume.None), from: record.Positions{"other/0": "1"}, wantErr: "topic orders has no stored position: set " + keyReset},
+		"with none, not at all if it has no position": {
+			reset:   string(resume.None),
+			from:    record.Positions{"other/0": "1"},
+			wantErr: "topic orders has no stored position: set " + keyReset,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +126,8 @@ func TestSourceStartsPartitionsWithoutAPosition(t *testing.T) {
 	}
 }
 
-// lostLog has the broker answer that the log ends at an offset for all that was read so far, as after an unclean election.
+// lostLog has the broker answer that the log ends at an offset for all that was read so far, as after an unclean
+// election.
 func (f *fake) lostLog(end int64) {
 	f.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(in kmsg.Request) (kmsg.Response, error, bool) {
 		req := in.(*kmsg.OffsetForLeaderEpochRequest)
@@ -157,15 +177,27 @@ func TestSourceWhenKafkaLostRecords(t *testing.T) {
 		wantProgress record.Positions
 	}{
 		"goes back": {want: 100, wantProgress: record.Positions{"orders/0": "100"}},
-		"goes back behind what came of the old leader":     {polled: []kgo.FetchPartition{fetched(7, 148)}, want: 100, wantProgress: record.Positions{"orders/0": "100"}},
+		"goes back behind what came of the old leader": {
+			polled:       []kgo.FetchPartition{fetched(7, 148)},
+			want:         100,
+			wantProgress: record.Positions{"orders/0": "100"},
+		},
 		"goes on behind what came of the new one":          {polled: []kgo.FetchPartition{fetched(8, 100)}, want: 102},
 		"goes on behind the new one's after both leaders'": {polled: []kgo.FetchPartition{fetched(7, 148), fetched(8, 100)}, want: 102},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := &Source{
-				env: connectortest.NewWorker(nil).Env(0, 1), progress: record.Positions{}, skips: skips{}, places: map[string]record.Place{"orders": "p"},
-				next: map[watch.Partition]kgo.EpochOffset{{Topic: "orders"}: {Epoch: 7, Offset: 148}},
+				env: connectortest.NewWorker(
+					nil,
+				).Env(
+					0,
+					1,
+				),
+				progress: record.Positions{},
+				skips:    skips{},
+				places:   map[string]record.Place{"orders": "p"},
+				next:     map[watch.Partition]kgo.EpochOffset{{Topic: "orders"}: {Epoch: 7, Offset: 148}},
 			}
 			lost := &kgo.ErrDataLoss{Topic: "orders", ConsumedTo: 150, ConsumedToEpoch: 7, ResetTo: 100, ResetToEpoch: 6}
 			var fetches kgo.Fetches
@@ -192,7 +224,12 @@ func TestSourceTellsItsProgressBeforeItFails(t *testing.T) {
 	if err := f.DeleteRecords("orders", 0, 3); err != nil {
 		t.Fatal(err)
 	}
-	s := openSource(t, f.sourceConfig("orders"), connectortest.NewWorker(nil).Env(0, 1), record.Positions{"orders/0": f.at("orders", 1), "orders/1": f.at("orders", 0)})
+	s := openSource(
+		t,
+		f.sourceConfig("orders"),
+		connectortest.NewWorker(nil).Env(0, 1),
+		record.Positions{"orders/0": f.at("orders", 1), "orders/1": f.at("orders", 0)},
+	)
 	f.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Fetch}, Partitions: []int32{1}, Err: kerr.TopicAuthorizationFailed, Count: -1,
 		When: func(req kmsg.Request) bool { // only together with partition 0
@@ -223,12 +260,40 @@ func TestSourceWhenKafkaNoLongerHoldsThePosition(t *testing.T) {
 		wantSkipped int
 		wantErr     string
 	}{
-		"earliest goes on at the first record and counts what is lost": {reset: resume.Earliest, position: 1, want: []string{"3", "4"}, wantSkipped: 2},
-		"earliest does so above the end, too":                          {reset: resume.Earliest, position: 99, want: []string{"3", "4"}, wantSkipped: 1},
-		"latest drops nothing that is there":                           {reset: resume.Latest, position: 1, want: []string{"3", "4"}, wantSkipped: 2},
-		"latest drops nothing that is there above the end, too":        {reset: resume.Latest, position: 99, want: []string{"3", "4"}, wantSkipped: 1},
-		"none fails and says what to do":                               {reset: resume.None, position: 1, wantErr: "holds offsets 3 to 5, and the position is 1: set " + keyReset},
-		"none fails above the end, too":                                {reset: resume.None, position: 99, wantErr: "holds offsets 3 to 5, and the position is 99"},
+		"earliest goes on at the first record and counts what is lost": {
+			reset:       resume.Earliest,
+			position:    1,
+			want:        []string{"3", "4"},
+			wantSkipped: 2,
+		},
+		"earliest does so above the end, too": {
+			reset:       resume.Earliest,
+			position:    99,
+			want:        []string{"3", "4"},
+			wantSkipped: 1,
+		},
+		"latest drops nothing that is there": {
+			reset:       resume.Latest,
+			position:    1,
+			want:        []string{"3", "4"},
+			wantSkipped: 2,
+		},
+		"latest drops nothing that is there above the end, too": {
+			reset:       resume.Latest,
+			position:    99,
+			want:        []string{"3", "4"},
+			wantSkipped: 1,
+		},
+		"none fails and says what to do": {
+			reset:    resume.None,
+			position: 1,
+			wantErr:  "holds offsets 3 to 5, and the position is 1: set " + keyReset,
+		},
+		"none fails above the end, too": {
+			reset:    resume.None,
+			position: 99,
+			wantErr:  "holds offsets 3 to 5, and the position is 99",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -238,7 +303,12 @@ func TestSourceWhenKafkaNoLongerHoldsThePosition(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := connectortest.NewWorker(nil)
-			s := openSource(t, f.sourceConfig("orders", keyReset, string(tc.reset)), w.Env(0, 1), record.Positions{"orders/0": f.at("orders", tc.position)})
+			s := openSource(
+				t,
+				f.sourceConfig("orders", keyReset, string(tc.reset)),
+				w.Env(0, 1),
+				record.Positions{"orders/0": f.at("orders", tc.position)},
+			)
 			if tc.wantErr != "" {
 				if _, err := s.Poll(limited(t)); err == nil || !strings.Contains(err.Error(), tc.wantErr) {
 					t.Errorf("Poll: %v", err)

@@ -93,9 +93,9 @@ func (s *Source) skip(name record.SourcePartition, offset int64, after record.Po
 	each.records++
 }
 
-// reportSkips counts and logs, for people only the first of an attempt and at its end how many there were: a topic that is
-// carried both ways is nothing but such records on one of them. Invariant P4: every skip is counted and logged with its
-// source position.
+// reportSkips counts and logs, for people only the first of an attempt and at its end how many there were: a topic that
+// is carried both ways is nothing but such records on one of them. Invariant P4: every skip is counted and logged with
+// its source position.
 func (s *Source) reportSkips() {
 	for name, each := range s.skips {
 		s.env.Skipped(skipLoop, each.records)
@@ -145,8 +145,8 @@ func (s *Source) question(topic string, denied error) {
 	s.fresh.ask(topic, denied)
 }
 
-// withoutDenied counts topics among the problems whose records were denied, for as long as they are: looking them up takes
-// another right than reading them.
+// withoutDenied counts topics among the problems whose records were denied, for as long as they are: looking them up
+// takes another right than reading them.
 func (s *Source) withoutDenied(sh shown, doubted map[string]error) {
 	for topic, denied := range doubted {
 		if denied != nil {
@@ -167,8 +167,8 @@ func (s *Source) withoutDenied(sh shown, doubted map[string]error) {
 	}
 }
 
-// startOver forgets the partitions of a topic that was deleted and recreated. What came with the new one is read from its
-// first record.
+// startOver forgets the partitions of a topic that was deleted and recreated. What came with the new one is read from
+// its first record.
 func (s *Source) startOver(topic string, n news) {
 	maps.DeleteFunc(s.next, func(p watch.Partition, _ kgo.EpochOffset) bool { return p.Topic == topic })
 	if len(n.starts) == 0 {
@@ -180,8 +180,9 @@ func (s *Source) startOver(topic string, n news) {
 		"id", n.id, "partitions", len(n.starts))
 }
 
-// reposition goes on at the first record that Kafka holds when it does not hold the one that comes next: retention took it,
-// or the log ends before it. auto.offset.reset says whether to go on at all; to go on at the end would drop what is there.
+// reposition goes on at the first record that Kafka holds when it does not hold the one that comes next: retention took
+// it, or the log ends before it. auto.offset.reset says whether to go on at all; to go on at the end would drop what is
+// there.
 func (s *Source) reposition(ctx context.Context, topic string, partition int32) error {
 	same, err := s.same(ctx, 0, topic)
 	if s.away[topic] || err != nil || !same {
@@ -194,8 +195,19 @@ func (s *Source) reposition(ctx context.Context, topic string, partition int32) 
 	p := watch.Partition{Topic: topic, Number: partition}
 	name, b, next := resume.Partition(topic, partition), bounds[partition], s.next[p].Offset
 	if s.set.reset == resume.None {
-		return fmt.Errorf("partition %d of %s holds offsets %d to %d, and the position is %d: set %s to %s or %s, which go on at offset %d, or reset the connector's positions",
-			partition, topic, b.start, b.end, next, keyReset, resume.Earliest, resume.Latest, b.start)
+		return fmt.Errorf(
+			"partition %d of %s holds offsets %d to %d, and the position is %d: set %s to %s or %s, which go on at offset %d, or reset "+
+				"the connector's positions",
+			partition,
+			topic,
+			b.start,
+			b.end,
+			next,
+			keyReset,
+			resume.Earliest,
+			resume.Latest,
+			b.start,
+		)
 	}
 	lost := max(b.start-next, 1)
 	// Invariant P4: what can no longer be read is counted and logged.
@@ -211,8 +223,8 @@ func (s *Source) reposition(ctx context.Context, topic string, partition int32) 
 	return nil
 }
 
-// goBack goes on where the log of a new leader parts from what was read: Kafka lost the rest. The client is there already;
-// what is stored has to go back, too, for no later start would notice.
+// goBack goes on where the log of a new leader parts from what was read: Kafka lost the rest. The client is there
+// already; what is stored has to go back, too, for no later start would notice.
 func (s *Source) goBack(lost *kgo.ErrDataLoss) {
 	p, name := watch.Partition{Topic: lost.Topic, Number: lost.Partition}, resume.Partition(lost.Topic, lost.Partition)
 	// Invariant P4: what was lost is counted and logged.

@@ -81,11 +81,16 @@ func TestSourceReadsATopicThatWasRecreatedFromItsFirstRecord(t *testing.T) {
 		"while it was stopped, with latest":                    {reset: resume.Latest, meanwhile: stop, stopped: true, partitions: 3, after: 15},
 		"while it was idle":                                    {meanwhile: pollUntilItRests, partitions: 2, after: 15},
 		"while it was idle, with fewer records and partitions": {meanwhile: pollUntilItRests, partitions: 1, after: 3},
-		"while it ran":                                  {meanwhile: func(*testing.T, *Source) {}, partitions: 2, after: 15},
-		"while it ran, with fewer records":              {meanwhile: func(*testing.T, *Source) {}, partitions: 2, after: 3},
-		"while it ran, with fewer partitions":           {meanwhile: func(*testing.T, *Source) {}, partitions: 1, after: 15},
-		"while it ran, with more partitions and latest": {reset: resume.Latest, meanwhile: func(*testing.T, *Source) {}, partitions: 4, after: 15},
-		"twice while it ran":                            {meanwhile: func(*testing.T, *Source) {}, partitions: 2, after: 15, again: 1},
+		"while it ran":                        {meanwhile: func(*testing.T, *Source) {}, partitions: 2, after: 15},
+		"while it ran, with fewer records":    {meanwhile: func(*testing.T, *Source) {}, partitions: 2, after: 3},
+		"while it ran, with fewer partitions": {meanwhile: func(*testing.T, *Source) {}, partitions: 1, after: 15},
+		"while it ran, with more partitions and latest": {
+			reset:      resume.Latest,
+			meanwhile:  func(*testing.T, *Source) {},
+			partitions: 4,
+			after:      15,
+		},
+		"twice while it ran": {meanwhile: func(*testing.T, *Source) {}, partitions: 2, after: 15, again: 1},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -190,8 +195,8 @@ func TestPositionsOfAnOlderVersionGetTheTopicsID(t *testing.T) {
 	}
 }
 
-// A topic is recreated with fewer partitions and grows back while it is read: what was stored of the partition before, by a version
-// that noted no ids, says nothing of the new one.
+// A topic is recreated with fewer partitions and grows back while it is read: what was stored of the partition before,
+// by a version that noted no ids, says nothing of the new one.
 func TestSourceReadsAPartitionThatGrewBackFromItsFirstRecord(t *testing.T) {
 	cases := map[string]func(f *fake) record.Positions{
 		"positions of an older version": func(*fake) record.Positions { return record.Positions{"orders/0": "10", "orders/1": "10"} },

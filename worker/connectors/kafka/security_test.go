@@ -51,7 +51,12 @@ func authority(t *testing.T, host string) (tls.Certificate, string, string) {
 		t.Fatal(err)
 	}
 	cert := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, cert, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: rawKey}))
+	return tls.Certificate{
+			Certificate: [][]byte{der},
+			PrivateKey:  key,
+		}, cert, string(
+			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: rawKey}),
+		)
 }
 
 func file(t *testing.T, content string) string {
@@ -76,14 +81,28 @@ func TestTLS(t *testing.T) {
 		more   []string
 		want   string
 	}{
-		"authorities from a file":             {server: oneWay(server), more: []string{keyCALocation, file(t, cert)}},
-		"authorities as text":                 {server: oneWay(server), more: []string{keyTruststorePEM, cert}},
-		"both sides show certificates":        {server: mutual, more: []string{keyCALocation, file(t, cert), keyCertLocation, file(t, cert), keyKeyLocation, file(t, key)}},
-		"a host of another name, if accepted": {server: oneWay(elsewhere), more: []string{keyTruststorePEM, elsewhereCert, keyEndpointIdent, "none"}},
-		"a host of another name":              {server: oneWay(elsewhere), more: []string{keyTruststorePEM, elsewhereCert}, want: "not trusted"},
-		"an authority that is unknown":        {server: oneWay(server), more: []string{keyTruststorePEM, strangerCert}, want: "not trusted"},
-		"an unknown authority, any host":      {server: oneWay(server), more: []string{keyTruststorePEM, strangerCert, keyEndpointIdent, "none"}, want: keyCALocation},
-		"a file without certificates":         {server: oneWay(server), more: []string{keyCALocation, file(t, "nothing")}, want: "no PEM certificate"},
+		"authorities from a file": {server: oneWay(server), more: []string{keyCALocation, file(t, cert)}},
+		"authorities as text":     {server: oneWay(server), more: []string{keyTruststorePEM, cert}},
+		"both sides show certificates": {
+			server: mutual,
+			more:   []string{keyCALocation, file(t, cert), keyCertLocation, file(t, cert), keyKeyLocation, file(t, key)},
+		},
+		"a host of another name, if accepted": {
+			server: oneWay(elsewhere),
+			more:   []string{keyTruststorePEM, elsewhereCert, keyEndpointIdent, "none"},
+		},
+		"a host of another name":       {server: oneWay(elsewhere), more: []string{keyTruststorePEM, elsewhereCert}, want: "not trusted"},
+		"an authority that is unknown": {server: oneWay(server), more: []string{keyTruststorePEM, strangerCert}, want: "not trusted"},
+		"an unknown authority, any host": {
+			server: oneWay(server),
+			more:   []string{keyTruststorePEM, strangerCert, keyEndpointIdent, "none"},
+			want:   keyCALocation,
+		},
+		"a file without certificates": {
+			server: oneWay(server),
+			more:   []string{keyCALocation, file(t, "nothing")},
+			want:   "no PEM certificate",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +148,12 @@ func TestSASL(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser(tc.mechanism, "alice", password), kfake.SeedTopics(1, "orders"))
+			cluster, err := kfake.NewCluster(
+				kfake.NumBrokers(1),
+				kfake.EnableSASL(),
+				kfake.Superuser(tc.mechanism, "alice", password),
+				kfake.SeedTopics(1, "orders"),
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,7 +167,12 @@ func TestSASL(t *testing.T) {
 					return resp, nil, true
 				})
 			}
-			cfg := connector.Config{"topicNames": "orders", keyBootstrap: cluster.ListenAddrs()[0], keyProtocol: protocolSASL, keyMechanism: tc.mechanism}
+			cfg := connector.Config{
+				"topicNames": "orders",
+				keyBootstrap: cluster.ListenAddrs()[0],
+				keyProtocol:  protocolSASL,
+				keyMechanism: tc.mechanism,
+			}
 			wantPut(t, with(cfg, tc.more...), tc.want)
 		})
 	}

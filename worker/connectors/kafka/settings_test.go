@@ -53,22 +53,40 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		more []string
 		want []string
 	}{
-		"no topics":                       {[]string{keyTopics, ""}, []string{keyTopics, "required"}},
-		"no brokers":                      {[]string{keyBootstrap, ""}, []string{keyBootstrap, "required"}},
-		"two lists of brokers":            {[]string{keyBootstrapKafka, "other:9092"}, []string{keyBootstrap, keyBootstrapKafka, "differ"}},
-		"a broker without a number":       {[]string{keyBootstrap, "a:b:c"}, []string{keyBootstrap, `"a:b:c"`}},
-		"a reset that is none":            {[]string{keyReset, "middle"}, []string{keyReset, "earliest", `"middle"`}},
-		"a number that is too small":      {[]string{keyPollMax, "0"}, []string{keyPollMax, "from 1"}},
-		"a refresh that is too short":     {[]string{keyMetadataAge, "1"}, []string{keyMetadataAge, "at least"}},
-		"SASL without a password":         {[]string{keyProtocol, protocolSASL, keyUsername, "u"}, []string{keyUsername, keyPassword}},
-		"a password without SASL":         {[]string{keyUsername, "u", keyPassword, secret}, []string{keyProtocol, protocolSASLTLS}},
-		"a JAAS text without a user":      {[]string{keyProtocol, protocolSASL, keyJAAS, `x required password="` + secret + `";`}, []string{keyJAAS, "username"}},
-		"a JAAS text without quotes":      {[]string{keyProtocol, protocolSASL, keyJAAS, `x required username=u password=` + secret}, []string{keyJAAS}},
-		"a mechanism that is unknown":     {[]string{keyProtocol, protocolSASL, keyMechanism, "GSSAPI"}, []string{keyMechanism, mechanismSCRAM512}},
-		"certificates without TLS":        {[]string{keyCALocation, "/ca.pem"}, []string{keyProtocol, protocolTLS}},
-		"a certificate without its key":   {[]string{keyProtocol, protocolTLS, keyCertLocation, "/c.pem"}, []string{keyCertLocation, keyKeyLocation}},
-		"a Java key store":                {[]string{keyProtocol, protocolTLS, keyTruststoreLocation, "/t.jks"}, []string{keyTruststoreLocation, keyCALocation}},
-		"authorities by file and as text": {[]string{keyProtocol, protocolTLS, keyCALocation, "/c.pem", keyTruststorePEM, "x"}, []string{keyCALocation, keyTruststorePEM}},
+		"no topics":                   {[]string{keyTopics, ""}, []string{keyTopics, "required"}},
+		"no brokers":                  {[]string{keyBootstrap, ""}, []string{keyBootstrap, "required"}},
+		"two lists of brokers":        {[]string{keyBootstrapKafka, "other:9092"}, []string{keyBootstrap, keyBootstrapKafka, "differ"}},
+		"a broker without a number":   {[]string{keyBootstrap, "a:b:c"}, []string{keyBootstrap, `"a:b:c"`}},
+		"a reset that is none":        {[]string{keyReset, "middle"}, []string{keyReset, "earliest", `"middle"`}},
+		"a number that is too small":  {[]string{keyPollMax, "0"}, []string{keyPollMax, "from 1"}},
+		"a refresh that is too short": {[]string{keyMetadataAge, "1"}, []string{keyMetadataAge, "at least"}},
+		"SASL without a password":     {[]string{keyProtocol, protocolSASL, keyUsername, "u"}, []string{keyUsername, keyPassword}},
+		"a password without SASL":     {[]string{keyUsername, "u", keyPassword, secret}, []string{keyProtocol, protocolSASLTLS}},
+		"a JAAS text without a user": {
+			[]string{keyProtocol, protocolSASL, keyJAAS, `x required password="` + secret + `";`},
+			[]string{keyJAAS, "username"},
+		},
+		"a JAAS text without quotes": {
+			[]string{keyProtocol, protocolSASL, keyJAAS, `x required username=u password=` + secret},
+			[]string{keyJAAS},
+		},
+		"a mechanism that is unknown": {
+			[]string{keyProtocol, protocolSASL, keyMechanism, "GSSAPI"},
+			[]string{keyMechanism, mechanismSCRAM512},
+		},
+		"certificates without TLS": {[]string{keyCALocation, "/ca.pem"}, []string{keyProtocol, protocolTLS}},
+		"a certificate without its key": {
+			[]string{keyProtocol, protocolTLS, keyCertLocation, "/c.pem"},
+			[]string{keyCertLocation, keyKeyLocation},
+		},
+		"a Java key store": {
+			[]string{keyProtocol, protocolTLS, keyTruststoreLocation, "/t.jks"},
+			[]string{keyTruststoreLocation, keyCALocation},
+		},
+		"authorities by file and as text": {
+			[]string{keyProtocol, protocolTLS, keyCALocation, "/c.pem", keyTruststorePEM, "x"},
+			[]string{keyCALocation, keyTruststorePEM},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -133,8 +151,8 @@ func TestTopicNames(t *testing.T) {
 	}
 }
 
-// A name that sounds like a secret would hide a setting that may be shown, and one that does not would show the operator's
-// users a secret: the operator has names alone.
+// A name that sounds like a secret would hide a setting that may be shown, and one that does not would show the
+// operator's users a secret: the operator has names alone.
 func TestNamesOfSettingsTellSecrets(t *testing.T) {
 	for _, spec := range []connector.Spec{SourceConnector{}.Spec(), SinkConnector{}.Spec()} {
 		for _, k := range spec.Keys {
@@ -146,7 +164,16 @@ func TestNamesOfSettingsTellSecrets(t *testing.T) {
 }
 
 func TestSettingsThatSayWhereSecretsGo(t *testing.T) {
-	want := []string{keyBootstrap, keyBootstrapKafka, keyProtocol, keyMechanism, keyUsername, keyCALocation, keyTruststorePEM, keyEndpointIdent}
+	want := []string{
+		keyBootstrap,
+		keyBootstrapKafka,
+		keyProtocol,
+		keyMechanism,
+		keyUsername,
+		keyCALocation,
+		keyTruststorePEM,
+		keyEndpointIdent,
+	}
 	for _, spec := range []connector.Spec{SourceConnector{}.Spec(), SinkConnector{}.Spec()} {
 		var got []string
 		for _, k := range spec.Keys {

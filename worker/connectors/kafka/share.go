@@ -181,8 +181,8 @@ func (s *Source) beginAll(ctx context.Context) error {
 	return nil
 }
 
-// noteAbsent stores of topics that are not there that no partition of theirs was, so that they begin at their first record
-// when they come, whatever auto.offset.reset says.
+// noteAbsent stores of topics that are not there that no partition of theirs was, so that they begin at their first
+// record when they come, whatever auto.offset.reset says.
 func (s *Source) noteAbsent(sh shown) {
 	for topic, problem := range sh.problems {
 		name := resume.Partition(topic, 0)
@@ -205,8 +205,8 @@ func (s *Source) unplanned(topic string, err error) error {
 	return err
 }
 
-// watchTopics looks at the topics again and again, and when Poll doubts one: for new partitions, topics that go, come or are
-// recreated. It notices, too, that Kafka is gone, which neither fetches nor waits tell.
+// watchTopics looks at the topics again and again, and when Poll doubts one: for new partitions, topics that go, come
+// or are recreated. It notices, too, that Kafka is gone, which neither fetches nor waits tell.
 func (s *Source) watchTopics() error {
 	tick := time.NewTicker(s.set.refresh)
 	defer tick.Stop()
@@ -309,8 +309,9 @@ func (s *Source) beginLate(t resume.Topic, problems map[string]error) (news, err
 	return n, nil
 }
 
-// grow begins the partitions that a topic has got besides the known ones, from their first records. What was stored when the
-// source was opened counts where it is surely of this topic: it may have been recreated since with fewer partitions.
+// grow begins the partitions that a topic has got besides the known ones, from their first records. What was stored
+// when the source was opened counts where it is surely of this topic: it may have been recreated since with fewer
+// partitions.
 func (s *Source) grow(t resume.Topic, known int) (n news, grown bool, err error) {
 	plan, err := resume.Of(resume.Sure(s.from, t), t, resume.Earliest, true)
 	if err != nil {

@@ -51,7 +51,8 @@ var (
 
 var errCutOff = fmt.Errorf("%w: the sink was cut off from Kafka and has to be opened again", connector.ErrNotConnected)
 
-// Open sees whether Kafka can be reached. Kafka topics are looked up, and made if they are missing, at their first record.
+// Open sees whether Kafka can be reached. Kafka topics are looked up, and made if they are missing, at their first
+// record.
 func (s *Sink) Open(ctx context.Context, env connector.Env, cfg connector.Config) error {
 	if s.shared == nil {
 		s.shared = &watch.Pool{}
@@ -263,8 +264,8 @@ func (s *Sink) produce(ctx context.Context, out []*kgo.Record) (refused int, err
 	return first, failure
 }
 
-// produceSingly sends the records from the given one on, each for itself, up to the first that is refused: Kafka refuses
-// whole batches, the innocent included.
+// produceSingly sends the records from the given one on, each for itself, up to the first that is refused: Kafka
+// refuses whole batches, the innocent included.
 func (s *Sink) produceSingly(ctx context.Context, out []*kgo.Record, from int) (refused int, err error) {
 	for i := from; i < len(out); i++ {
 		again := *out[i] // the partition stays the one that was chosen
@@ -282,8 +283,8 @@ func isPoison(err error) bool {
 	}, func(e *kerr.Error) bool { return errors.Is(err, e) })
 }
 
-// cut ends all delivery for good. Invariant C2: once ctx, the lease, is over, nothing that was put may still arrive. The
-// connections are reset, so that neither the client nor the kernel sends what is left.
+// cut ends all delivery for good. Invariant C2: once ctx, the lease, is over, nothing that was put may still arrive.
+// The connections are reset, so that neither the client nor the kernel sends what is left.
 func (s *Sink) cut(ctx context.Context, err error) error {
 	s.conns.cut()
 	s.dead = errCutOff

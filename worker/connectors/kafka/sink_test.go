@@ -28,8 +28,8 @@ func sinkRecord(queue int, key, value string) record.Record {
 	return r
 }
 
-// The client as it comes would go on delivering after the context's end: it keeps what it has sent once. Flushing what is
-// left in it gives it every chance to.
+// The client as it comes would go on delivering after the context's end: it keeps what it has sent once. Flushing what
+// is left in it gives it every chance to.
 func TestSinkLetsGoWhenItsContextEnds(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(3, "orders"))
 	s := openSink(t, f.sinkConfig("orders"), connectortest.NewWorker(map[string]int{"orders": 3}).Env(0, 1))
@@ -122,7 +122,14 @@ func TestSinkWritesWhatKafkaClientsExpect(t *testing.T) {
 	s := openSink(t, f.sinkConfig("orders"), w.Env(0, 1))
 	at := time.UnixMilli(1_700_000_000_123)
 	in := []record.Record{
-		{Topic: "orders", Queue: 0, Key: []byte("key"), Value: []byte("v"), Timestamp: at, Headers: []record.Header{{Name: "a", Value: []byte("1")}, {Name: "a"}, {Name: "b", Value: []byte{}}}},
+		{
+			Topic:     "orders",
+			Queue:     0,
+			Key:       []byte("key"),
+			Value:     []byte("v"),
+			Timestamp: at,
+			Headers:   []record.Header{{Name: "a", Value: []byte("1")}, {Name: "a"}, {Name: "b", Value: []byte{}}},
+		},
 		{Topic: "orders", Queue: 2, Value: []byte("no key"), Headers: []record.Header{{Name: "c", Value: []byte("2")}}},
 		{Topic: "orders", Queue: 7, Value: []byte("queue 7 of 4 partitions")},
 		{Topic: "orders", Queue: 1, Key: []byte{}, Value: []byte{}},
@@ -148,7 +155,13 @@ func TestSinkWritesWhatKafkaClientsExpect(t *testing.T) {
 	}
 	want := map[string]seen{
 		// What the producers of Kafka itself choose.
-		"key/v":                    {partitionOf(t, "key"), []byte("key"), []byte("v"), true, []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "b", Value: []byte{}}, origin}},
+		"key/v": {
+			partitionOf(t, "key"),
+			[]byte("key"),
+			[]byte("v"),
+			true,
+			[]kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "b", Value: []byte{}}, origin},
+		},
 		"/no key":                  {2, nil, []byte("no key"), false, []kgo.RecordHeader{{Key: "c", Value: []byte("2")}, origin}},
 		"/queue 7 of 4 partitions": {3, nil, []byte("queue 7 of 4 partitions"), false, []kgo.RecordHeader{origin}},
 		"/":                        {partitionOf(t, ""), []byte{}, []byte{}, false, []kgo.RecordHeader{origin}},
@@ -319,8 +332,16 @@ func TestSinkTellsHowItFailed(t *testing.T) {
 		want  error
 		text  string
 	}{
-		"no right to write":  {kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed}, kerr.TopicAuthorizationFailed, "lacks the right"},
-		"never acknowledged": {kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1}, connector.ErrNotConnected, keyDeliveryTimeout},
+		"no right to write": {
+			kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed},
+			kerr.TopicAuthorizationFailed,
+			"lacks the right",
+		},
+		"never acknowledged": {
+			kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1},
+			connector.ErrNotConnected,
+			keyDeliveryTimeout,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

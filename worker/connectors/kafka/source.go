@@ -27,8 +27,9 @@ const quiet = 30 * time.Second
 // It reads partitions directly, without a Kafka group. A partition is named "topic/number", its position is the offset
 // of the record to read next. While there is nothing to read it has no client: the hub tells when to look.
 //
-// One value holds it all, for it is what the engine calls, one method at a time: what a partition is at, is read by and waits
-// for changes together. What is decided of a topic that was recreated is in package resume, the looking in package watch.
+// One value holds it all, for it is what the engine calls, one method at a time: what a partition is at, is read by and
+// waits for changes together. What is decided of a topic that was recreated is in package resume, the looking in
+// package watch.
 type Source struct {
 	shared *watch.Pool
 	quiet  time.Duration // 0: the default
@@ -46,8 +47,8 @@ type Source struct {
 	broken context.Context
 	stop   context.CancelCauseFunc
 	watch  service.Group
-	// known are the topics that were begun, gone those of them that cannot be read at present, warned is what users were told
-	// last; the watch's own once it runs.
+	// known are the topics that were begun, gone those of them that cannot be read at present, warned is what users were
+	// told last; the watch's own once it runs.
 	known  map[string]resume.Topic
 	gone   map[string]bool
 	denied map[string]bool // topics of which Kafka shows everything but the records
@@ -80,9 +81,22 @@ func (s *Source) Open(ctx context.Context, env connector.Env, cfg connector.Conf
 		s.shared = &watch.Pool{}
 	}
 	*s = Source{
-		shared: s.shared, quiet: cmp.Or(s.quiet, quiet), env: env, from: from.Clone(), known: make(map[string]resume.Topic),
-		gone: make(map[string]bool), denied: make(map[string]bool), fresh: arrivals{doubt: make(chan struct{}, 1)}, ids: make(map[string]string), places: make(map[string]record.Place), away: make(map[string]bool),
-		next: make(map[watch.Partition]kgo.EpochOffset), progress: make(record.Positions), skips: make(skips),
+		shared: s.shared,
+		quiet:  cmp.Or(s.quiet, quiet),
+		env:    env,
+		from:   from.Clone(),
+		known:  make(map[string]resume.Topic),
+		gone: make(
+			map[string]bool,
+		),
+		denied:   make(map[string]bool),
+		fresh:    arrivals{doubt: make(chan struct{}, 1)},
+		ids:      make(map[string]string),
+		places:   make(map[string]record.Place),
+		away:     make(map[string]bool),
+		next:     make(map[watch.Partition]kgo.EpochOffset),
+		progress: make(record.Positions),
+		skips:    make(skips),
 	}
 	var err error
 	if s.set, err = readSourceSettings(cfg); err != nil {
@@ -348,9 +362,12 @@ func (s *Source) handle(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.As(err, &lost):
 			s.goBack(lost)
 		case errors.Is(err, kgo.ErrMaxDecompress):
-			errs = append(errs, fmt.Errorf("partition %d of %s holds a compressed batch at offset %d or later that takes more than %d bytes unfolded: "+
-				"remove its records in Kafka (kafka-delete-records), or reset the connector's positions behind it: %w",
-				partition, topic, s.next[watch.Partition{Topic: topic, Number: partition}].Offset, maxUnfolded, err))
+			errs = append(
+				errs,
+				fmt.Errorf("partition %d of %s holds a compressed batch at offset %d or later that takes more than %d bytes unfolded: "+
+					"remove its records in Kafka (kafka-delete-records), or reset the connector's positions behind it: %w",
+					partition, topic, s.next[watch.Partition{Topic: topic, Number: partition}].Offset, maxUnfolded, err),
+			)
 		default:
 			errs = append(errs, s.set.explain(ctx, fmt.Sprintf("reading partition %d of %s", partition, topic), err))
 		}

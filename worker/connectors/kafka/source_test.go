@@ -24,10 +24,19 @@ import (
 func TestSourceKeepsWhatARecordHolds(t *testing.T) {
 	f := newFake(t, kfake.SeedTopics(2, "shop.orders"))
 	at := time.UnixMilli(1_700_000_000_123)
-	f.produce(t,
-		&kgo.Record{Topic: "shop.orders", Partition: 1, Key: []byte{0, 0xff}, Value: []byte("v"), Timestamp: at, Headers: []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "b", Value: []byte{}}}},
+	f.produce(
+		t,
+		&kgo.Record{
+			Topic:     "shop.orders",
+			Partition: 1,
+			Key:       []byte{0, 0xff},
+			Value:     []byte("v"),
+			Timestamp: at,
+			Headers:   []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "b", Value: []byte{}}},
+		},
 		&kgo.Record{Topic: "shop.orders", Partition: 1, Key: []byte{}, Value: []byte{}, Timestamp: at},
-		&kgo.Record{Topic: "shop.orders", Partition: 1, Timestamp: at})
+		&kgo.Record{Topic: "shop.orders", Partition: 1, Timestamp: at},
+	)
 	w := connectortest.NewWorker(nil)
 	s := openSource(t, f.sourceConfig("shop.orders"), w.Env(0, 1), nil)
 	got := poll(t, s, 3)
@@ -189,7 +198,11 @@ func TestSourceDealsSeveralTopics(t *testing.T) {
 }
 
 func own(value string) *kgo.Record {
-	return &kgo.Record{Topic: "orders", Value: []byte(value), Headers: []kgo.RecordHeader{{Key: headerOrigin, Value: []byte("other")}, {Key: headerOrigin, Value: []byte(connectortest.ClusterID)}}}
+	return &kgo.Record{
+		Topic:   "orders",
+		Value:   []byte(value),
+		Headers: []kgo.RecordHeader{{Key: headerOrigin, Value: []byte("other")}, {Key: headerOrigin, Value: []byte(connectortest.ClusterID)}},
+	}
 }
 
 func TestSourceSkipsWhatOlderSinksOfItsClusterWrote(t *testing.T) {
@@ -242,7 +255,10 @@ func TestSourceTakesThePathOfARecord(t *testing.T) {
 			t.Errorf("headers %v", r.Headers)
 		}
 	}
-	if diff := cmp.Diff([]record.Path{record.Path(here), record.Path("").In(from).In(here), record.Path("").In(from).In(here)}, got); diff != "" {
+	if diff := cmp.Diff(
+		[]record.Path{record.Path(here), record.Path("").In(from).In(here), record.Path("").In(from).In(here)},
+		got,
+	); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if again := openSink(t, f.sinkConfig("orders"), connectortest.NewWorker(nil).Env(0, 1)).Place("orders"); again != here {
@@ -257,11 +273,25 @@ func TestSourceTellsWhatIsWrong(t *testing.T) {
 		from record.Positions
 		want []string
 	}{
-		"a topic that does not exist":   {cfg: f.sourceConfig("ordres"), want: []string{`topic "ordres" does not exist`, f.addr, keyTopics}},
-		"a position that is no offset":  {cfg: f.sourceConfig("orders"), from: record.Positions{"orders/0": "x"}, want: []string{"orders/0", "reset"}},
-		"a count that is no number":     {cfg: f.sourceConfig("orders"), from: record.Positions{"orders/0/begun": "x"}, want: []string{"orders/0/begun", "reset"}},
-		"nobody listens":                {cfg: f.sourceConfig("orders", keyBootstrap, nobody), want: []string{"not connected", nobody, keyBootstrap}},
-		"a CA file that does not exist": {cfg: f.sourceConfig("orders", keyProtocol, "SSL", keyCALocation, "/does/not/exist"), want: []string{keyCALocation, "/does/not/exist"}},
+		"a topic that does not exist": {cfg: f.sourceConfig("ordres"), want: []string{`topic "ordres" does not exist`, f.addr, keyTopics}},
+		"a position that is no offset": {
+			cfg:  f.sourceConfig("orders"),
+			from: record.Positions{"orders/0": "x"},
+			want: []string{"orders/0", "reset"},
+		},
+		"a count that is no number": {
+			cfg:  f.sourceConfig("orders"),
+			from: record.Positions{"orders/0/begun": "x"},
+			want: []string{"orders/0/begun", "reset"},
+		},
+		"nobody listens": {
+			cfg:  f.sourceConfig("orders", keyBootstrap, nobody),
+			want: []string{"not connected", nobody, keyBootstrap},
+		},
+		"a CA file that does not exist": {
+			cfg:  f.sourceConfig("orders", keyProtocol, "SSL", keyCALocation, "/does/not/exist"),
+			want: []string{keyCALocation, "/does/not/exist"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

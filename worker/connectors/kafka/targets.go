@@ -30,8 +30,12 @@ func (s *Sink) target(ctx context.Context, r *record.Record) (*target, error) {
 	case name == "", name == ".", name == "..":
 		return nil, fmt.Errorf("%q cannot be the name of a Kafka topic: correct topic.rename.format", r.Topic)
 	case len(name) > maxTopic:
-		return nil, fmt.Errorf("%q cannot be the name of a Kafka topic: it has %d characters, and Kafka allows %d; set topic.rename.format to what makes a shorter one",
-			name, len(name), maxTopic)
+		return nil, fmt.Errorf(
+			"%q cannot be the name of a Kafka topic: it has %d characters, and Kafka allows %d; set topic.rename.format to what makes a shorter one",
+			name,
+			len(name),
+			maxTopic,
+		)
 	}
 	doing := "looking up topic " + name
 	details, err := s.hub.Admin().ListTopicsWithInternal(ctx, name)
@@ -77,8 +81,8 @@ func (s *Sink) create(ctx context.Context, r *record.Record, name string) error 
 	return nil
 }
 
-// askLimit asks for a topic's max.message.bytes. It is 0 for a user without the right to ask, who is told by a refusal; an
-// error is one that may pass, for by a wrong limit deliverable records would count as poison.
+// askLimit asks for a topic's max.message.bytes. It is 0 for a user without the right to ask, who is told by a refusal;
+// an error is one that may pass, for by a wrong limit deliverable records would count as poison.
 func (s *Sink) askLimit(ctx context.Context, name string) (int, error) {
 	var topic kadm.ResourceConfig
 	err := settled(ctx, func() error {
@@ -110,8 +114,8 @@ func (s *Sink) askLimit(ctx context.Context, name string) (int, error) {
 	return 0, nil
 }
 
-// limit is asked by the client, in goroutines of its own, for the largest batch of a Kafka topic: 512 bytes at least. It
-// refuses larger records by itself, so where nobody knows the limit it gets none.
+// limit is asked by the client, in goroutines of its own, for the largest batch of a Kafka topic: 512 bytes at least.
+// It refuses larger records by itself, so where nobody knows the limit it gets none.
 func (s *Sink) limit(topic string) int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

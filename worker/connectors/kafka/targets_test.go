@@ -49,7 +49,8 @@ func TestRefusalsSayWhatIs(t *testing.T) {
 				}
 			}
 			says := strings.Contains(err.Error(), "not connected")
-			if errors.Is(err, connector.ErrNotConnected) != tc.passes || says && name != "what nobody can do anything about" || !errors.Is(err, tc.err) {
+			if errors.Is(err, connector.ErrNotConnected) != tc.passes || says && name != "what nobody can do anything about" ||
+				!errors.Is(err, tc.err) {
 				t.Errorf("got: %v", err)
 			}
 		})

@@ -200,8 +200,8 @@ func (l *Log) Read(ctx context.Context, from int64, fn func(rmq.Entry) error) (i
 	return end, deliver(ctx, found, fn)
 }
 
-// Follow calls fn with everything from an offset on, and after the log was down with the last records once more. A log that
-// ends before known is truncated.
+// Follow calls fn with everything from an offset on, and after the log was down with the last records once more. A log
+// that ends before known is truncated.
 func (l *Log) Follow(ctx context.Context, from, known int64, fn func(rmq.Entry) error) error {
 	start, wasDown := from, true
 	for {

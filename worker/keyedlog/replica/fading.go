@@ -15,8 +15,8 @@ type place struct {
 }
 
 // fading says whether a value must be published again, lest the topic drops it: after a third of the retention by its
-// owner, after half of it by anybody. A value below the first offset was dropped already. Clocks that are far apart let a
-// value seem older than it is; that costs a repeat every sixth of the retention.
+// owner, after half of it by anybody. A value below the first offset was dropped already. Clocks that are far apart let
+// a value seem older than it is; that costs a repeat every sixth of the retention.
 func (p place) fading(now time.Time, first int64, keeps time.Duration, owner bool) bool {
 	if p.offset < first {
 		return true

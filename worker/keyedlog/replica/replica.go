@@ -1,5 +1,5 @@
-// Package replica is one reader's copy of an ordered topic that holds the latest value of each key: records and time go in,
-// values to publish again come out. It has no goroutine, no clock and no IO, so what is simulated is what runs.
+// Package replica is one reader's copy of an ordered topic that holds the latest value of each key: records and time go
+// in, values to publish again come out. It has no goroutine, no clock and no IO, so what is simulated is what runs.
 package replica
 
 import (
@@ -86,8 +86,8 @@ func New(opts Options) *Replica {
 // Next is the offset up to which the log was folded.
 func (r *Replica) Next() int64 { return r.next }
 
-// From is where to read on from: at the record that was read last, which proves that the log goes on where it was read to,
-// or at Next where that record is not to be found.
+// From is where to read on from: at the record that was read last, which proves that the log goes on where it was read
+// to, or at Next where that record is not to be found.
 func (r *Replica) From() int64 {
 	if n := len(r.recent); n > 0 && r.recent[n-1].offset == r.next-1 {
 		return r.next - 1
@@ -172,8 +172,8 @@ func (r *Replica) Recovered(now time.Time, keys []string, reach int64) {
 	r.version++
 }
 
-// Relocate finds the place to go on from when the log, which now holds [first, end), does not hold the one asked for: behind
-// what has aged out, or, when the log ends before what was already read, where Lost says.
+// Relocate finds the place to go on from when the log, which now holds [first, end), does not hold the one asked for:
+// behind what has aged out, or, when the log ends before what was already read, where Lost says.
 func (r *Replica) Relocate(now time.Time, first, end int64) (lost bool) {
 	if r.next <= end {
 		if first >= r.next {

@@ -97,7 +97,9 @@ func TestWhatTheLogDoesNotHoldIsPublishedAgain(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			r := New(Options{Fold: values{}, Owns: func(string) bool { return tc.owner }, Settle: time.Second, Random: func() float64 { return 0.5 }})
+			r := New(
+				Options{Fold: values{}, Owns: func(string) bool { return tc.owner }, Settle: time.Second, Random: func() float64 { return 0.5 }},
+			)
 			_, _ = r.Apply(start, entry(0, "a", "1"))
 			_, _ = r.Apply(start, entry(1, "b", "2"))
 			tc.after(t, r)

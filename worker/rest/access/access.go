@@ -1,6 +1,6 @@
-// Package access decides whom a worker's REST API answers: by which name it was called, whether a web page of another origin
-// made a browser call it, on which machine the caller is, and whether it has the token. Its decisions are pure: they follow
-// from the request, the time, and what the token's file held last.
+// Package access decides whom a worker's REST API answers: by which name it was called, whether a web page of another
+// origin made a browser call it, on which machine the caller is, and whether it has the token. Its decisions are pure:
+// they follow from the request, the time, and what the token's file held last.
 package access
 
 import (
@@ -42,7 +42,8 @@ func Untrusted(err error) *Refusal {
 	return forbidden(ReasonCertificate, "%s: reconnect with a certificate of an authority in the worker's httpTlsClientCA", err)
 }
 
-// Guard decides about requests. Without a Token, only callers on the worker's own machine are let in, unless it is Open.
+// Guard decides about requests. Without a Token, only callers on the worker's own machine are let in, unless it is
+// Open.
 type Guard struct {
 	// Token is what callers must send; nil: none is asked for.
 	Token *Token
@@ -56,17 +57,28 @@ type Guard struct {
 // Check returns why the request is refused; nil: it is answered.
 func (g *Guard) Check(r *http.Request, now time.Time) *Refusal {
 	if !g.named(r.Host) {
-		return forbidden(ReasonHost, "this worker is not called %s: call it by an address, localhost or its own name, or name this one in httpHostNames", clip(r.Host))
+		return forbidden(
+			ReasonHost,
+			"this worker is not called %s: call it by an address, localhost or its own name, or name this one in httpHostNames",
+			clip(r.Host),
+		)
 	}
 	if from := foreign(r); from != "" {
-		return forbidden(ReasonOrigin, "a web page of another origin must not call this worker (%s): call it with curl or a client of your own", from)
+		return forbidden(
+			ReasonOrigin,
+			"a web page of another origin must not call this worker (%s): call it with curl or a client of your own",
+			from,
+		)
 	}
 	if g.Token != nil {
 		return g.authorize(r, now)
 	}
 	if !g.Open && !OnThisMachine(r) {
-		return forbidden(ReasonRemote, "without a token this worker answers callers on its own machine only: set restTokenFile to a file with a token, "+
-			"or httpHost to the address to listen on (0.0.0.0 for all) to let in everybody who reaches the port")
+		return forbidden(
+			ReasonRemote,
+			"without a token this worker answers callers on its own machine only: set restTokenFile to a file with a token, "+
+				"or httpHost to the address to listen on (0.0.0.0 for all) to let in everybody who reaches the port",
+		)
 	}
 	return nil
 }
@@ -77,12 +89,24 @@ func (g *Guard) authorize(r *http.Request, now time.Time) *Refusal {
 	case err == nil:
 		return nil
 	case errors.Is(err, errNoToken):
-		return &Refusal{http.StatusUnauthorized, ReasonNoToken, err.Error() + ": send Authorization: Bearer with the token of the worker's restTokenFile"}
+		return &Refusal{
+			http.StatusUnauthorized,
+			ReasonNoToken,
+			err.Error() + ": send Authorization: Bearer with the token of the worker's restTokenFile",
+		}
 	case errors.Is(err, errWrongToken):
-		return &Refusal{http.StatusUnauthorized, ReasonWrongToken, err.Error() + ": send Authorization: Bearer with the token of the worker's restTokenFile"}
+		return &Refusal{
+			http.StatusUnauthorized,
+			ReasonWrongToken,
+			err.Error() + ": send Authorization: Bearer with the token of the worker's restTokenFile",
+		}
 	}
 	// The caller learns that it is not its fault, and nothing of the worker's files.
-	return &Refusal{http.StatusUnauthorized, ReasonTokenFile, "the worker has no token to compare with: its restTokenFile cannot be used, see its log and /readyz"}
+	return &Refusal{
+		http.StatusUnauthorized,
+		ReasonTokenFile,
+		"the worker has no token to compare with: its restTokenFile cannot be used, see its log and /readyz",
+	}
 }
 
 // Remote returns the caller's address without its port, for logs.

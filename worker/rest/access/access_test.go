@@ -60,7 +60,8 @@ func TestNamesOfTheWorker(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := g.Check(request(tc.host, "10.0.0.9:40000"), time.Time{})
-			if (got == nil) != tc.want || got != nil && (got.Status != 403 || got.Reason != ReasonHost || !strings.Contains(got.Detail, "httpHostNames")) {
+			if (got == nil) != tc.want ||
+				got != nil && (got.Status != 403 || got.Reason != ReasonHost || !strings.Contains(got.Detail, "httpHostNames")) {
 				t.Errorf("got %+v, want it answered: %v", got, tc.want)
 			}
 		})
@@ -73,21 +74,26 @@ func TestCallersOnThisMachine(t *testing.T) {
 		header         []string
 		want           bool
 	}{
-		"by loopback":                                {"127.0.0.1:40000", "127.0.0.1:8082", nil, true},
-		"by another address of the loopback net":     {"127.8.9.10:40000", "127.0.0.1:8082", nil, true},
-		"by the loopback address of IPv6":            {"[::1]:40000", "[::1]:8082", nil, true},
-		"by loopback inside IPv6":                    {"[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8082", nil, true},
-		"by the machine's own address":               {"192.168.1.115:40000", "192.168.1.115:8082", nil, true},
-		"by the machine's own address inside IPv6":   {"192.168.1.115:40000", "[::ffff:192.168.1.115]:8082", nil, true},
-		"by the machine's own address of one link":   {"[fe80::1%eth0]:40000", "[fe80::1%eth0]:8082", nil, true},
-		"from the network":                           {"192.168.1.9:40000", "192.168.1.115:8082", nil, false},
-		"from the network inside IPv6":               {"[::ffff:192.168.1.9]:40000", "[::ffff:192.168.1.115]:8082", nil, false},
-		"from the network to an unknown address":     {"192.168.1.9:40000", "", nil, false},
-		"from no address":                            {"@", "", nil, false},
-		"from the address of no machine":             {"0.0.0.0:1", "0.0.0.0:8082", nil, false},
-		"by a proxy on this machine for somebody":    {"127.0.0.1:40000", "127.0.0.1:8082", []string{"X-Forwarded-For: 192.168.1.9"}, false},
-		"by such a proxy, as the standard has it":    {"127.0.0.1:40000", "127.0.0.1:8082", []string{"Forwarded: for=192.168.1.9"}, false},
-		"by a proxy that adds a line of its own":     {"127.0.0.1:40000", "127.0.0.1:8082", []string{"X-Forwarded-For: ", "X-Forwarded-For: 192.168.1.9"}, false},
+		"by loopback":                              {"127.0.0.1:40000", "127.0.0.1:8082", nil, true},
+		"by another address of the loopback net":   {"127.8.9.10:40000", "127.0.0.1:8082", nil, true},
+		"by the loopback address of IPv6":          {"[::1]:40000", "[::1]:8082", nil, true},
+		"by loopback inside IPv6":                  {"[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8082", nil, true},
+		"by the machine's own address":             {"192.168.1.115:40000", "192.168.1.115:8082", nil, true},
+		"by the machine's own address inside IPv6": {"192.168.1.115:40000", "[::ffff:192.168.1.115]:8082", nil, true},
+		"by the machine's own address of one link": {"[fe80::1%eth0]:40000", "[fe80::1%eth0]:8082", nil, true},
+		"from the network":                         {"192.168.1.9:40000", "192.168.1.115:8082", nil, false},
+		"from the network inside IPv6":             {"[::ffff:192.168.1.9]:40000", "[::ffff:192.168.1.115]:8082", nil, false},
+		"from the network to an unknown address":   {"192.168.1.9:40000", "", nil, false},
+		"from no address":                          {"@", "", nil, false},
+		"from the address of no machine":           {"0.0.0.0:1", "0.0.0.0:8082", nil, false},
+		"by a proxy on this machine for somebody":  {"127.0.0.1:40000", "127.0.0.1:8082", []string{"X-Forwarded-For: 192.168.1.9"}, false},
+		"by such a proxy, as the standard has it":  {"127.0.0.1:40000", "127.0.0.1:8082", []string{"Forwarded: for=192.168.1.9"}, false},
+		"by a proxy that adds a line of its own": {
+			"127.0.0.1:40000",
+			"127.0.0.1:8082",
+			[]string{"X-Forwarded-For: ", "X-Forwarded-For: 192.168.1.9"},
+			false,
+		},
 		"by a proxy that says only which it is":      {"127.0.0.1:40000", "127.0.0.1:8082", []string{"Via: 1.1 proxy"}, false},
 		"from the network, said to be local by name": {"192.168.1.9:40000", "192.168.1.115:8082", []string{"X-Forwarded-For: 127.0.0.1"}, false},
 	}
@@ -128,32 +134,68 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 		header        []string
 		want, unclear bool
 	}{
-		"curl":                                     {"192.168.1.115:8082", []string{"User-Agent: curl/8.14.1", "Accept: */*"}, true, false},
-		"a client that says nothing of itself":     {"192.168.1.115:8082", nil, true, false},
-		"an address typed into a browser":          {"127.0.0.1:8082", []string{ua, "Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"}, true, false},
-		"an address that a browser fetches ahead":  {"127.0.0.1:8082", []string{ua, "Sec-Fetch-Site: none", "Sec-Purpose: prefetch"}, true, true},
-		"the same by an older browser":             {"127.0.0.1:8082", []string{ua, "Purpose: prefetch"}, true, true},
-		"an image tag of another site":             {"127.0.0.1:8082", []string{ua, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: image"}, false, false},
-		"a link of another site":                   {"127.0.0.1:8082", []string{ua, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-User: ?1"}, false, false},
-		"a page at another port of this host":      {"localhost:8082", []string{ua, "Sec-Fetch-Site: same-site"}, false, false},
-		"a fetch that may be read by the page":     {"localhost:8082", []string{ua, "Origin: https://evil.example"}, false, false},
-		"a form of a page without origin":          {"localhost:8082", []string{ua, "Origin: null"}, false, false},
-		"a page at another port, by its origin":    {"localhost:8082", []string{ua, "Origin: http://localhost:3000"}, false, false},
-		"an origin that is none":                   {"localhost:8082", []string{ua, "Origin: ::"}, false, false},
-		"two origins, one of them right":           {"localhost:8082", []string{ua, "Origin: http://localhost:8082", "Origin: https://evil.example"}, false, false},
-		"a page of the worker itself":              {"localhost:8082", []string{ua, "Origin: http://localhost:8082", "Sec-Fetch-Site: same-origin"}, true, false},
-		"the same behind a proxy with TLS":         {"connect.example.com", []string{ua, "Origin: https://connect.example.com"}, true, false},
-		"an image tag over a plain network":        {"192.168.1.115:8082", []string{ua, "Referer: http://evil.example/"}, false, false},
-		"the same from a page that hides itself":   {"192.168.1.115:8082", []string{ua, "Accept: image/avif,image/webp,*/*;q=0.8"}, true, true},
-		"a redirect of a page that hides itself":   {"192.168.1.115:8082", []string{ua, "Upgrade-Insecure-Requests: 1"}, true, true},
-		"a link on an older answer of the worker":  {"192.168.1.115:8082", []string{ua, "Referer: http://192.168.1.115:8082/getConnectors"}, true, false},
-		"a page asks whether it may ask (OPTIONS)": {"localhost:8082", []string{ua, "Origin: https://evil.example", "Access-Control-Request-Method: PUT"}, false, false},
+		"curl":                                 {"192.168.1.115:8082", []string{"User-Agent: curl/8.14.1", "Accept: */*"}, true, false},
+		"a client that says nothing of itself": {"192.168.1.115:8082", nil, true, false},
+		"an address typed into a browser": {
+			"127.0.0.1:8082",
+			[]string{ua, "Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"},
+			true,
+			false,
+		},
+		"an address that a browser fetches ahead": {"127.0.0.1:8082", []string{ua, "Sec-Fetch-Site: none", "Sec-Purpose: prefetch"}, true, true},
+		"the same by an older browser":            {"127.0.0.1:8082", []string{ua, "Purpose: prefetch"}, true, true},
+		"an image tag of another site": {
+			"127.0.0.1:8082",
+			[]string{ua, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: image"},
+			false,
+			false,
+		},
+		"a link of another site": {
+			"127.0.0.1:8082",
+			[]string{ua, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-User: ?1"},
+			false,
+			false,
+		},
+		"a page at another port of this host":   {"localhost:8082", []string{ua, "Sec-Fetch-Site: same-site"}, false, false},
+		"a fetch that may be read by the page":  {"localhost:8082", []string{ua, "Origin: https://evil.example"}, false, false},
+		"a form of a page without origin":       {"localhost:8082", []string{ua, "Origin: null"}, false, false},
+		"a page at another port, by its origin": {"localhost:8082", []string{ua, "Origin: http://localhost:3000"}, false, false},
+		"an origin that is none":                {"localhost:8082", []string{ua, "Origin: ::"}, false, false},
+		"two origins, one of them right": {
+			"localhost:8082",
+			[]string{ua, "Origin: http://localhost:8082", "Origin: https://evil.example"},
+			false,
+			false,
+		},
+		"a page of the worker itself": {
+			"localhost:8082",
+			[]string{ua, "Origin: http://localhost:8082", "Sec-Fetch-Site: same-origin"},
+			true,
+			false,
+		},
+		"the same behind a proxy with TLS":       {"connect.example.com", []string{ua, "Origin: https://connect.example.com"}, true, false},
+		"an image tag over a plain network":      {"192.168.1.115:8082", []string{ua, "Referer: http://evil.example/"}, false, false},
+		"the same from a page that hides itself": {"192.168.1.115:8082", []string{ua, "Accept: image/avif,image/webp,*/*;q=0.8"}, true, true},
+		"a redirect of a page that hides itself": {"192.168.1.115:8082", []string{ua, "Upgrade-Insecure-Requests: 1"}, true, true},
+		"a link on an older answer of the worker": {
+			"192.168.1.115:8082",
+			[]string{ua, "Referer: http://192.168.1.115:8082/getConnectors"},
+			true,
+			false,
+		},
+		"a page asks whether it may ask (OPTIONS)": {
+			"localhost:8082",
+			[]string{ua, "Origin: https://evil.example", "Access-Control-Request-Method: PUT"},
+			false,
+			false,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := request(tc.host, "127.0.0.1:40000", tc.header...)
 			got := (&Guard{Open: true, Names: []string{"connect.example.com"}}).Check(r, time.Time{})
-			if (got == nil) != tc.want || got != nil && (got.Status != 403 || got.Reason != ReasonOrigin || !strings.Contains(got.Detail, "another origin")) {
+			if (got == nil) != tc.want ||
+				got != nil && (got.Status != 403 || got.Reason != ReasonOrigin || !strings.Contains(got.Detail, "another origin")) {
 				t.Errorf("got %+v, want it answered: %v", got, tc.want)
 			}
 			if unclear := Unclear(r); tc.want && (unclear != nil) != tc.unclear {

@@ -47,8 +47,13 @@ func TestAFileWithoutATokenIsAnError(t *testing.T) {
 	if _, err := ReadToken(filepath.Join(t.TempDir(), "token"), now); err == nil || !strings.Contains(err.Error(), "reading restTokenFile") {
 		t.Errorf("a missing file: %v", err)
 	}
-	for name, text := range map[string]string{"a short token": "short\n", "nothing": "", "a token without end": strings.Repeat("x", maxToken+1)} {
-		if _, err := ReadToken(newTokenFile(t, text).path, now); err == nil || !strings.Contains(err.Error(), "at least 16 bytes") || strings.Contains(err.Error(), "short") {
+	for name, text := range map[string]string{"a short token": "short\n", "nothing": "",
+		"a token without end": strings.Repeat("x", maxToken+1)} {
+		if _, err := ReadToken(
+			newTokenFile(t, text).path,
+			now,
+		); err == nil || !strings.Contains(err.Error(), "at least 16 bytes") ||
+			strings.Contains(err.Error(), "short") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

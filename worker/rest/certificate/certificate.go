@@ -1,5 +1,5 @@
-// Package certificate gives the TLS settings of a listener as files have them, and follows the files: who renews a certificate
-// renews the files under the worker, which goes on serving.
+// Package certificate gives the TLS settings of a listener as files have them, and follows the files: who renews a
+// certificate renews the files under the worker, which goes on serving.
 package certificate
 
 import (
@@ -52,8 +52,8 @@ func Open(files Files) (*Source, error) {
 	return s, nil
 }
 
-// Refresh reads the files, and reports whether they hold something else than before. What cannot be used is an error, and
-// what was read before goes on being served: a certificate that is renewed file by file is not whole for a moment.
+// Refresh reads the files, and reports whether they hold something else than before. What cannot be used is an error,
+// and what was read before goes on being served: a certificate that is renewed file by file is not whole for a moment.
 func (s *Source) Refresh() (changed bool, err error) {
 	raw, err := s.files.read()
 	s.mu.Lock()
@@ -89,8 +89,8 @@ func (s *Source) NotAfter() time.Time {
 	return s.leaf.NotAfter
 }
 
-// Config is for a listener: each connection gets what was read last. HTTP/2 is not offered: limits count connections, and it
-// would put any number of calls on one.
+// Config is for a listener: each connection gets what was read last. HTTP/2 is not offered: limits count connections,
+// and it would put any number of calls on one.
 func (s *Source) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -106,8 +106,8 @@ func (s *Source) current() *tls.Config {
 	return s.config
 }
 
-// Verify returns why a caller is not answered on a connection that it has: its certificate was good when it connected, and
-// may have ended since, or its authority may not be trusted any more.
+// Verify returns why a caller is not answered on a connection that it has: its certificate was good when it connected,
+// and may have ended since, or its authority may not be trusted any more.
 func (s *Source) Verify(state *tls.ConnectionState, now time.Time) error {
 	roots := s.current().ClientCAs
 	if roots == nil {

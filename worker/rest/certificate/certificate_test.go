@@ -24,7 +24,11 @@ type folder struct {
 
 func newFolder(t *testing.T, a *certtest.Authority) folder {
 	dir := t.TempDir()
-	f := folder{t, dir, certificate.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), ClientCA: filepath.Join(dir, "ca.crt")}}
+	f := folder{
+		t,
+		dir,
+		certificate.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), ClientCA: filepath.Join(dir, "ca.crt")},
+	}
 	pair := a.Issue("localhost", time.Now(), time.Now().Add(time.Hour))
 	f.write("tls.crt", pair.Cert)
 	f.write("tls.key", pair.Key)
@@ -62,9 +66,15 @@ func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
 			},
 			[]string{"httpTlsKey: ", "tls.key", "is not the private key of", "tls.crt"},
 		},
-		"a key that is none":           {func(f folder) { f.write("tls.key", []byte("topsecret")) }, []string{"httpTlsKey: ", "tls.key"}},
-		"authorities without any":      {func(f folder) { f.write("ca.crt", []byte("# none\n")) }, []string{"httpTlsClientCA: ", "ca.crt", "BEGIN CERTIFICATE"}},
-		"a certificate without an end": {func(f folder) { f.write("tls.crt", make([]byte, 1<<20+1)) }, []string{"httpTlsCert: ", "tls.crt", "longer than"}},
+		"a key that is none": {func(f folder) { f.write("tls.key", []byte("topsecret")) }, []string{"httpTlsKey: ", "tls.key"}},
+		"authorities without any": {
+			func(f folder) { f.write("ca.crt", []byte("# none\n")) },
+			[]string{"httpTlsClientCA: ", "ca.crt", "BEGIN CERTIFICATE"},
+		},
+		"a certificate without an end": {
+			func(f folder) { f.write("tls.crt", make([]byte, 1<<20+1)) },
+			[]string{"httpTlsCert: ", "tls.crt", "longer than"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +147,9 @@ func TestConnectionsAreAsTheFilesSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.MinVersion != tls.VersionTLS12 || got.ClientAuth != tls.RequireAndVerifyClientCert || !got.SessionTicketsDisabled || len(got.NextProtos) != 1 || got.NextProtos[0] != "http/1.1" {
+	if got.MinVersion != tls.VersionTLS12 || got.ClientAuth != tls.RequireAndVerifyClientCert || !got.SessionTicketsDisabled ||
+		len(got.NextProtos) != 1 ||
+		got.NextProtos[0] != "http/1.1" {
 		t.Errorf("with authorities of callers: %+v", got)
 	}
 	f.files.ClientCA = ""
@@ -200,12 +212,17 @@ func TestFilesBehindALinkThatMovesAreFollowed(t *testing.T) {
 	after.write("tls.key", pair.Key)
 	link := func(to string) {
 		t.Helper()
-		if err := errors.Join(os.Symlink(to, filepath.Join(mount, "..tmp")), os.Rename(filepath.Join(mount, "..tmp"), filepath.Join(mount, "..data"))); err != nil {
+		if err := errors.Join(
+			os.Symlink(to, filepath.Join(mount, "..tmp")),
+			os.Rename(filepath.Join(mount, "..tmp"), filepath.Join(mount, "..data")),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
 	link(before.dir)
-	s, err := certificate.Open(certificate.Files{Cert: filepath.Join(mount, "..data", "tls.crt"), Key: filepath.Join(mount, "..data", "tls.key")})
+	s, err := certificate.Open(
+		certificate.Files{Cert: filepath.Join(mount, "..data", "tls.crt"), Key: filepath.Join(mount, "..data", "tls.key")},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

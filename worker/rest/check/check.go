@@ -85,8 +85,9 @@ func (c *Checker) check(name string, cfg map[string]string) findings {
 	return f
 }
 
-// checkByClass has the class check the config, with values in the place of references, and returns the settings that it does not
-// know. Where some cannot be read here and now, much cannot be said: tasks wait for them, and check the config again.
+// checkByClass has the class check the config, with values in the place of references, and returns the settings that it
+// does not know. Where some cannot be read here and now, much cannot be said: tasks wait for them, and check the config
+// again.
 //
 // Invariant S1: what the class says of values has none of them.
 func (c *Checker) checkByClass(f *findings, class connector.Connector, cfg map[string]string) (unknown []string) {
@@ -105,7 +106,8 @@ func (c *Checker) checkByClass(f *findings, class connector.Connector, cfg map[s
 	return unknown
 }
 
-// resolve puts values in the place of references, and adds what is wrong with those. Not complete: the config comes back as it is.
+// resolve puts values in the place of references, and adds what is wrong with those. Not complete: the config comes
+// back as it is.
 func (c *Checker) resolve(f *findings, spec connector.Spec, cfg map[string]string) (resolved secret.Resolved, complete bool) {
 	f.addConfig(spec, cfg, secret.Misplaced(cfg, func(key string) bool { return config.Reserved(key) || spec.NamesTopics(key) }))
 	if c.Secrets == nil {

@@ -67,8 +67,8 @@ func (f *findings) addConfig(spec connector.Spec, cfg map[string]string, err err
 	}
 }
 
-// ignored refuses what would change records and is not obeyed, and warns of all else that has no effect. An empty value asks
-// for nothing: the older routes can take back a setting by it.
+// ignored refuses what would change records and is not obeyed, and warns of all else that has no effect. An empty value
+// asks for nothing: the older routes can take back a setting by it.
 func (f *findings) ignored(spec connector.Spec, cfg map[string]string, unknown []string) {
 	for _, key := range unknown {
 		if err := config.NotYet(key); err != nil && cfg[key] != "" {

@@ -226,6 +226,12 @@ func verb(r *http.Request) (states.Wanted, error) {
 	case "remove":
 		return "", nil
 	default:
-		return "", answer.Problem(http.StatusNotFound, restapi.ProblemNotFound, "Not found", "there is no %q: use enable, disable or remove", verb)
+		return "", answer.Problem(
+			http.StatusNotFound,
+			restapi.ProblemNotFound,
+			"Not found",
+			"there is no %q: use enable, disable or remove",
+			verb,
+		)
 	}
 }

@@ -43,10 +43,32 @@ func newWorld(t *testing.T, change func(*rest.Config, *rest.Backends)) *world {
 		*v = cluster.View{Joined: true, Self: 1, Members: []cluster.Member{{Session: 1, Worker: "w1"}}}
 	})
 	registry, ready := prometheus.NewRegistry(), func() error { return nil }
-	cfg := rest.Config{ClusterID: "c1", WorkerID: "w1", Listen: "127.0.0.1:0", CompatRoutes: true, Compat: "old", Log: logr.Discard(),
-		Connections: limit.Limits{All: 512, PerAddress: 64}, Streams: limit.Limits{All: 128, PerAddress: 16}, Registerer: registry, Gatherer: registry}
-	b := rest.Backends{Configs: w.configs, Positions: w.positions, Offsets: resttest.NewProgress(), Statuses: &resttest.Statuses{}, Members: w.members,
-		Catalog: resttest.Kafka(), CheckSettings: task.CheckSettings(config.Default().Topics.Internal), Ready: ready, Leased: ready}
+	cfg := rest.Config{
+		ClusterID:    "c1",
+		WorkerID:     "w1",
+		Listen:       "127.0.0.1:0",
+		CompatRoutes: true,
+		Compat:       "old",
+		Log:          logr.Discard(),
+		Connections: limit.Limits{
+			All:        512,
+			PerAddress: 64,
+		},
+		Streams:    limit.Limits{All: 128, PerAddress: 16},
+		Registerer: registry,
+		Gatherer:   registry,
+	}
+	b := rest.Backends{
+		Configs:       w.configs,
+		Positions:     w.positions,
+		Offsets:       resttest.NewProgress(),
+		Statuses:      &resttest.Statuses{},
+		Members:       w.members,
+		Catalog:       resttest.Kafka(),
+		CheckSettings: task.CheckSettings(config.Default().Topics.Internal),
+		Ready:         ready,
+		Leased:        ready,
+	}
 	if change != nil {
 		change(&cfg, &b)
 	}
@@ -60,9 +82,18 @@ func newWorld(t *testing.T, change func(*rest.Config, *rest.Backends)) *world {
 // source stores a running KafkaSource with two tasks.
 func (w *world) source(name string) store.Connector {
 	c := store.Connector{
-		Name: name, Config: map[string]string{"tasks.num": "2", "kafka.topics": "a,b", "kafka.bootstrap.server": "h:1", "login": "hunter2", "kafka.client.password": "pw"},
-		State: states.WantRunning, Epoch: 5, Revision: 7,
-		Tasks: []map[string]string{{"partitions": "0", "login": "hunter2"}, {"partitions": "1"}},
+		Name: name,
+		Config: map[string]string{
+			"tasks.num":              "2",
+			"kafka.topics":           "a,b",
+			"kafka.bootstrap.server": "h:1",
+			"login":                  "hunter2",
+			"kafka.client.password":  "pw",
+		},
+		State:    states.WantRunning,
+		Epoch:    5,
+		Revision: 7,
+		Tasks:    []map[string]string{{"partitions": "0", "login": "hunter2"}, {"partitions": "1"}},
 	}
 	w.configs.Set(c)
 	return c
@@ -89,13 +120,19 @@ func (w *world) get(target string) string {
 }
 
 func TestOlderRoutesThatRead(t *testing.T) {
-	const src = `{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","tasks.num":"2"}}`
-	const tasks = `[{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"0","tasks.num":"2"}},{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"1","tasks.num":"2"}}]`
+	const src = `{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b",` +
+		`"login":"********","tasks.num":"2"}}`
+	const tasks = `[{"properties":{"kafka.bootstrap.server":"h:1","kafka.client.password":"********","kafka.topics":"a,b",` +
+		`"login":"********","partitions":"0","tasks.num":"2"}},{"properties":{"kafka.bootstrap.server":"h:1",` +
+		`"kafka.client.password":"********","kafka.topics":"a,b","login":"********","partitions":"1","tasks.num":"2"}}]`
 	w := newWorld(t, func(_ *rest.Config, b *rest.Backends) {
 		b.Local = func() []compat.LocalTask {
 			return []compat.LocalTask{
-				{Connector: "src", Task: 0, State: "Running"}, {Connector: "src", Task: 1, State: "Running", Stopping: true},
-				{Connector: "gone", Task: 0, State: "Failed"}, {Connector: "gone", Task: 1, State: "Paused"}, {Connector: "gone", Task: 2, State: "Unassigned"},
+				{Connector: "src", Task: 0, State: "Running"},
+				{Connector: "src", Task: 1, State: "Running", Stopping: true},
+				{Connector: "gone", Task: 0, State: "Failed"},
+				{Connector: "gone", Task: 1, State: "Paused"},
+				{Connector: "gone", Task: 2, State: "Unassigned"},
 			}
 		}
 	})
@@ -108,11 +145,12 @@ func TestOlderRoutesThatRead(t *testing.T) {
 		v.Members = append(v.Members, cluster.Member{Session: 2, Worker: "192.168.1.115@34915"})
 	})
 	offProps := src // the same config
+	all := `{"connectorConfigs":{"off":` + offProps + `,"src":` + src + `},"taskConfigs":{"off":[],"src":` + tasks + `}}`
 	cases := map[string]string{
 		"/getClusterInfo":          `["192.168.1.115@34915","w1"]`,
 		"/getClusterInfo/":         `["192.168.1.115@34915","w1"]`,
-		"/getConfigInfo":           `{"connectorConfigs":{"off":` + offProps + `,"src":` + src + `},"taskConfigs":{"off":[],"src":` + tasks + `}}`,
-		"/getConnectorTask":        `{"connectorConfigs":{"off":` + offProps + `,"src":` + src + `},"taskConfigs":{"off":[],"src":` + tasks + `}}`,
+		"/getConfigInfo":           all,
+		"/getConnectorTask":        all,
 		"/getConnectorTask/src":    "ConnectorConfigs:" + src + "\nTaskConfigs:" + tasks,
 		"/getConnectors":           `{"off":` + offProps + `,"src":` + src + `}`,
 		"/getConnectors/src":       src,
@@ -120,7 +158,14 @@ func TestOlderRoutesThatRead(t *testing.T) {
 		"/getConnectorsStatus/off": "disabled",
 		"/getConnectorsStatus/was": "removed",
 		"/plugin/reload":           "success; nothing was reloaded: connectors are built into this worker, and it loads none from pluginPaths",
-		"/getAllocatedTask":        `{"pendingTasks":[{"connectorName":"gone","taskId":2,"configs":"{}","state":"UNASSIGNED"}],"runningTasks":[{"connectorName":"src","taskId":0,"configs":"{\"kafka.bootstrap.server\":\"h:1\",\"kafka.client.password\":\"********\",\"kafka.topics\":\"a,b\",\"login\":\"********\",\"partitions\":\"0\",\"tasks.num\":\"2\"}","state":"RUNNING"}],"stoppingTasks":[{"connectorName":"src","taskId":1,"configs":"{\"kafka.bootstrap.server\":\"h:1\",\"kafka.client.password\":\"********\",\"kafka.topics\":\"a,b\",\"login\":\"********\",\"partitions\":\"1\",\"tasks.num\":\"2\"}","state":"RUNNING"}],"stoppedTasks":[{"connectorName":"gone","taskId":1,"configs":"{}","state":"PAUSED"}],"errorTasks":[{"connectorName":"gone","taskId":0,"configs":"{}","state":"FAILED"}]}`,
+		"/getAllocatedTask": `{"pendingTasks":[{"connectorName":"gone","taskId":2,"configs":"{}","state":"UNASSIGNED"}],` +
+			`"runningTasks":[{"connectorName":"src","taskId":0,"configs":"{\"kafka.bootstrap.server\":\"h:1\",` +
+			`\"kafka.client.password\":\"********\",\"kafka.topics\":\"a,b\",\"login\":\"********\",\"partitions\":\"0\",` +
+			`\"tasks.num\":\"2\"}","state":"RUNNING"}],"stoppingTasks":[{"connectorName":"src","taskId":1,` +
+			`"configs":"{\"kafka.bootstrap.server\":\"h:1\",\"kafka.client.password\":\"********\",\"kafka.topics\":\"a,b\",` +
+			`\"login\":\"********\",\"partitions\":\"1\",\"tasks.num\":\"2\"}","state":"RUNNING"}],` +
+			`"stoppedTasks":[{"connectorName":"gone","taskId":1,"configs":"{}","state":"PAUSED"}],` +
+			`"errorTasks":[{"connectorName":"gone","taskId":0,"configs":"{}","state":"FAILED"}]}`,
 	}
 	for target, want := range cases {
 		if diff := cmp.Diff(want, w.get(target)); diff != "" {
@@ -146,35 +191,128 @@ func TestOlderRoutesThatChange(t *testing.T) {
 		wantConfig stored // of the connector "src", or of "n" when it was created; nil: not looked at
 		wantState  states.Wanted
 	}{
-		"create with the documents' source, plain": {`/connectors/create/n?config={"tasks.num":"4","kafka.topics":"kafkaconnect","kafka.bootstrap.server":"127.0.0.1:9092"}`, 200, "success",
-			stored{"tasks.num": "4", "kafka.topics": "kafkaconnect", "kafka.bootstrap.server": "127.0.0.1:9092"}, "Running"},
-		"create with the documents' sink, percent-encoded": {"/connectors/create/n?config=%7B%22topicNames%22:%22kafkaconnect%22,%22tasks.num%22:%222%22,%22kafka.bootstrap.server%22:%22127.0.0.1:9092%22%7D", 200, "success",
-			stored{"topicNames": "kafkaconnect", "tasks.num": "2", "kafka.bootstrap.server": "127.0.0.1:9092"}, "Running"},
-		"numbers and booleans become strings": {`/connectors/create/n?config={"tasks.num":4,"kafka.topics":"t","kafka.bootstrap.server":"h","x":true}`, 200, "success; x is not a setting of KafkaSource and has no effect",
-			stored{"tasks.num": "4", "kafka.topics": "t", "kafka.bootstrap.server": "h", "x": "true"}, "Running"},
-		"creating the same again":        {"/connectors/create/src?config=%7B%22tasks.num%22:%222%22,%22kafka.topics%22:%22a,b%22,%22kafka.bootstrap.server%22:%22h:1%22,%22login%22:%22hunter2%22,%22kafka.client.password%22:%22pw%22%7D", 200, "success", nil, ""},
-		"creating another of the name":   {"/connectors/create/src?config=" + sink, 409, `failed! connector "src" exists already: change it with /connectors/update/src?config={…}`, nil, ""},
-		"creating without config":        {"/connectors/create/n", 400, `failed! the query parameter config is required: ?config={"key":"value"}`, nil, ""},
-		"creating with broken config":    {"/connectors/create/n?config={x", 400, "failed! config must be a JSON object", nil, ""},
-		"creating with a nested config":  {`/connectors/create/n?config={"a":{}}`, 400, "failed! config: a must be a string, a number or a boolean", nil, ""},
-		"creating without a class":       {`/connectors/create/n?config={"tasks.num":"4"}`, 422, "failed! no connector class: set connector.class, or kafka.topics", nil, ""},
-		"creating with an unknown class": {`/connectors/create/n?config={"connector.class":"x"}`, 422, `failed! connector.class "x" is not known to this worker; it has KafkaSink, KafkaSource`, nil, ""},
-		"creating with settings missing": {`/connectors/create/n?config={"kafka.topics":"t"}`, 422, "failed! kafka.bootstrap.server is required by KafkaSource: host:port of the brokers", nil, ""},
-		"creating with a wrong number":   {`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h","tasks.num":"many"}`, 422, `failed! tasks.num must be a whole number`, nil, ""},
-		"creating with a bad name":       {"/connectors/create/a%20b?config=" + sink, 422, "failed! name may only have letters", nil, ""},
-		"updating merges": {`/connectors/update/src?config={"kafka.topics":"c","login":"********"}`, 200, "success",
-			stored{"tasks.num": "2", "kafka.topics": "c", "kafka.bootstrap.server": "h:1", "login": "hunter2", "kafka.client.password": "pw"}, "Running"},
+		"create with the documents' source, plain": {
+			`/connectors/create/n?config={"tasks.num":"4","kafka.topics":"kafkaconnect","kafka.bootstrap.server":"127.0.0.1:9092"}`,
+			200,
+			"success",
+			stored{"tasks.num": "4", "kafka.topics": "kafkaconnect", "kafka.bootstrap.server": "127.0.0.1:9092"},
+			"Running",
+		},
+		"create with the documents' sink, percent-encoded": {
+			"/connectors/create/n?config=%7B%22topicNames%22:%22kafkaconnect%22,%22tasks.num%22:%222%22," +
+				"%22kafka.bootstrap.server%22:%22127.0.0.1:9092%22%7D",
+			200,
+			"success",
+			stored{"topicNames": "kafkaconnect", "tasks.num": "2", "kafka.bootstrap.server": "127.0.0.1:9092"},
+			"Running",
+		},
+		"numbers and booleans become strings": {
+			`/connectors/create/n?config={"tasks.num":4,"kafka.topics":"t","kafka.bootstrap.server":"h","x":true}`,
+			200,
+			"success; x is not a setting of KafkaSource and has no effect",
+			stored{"tasks.num": "4", "kafka.topics": "t", "kafka.bootstrap.server": "h", "x": "true"},
+			"Running",
+		},
+		"creating the same again": {
+			"/connectors/create/src?config=%7B%22tasks.num%22:%222%22,%22kafka.topics%22:%22a,b%22," +
+				"%22kafka.bootstrap.server%22:%22h:1%22,%22login%22:%22hunter2%22,%22kafka.client.password%22:%22pw%22%7D",
+			200,
+			"success",
+			nil,
+			"",
+		},
+		"creating another of the name": {
+			"/connectors/create/src?config=" + sink,
+			409,
+			`failed! connector "src" exists already: change it with /connectors/update/src?config={…}`,
+			nil,
+			"",
+		},
+		"creating without config": {
+			"/connectors/create/n",
+			400,
+			`failed! the query parameter config is required: ?config={"key":"value"}`,
+			nil,
+			"",
+		},
+		"creating with broken config": {"/connectors/create/n?config={x", 400, "failed! config must be a JSON object", nil, ""},
+		"creating with a nested config": {
+			`/connectors/create/n?config={"a":{}}`,
+			400,
+			"failed! config: a must be a string, a number or a boolean",
+			nil,
+			"",
+		},
+		"creating without a class": {
+			`/connectors/create/n?config={"tasks.num":"4"}`,
+			422,
+			"failed! no connector class: set connector.class, or kafka.topics",
+			nil,
+			"",
+		},
+		"creating with an unknown class": {
+			`/connectors/create/n?config={"connector.class":"x"}`,
+			422,
+			`failed! connector.class "x" is not known to this worker; it has KafkaSink, KafkaSource`,
+			nil,
+			"",
+		},
+		"creating with settings missing": {
+			`/connectors/create/n?config={"kafka.topics":"t"}`,
+			422,
+			"failed! kafka.bootstrap.server is required by KafkaSource: host:port of the brokers",
+			nil,
+			"",
+		},
+		"creating with a wrong number": {
+			`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h","tasks.num":"many"}`,
+			422,
+			`failed! tasks.num must be a whole number`,
+			nil,
+			"",
+		},
+		"creating with a bad name": {"/connectors/create/a%20b?config=" + sink, 422, "failed! name may only have letters", nil, ""},
+		"updating merges": {
+			`/connectors/update/src?config={"kafka.topics":"c","login":"********"}`,
+			200,
+			"success",
+			stored{
+				"tasks.num":              "2",
+				"kafka.topics":           "c",
+				"kafka.bootstrap.server": "h:1",
+				"login":                  "hunter2",
+				"kafka.client.password":  "pw",
+			},
+			"Running",
+		},
 		"updating to nothing new":       {`/connectors/update/src?config={"kafka.topics":"a,b"}`, 200, "success", nil, ""},
 		"updating with a wrong setting": {`/connectors/update/src?config={"poll":"x"}`, 422, "failed! poll must be a whole number", nil, ""},
 		"updating none":                 {`/connectors/update/nope?config={"a":"b"}`, 404, `failed! there is no connector "nope"`, nil, ""},
-		"another number of tasks": {"/connectors/taskNum/src/5", 200, "success",
-			stored{"tasks.num": "5", "kafka.topics": "a,b", "kafka.bootstrap.server": "h:1", "login": "hunter2", "kafka.client.password": "pw"}, "Running"},
+		"another number of tasks": {
+			"/connectors/taskNum/src/5",
+			200,
+			"success",
+			stored{
+				"tasks.num":              "5",
+				"kafka.topics":           "a,b",
+				"kafka.bootstrap.server": "h:1",
+				"login":                  "hunter2",
+				"kafka.client.password":  "pw",
+			},
+			"Running",
+		},
 		"a wrong number of tasks": {"/connectors/taskNum/src/0", 400, "failed! the number of tasks must be from 1 to 1024", nil, ""},
 		"disabling one":           {"/connectors/single/src/disable", 200, "success", nil, "Stopped"},
 		"enabling one that is":    {"/connectors/single/src/enable", 200, "success", nil, "Running"},
 		"removing one":            {"/connectors/single/src/remove", 200, "success", nil, ""},
 		"removing none":           {"/connectors/single/nope/remove", 404, `failed! there is no connector "nope"`, nil, ""},
-		"an unknown verb":         {"/connectors/single/src/explode", 404, `failed! there is no "explode": use enable, disable or remove`, nil, ""},
+		"an unknown verb": {
+			"/connectors/single/src/explode",
+			404,
+			`failed! there is no "explode": use enable, disable or remove`,
+			nil,
+			"",
+		},
 		"disabling all":           {"/connectors/all/disable", 200, "success", nil, "Stopped"},
 		"an unknown verb for all": {"/connectors/all/explode", 404, `failed! there is no "explode"`, nil, ""},
 		"a route that is none":    {"/connectors/nothing", 404, "Not found: /connectors/nothing", nil, ""},
@@ -257,12 +395,24 @@ func TestTheOlderUpdateKeepsASecretOnlyForTheSamePlace(t *testing.T) {
 		wantCode int
 		wantBody string
 	}{
-		"a secret that is not named": {`/connectors/update/src?config={"kafka.bootstrap.server":"evil:1"}`, 422,
-			"failed! kafka.client.password must be sent again: kafka.bootstrap.server changed, and a stored secret goes only where it went before; login must"},
-		"no secret is stored":         {`/connectors/update/open?config={"kafka.bootstrap.server":"other:1"}`, 200, "success"},
-		"a mask in a new connector":   {`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h:1","login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
-		"a mask of what is not there": {`/connectors/update/open?config={"login":"********"}`, 400, "failed! login is the mask of a secret, but no value is stored: send the value"},
-		"another number of tasks":     {"/connectors/taskNum/src/7", 200, "success"},
+		"a secret that is not named": {
+			`/connectors/update/src?config={"kafka.bootstrap.server":"evil:1"}`,
+			422,
+			"failed! kafka.client.password must be sent again: kafka.bootstrap.server changed, and a stored secret goes only where it " +
+				"went before; login must",
+		},
+		"no secret is stored": {`/connectors/update/open?config={"kafka.bootstrap.server":"other:1"}`, 200, "success"},
+		"a mask in a new connector": {
+			`/connectors/create/n?config={"kafka.topics":"t","kafka.bootstrap.server":"h:1","login":"********"}`,
+			400,
+			"failed! login is the mask of a secret, but no value is stored: send the value",
+		},
+		"a mask of what is not there": {
+			`/connectors/update/open?config={"login":"********"}`,
+			400,
+			"failed! login is the mask of a secret, but no value is stored: send the value",
+		},
+		"another number of tasks": {"/connectors/taskNum/src/7", 200, "success"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

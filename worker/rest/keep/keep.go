@@ -1,5 +1,6 @@
-// Package keep decides which stored secrets a changed connector keeps: those that go where they went before. Otherwise whoever
-// may change a connector, and was never shown its password, could have it sent to a server of their own. It is pure.
+// Package keep decides which stored secrets a changed connector keeps: those that go where they went before. Otherwise
+// whoever may change a connector, and was never shown its password, could have it sent to a server of their own. It is
+// pure.
 package keep
 
 import (
@@ -23,7 +24,8 @@ func HasMask(cfg map[string]string) bool {
 	return slices.Contains(slices.Collect(maps.Values(cfg)), redact.Mask)
 }
 
-// Masked returns a copy in which each Mask is the stored value again, the keys of those, and the keys that have none stored.
+// Masked returns a copy in which each Mask is the stored value again, the keys of those, and the keys that have none
+// stored.
 func Masked(cfg, stored map[string]string) (out map[string]string, kept, missing []string) {
 	out = maps.Clone(cfg)
 	if out == nil {
@@ -58,8 +60,8 @@ func (e *MovedError) Error() string {
 	return e.Key + " must be sent again: " + e.Changed + " changed, and a stored secret goes only where it went before"
 }
 
-// Check returns an error for each secret among the kept keys if a setting has changed that says where and how secrets are
-// sent. A change of the class changes that, too.
+// Check returns an error for each secret among the kept keys if a setting has changed that says where and how secrets
+// are sent. A change of the class changes that, too.
 func Check(before, after Config, kept []string) []*MovedError {
 	changed := moved(before, after)
 	if len(changed) == 0 {
@@ -75,8 +77,8 @@ func Check(before, after Config, kept []string) []*MovedError {
 	return out
 }
 
-// secrets says which settings hold secrets for a config that goes on with the class: what the present one does not know is
-// sent nowhere by it, but another class may know it.
+// secrets says which settings hold secrets for a config that goes on with the class: what the present one does not know
+// is sent nowhere by it, but another class may know it.
 func (c Config) secrets(class string) redact.Policy {
 	elsewhere := func(key string) bool { return !c.Spec.Passes(key) }
 	if class != c.Spec.Class {

@@ -25,7 +25,13 @@ func TestMaskedSettingsAreTheStoredOnes(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	spec := connector.Spec{Class: "A", Prefixes: []string{"client."}, Keys: []connector.Key{
-		{Name: "server", Destination: true}, {Name: "protocol", Default: "plain", Destination: true}, {Name: "topics"}, {Name: "pin", Secret: true},
+		{
+			Name:        "server",
+			Destination: true,
+		},
+		{Name: "protocol", Default: "plain", Destination: true},
+		{Name: "topics"},
+		{Name: "pin", Secret: true},
 	}}
 	stored := map[string]string{"server": "s:1", "topics": "t", "pin": "4711", "old.password": "p", "unheard.of": "x", "client.x": "1",
 		"client.password": "p", "url": "http://ann:p@h", "empty.password": ""}
@@ -38,18 +44,30 @@ func TestCheck(t *testing.T) {
 		// want are the secrets that are not kept, changed what moved them.
 		want, changed string
 	}{
-		"nothing changes":                            {nil, "A", all, "", ""},
-		"what is no destination changes":             {map[string]string{"topics": "u"}, "A", all, "", ""},
-		"a default is written down":                  {map[string]string{"protocol": "plain"}, "A", all, "", ""},
-		"blanks are added":                           {map[string]string{"server": " s:1 "}, "A", all, "", ""},
-		"a secret of the pass-through changes":       {map[string]string{"client.password": "q"}, "A", []string{"pin"}, "", ""},
-		"the server changes":                         {map[string]string{"server": "s:2"}, "A", all, everySecret, "server"},
-		"the server changes and the secret is sent":  {map[string]string{"server": "s:2", "pin": "1"}, "A", []string{"topics"}, "", ""},
-		"a default changes":                          {map[string]string{"protocol": "tls"}, "A", []string{"pin"}, "pin", "protocol"},
-		"two change":                                 {map[string]string{"protocol": "tls", "server": "s:2"}, "A", []string{"pin"}, "pin", "server and protocol"},
-		"what is passed through changes":             {map[string]string{"client.x": "2"}, "A", []string{"pin"}, "pin", "client.x"},
-		"what is passed through comes":               {map[string]string{"client.y": "2"}, "A", []string{"pin"}, "pin", "client.y"},
-		"the class changes, which may know them all": {nil, "B", all, "client.password client.x old.password pin unheard.of url", "connector.class"},
+		"nothing changes":                           {nil, "A", all, "", ""},
+		"what is no destination changes":            {map[string]string{"topics": "u"}, "A", all, "", ""},
+		"a default is written down":                 {map[string]string{"protocol": "plain"}, "A", all, "", ""},
+		"blanks are added":                          {map[string]string{"server": " s:1 "}, "A", all, "", ""},
+		"a secret of the pass-through changes":      {map[string]string{"client.password": "q"}, "A", []string{"pin"}, "", ""},
+		"the server changes":                        {map[string]string{"server": "s:2"}, "A", all, everySecret, "server"},
+		"the server changes and the secret is sent": {map[string]string{"server": "s:2", "pin": "1"}, "A", []string{"topics"}, "", ""},
+		"a default changes":                         {map[string]string{"protocol": "tls"}, "A", []string{"pin"}, "pin", "protocol"},
+		"two change": {
+			map[string]string{"protocol": "tls", "server": "s:2"},
+			"A",
+			[]string{"pin"},
+			"pin",
+			"server and protocol",
+		},
+		"what is passed through changes": {map[string]string{"client.x": "2"}, "A", []string{"pin"}, "pin", "client.x"},
+		"what is passed through comes":   {map[string]string{"client.y": "2"}, "A", []string{"pin"}, "pin", "client.y"},
+		"the class changes, which may know them all": {
+			nil,
+			"B",
+			all,
+			"client.password client.x old.password pin unheard.of url",
+			"connector.class",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

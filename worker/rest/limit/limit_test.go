@@ -31,8 +31,9 @@ func TestCallersAreCountedByTheirHost(t *testing.T) {
 	}
 }
 
-// script runs a line of steps: "a" is a new connection of host a, "a!" a new one on which a request is answered at once, "a-"
-// closes host a's newest, "a." ends its newest request. It returns what became of each new one, and what each host holds then.
+// script runs a line of steps: "a" is a new connection of host a, "a!" a new one on which a request is answered at
+// once, "a-" closes host a's newest, "a." ends its newest request. It returns what became of each new one, and what
+// each host holds then.
 func script(limits Limits, steps string) (outcome []string, holds map[string]int) {
 	t := table{limits: limits, held: map[netip.Addr]map[*slot]struct{}{}}
 	host := func(name byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, name}) }
@@ -80,14 +81,24 @@ func TestOneCallerCannotUseUpAnothers(t *testing.T) {
 		want   string // what became of the last
 		holds  map[string]int
 	}{
-		"within both limits":                               {Limits{4, 2}, "a a b", "b", map[string]int{"a": 2, "b": 1}},
-		"an address displaces its own quiet ones":          {Limits{4, 2}, "b a a a", "a displaces a by address", map[string]int{"a": 2, "b": 1}},
-		"an address whose requests are answered is full":   {Limits{4, 2}, "a! a! a", "a refused by address", map[string]int{"a": 2}},
-		"others are let in then":                           {Limits{4, 2}, "a! a! a b", "b", map[string]int{"a": 2, "b": 1}},
-		"a closed one makes room":                          {Limits{4, 2}, "a! a! a- a", "a", map[string]int{"a": 2}},
-		"an answered request makes room":                   {Limits{4, 2}, "a! a! a. a", "a displaces a by address", map[string]int{"a": 2}},
-		"all full: who holds most gives":                   {Limits{4, 3}, "b a a a c", "c displaces a by all", map[string]int{"a": 2, "b": 1, "c": 1}},
-		"all full: who holds most is busy":                 {Limits{5, 3}, "b b a! a! a! c", "c displaces b by all", map[string]int{"a": 3, "b": 1, "c": 1}},
+		"within both limits":                             {Limits{4, 2}, "a a b", "b", map[string]int{"a": 2, "b": 1}},
+		"an address displaces its own quiet ones":        {Limits{4, 2}, "b a a a", "a displaces a by address", map[string]int{"a": 2, "b": 1}},
+		"an address whose requests are answered is full": {Limits{4, 2}, "a! a! a", "a refused by address", map[string]int{"a": 2}},
+		"others are let in then":                         {Limits{4, 2}, "a! a! a b", "b", map[string]int{"a": 2, "b": 1}},
+		"a closed one makes room":                        {Limits{4, 2}, "a! a! a- a", "a", map[string]int{"a": 2}},
+		"an answered request makes room":                 {Limits{4, 2}, "a! a! a. a", "a displaces a by address", map[string]int{"a": 2}},
+		"all full: who holds most gives": {
+			Limits{4, 3},
+			"b a a a c",
+			"c displaces a by all",
+			map[string]int{"a": 2, "b": 1, "c": 1},
+		},
+		"all full: who holds most is busy": {
+			Limits{5, 3},
+			"b b a! a! a! c",
+			"c displaces b by all",
+			map[string]int{"a": 3, "b": 1, "c": 1},
+		},
 		"all full and busy":                                {Limits{2, 2}, "a! b! c", "c refused by all", map[string]int{"a": 1, "b": 1}},
 		"all full: nobody gives to who holds as much":      {Limits{2, 2}, "a b! b", "b refused by all", map[string]int{"a": 1, "b": 1}},
 		"all full: who holds as much gives of its own":     {Limits{2, 2}, "a b b", "b displaces b by all", map[string]int{"a": 1, "b": 1}},

@@ -36,8 +36,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// Listener accepts connections within limits; those beyond them are closed as they come. Its State must be the ConnState of
-// the http.Server that it serves.
+// Listener accepts connections within limits; those beyond them are closed as they come. Its State must be the
+// ConnState of the http.Server that it serves.
 type Listener struct {
 	net.Listener
 	name    string

@@ -1,5 +1,5 @@
-// Package limit bounds what callers may hold of a server at the same time: connections and streams, in all and by address,
-// counted so that one caller cannot use up what others need.
+// Package limit bounds what callers may hold of a server at the same time: connections and streams, in all and by
+// address, counted so that one caller cannot use up what others need.
 package limit
 
 import (
@@ -16,8 +16,8 @@ const (
 	InAll     = "all"
 )
 
-// Caller is what a caller is counted by: its address; of IPv6 the network of 64 bits that one host has, but of link-local
-// addresses the address, for there hosts share one.
+// Caller is what a caller is counted by: its address; of IPv6 the network of 64 bits that one host has, but of
+// link-local addresses the address, for there hosts share one.
 func Caller(remote string) netip.Addr {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -47,9 +47,9 @@ type table struct {
 	turn   uint64
 }
 
-// admit gives a place to a new connection. Where there is none, the quiet connection that has waited longest makes room: of
-// the same address if that holds all that an address may, else of the address that holds most, if that is more than this one
-// does. Without one, the limit that is reached is returned.
+// admit gives a place to a new connection. Where there is none, the quiet connection that has waited longest makes
+// room: of the same address if that holds all that an address may, else of the address that holds most, if that is more
+// than this one does. Without one, the limit that is reached is returned.
 func (t *table) admit(from netip.Addr) (in, displaced *slot, reached string) {
 	mine := len(t.held[from])
 	switch {
@@ -101,8 +101,8 @@ func (t *table) longestQuiet(from netip.Addr) (found *slot) {
 	return found
 }
 
-// ofRichest is the longest quiet connection of the address that holds most; addresses that hold no more than mine are left
-// alone, but for the caller's own.
+// ofRichest is the longest quiet connection of the address that holds most; addresses that hold no more than mine are
+// left alone, but for the caller's own.
 func (t *table) ofRichest(from netip.Addr, mine int) (found *slot) {
 	most := 0
 	for addr, held := range t.held {

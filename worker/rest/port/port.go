@@ -41,7 +41,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		limits: limit.NewMetrics(reg),
 		handshakes: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 			Name: "connect_worker_rest_handshakes_failed_total",
-			Help: "Connections to a port with TLS that were closed before they were secured: callers that speak plain HTTP, do not trust the certificate, or show none that is trusted.",
+			Help: "Connections to a port with TLS that were closed before they were secured: callers that speak plain HTTP, do not " +
+				"trust the certificate, or show none that is trusted.",
 		}, []string{"port"}),
 	}
 }
@@ -82,8 +83,13 @@ func (p *Port) Serve(ctx context.Context) error {
 	var plain http.Protocols
 	plain.SetHTTP1(true)
 	srv := &http.Server{
-		Handler: p.Handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, ConnState: p.listener.State,
-		Protocols: &plain, ErrorLog: log.New(&failures{log: p.Log, handshakes: p.handshakes, told: service.Seldom{Every: tellEvery}}, "", 0),
+		Handler:           p.Handler,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		ConnState:         p.listener.State,
+		Protocols:         &plain,
+		ErrorLog:          log.New(&failures{log: p.Log, handshakes: p.handshakes, told: service.Seldom{Every: tellEvery}}, "", 0),
 		// Watch streams end when their contexts do: Shutdown waits for them.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}

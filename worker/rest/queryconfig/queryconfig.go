@@ -51,9 +51,9 @@ func rawParameter(query, name string) (string, bool) {
 	return value, ok
 }
 
-// decodeAny percent-decodes the text; in an encoded one + is a blank, as forms have it, in a plain one it is a plus, and a
-// stray % is one, too. What follows the object must be another parameter. It returns the object as it was sent, what
-// follows it, and the object decoded: nil if there is none.
+// decodeAny percent-decodes the text; in an encoded one + is a blank, as forms have it, in a plain one it is a plus,
+// and a stray % is one, too. What follows the object must be another parameter. It returns the object as it was sent,
+// what follows it, and the object decoded: nil if there is none.
 func decodeAny(raw string) (text, tail string, object map[string]json.RawMessage) {
 	unescape, readings := url.QueryUnescape, []string(nil)
 	if strings.HasPrefix(raw, "{") {

@@ -198,8 +198,8 @@ func (c *Connectors) Remove(ctx context.Context, name string, keep bool, req Req
 	return nil
 }
 
-// forget resets the progress of a deleted connector at the epoch of its deletion, and says whether there was any. It does
-// so where nothing is stored, too, and whatever kind the connector was: its tasks may still drain, and then store.
+// forget resets the progress of a deleted connector at the epoch of its deletion, and says whether there was any. It
+// does so where nothing is stored, too, and whatever kind the connector was: its tasks may still drain, and then store.
 //
 // Invariant P3: the reset fences them off.
 func (c *Connectors) forget(ctx context.Context, name string, epoch int64) (bool, error) {

@@ -46,13 +46,25 @@ func TestAChangeIsBegunAgainWhereWhatIsHeldIsOld(t *testing.T) {
 		wantSyncs    int
 		wantErr      func(error) bool // nil: none
 	}{
-		"a write that is taken":                {held: &held, ask: replace(want("u", "l"), unstated("r")), wantPuts: 1},
-		"a revision that is not read yet":      {held: &older, stored: &held, ask: replace(want("u", "l"), at(7)), wantPuts: 2, wantSyncs: 1},
-		"a revision that is gone":              {held: &held, ask: replace(want("u", "l"), at(6)), wantPuts: 2, wantSyncs: 1, wantErr: conflict},
-		"what is so already":                   {held: &held, ask: replace(want("t", "hunter2"), unstated("r")), wantSyncs: 1},
-		"what was so":                          {held: &older, stored: ptr(stored("u", 7)), ask: replace(want("t", "hunter2"), unstated("r")), wantPuts: 1, wantSyncs: 1},
-		"a config that is refused":             {held: &held, ask: replace(want("panic", "l"), unstated("r")), wantErr: invalid},
-		"a store that fails":                   {held: &held, err: broken, ask: replace(want("u", "l"), unstated("r")), wantPuts: 1, wantErr: is(broken)},
+		"a write that is taken":           {held: &held, ask: replace(want("u", "l"), unstated("r")), wantPuts: 1},
+		"a revision that is not read yet": {held: &older, stored: &held, ask: replace(want("u", "l"), at(7)), wantPuts: 2, wantSyncs: 1},
+		"a revision that is gone":         {held: &held, ask: replace(want("u", "l"), at(6)), wantPuts: 2, wantSyncs: 1, wantErr: conflict},
+		"what is so already":              {held: &held, ask: replace(want("t", "hunter2"), unstated("r")), wantSyncs: 1},
+		"what was so": {
+			held:      &older,
+			stored:    ptr(stored("u", 7)),
+			ask:       replace(want("t", "hunter2"), unstated("r")),
+			wantPuts:  1,
+			wantSyncs: 1,
+		},
+		"a config that is refused": {held: &held, ask: replace(want("panic", "l"), unstated("r")), wantErr: invalid},
+		"a store that fails": {
+			held:     &held,
+			err:      broken,
+			ask:      replace(want("u", "l"), unstated("r")),
+			wantPuts: 1,
+			wantErr:  is(broken),
+		},
 		"a masked secret":                      {held: &held, ask: replace(want("u", restapi.Mask), unstated("r")), wantPuts: 1},
 		"a masked secret that is not here yet": {stored: &held, ask: replace(want("u", restapi.Mask), unstated("r")), wantPuts: 1, wantSyncs: 1},
 		"a masked secret that changes once": {held: &held, race: func(c *store.Connector) { c.Revision = max(c.Revision, 8) },

@@ -115,7 +115,8 @@ type Cluster struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// StoresNotWritten is what Cluster.StoresNotWritten begins with, and what an unready worker says then after "not ready: ".
+// StoresNotWritten is what Cluster.StoresNotWritten begins with, and what an unready worker says then after "not ready:
+// ".
 const StoresNotWritten = "stores not written: "
 
 // LogDisputed is the same for Cluster.LogDisputed.
@@ -161,8 +162,8 @@ type Validation struct {
 	Warnings []string     `json:"warnings,omitempty"`
 }
 
-// The types of watch events. A stream that begins again sends snapshot, then cluster and one connector event each for the
-// whole state, then synced; a resumed one sends the changes missed, then synced.
+// The types of watch events. A stream that begins again sends snapshot, then cluster and one connector event each for
+// the whole state, then synced; a resumed one sends the changes missed, then synced.
 const (
 	// EventSnapshot says that the whole state follows: forget what you hold.
 	EventSnapshot = "snapshot"

@@ -23,8 +23,8 @@ const AnyRevision int64 = -1
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 64 << 20
 
-// ErrNotAWorker means that something else answered at the worker's address: a proxy, or a gateway while a Service is new. It
-// says nothing about the resource asked for.
+// ErrNotAWorker means that something else answered at the worker's address: a proxy, or a gateway while a Service is
+// new. It says nothing about the resource asked for.
 var ErrNotAWorker = errors.New("the answer is not a worker's")
 
 // Client calls one worker, or any worker of a cluster behind one address. It is safe for concurrent use.
@@ -38,7 +38,9 @@ type Client struct {
 // of its own. hc must not limit the time of a whole request, or Watch ends early: use contexts.
 func New(baseURL, token string, hc *http.Client) *Client {
 	if hc == nil {
-		hc = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: 30 * time.Second}}
+		hc = &http.Client{
+			Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: 30 * time.Second},
+		}
 	}
 	return &Client{base: strings.TrimRight(baseURL, "/") + restapi.Prefix, token: token, http: hc}
 }
@@ -62,8 +64,8 @@ func (c *Client) Get(ctx context.Context, name string) (restapi.Connector, error
 }
 
 // Put creates or replaces the connector and returns it as stored. ifMatch is the revision that it replaces: 0 only
-// creates, AnyRevision replaces whatever is there; otherwise the answer is a Problem of status 412 with the current one.
-// Putting what is stored already changes nothing and answers with the revision it has.
+// creates, AnyRevision replaces whatever is there; otherwise the answer is a Problem of status 412 with the current
+// one. Putting what is stored already changes nothing and answers with the revision it has.
 func (c *Client) Put(ctx context.Context, conn restapi.Connector, ifMatch int64) (restapi.Connector, error) {
 	var out restapi.Connector
 	return out, c.call(ctx, request{method: http.MethodPut, path: connectorPath(conn.Name), body: conn, ifMatch: &ifMatch}, &out)
@@ -85,7 +87,8 @@ func (c *Client) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// Restart stops and starts one task, or all of them (task -1). requestID makes a repeated call harmless; empty: a new one.
+// Restart stops and starts one task, or all of them (task -1). requestID makes a repeated call harmless; empty: a new
+// one.
 func (c *Client) Restart(ctx context.Context, name string, task int, requestID string) error {
 	path := connectorPath(name)
 	if task >= 0 {

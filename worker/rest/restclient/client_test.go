@@ -49,7 +49,8 @@ func TestRequestsCarryTokenConditionAndName(t *testing.T) {
 				if got := r.Header.Get("If-None-Match"); got != tc.wantNoneOf {
 					t.Errorf("If-None-Match %q", got)
 				}
-				if r.Header.Get("Authorization") != "Bearer token-of-16-bytes" || r.URL.EscapedPath() != "/api/v1/connectors/a%2Fb" || r.Method != http.MethodPut {
+				if r.Header.Get("Authorization") != "Bearer token-of-16-bytes" || r.URL.EscapedPath() != "/api/v1/connectors/a%2Fb" ||
+					r.Method != http.MethodPut {
 					t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
 				}
 				_, _ = io.WriteString(w, `{"name":"a/b","revision":13}`)
@@ -69,11 +70,46 @@ func TestErrorAnswers(t *testing.T) {
 		wantText                          string
 		notFound, conflict, invalid, gone bool
 	}{
-		"a problem": {409, restapi.ProblemMediaType, `{"title":"Conflict","status":409,"detail":"revision 7","current":{"name":"a","revision":7}}`,
-			"409 Conflict: revision 7", false, true, false, false},
-		"a page of a proxy":        {502, "text/html", "<html>" + strings.Repeat("x", 500), "the answer is not a worker's: 502 Bad Gateway", false, false, false, false},
-		"a stranger's not found":   {404, "text/plain", "404 page not found", "the answer is not a worker's: 404 Not Found", false, false, false, false},
-		"a problem that is broken": {404, restapi.ProblemMediaType, "{", "the answer is not a worker's: 404 Not Found", false, false, false, false},
+		"a problem": {
+			409,
+			restapi.ProblemMediaType,
+			`{"title":"Conflict","status":409,"detail":"revision 7","current":{"name":"a","revision":7}}`,
+			"409 Conflict: revision 7",
+			false,
+			true,
+			false,
+			false,
+		},
+		"a page of a proxy": {
+			502,
+			"text/html",
+			"<html>" + strings.Repeat("x", 500),
+			"the answer is not a worker's: 502 Bad Gateway",
+			false,
+			false,
+			false,
+			false,
+		},
+		"a stranger's not found": {
+			404,
+			"text/plain",
+			"404 page not found",
+			"the answer is not a worker's: 404 Not Found",
+			false,
+			false,
+			false,
+			false,
+		},
+		"a problem that is broken": {
+			404,
+			restapi.ProblemMediaType,
+			"{",
+			"the answer is not a worker's: 404 Not Found",
+			false,
+			false,
+			false,
+			false,
+		},
 		"fields": {422, restapi.ProblemMediaType, `{"title":"Invalid","errors":[{"field":"a","detail":"a is wrong"},{"detail":"b too"}]}`,
 			"422 Invalid; a is wrong; b too", false, false, true, false},
 		"gone": {410, restapi.ProblemMediaType, `{"title":"Gone"}`, "410 Gone", false, false, false, true},

@@ -73,13 +73,35 @@ func (f Catalog) List() []connector.Spec {
 
 // Kafka is a catalog of two classes with every kind of setting.
 func Kafka() Catalog {
-	broker := connector.Key{Name: "kafka.bootstrap.server", Type: connector.List, Required: true, Destination: true, Doc: "host:port of the brokers"}
+	broker := connector.Key{
+		Name:        "kafka.bootstrap.server",
+		Type:        connector.List,
+		Required:    true,
+		Destination: true,
+		Doc:         "host:port of the brokers",
+	}
 	hidden := connector.Key{Name: "login", Type: connector.String, Secret: true, Doc: "a secret whose name does not say so"}
 	return Catalog{
-		{connector.Spec{Class: "KafkaSource", Aliases: []string{"java.KafkaSource"}, Kind: connector.KindSource, ImpliedBy: []string{"kafka.topics"},
-			Keys: []connector.Key{broker, hidden,
-				{Name: "kafka.topics", Type: connector.List, Required: true, Topics: true, Doc: "topics"},
-				{Name: "poll", Type: connector.Int}, {Name: "partitions"}, {Name: "mode", Type: connector.String, Enum: []string{"fast", "safe"}}}, Prefixes: []string{"kafka.client."}}},
+		{
+			connector.Spec{
+				Class:     "KafkaSource",
+				Aliases:   []string{"java.KafkaSource"},
+				Kind:      connector.KindSource,
+				ImpliedBy: []string{"kafka.topics"},
+				Keys: []connector.Key{
+					broker,
+					hidden,
+					{Name: "kafka.topics", Type: connector.List, Required: true, Topics: true, Doc: "topics"},
+					{
+						Name: "poll",
+						Type: connector.Int,
+					},
+					{Name: "partitions"},
+					{Name: "mode", Type: connector.String, Enum: []string{"fast", "safe"}},
+				},
+				Prefixes: []string{"kafka.client."},
+			},
+		},
 		{connector.Spec{Class: "KafkaSink", Kind: connector.KindSink, ImpliedBy: []string{"topicNames", "kafka.bootstrap.server"},
 			Keys: []connector.Key{broker, hidden, {Name: "topicNames", Type: connector.List, Required: true, Doc: "topics"}}}},
 	}

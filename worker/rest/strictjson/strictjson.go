@@ -20,8 +20,8 @@ type object struct {
 	index  int
 }
 
-// Unique returns an error that says where, if an object of the JSON text, at any depth, has a key twice. With fields, the keys
-// of the outermost object are those of a struct, which encoding/json takes in any case.
+// Unique returns an error that says where, if an object of the JSON text, at any depth, has a key twice. With fields,
+// the keys of the outermost object are those of a struct, which encoding/json takes in any case.
 func Unique(text []byte, fields bool) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	var open []*object

@@ -18,15 +18,31 @@ func TestMastersMove(t *testing.T) {
 		want    []Move
 		wantAt  string // of a
 	}{
-		"what is learned first is no move":                                    {[]answer{{1, "a", "x"}}, nil, "x"},
-		"the same again is no move":                                           {[]answer{{1, "a", "x"}, {2, "a", "x"}}, nil, "x"},
-		"another address is a move":                                           {[]answer{{1, "a", "x"}, {2, "a", "y"}}, []Move{{"a", "x", "y"}}, "y"},
-		"a broker that an answer leaves out stays where it was":               {[]answer{{1, "a", "x"}, {2, "b", "y"}}, nil, "x"},
-		"a broker without master stays where it was":                          {[]answer{{1, "a", "x"}, {2, "a", ""}}, nil, "x"},
-		"back and forth is a move for each time that the name server says so": {[]answer{{1, "a", "x"}, {2, "a", "y"}, {3, "a", "x"}}, []Move{{"a", "x", "y"}, {"a", "y", "x"}}, "x"},
-		"an answer to an older question undoes nothing":                       {[]answer{{1, "a", "x"}, {3, "a", "y"}, {2, "a", "x"}}, []Move{{"a", "x", "y"}}, "y"},
-		"an answer to an older question tells of other brokers":               {[]answer{{1, "b", "z"}, {3, "b", "y"}, {2, "a", "x"}}, []Move{{"b", "z", "y"}}, "x"},
-		"an address that another master still has is not left":                {[]answer{{1, "a", "x"}, {2, "b", "x"}, {3, "a", "y"}}, nil, "y"},
+		"what is learned first is no move": {[]answer{{1, "a", "x"}}, nil, "x"},
+		"the same again is no move":        {[]answer{{1, "a", "x"}, {2, "a", "x"}}, nil, "x"},
+		"another address is a move": {
+			[]answer{{1, "a", "x"}, {2, "a", "y"}},
+			[]Move{{"a", "x", "y"}},
+			"y",
+		},
+		"a broker that an answer leaves out stays where it was": {[]answer{{1, "a", "x"}, {2, "b", "y"}}, nil, "x"},
+		"a broker without master stays where it was":            {[]answer{{1, "a", "x"}, {2, "a", ""}}, nil, "x"},
+		"back and forth is a move for each time that the name server says so": {
+			[]answer{{1, "a", "x"}, {2, "a", "y"}, {3, "a", "x"}},
+			[]Move{{"a", "x", "y"}, {"a", "y", "x"}},
+			"x",
+		},
+		"an answer to an older question undoes nothing": {
+			[]answer{{1, "a", "x"}, {3, "a", "y"}, {2, "a", "x"}},
+			[]Move{{"a", "x", "y"}},
+			"y",
+		},
+		"an answer to an older question tells of other brokers": {
+			[]answer{{1, "b", "z"}, {3, "b", "y"}, {2, "a", "x"}},
+			[]Move{{"b", "z", "y"}},
+			"x",
+		},
+		"an address that another master still has is not left": {[]answer{{1, "a", "x"}, {2, "b", "x"}, {3, "a", "y"}}, nil, "y"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

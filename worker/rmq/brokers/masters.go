@@ -1,5 +1,5 @@
-// Package brokers is what name servers and brokers tell of brokers: where the masters are, and how a broker is configured. It
-// does no IO.
+// Package brokers is what name servers and brokers tell of brokers: where the masters are, and how a broker is
+// configured. It does no IO.
 package brokers
 
 import (
@@ -53,7 +53,8 @@ type place struct {
 	asked int64
 }
 
-// Move is a master that answers at another address than before: another broker took its place, or it was started elsewhere.
+// Move is a master that answers at another address than before: another broker took its place, or it was started
+// elsewhere.
 type Move struct{ Broker, From, To string }
 
 // Ask numbers a question, before it is asked.
@@ -64,10 +65,10 @@ func (m *Masters) Ask() int64 {
 	return m.asked
 }
 
-// Learn takes the answer to a question, addresses by broker name, and gives the moves that it shows, in the order of their
-// names; without those from an address at which another master is now: a proxy stands at one for all of them. What was asked
-// before the newest move of a broker was learned says nothing of that broker: it may be the older answer, and a move would be
-// undone and made again that the name server made once.
+// Learn takes the answer to a question, addresses by broker name, and gives the moves that it shows, in the order of
+// their names; without those from an address at which another master is now: a proxy stands at one for all of them.
+// What was asked before the newest move of a broker was learned says nothing of that broker: it may be the older
+// answer, and a move would be undone and made again that the name server made once.
 func (m *Masters) Learn(question int64, addrs map[string]string) (moves []Move) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

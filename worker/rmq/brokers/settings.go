@@ -10,10 +10,11 @@ import (
 type Settings struct {
 	// Role is SYNC_MASTER, ASYNC_MASTER or SLAVE; "" if it was not told. Flush is SYNC_FLUSH or ASYNC_FLUSH.
 	Role, Flush string
-	// SyncFlushTimeout is for how long an answer waits for the disk at most, SlaveTimeout for how long it waits for slaves.
+	// SyncFlushTimeout is for how long an answer waits for the disk at most, SlaveTimeout for how long it waits for
+	// slaves.
 	SyncFlushTimeout, SlaveTimeout time.Duration
-	// InSyncReplicas is how many brokers, the master among them, must have a record before it is confirmed, 0 where that was not
-	// told: brokers before 5.0 wait for one slave. AllInSync says that all must which were in sync lately.
+	// InSyncReplicas is how many brokers, the master among them, must have a record before it is confirmed, 0 where that
+	// was not told: brokers before 5.0 wait for one slave. AllInSync says that all must which were in sync lately.
 	InSyncReplicas int
 	AllInSync      bool
 }
@@ -32,7 +33,8 @@ const (
 	defaultSlaveTimeout     = 3 * time.Second
 )
 
-// ParseSettings reads a broker's configuration, one key=value a line. What it does not say is as brokers have it by default.
+// ParseSettings reads a broker's configuration, one key=value a line. What it does not say is as brokers have it by
+// default.
 func ParseSettings(config []byte) Settings {
 	s := Settings{SyncFlushTimeout: defaultSyncFlushTimeout, SlaveTimeout: defaultSlaveTimeout}
 	for line := range strings.Lines(string(config)) {

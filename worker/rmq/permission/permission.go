@@ -1,4 +1,5 @@
-// Package permission says what a broker that refuses access has against a request: who asks, or what it may. It is pure.
+// Package permission says what a broker that refuses access has against a request: who asks, or what it may. It is
+// pure.
 package permission
 
 import (
@@ -41,8 +42,8 @@ const (
 	wrongSecret = "wrong secretKey: the signature is not that of the user that accessKey names"
 )
 
-// Explain says what the refusal of a request means, and which permission is missing where that is the cause. It names keys of
-// connect.conf. A remark of another kind is "".
+// Explain says what the refusal of a request means, and which permission is missing where that is the cause. It names
+// keys of connect.conf. A remark of another kind is "".
 func Explain(request int, remark string) string {
 	if m := noPolicy.FindStringSubmatch(remark); m != nil {
 		why := "no policy of its user allows that"

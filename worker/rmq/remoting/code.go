@@ -1,5 +1,5 @@
-// Package remoting is RocketMQ's wire protocol, client side: frames, headers, signatures, messages, and connections that
-// honour contexts and fail what is pending at once.
+// Package remoting is RocketMQ's wire protocol, client side: frames, headers, signatures, messages, and connections
+// that honour contexts and fail what is pending at once.
 package remoting
 
 // Request codes.

@@ -14,8 +14,8 @@ const (
 	keepAliveCount    = 3
 )
 
-// TCP returns a dialer whose connections drop what is unsent when closed (SO_LINGER 0) and, where the system can, give up
-// when sent bytes stay unacknowledged for userTimeout. Invariant C2: nothing lingers in a socket buffer.
+// TCP returns a dialer whose connections drop what is unsent when closed (SO_LINGER 0) and, where the system can, give
+// up when sent bytes stay unacknowledged for userTimeout. Invariant C2: nothing lingers in a socket buffer.
 func TCP(userTimeout time.Duration) Dialer {
 	d := net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{

@@ -42,7 +42,8 @@ type Command struct {
 	// Written is set by a call: when the connection had taken the request's bytes, or as many as it will ever take. It is
 	// not sent.
 	Written time.Time
-	// Conn is the number of the connection that an answer came on: no two connections of a Pool have the same. It is not sent.
+	// Conn is the number of the connection that an answer came on: no two connections of a Pool have the same. It is not
+	// sent.
 	Conn int64
 }
 

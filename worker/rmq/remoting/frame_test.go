@@ -116,8 +116,10 @@ func TestBadFrames(t *testing.T) {
 }
 
 func TestFieldsOfRealAnswers(t *testing.T) {
-	header := `{"code":0,"extFields":{"queueId":"0","TRACE_ON":"true","MSG_REGION":"DefaultRegion","msgId":"7F0000","queueOffset":"3","n":null,"t":true,"i":5},` +
-		`"flag":1,"language":"JAVA","opaque":9,"remark":null,"serializeTypeCurrentRPC":"JSON","version":487, "more": [1, {"a":-1.5e3}, "x\u0041", false, null]}`
+	header := `{"code":0,"extFields":{"queueId":"0","TRACE_ON":"true","MSG_REGION":"DefaultRegion","msgId":"7F0000",` +
+		`"queueOffset":"3","n":null,"t":true,"i":5},` +
+		`"flag":1,"language":"JAVA","opaque":9,"remark":null,"serializeTypeCurrentRPC":"JSON","version":487, "more": [1, ` +
+		`{"a":-1.5e3}, "x\u0041", false, null]}`
 	payload := append(binary.BigEndian.AppendUint32(nil, uint32(len(header))), header...)
 	c, err := DecodeFrame(payload)
 	if err != nil {

@@ -31,8 +31,8 @@ func OpenMember(dst, body []byte) []byte {
 	return append(dst, 0, 0)
 }
 
-// CloseMember fills in the lengths of the member that starts at start and whose body is bodyLen long. It says false if the
-// properties are longer than MaxProperties.
+// CloseMember fills in the lengths of the member that starts at start and whose body is bodyLen long. It says false if
+// the properties are longer than MaxProperties.
 func CloseMember(dst []byte, start, bodyLen int) bool {
 	properties := len(dst) - start - batchHead - bodyLen - 2
 	if properties > MaxProperties {

@@ -34,7 +34,10 @@ func TestMessageLikeUpstream(t *testing.T) {
 		}
 		wire = rest
 		got := []any{m.QueueID, m.Offset, m.Born, m.Stored, string(m.Topic), string(m.Body)}
-		if diff := cmp.Diff([]any{want.Queue.QueueId, want.QueueOffset, want.BornTimestamp, want.StoreTimestamp, want.Topic, string(want.Body)}, got); diff != "" {
+		if diff := cmp.Diff(
+			[]any{want.Queue.QueueId, want.QueueOffset, want.BornTimestamp, want.StoreTimestamp, want.Topic, string(want.Body)},
+			got,
+		); diff != "" {
 			t.Errorf("message %d (-upstream +ours):\n%s", i, diff)
 		}
 		if i == 0 && (want.GetProperty("KEYS") != "k1" || want.GetProperty("header") != "välue") {

@@ -52,8 +52,9 @@ func NewPool(dial Dialer, dialTimeout time.Duration, sign Credentials) *Pool {
 	return p
 }
 
-// Call sends req to addr over the connection of that purpose, and waits for the answer, whatever its code. It fails with
-// the context's cause, ErrNoAnswer, ErrConnection or ErrPoolClosed. It sets req's Opaque and, when signing, its Fields.
+// Call sends req to addr over the connection of that purpose, and waits for the answer, whatever its code. It fails
+// with the context's cause, ErrNoAnswer, ErrConnection or ErrPoolClosed. It sets req's Opaque and, when signing, its
+// Fields.
 func (p *Pool) Call(ctx context.Context, addr, purpose string, req *Command) (*Command, error) {
 	c, err := p.conn(ctx, slotKey{addr, purpose}, !req.Connected)
 	if err != nil {
@@ -72,8 +73,8 @@ func (p *Pool) Call(ctx context.Context, addr, purpose string, req *Command) (*C
 	return resp, err
 }
 
-// conn waits for the slot's connection, and dials if there is none and it may. The dial belongs to all who wait for it: one
-// that stops waiting does not end it.
+// conn waits for the slot's connection, and dials if there is none and it may. The dial belongs to all who wait for it:
+// one that stops waiting does not end it.
 func (p *Pool) conn(ctx context.Context, key slotKey, dials bool) (*conn, error) {
 	s, err := p.slot(key, dials)
 	if err != nil {
@@ -147,8 +148,8 @@ func (p *Pool) Drop(purpose string) {
 	p.drop(func(k slotKey) bool { return k.purpose == purpose }, fmt.Errorf("%w: closed by its user", ErrConnection))
 }
 
-// DropAddr closes all connections to an address, and gives up those that are being made: what is pending fails at once with
-// why, which is an ErrConnection.
+// DropAddr closes all connections to an address, and gives up those that are being made: what is pending fails at once
+// with why, which is an ErrConnection.
 func (p *Pool) DropAddr(addr, why string) {
 	p.drop(func(k slotKey) bool { return k.addr == addr }, fmt.Errorf("%w: %s", ErrConnection, why))
 }

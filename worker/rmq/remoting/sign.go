@@ -33,8 +33,8 @@ func (s *Credentials) sign(c *Command) {
 	c.Fields = append(c.Fields, Field{FieldSignature, Signature(s.SecretKey, c.Fields, c.Body)})
 }
 
-// Signature is base64(HMAC-SHA1(secret, the values of all fields but Signature, sorted by name, then the body)). It sorts
-// fields.
+// Signature is base64(HMAC-SHA1(secret, the values of all fields but Signature, sorted by name, then the body)). It
+// sorts fields.
 func Signature(secret string, fields []Field, body []byte) string {
 	slices.SortFunc(fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 	mac := hmac.New(sha1.New, []byte(secret))

@@ -63,7 +63,14 @@ func topicNotFound(e *env) {
 	if _, err := e.client.EnsureTopic(e.ctx, "no good/name", rmq.TopicSpec{Queues: 1}); err == nil {
 		e.Error("a bad name was taken")
 	}
-	if _, err := e.client.EnsureTopic(e.ctx, e.name("t"), rmq.TopicSpec{Queues: 1, Broker: "no-such-broker"}); !errors.Is(err, rmq.ErrUnreachable) {
+	if _, err := e.client.EnsureTopic(
+		e.ctx,
+		e.name("t"),
+		rmq.TopicSpec{Queues: 1, Broker: "no-such-broker"},
+	); !errors.Is(
+		err,
+		rmq.ErrUnreachable,
+	) {
 		e.Errorf("unknown broker: %v", err)
 	}
 }

@@ -103,7 +103,8 @@ func logContents(e *env) {
 	}
 }
 
-// follow follows a log in the background; its records come out of the channel, each once. stop ends it and gives its error.
+// follow follows a log in the background; its records come out of the channel, each once. stop ends it and gives its
+// error.
 func (e *env) follow(l *rmq.Log, from int64) (records <-chan string, stop func() error) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	out, ended := make(chan string, 1000), make(chan error, 1)
@@ -206,7 +207,8 @@ func appendNotFound(e *env) {
 	}
 }
 
-// logStrays has others put records into a log: those that were written for another one are known as such, those of older workers are not.
+// logStrays has others put records into a log: those that were written for another one are known as such, those of
+// older workers are not.
 func logStrays(e *env) {
 	q, err := e.client.EnsureLogTopic(e.ctx, e.name("log"), rmq.LogPlace{})
 	e.ok(err)
@@ -219,7 +221,13 @@ func logStrays(e *env) {
 	for key, p := range map[string][]rmq.Property{
 		"older": nil, "stray": {{Name: "connect-log", Value: "another"}}, "carried": {{Name: "connect-path", Value: "x"}},
 	} {
-		e.ok(s.Send(e.ctx, rmq.Message{Topic: q.Topic, Queue: q, Body: []byte("v"), Properties: append(p, rmq.Property{Name: "KEYS", Value: key})}, a.done(key)))
+		e.ok(
+			s.Send(
+				e.ctx,
+				rmq.Message{Topic: q.Topic, Queue: q, Body: []byte("v"), Properties: append(p, rmq.Property{Name: "KEYS", Value: key})},
+				a.done(key),
+			),
+		)
 	}
 	e.flush(s, a, 3)
 	stray := map[string]bool{}

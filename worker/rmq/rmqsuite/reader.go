@@ -150,7 +150,9 @@ func readerLooksAgain(e *env) {
 	e.fill(queues, 5)
 	e.ok(e.client.EnsureGroup(e.ctx, e.name("group")))
 	var gaps []int64
-	r := e.client.NewReader(rmq.ReaderConfig{Group: e.name("group"), OnGap: func(_ rmq.Queue, from, to int64) { gaps = append(gaps, from, to) }})
+	r := e.client.NewReader(
+		rmq.ReaderConfig{Group: e.name("group"), OnGap: func(_ rmq.Queue, from, to int64) { gaps = append(gaps, from, to) }},
+	)
 	defer r.Close()
 	r.Assign(map[rmq.Queue]int64{queues[0]: 70}) // the topic was recreated since the offset was stored
 	if diff := cmp.Diff(map[int][]string{0: numbers(0, 5)}, e.drain(r, 5)); diff != "" {

@@ -162,8 +162,8 @@ func senderContents(e *env) {
 	}
 }
 
-// wantMessage compares what was read at offset i with what was sent. Only the first three were sent alone, so that their
-// times of birth are kept.
+// wantMessage compares what was read at offset i with what was sent. Only the first three were sent alone, so that
+// their times of birth are kept.
 func (e *env) wantMessage(i int, want rmq.Message, got rmq.Received) {
 	e.Helper()
 	if string(got.Body) != string(want.Body) || got.Offset != int64(i) || got.NextOffset != int64(i+1) {

@@ -1,5 +1,6 @@
-// Package rmqtest is an in-memory RocketMQ for tests and for trying out: a name server and masters that speak the remoting
-// protocol, with the quirks of the real ones (5.3.3). Data live as long as the Broker, over stops and restarts.
+// Package rmqtest is an in-memory RocketMQ for tests and for trying out: a name server and masters that speak the
+// remoting protocol, with the quirks of the real ones (5.3.3). Data live as long as the Broker, over stops and
+// restarts.
 package rmqtest
 
 import (
@@ -37,11 +38,13 @@ func WithTLS(nameServer, masters *tls.Config) Option {
 	return func(b *Broker) { b.namesrvTLS, b.masterTLS = nameServer, masters }
 }
 
-// BehindProxy has the name server's address answer as a RocketMQ 5 proxy does, which knows the topics' routes and lists no brokers.
+// BehindProxy has the name server's address answer as a RocketMQ 5 proxy does, which knows the topics' routes and lists
+// no brokers.
 func BehindProxy() Option { return func(b *Broker) { b.proxy = true } }
 
-// Line4 has the masters answer as RocketMQ 4.9.7 does where it differs: no compaction, no topic configuration (351), 0 for a
-// group that never committed, the last record for a time past everything, and a code of no meaning for bad signatures.
+// Line4 has the masters answer as RocketMQ 4.9.7 does where it differs: no compaction, no topic configuration (351), 0
+// for a group that never committed, the last record for a time past everything, and a code of no meaning for bad
+// signatures.
 func Line4() Option { return func(b *Broker) { b.line4 = true } }
 
 // Verdict says what becomes of a request. The zero value lets it pass.
@@ -181,8 +184,8 @@ func (b *Broker) Restart() error {
 // StopMaster kills one master. The name server goes on showing it.
 func (b *Broker) StopMaster(name string) { b.master(name).kill(false) }
 
-// LeaveSlave kills one master whose slave stays registered: the name server shows its queues as before, and only the slave's
-// address, which answers nothing.
+// LeaveSlave kills one master whose slave stays registered: the name server shows its queues as before, and only the
+// slave's address, which answers nothing.
 func (b *Broker) LeaveSlave(name string) { b.master(name).kill(true) }
 
 // DropMaster kills one master, and the name server drops its routes, as the real one does once it notices.
@@ -204,7 +207,9 @@ func (b *Broker) RestartMaster(name string) error {
 // Create makes a topic on every master, as an administrator does.
 func (b *Broker) Create(topic string, queues int) {
 	for _, m := range b.masters {
-		m.createTopic(&remoting.Command{Fields: []remoting.Field{{Name: "topic", Value: topic}, {Name: "readQueueNums", Value: strconv.Itoa(queues)}}})
+		m.createTopic(
+			&remoting.Command{Fields: []remoting.Field{{Name: "topic", Value: topic}, {Name: "readQueueNums", Value: strconv.Itoa(queues)}}},
+		)
 	}
 }
 
@@ -240,12 +245,12 @@ func (b *Broker) Wipe(name string) error {
 // StopNameServer kills the name server alone; Restart brings it back.
 func (b *Broker) StopNameServer() { b.namesrv.stop() }
 
-// Freeze stops one master from reading and writing, as SIGSTOP does: connections stay, and can be made. What was sent to it
-// meanwhile it reads once thaw is called.
+// Freeze stops one master from reading and writing, as SIGSTOP does: connections stay, and can be made. What was sent
+// to it meanwhile it reads once thaw is called.
 func (b *Broker) Freeze(name string) (thaw func()) { return b.master(name).server.Load().freeze() }
 
-// Elect freezes one master, and has another broker take its place: with the same name and data, at another address, which the
-// name server shows at once. After thaw the former master answers again, as one that is no master.
+// Elect freezes one master, and has another broker take its place: with the same name and data, at another address,
+// which the name server shows at once. After thaw the former master answers again, as one that is no master.
 func (b *Broker) Elect(name string) (thaw func(), err error) {
 	m := b.master(name)
 	old := m.server.Load()
@@ -264,7 +269,8 @@ func (b *Broker) Elect(name string) (thaw func(), err error) {
 	return thaw, nil
 }
 
-// Intercept has fn judge every request to a master from now on; nil lets all pass. fn is called from several goroutines.
+// Intercept has fn judge every request to a master from now on; nil lets all pass. fn is called from several
+// goroutines.
 func (b *Broker) Intercept(fn func(master string, req *remoting.Command) Verdict) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -327,7 +333,10 @@ func (b *Broker) route(topic string) *remoting.Command {
 		if !ok || b.isDropped(m.name) {
 			continue
 		}
-		queues = append(queues, fmt.Sprintf(`{"brokerName":%q,"perm":%d,"readQueueNums":%d,"topicSysFlag":0,"writeQueueNums":%d}`, m.name, perm, n, n))
+		queues = append(
+			queues,
+			fmt.Sprintf(`{"brokerName":%q,"perm":%d,"readQueueNums":%d,"topicSysFlag":0,"writeQueueNums":%d}`, m.name, perm, n, n),
+		)
 		brokers = append(brokers, m.data())
 	}
 	if queues == nil {

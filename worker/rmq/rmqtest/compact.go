@@ -9,8 +9,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
-// CreateCompacting makes a topic of one queue that keeps the last record of each key for ever, as earlier versions made four
-// of the internal ones, on the broker at the address. It works on real brokers, too.
+// CreateCompacting makes a topic of one queue that keeps the last record of each key for ever, as earlier versions made
+// four of the internal ones, on the broker at the address. It works on real brokers, too.
 func CreateCompacting(ctx context.Context, dial remoting.Dialer, addr, topic string, perm int) error {
 	pool := remoting.NewPool(dial, 5*time.Second, remoting.Credentials{})
 	defer pool.Close()

@@ -68,7 +68,8 @@ func newMaster(b *Broker, name string) *master {
 	return m
 }
 
-// newServer makes a server that serves the master once it is the master's, and refuses what it is sent when it is no more.
+// newServer makes a server that serves the master once it is the master's, and refuses what it is sent when it is no
+// more.
 func (m *master) newServer() *server {
 	s := &server{secure: m.b.masterTLS}
 	s.handle = func(p *peer, req *remoting.Command) *remoting.Command {
@@ -90,7 +91,12 @@ func (m *master) data() string {
 	if m.orphaned.Load() && !m.server.Load().running() {
 		id = 1
 	}
-	return fmt.Sprintf(`{"brokerAddrs":{%d:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`, id, m.server.Load().addr, m.name)
+	return fmt.Sprintf(
+		`{"brokerAddrs":{%d:%q},"brokerName":%q,"cluster":"DefaultCluster","enableActingMaster":false}`,
+		id,
+		m.server.Load().addr,
+		m.name,
+	)
 }
 
 // shape is a topic's number of queues and its permission.
@@ -339,7 +345,8 @@ func (m *master) commit(req *remoting.Command) *remoting.Command {
 	return &remoting.Command{}
 }
 
-// committed answers 0 for a group that never committed while the queue starts at 0, unless told not to; 4.9 takes no such word.
+// committed answers 0 for a group that never committed while the queue starts at 0, unless told not to; 4.9 takes no
+// such word.
 func (m *master) committed(req *remoting.Command) *remoting.Command {
 	q, id, refusal := m.queue(req)
 	if refusal != nil {

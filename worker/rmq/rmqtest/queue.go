@@ -70,7 +70,10 @@ func (m *master) store(req *remoting.Command) *remoting.Command {
 		return &remoting.Command{Code: remoting.MessageIllegal, Remark: why}
 	}
 	if len(req.Body) > maxBody || len(req.Field("i")) > remoting.MaxProperties {
-		return illegal("the message is illegal, maybe msg body or properties length not matched. msg body length limit 4194304B, msg properties length limit 32767B.")
+		return illegal(
+			"the message is illegal, maybe msg body or properties length not matched. msg body length limit 4194304B, msg properties " +
+				"length limit 32767B.",
+		)
 	}
 	born, err1 := req.Int("g")
 	flags, err2 := req.Int("f")
@@ -83,7 +86,13 @@ func (m *master) store(req *remoting.Command) *remoting.Command {
 		return illegal("Required message key is missing")
 	}
 	first := q.max()
-	msg := remoting.Message{QueueID: id, SysFlag: int(flags), Born: born, Topic: []byte(req.Field("b")), Stored: max(time.Now().UnixMilli(), q.lastStored())}
+	msg := remoting.Message{
+		QueueID: id,
+		SysFlag: int(flags),
+		Born:    born,
+		Topic:   []byte(req.Field("b")),
+		Stored:  max(time.Now().UnixMilli(), q.lastStored()),
+	}
 	members := [][2][]byte{{req.Body, []byte(req.Field("i"))}}
 	if req.Code == remoting.SendBatch {
 		var err error
@@ -182,7 +191,8 @@ func (m *master) pull(p *peer, req *remoting.Command) *remoting.Command {
 	return nil
 }
 
-// holdsOn reports that a held pull goes on waiting for the offset, though a new one would be told that it is past the end.
+// holdsOn reports that a held pull goes on waiting for the offset, though a new one would be told that it is past the
+// end.
 func (m *master) holdsOn(req, resp *remoting.Command) bool {
 	q, _, refusal := m.queue(req)
 	m.mu.Lock()

@@ -20,7 +20,8 @@ const answerTimeout = 10 * time.Second
 // handler carries out a request. A nil answer is none: the handler answers later by p.answer, or never.
 type handler func(p *peer, req *remoting.Command) *remoting.Command
 
-// server is one process of the cluster: the name server or a master. It can be stopped and started again on its address.
+// server is one process of the cluster: the name server or a master. It can be stopped and started again on its
+// address.
 type server struct {
 	addr   string      // set before the first client can know it, and never again
 	secure *tls.Config // nil: without TLS
@@ -64,8 +65,8 @@ func (s *server) start(pipes bool) error {
 	return nil
 }
 
-// listen takes the address of before, or finds one below the ports that systems give to outgoing connections: while a server is
-// stopped, no client of another test may come to sit on its port.
+// listen takes the address of before, or finds one below the ports that systems give to outgoing connections: while a
+// server is stopped, no client of another test may come to sit on its port.
 func (s *server) listen() (net.Listener, error) {
 	if s.addr != "" {
 		return net.Listen("tcp", s.addr)

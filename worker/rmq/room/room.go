@@ -1,5 +1,5 @@
-// Package room bounds the bytes that wait in the lanes of a sender. What waits in a lane that stands still does not take the
-// others' room: it is lent once more as much, and no more than that.
+// Package room bounds the bytes that wait in the lanes of a sender. What waits in a lane that stands still does not
+// take the others' room: it is lent once more as much, and no more than that.
 package room
 
 import (

@@ -11,8 +11,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq/remoting"
 )
 
-// Dialer opens connections with TLS. It reads its files for each: renewed ones count from the next connection on. It is safe for
-// concurrent use.
+// Dialer opens connections with TLS. It reads its files for each: renewed ones count from the next connection on. It is
+// safe for concurrent use.
 type Dialer struct {
 	files Files
 	dial  remoting.Dialer
@@ -30,7 +30,8 @@ func New(files Files, dial remoting.Dialer) (*Dialer, error) {
 	return &Dialer{files: files, dial: dial, good: cfg}, nil
 }
 
-// Dial opens a connection and returns once its handshake is over. While the files are of no use, those of before are used.
+// Dial opens a connection and returns once its handshake is over. While the files are of no use, those of before are
+// used.
 func (d *Dialer) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	cfg, stale := d.config()
 	if cfg.ServerName == "" {
@@ -63,15 +64,16 @@ func (d *Dialer) config() (cfg *tls.Config, stale error) {
 	return d.good.Clone(), err
 }
 
-// Stale says why the files are of no use now, nil if they are: a certificate may have expired that the connections which are there
-// were made with.
+// Stale says why the files are of no use now, nil if they are: a certificate may have expired that the connections
+// which are there were made with.
 func (d *Dialer) Stale() error {
 	_, stale := d.config()
 	return stale
 }
 
-// conn is a TLS connection that is reset when it is closed, as a plain one is: the notice that TLS ends with could wait behind a
-// full buffer, and what is in that buffer would still arrive. Invariant C2: nothing is delivered after its lease.
+// conn is a TLS connection that is reset when it is closed, as a plain one is: the notice that TLS ends with could wait
+// behind a full buffer, and what is in that buffer would still arrive. Invariant C2: nothing is delivered after its
+// lease.
 type conn struct {
 	*tls.Conn
 	raw  net.Conn
@@ -82,8 +84,8 @@ type conn struct {
 // Close resets the connection at once.
 func (c *conn) Close() error { return c.raw.Close() }
 
-// Read tells what the server may have against the client if it ends the connection before it says anything: with TLS 1.3 it looks
-// at the client's certificate only after the handshake.
+// Read tells what the server may have against the client if it ends the connection before it says anything: with TLS
+// 1.3 it looks at the client's certificate only after the handshake.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {

@@ -116,16 +116,56 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		"all is well, by name":                {good, "rocketmq.test:9876", greeting(server), nil},
 		"all is well, by the configured name": {Files{CA: good.CA, ServerName: "rocketmq.test"}, "10.0.0.1:9876", greeting(server), nil},
 		"all is well, both ways":              {with(ca, "good"), "127.0.0.1:9876", greeting(mutual), nil},
-		"another CA":                          {Files{CA: file("other.pem", other.PEM)}, "127.0.0.1:9876", greeting(server), []string{"TLS handshake: ", "not signed by any in tlsCA (" + dir + "/other.pem)"}},
-		"no CA":                               {Files{}, "127.0.0.1:9876", greeting(server), []string{"signed by none of the system's roots: set tlsCA"}},
-		"another name":                        {good, "broker-0.rocketmq:10911", greeting(server), []string{`its certificate is for rocketmq.test, 127.0.0.1 and not for "broker-0.rocketmq": set tlsServerName`}},
-		"another address":                     {good, "10.0.0.1:10911", greeting(server), []string{`and not for "10.0.0.1": set tlsServerName`}},
-		"a certificate that has expired":      {good, "127.0.0.1:9876", greeting(old), []string{"has expired or is not valid yet: renew it"}},
-		"no certificate of ours":              {good, "127.0.0.1:9876", greeting(mutual), []string{"asks for a client's certificate: set tlsCert and tlsKey"}},
-		"no certificate of ours, TLS 1.2":     {good, "127.0.0.1:9876", greeting(mutual12), []string{"asks for a client's certificate", "set tlsCert and tlsKey"}},
-		"a certificate of another CA":         {with(other, "bad"), "127.0.0.1:9876", greeting(mutual), []string{"does not take the certificate in tlsCert (" + dir + "/bad.pem)"}},
-		"an older TLS":                        {good, "127.0.0.1:9876", greeting(&tls.Config{MaxVersion: tls.VersionTLS11, Certificates: server.Certificates}), []string{"protocol version"}},
-		"a server without TLS that hangs up":  {good, "127.0.0.1:9876", func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }, []string{"it closed the connection, as a server does that takes no TLS", "set tlsEnable=false"}},
+		"another CA": {
+			Files{CA: file("other.pem", other.PEM)},
+			"127.0.0.1:9876",
+			greeting(server),
+			[]string{"TLS handshake: ", "not signed by any in tlsCA (" + dir + "/other.pem)"},
+		},
+		"no CA": {
+			Files{},
+			"127.0.0.1:9876",
+			greeting(server),
+			[]string{"signed by none of the system's roots: set tlsCA"},
+		},
+		"another name": {
+			good,
+			"broker-0.rocketmq:10911",
+			greeting(server),
+			[]string{`its certificate is for rocketmq.test, 127.0.0.1 and not for "broker-0.rocketmq": set tlsServerName`},
+		},
+		"another address":                {good, "10.0.0.1:10911", greeting(server), []string{`and not for "10.0.0.1": set tlsServerName`}},
+		"a certificate that has expired": {good, "127.0.0.1:9876", greeting(old), []string{"has expired or is not valid yet: renew it"}},
+		"no certificate of ours": {
+			good,
+			"127.0.0.1:9876",
+			greeting(mutual),
+			[]string{"asks for a client's certificate: set tlsCert and tlsKey"},
+		},
+		"no certificate of ours, TLS 1.2": {
+			good,
+			"127.0.0.1:9876",
+			greeting(mutual12),
+			[]string{"asks for a client's certificate", "set tlsCert and tlsKey"},
+		},
+		"a certificate of another CA": {
+			with(other, "bad"),
+			"127.0.0.1:9876",
+			greeting(mutual),
+			[]string{"does not take the certificate in tlsCert (" + dir + "/bad.pem)"},
+		},
+		"an older TLS": {
+			good,
+			"127.0.0.1:9876",
+			greeting(&tls.Config{MaxVersion: tls.VersionTLS11, Certificates: server.Certificates}),
+			[]string{"protocol version"},
+		},
+		"a server without TLS that hangs up": {
+			good,
+			"127.0.0.1:9876",
+			func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) },
+			[]string{"it closed the connection, as a server does that takes no TLS", "set tlsEnable=false"},
+		},
 		"a server without TLS that answers": {good, "127.0.0.1:9876", func(c net.Conn) {
 			_, _ = c.Write([]byte("\x00\x00\x00\x50\x00\x00"))
 			_, _ = io.Copy(io.Discard, c)
@@ -228,7 +268,12 @@ func TestADialThatIsGivenUpEnds(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if _, err := d.Dial(ctx, "tcp", "127.0.0.1:9876"); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "TLS handshake: no answer in time") {
+		if _, err := d.Dial(
+			ctx,
+			"tcp",
+			"127.0.0.1:9876",
+		); !errors.Is(err, context.DeadlineExceeded) ||
+			!strings.Contains(err.Error(), "TLS handshake: no answer in time") {
 			t.Errorf("got %v", err)
 		}
 	})

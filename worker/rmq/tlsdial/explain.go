@@ -69,8 +69,12 @@ func (e explainer) refusal(err error) error {
 	case errors.As(err, &authority):
 		return fmt.Errorf("%s: %w", e.untrusted(), err)
 	case errors.As(err, &name):
-		return fmt.Errorf("its certificate is for %s and not for %q: set tlsServerName to a name that it has, or have the certificate made for this one: %w",
-			names(name.Certificate), e.name, err)
+		return fmt.Errorf(
+			"its certificate is for %s and not for %q: set tlsServerName to a name that it has, or have the certificate made for this one: %w",
+			names(name.Certificate),
+			e.name,
+			err,
+		)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Errorf("its certificate has expired or is not valid yet: renew it, and look at the clock here: %w", err)
 	case errors.As(err, &record):
@@ -116,8 +120,11 @@ func (e explainer) alerted(alert string, err error) error {
 	case !strings.Contains(alert, "certificate"):
 		return fmt.Errorf("the server refuses: %w", err)
 	}
-	return fmt.Errorf("the server does not take the certificate in tlsCert (%s): have it signed by somebody in the server's tls.server.trustCertPath: %w",
-		e.files.Cert, err)
+	return fmt.Errorf(
+		"the server does not take the certificate in tlsCert (%s): have it signed by somebody in the server's tls.server.trustCertPath: %w",
+		e.files.Cert,
+		err,
+	)
 }
 
 // remote gives the text of an alert that the server sent.

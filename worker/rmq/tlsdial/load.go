@@ -1,5 +1,5 @@
-// Package tlsdial puts TLS around connections to RocketMQ, and says what is wrong where a handshake fails. Its texts name keys of
-// connect.conf.
+// Package tlsdial puts TLS around connections to RocketMQ, and says what is wrong where a handshake fails. Its texts
+// name keys of connect.conf.
 package tlsdial
 
 import (
@@ -17,7 +17,8 @@ import (
 type Files struct {
 	// CA (tlsCA) is a PEM file with the certificates of those who sign the servers' ones; empty: the system's roots.
 	CA string
-	// Cert and Key (tlsCert, tlsKey) are PEM files with the certificate that is shown to servers and its key; both or none.
+	// Cert and Key (tlsCert, tlsKey) are PEM files with the certificate that is shown to servers and its key; both or
+	// none.
 	Cert, Key string
 	// ServerName (tlsServerName) is the name that the servers' certificates must have; empty: the host that is dialled.
 	ServerName string
@@ -87,13 +88,21 @@ func roots(text []byte, now time.Time) (*x509.CertPool, error) {
 
 func (f Files) pair(cert, key []byte, now time.Time) (tls.Certificate, error) {
 	if !holds(cert, func(kind string) bool { return kind == "CERTIFICATE" }) {
-		return tls.Certificate{}, fmt.Errorf("tlsCert: %s: %w: want a certificate between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----", f.Cert, errNoPEM)
+		return tls.Certificate{}, fmt.Errorf(
+			"tlsCert: %s: %w: want a certificate between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
+			f.Cert,
+			errNoPEM,
+		)
 	}
 	if holds(key, func(kind string) bool { return kind == "ENCRYPTED PRIVATE KEY" }) {
 		return tls.Certificate{}, fmt.Errorf("tlsKey: %s: the key is encrypted: want one without a password", f.Key)
 	}
 	if !holds(key, isKey) {
-		return tls.Certificate{}, fmt.Errorf("tlsKey: %s: %w: want a private key between -----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY-----", f.Key, errNoPEM)
+		return tls.Certificate{}, fmt.Errorf(
+			"tlsKey: %s: %w: want a private key between -----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY-----",
+			f.Key,
+			errNoPEM,
+		)
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil { // its texts show nothing of the key

@@ -29,17 +29,32 @@ func TestABadFileIsNamedWithItsKey(t *testing.T) {
 		"no file of the CA":           {Files{CA: missing}, []string{"tlsCA: ", missing, "no such file"}},
 		"a CA that is no PEM":         {Files{CA: write("junk", []byte("junk"))}, []string{"tlsCA: ", "junk: not PEM: want certificates"}},
 		"a key in place of the CA":    {Files{CA: key}, []string{"tlsCA: " + key + ": not PEM"}},
-		"a CA that is damaged":        {Files{CA: write("bad.pem", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))}, []string{"tlsCA: ", "cannot be read"}},
-		"a CA that has expired":       {Files{CA: write("old-ca.pem", old.Cert)}, []string{"tlsCA: ", "has expired at "}},
-		"no file of the certificate":  {Files{Cert: missing, Key: key}, []string{"tlsCert: ", missing}},
-		"no file of the key":          {Files{Cert: cert, Key: missing}, []string{"tlsKey: ", missing}},
-		"a certificate of no PEM":     {Files{Cert: write("der", []byte{0x30}), Key: key}, []string{"tlsCert: ", "not PEM: want a certificate"}},
-		"the two confused":            {Files{Cert: key, Key: cert}, []string{"tlsCert: " + key + ": not PEM"}},
-		"a key that is no PEM":        {Files{Cert: cert, Key: write("k", []byte("k"))}, []string{"tlsKey: ", "not PEM: want a private key"}},
-		"a key with a password":       {Files{Cert: cert, Key: write("enc.pem", []byte(encrypted))}, []string{"tlsKey: ", "the key is encrypted"}},
-		"another's key":               {Files{Cert: cert, Key: write("other.pem", other.Key)}, []string{"tlsKey: ", "does not go with the certificate in tlsCert: " + cert}},
-		"a certificate of before":     {Files{Cert: write("old.pem", old.Cert), Key: write("old.key", old.Key)}, []string{"tlsCert: ", "has expired at "}},
-		"a certificate of later":      {Files{Cert: write("early.pem", early.Cert), Key: write("early.key", early.Key)}, []string{"tlsCert: ", "is not valid before "}},
+		"a CA that is damaged": {
+			Files{CA: write("bad.pem", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))},
+			[]string{"tlsCA: ", "cannot be read"},
+		},
+		"a CA that has expired":      {Files{CA: write("old-ca.pem", old.Cert)}, []string{"tlsCA: ", "has expired at "}},
+		"no file of the certificate": {Files{Cert: missing, Key: key}, []string{"tlsCert: ", missing}},
+		"no file of the key":         {Files{Cert: cert, Key: missing}, []string{"tlsKey: ", missing}},
+		"a certificate of no PEM":    {Files{Cert: write("der", []byte{0x30}), Key: key}, []string{"tlsCert: ", "not PEM: want a certificate"}},
+		"the two confused":           {Files{Cert: key, Key: cert}, []string{"tlsCert: " + key + ": not PEM"}},
+		"a key that is no PEM":       {Files{Cert: cert, Key: write("k", []byte("k"))}, []string{"tlsKey: ", "not PEM: want a private key"}},
+		"a key with a password": {
+			Files{Cert: cert, Key: write("enc.pem", []byte(encrypted))},
+			[]string{"tlsKey: ", "the key is encrypted"},
+		},
+		"another's key": {
+			Files{Cert: cert, Key: write("other.pem", other.Key)},
+			[]string{"tlsKey: ", "does not go with the certificate in tlsCert: " + cert},
+		},
+		"a certificate of before": {
+			Files{Cert: write("old.pem", old.Cert), Key: write("old.key", old.Key)},
+			[]string{"tlsCert: ", "has expired at "},
+		},
+		"a certificate of later": {
+			Files{Cert: write("early.pem", early.Cert), Key: write("early.key", early.Key)},
+			[]string{"tlsCert: ", "is not valid before "},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package book decides what a worker does with the units of connectors: what it claims, starts, stops and gives back, and
-// what their users see. It has no goroutine, no lock, no clock and no IO, so what is simulated is what runs.
+// Package book decides what a worker does with the units of connectors: what it claims, starts, stops and gives back,
+// and what their users see. It has no goroutine, no lock, no clock and no IO, so what is simulated is what runs.
 package book
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
-// Book is what a worker knows of its units from one pass to the next. Make one with New; it is not safe for use by several
-// goroutines.
+// Book is what a worker knows of its units from one pass to the next. Make one with New; it is not safe for use by
+// several goroutines.
 type Book struct {
 	worker string
 	// patience is for how long a free unit waits for its worker, at least; random spreads what many workers do.
@@ -43,8 +43,8 @@ func New(worker string, session time.Duration, random func() float64) *Book {
 
 // Work is what one pass asks for. The book has noted all of it: it is to be carried out, and its end to be reported.
 type Work struct {
-	// Claims are to be asked for in one request, whose outcome goes to Claimed. One request is under way at a time: the log is
-	// one, so a second would only wait behind the first.
+	// Claims are to be asked for in one request, whose outcome goes to Claimed. One request is under way at a time: the
+	// log is one, so a second would only wait behind the first.
 	Claims []member.ClaimRequest
 	// Releases are to be given back in one request, whose end goes to Released. None of them runs again under the same
 	// generation.
@@ -87,8 +87,8 @@ type Step struct {
 	Ran bool
 }
 
-// Pass brings the book in line with the view and the configs, plans, and notes what is to be carried out. above gives the
-// highest generation of a unit that the stores know.
+// Pass brings the book in line with the view and the configs, plans, and notes what is to be carried out. above gives
+// the highest generation of a unit that the stores know.
 func (b *Book) Pass(view member.View, connectors []storefold.Connector, above func(Unit) int64, now time.Time) Work {
 	in := Input{Worker: b.worker, View: view, Connectors: connectors, Held: b.held, Places: &b.places, Now: now}
 	in.wants = b.wishes.of(connectors)
@@ -271,8 +271,8 @@ func grantOf(u Unit, o fold.Owner) member.Grant {
 	return member.Grant{Unit: u, Generation: o.Generation, Epoch: o.Epoch}
 }
 
-// Waiting notes why the connector of an attempt cannot be opened yet, without secrets: users see the unit failed meanwhile,
-// and that it is retried. It returns false if a reason is known already.
+// Waiting notes why the connector of an attempt cannot be opened yet, without secrets: users see the unit failed
+// meanwhile, and that it is retried. It returns false if a reason is known already.
 func (b *Book) Waiting(u Unit, problem string, now time.Time) (first bool) {
 	h := b.running(u)
 	if h == nil {
@@ -328,7 +328,8 @@ const (
 // Outcome is how an attempt ended.
 type Outcome struct {
 	Kind OutcomeKind
-	// Canceled says that the attempt was ended from outside: of one that was asked to stop that is no failure, whatever Kind is.
+	// Canceled says that the attempt was ended from outside: of one that was asked to stop that is no failure, whatever
+	// Kind is.
 	Canceled bool
 	// Problem is what users see of a failure, without secrets. Temporary says that the other system, or RocketMQ, was not
 	// reachable.

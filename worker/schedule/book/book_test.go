@@ -13,8 +13,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/store/storefold"
 )
 
-// A task that was fenced off is given back also when the config has changed meanwhile, so that its connector has no tasks for
-// the moment: else it would stay owned, and nothing of the new epoch could start.
+// A task that was fenced off is given back also when the config has changed meanwhile, so that its connector has no
+// tasks for the moment: else it would stay owned, and nothing of the new epoch could start.
 func TestATaskThatWasFencedOffIsGivenBackThoughItIsNotWantedAnyMore(t *testing.T) {
 	now := time.Unix(100, 0)
 	b := New("w1", 5*time.Second, func() float64 { return 0 })
@@ -54,13 +54,19 @@ func TestATaskThatWasFencedOffIsGivenBackThoughItIsNotWantedAnyMore(t *testing.T
 	}
 }
 
-// A unit that was claimed in place of a session stays here while that session lives, also if it is 0: that of the log's first
-// join. A later session of the same worker gets it.
+// A unit that was claimed in place of a session stays here while that session lives, also if it is 0: that of the log's
+// first join. A later session of the same worker gets it.
 func TestAnAdoptedUnitStaysUntilItsWorkerJoinsAgain(t *testing.T) {
 	now := time.Unix(100, 0)
 	b := New("w1", 5*time.Second, func() float64 { return 0 })
-	view := member.View{Joined: true, Self: 1, Members: []member.Member{{Session: 0, Worker: "w2", Eligible: true}, {Session: 1, Worker: "w1", Eligible: true}},
-		Homes: []string{"w1", "w2"}, Owners: map[Unit]fold.Owner{}, Allocation: allocate.Params{Strategy: "Averagely"}}
+	view := member.View{
+		Joined:     true,
+		Self:       1,
+		Members:    []member.Member{{Session: 0, Worker: "w2", Eligible: true}, {Session: 1, Worker: "w1", Eligible: true}},
+		Homes:      []string{"w1", "w2"},
+		Owners:     map[Unit]fold.Owner{},
+		Allocation: allocate.Params{Strategy: "Averagely"},
+	}
 	connectors := []storefold.Connector{{Name: "c", State: states.WantRunning, Epoch: 1, Tasks: []map[string]string{{}}}} // c to w1, c-0 to w2
 	pass := func() Work { return b.Pass(view, connectors, none, now) }
 

@@ -21,16 +21,16 @@ const (
 	Stopping
 )
 
-// Held is what a worker knows of a unit beyond the cluster log: the zero value is a unit that it never ran. One value holds it,
-// for what a unit shows, when it is retried and which claims are its own change in the same transitions.
+// Held is what a worker knows of a unit beyond the cluster log: the zero value is a unit that it never ran. One value
+// holds it, for what a unit shows, when it is retried and which claims are its own change in the same transitions.
 type Held struct {
 	// Generation and Epoch are of the ownership that runs, or ran last.
 	Generation, Epoch int64
 	Phase             Phase
 	// Owned says that the last view showed an ownership of this worker's.
 	Owned bool
-	// Granted is the highest generation that a claim of this worker got. An ownership beyond it is not to be used: its claim
-	// is still under way, or was given up, and then the cluster gives the unit back.
+	// Granted is the highest generation that a claim of this worker got. An ownership beyond it is not to be used: its
+	// claim is still under way, or was given up, and then the cluster gives the unit back.
 	Granted int64
 	// Given is the highest generation that was released, or lost, here: it never runs again.
 	Given int64
@@ -49,7 +49,8 @@ type Held struct {
 	Problem, Warning string
 	Retry            Retry
 
-	// used is what its attempt has read by references, at read at the earliest; outdated says that it has to be restarted for that.
+	// used is what its attempt has read by references, at read at the earliest; outdated says that it has to be restarted
+	// for that.
 	used     reference.Used
 	read     time.Time
 	outdated bool
@@ -144,8 +145,8 @@ const (
 	longestClaimDelay = 5 * time.Second
 )
 
-// claimed notes the outcome of a claim: generation is 0 when it was refused. A refused claim is a record in the log like any
-// other, so the next one waits.
+// claimed notes the outcome of a claim: generation is 0 when it was refused. A refused claim is a record in the log
+// like any other, so the next one waits.
 func (h *Held) claimed(generation int64, now time.Time) {
 	if generation > 0 {
 		h.Granted, h.claimAt = max(h.Granted, generation), time.Time{}
@@ -157,8 +158,8 @@ func (h *Held) claimed(generation int64, now time.Time) {
 
 const (
 	firstDelay = time.Second
-	// longestDelay bounds the wait for the next start of a failed task, longestReconnect that of one whose other system, or
-	// RocketMQ, was not reachable: such outages are short more often than broken configs are.
+	// longestDelay bounds the wait for the next start of a failed task, longestReconnect that of one whose other system,
+	// or RocketMQ, was not reachable: such outages are short more often than broken configs are.
 	longestDelay     = time.Minute
 	longestReconnect = 15 * time.Second
 	// healthyAfter is how long an attempt has to run for its failure to count as the first one.

@@ -152,7 +152,12 @@ func wanted(connectors []storefold.Connector) map[Unit]want {
 	out := map[Unit]want{}
 	for _, c := range connectors {
 		divide := c.Tasks == nil && c.State != states.WantStopped
-		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{epoch: c.Epoch, state: c.State, run: divide, restart: c.RestartOf(allocate.ConnectorTask)}
+		out[Unit{Connector: c.Name, Task: allocate.ConnectorTask}] = want{
+			epoch:   c.Epoch,
+			state:   c.State,
+			run:     divide,
+			restart: c.RestartOf(allocate.ConnectorTask),
+		}
 		if c.State == states.WantStopped {
 			continue
 		}
@@ -177,8 +182,8 @@ func (w *wishes) of(connectors []storefold.Connector) map[Unit]want {
 	return w.wants
 }
 
-// placed lists the units that have a place in the allocation, sorted. Tasks keep theirs while their connector is stopped, or
-// divided again: else each such change would move the tasks of other connectors to and fro.
+// placed lists the units that have a place in the allocation, sorted. Tasks keep theirs while their connector is
+// stopped, or divided again: else each such change would move the tasks of other connectors to and fro.
 func placed(connectors []storefold.Connector) []Unit {
 	var out []Unit
 	for _, c := range connectors {

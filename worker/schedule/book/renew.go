@@ -31,9 +31,9 @@ func (b *Book) Used() reference.Used {
 	return out
 }
 
-// Outdate notes which units have read what is another now, as a look says that began then, and returns them with what it is.
-// Failed ones, and those that lacked something, need not wait for the end of their back-off any more; the others are restarted by
-// the next passes, one after the other.
+// Outdate notes which units have read what is another now, as a look says that began then, and returns them with what
+// it is. Failed ones, and those that lacked something, need not wait for the end of their back-off any more; the others
+// are restarted by the next passes, one after the other.
 func (b *Book) Outdate(now reference.Used, begun time.Time) map[Unit][]reference.Reference {
 	out := map[Unit][]reference.Reference{}
 	for u, h := range b.held {
@@ -55,8 +55,8 @@ func (b *Book) Outdate(now reference.Used, begun time.Time) map[Unit][]reference
 	return out
 }
 
-// renew drains the next unit that runs with what has changed, if there is one. There is one at a time: it is done once it is open
-// again, or has failed, or is not to run here any more.
+// renew drains the next unit that runs with what has changed, if there is one. There is one at a time: it is done once
+// it is open again, or has failed, or is not to run here any more.
 func (b *Book) renew() (Step, bool) {
 	if r := b.renewing; r.held != nil && b.held[r.unit] == r.held && r.held.Owned && r.held.want.run && !r.held.settled() {
 		return Step{}, false

@@ -54,8 +54,17 @@ func TestScenarios(t *testing.T) {
 				t.Fatal(err)
 			}
 			script, want, _ := strings.Cut(string(data), "----\n")
-			s := &stage{t: t, configs: map[string]storefold.Connector{}, held: map[string]map[Unit]*Held{},
-				view: member.View{Joined: true, Owners: map[Unit]fold.Owner{}, Floors: map[string]int64{}, Allocation: allocate.Params{Strategy: "Averagely"}}}
+			s := &stage{
+				t:       t,
+				configs: map[string]storefold.Connector{},
+				held:    map[string]map[Unit]*Held{},
+				view: member.View{
+					Joined:     true,
+					Owners:     map[Unit]fold.Owner{},
+					Floors:     map[string]int64{},
+					Allocation: allocate.Params{Strategy: "Averagely"},
+				},
+			}
 			for line := range strings.Lines(script) {
 				s.command(strings.Fields(line))
 			}

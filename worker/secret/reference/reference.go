@@ -1,6 +1,6 @@
-// Package reference reads references to secrets in the values of a connector's config, in the form of Kafka's config providers:
-// ${file:path:key}, ${dir:path:file}, ${env:NAME} and ${secret:name:key}. It is pure. A reference is no secret: it is stored,
-// published and shown in place of what it refers to.
+// Package reference reads references to secrets in the values of a connector's config, in the form of Kafka's config
+// providers: ${file:path:key}, ${dir:path:file}, ${env:NAME} and ${secret:name:key}. It is pure. A reference is no
+// secret: it is stored, published and shown in place of what it refers to.
 package reference
 
 import (

@@ -12,13 +12,16 @@ func TestIn(t *testing.T) {
 		value string
 		want  []Reference
 	}{
-		"plain text":                        {"hunter2", nil},
-		"a property of a file":              {"${file:/etc/x:password}", []Reference{{File, "/etc/x", "password"}}},
-		"a key with a colon":                {"${file:/etc/x:a:b}", []Reference{{File, "/etc/x", "a:b"}}},
-		"a file of a folder":                {"${dir:/etc/x:password}", []Reference{{Dir, "/etc/x", "password"}}},
-		"a variable":                        {"${env:PASSWORD}", []Reference{{Env, "", "PASSWORD"}}},
-		"a key of a mounted secret":         {"${secret:kafka:password}", []Reference{{Secret, "kafka", "password"}}},
-		"several in one value":              {`x required username="${secret:kafka:user}" password="${secret:kafka:password}";`, []Reference{{Secret, "kafka", "user"}, {Secret, "kafka", "password"}}},
+		"plain text":                {"hunter2", nil},
+		"a property of a file":      {"${file:/etc/x:password}", []Reference{{File, "/etc/x", "password"}}},
+		"a key with a colon":        {"${file:/etc/x:a:b}", []Reference{{File, "/etc/x", "a:b"}}},
+		"a file of a folder":        {"${dir:/etc/x:password}", []Reference{{Dir, "/etc/x", "password"}}},
+		"a variable":                {"${env:PASSWORD}", []Reference{{Env, "", "PASSWORD"}}},
+		"a key of a mounted secret": {"${secret:kafka:password}", []Reference{{Secret, "kafka", "password"}}},
+		"several in one value": {
+			`x required username="${secret:kafka:user}" password="${secret:kafka:password}";`,
+			[]Reference{{Secret, "kafka", "user"}, {Secret, "kafka", "password"}},
+		},
 		"one behind another":                {"${env:A}${env:A}", []Reference{{Env, "", "A"}, {Env, "", "A"}}},
 		"the placeholder of a rename":       {"${topic}", nil},
 		"a provider that is none":           {"${vault:a:b}", nil},
@@ -43,8 +46,11 @@ func TestIn(t *testing.T) {
 
 func TestExpand(t *testing.T) {
 	cases := map[string]struct{ value, want string }{
-		"text stays":                           {"a ${topic} ${vault:a:b}", "a ${topic} ${vault:a:b}"},
-		"each is replaced":                     {`user="${secret:k:u}" password="${secret:k:p}";`, `user="<secret k u>" password="<secret k p>";`},
+		"text stays": {"a ${topic} ${vault:a:b}", "a ${topic} ${vault:a:b}"},
+		"each is replaced": {
+			`user="${secret:k:u}" password="${secret:k:p}";`,
+			`user="<secret k u>" password="<secret k p>";`,
+		},
 		"what it stands for is not read again": {"${env:AGAIN}", "${env:B}"},
 		"text around it stays":                 {"a${env:B}c", "a<env  B>c"},
 	}
@@ -125,7 +131,8 @@ func plain(value string) (out []string) {
 }
 
 func FuzzIn(f *testing.F) {
-	for _, seed := range []string{"", "${env:A}", "${${env:A}}", "${file:/a:b}${", "a ${topic} ${secret:k:p}}", "${dir:a}", "${secret:a:${env:b}}"} {
+	for _, seed := range []string{"", "${env:A}", "${${env:A}}", "${file:/a:b}${", "a ${topic} ${secret:k:p}}", "${dir:a}",
+		"${secret:a:${env:b}}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -134,7 +141,8 @@ func FuzzIn(f *testing.F) {
 			if again := In(r.String()); len(again) != 1 || again[0] != r {
 				t.Errorf("%v reads as %v", r, again)
 			}
-			if r.Check() == nil && r.Provider != Env && (strings.Contains("/"+r.Path+"/", "/../") || r.Provider != File && strings.Contains(r.Key, "/")) {
+			if r.Check() == nil && r.Provider != Env &&
+				(strings.Contains("/"+r.Path+"/", "/../") || r.Provider != File && strings.Contains(r.Key, "/")) {
 				t.Errorf("%v leads up", r)
 			}
 		}

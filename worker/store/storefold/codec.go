@@ -1,5 +1,5 @@
-// Package storefold is what the stores make of their topics: configs, progress and statuses as folds over records, and what their
-// writers append. It has no clock, no lock and no IO, so what is simulated is what runs.
+// Package storefold is what the stores make of their topics: configs, progress and statuses as folds over records, and
+// what their writers append. It has no clock, no lock and no IO, so what is simulated is what runs.
 package storefold
 
 import (

@@ -42,8 +42,8 @@ type connectorValue struct {
 	Revision int64     `json:"revision"`
 	Replaces int64     `json:"replaces"`
 	Requests []request `json:"requests"` // newest last; the last is this write's own
-	// Restart is the newest restart that was asked for in this epoch. Restarts are those before it, by task, newest ids: owners
-	// that have not read them yet carry them out all the same. There are at most as many as tasks.
+	// Restart is the newest restart that was asked for in this epoch. Restarts are those before it, by task, newest ids:
+	// owners that have not read them yet carry them out all the same. There are at most as many as tasks.
 	Restart   *restartValue  `json:"restart,omitempty"`
 	Restarts  map[int]string `json:"restarts,omitempty"`
 	UpdatedAt time.Time      `json:"updatedAt"`
@@ -117,8 +117,8 @@ func (v *tasksValue) valid(counts func(int64) bool) bool {
 }
 
 // Configs holds the connectors, tombstones included, and their newest task sets. A connector's value follows the one
-// it replaces, the first task set of an epoch wins. Of a deleted connector, and of task sets whose epoch is over, only the epochs
-// are left.
+// it replaces, the first task set of an epoch wins. Of a deleted connector, and of task sets whose epoch is over, only
+// the epochs are left.
 //
 // Invariant C3: (config, epoch) is one record, and a task set counts only for the epoch that it names.
 type Configs struct {
@@ -181,8 +181,8 @@ func (f *Configs) applyConnector(v *connectorValue) replica.Verdict {
 	return replica.Accepted
 }
 
-// applyTasks keeps the first task set of the newest epoch. One whose epoch is over is refused, and only its epoch is kept, which
-// is then published over it.
+// applyTasks keeps the first task set of the newest epoch. One whose epoch is over is refused, and only its epoch is
+// kept, which is then published over it.
 func (f *Configs) applyTasks(v *tasksValue) replica.Verdict {
 	held := f.tasks[v.key()]
 	switch {

@@ -7,8 +7,8 @@ const erasedID = "erased"
 
 func (v *tasksValue) erased() bool { return v.ID == erasedID }
 
-// erase is what is left of a task set whose epoch is over: the epoch, which is not given to tasks again. It is the same for all
-// who erase it, and workers that know nothing of it take it for the task set of an epoch that is over.
+// erase is what is left of a task set whose epoch is over: the epoch, which is not given to tasks again. It is the same
+// for all who erase it, and workers that know nothing of it take it for the task set of an epoch that is over.
 func (v *tasksValue) erase() *tasksValue {
 	return &tasksValue{V: Version, Name: v.Name, Epoch: v.Epoch, Tasks: []map[string]string{}, ID: erasedID}
 }
@@ -38,8 +38,8 @@ func (f *Configs) follow(next, held *connectorValue) {
 	}
 }
 
-// Erasures rises with each config and task set that is replaced by another, or by nothing: what was kept of it elsewhere is
-// out of date, and may hold secrets.
+// Erasures rises with each config and task set that is replaced by another, or by nothing: what was kept of it
+// elsewhere is out of date, and may hold secrets.
 func (f *Configs) Erasures() int64 { return f.erasures }
 
 // Hidden gives the keys whose values were erased by records of other keys since the last call.

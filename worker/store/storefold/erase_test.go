@@ -34,8 +34,8 @@ func life(t *testing.T) (made, changed, deleted replica.Record) {
 	return made, changed, put(t, f, Write{Name: "c", Delete: true, IfRevision: -1, RequestID: "r3"}, 0)
 }
 
-// Nothing of a deleted connector's config, nor of a task set whose epoch is over, is left to be published again, in whatever
-// order records come, and the epochs are still known.
+// Nothing of a deleted connector's config, nor of a task set whose epoch is over, is left to be published again, in
+// whatever order records come, and the epochs are still known.
 func TestWhatIsOverIsErased(t *testing.T) {
 	made, changed, deleted := life(t)
 	first, second, late := tasksOf(1, "x"), tasksOf(2, "y"), tasksOf(3, "z")
@@ -92,7 +92,8 @@ func TestADeletedConnectorIsMadeAgain(t *testing.T) {
 	wantEqual(t, view.Tasks, []map[string]string{{"n": "new"}})
 }
 
-// A task set whose config is lost everywhere is left, for the config may come back; it goes once the connector is made again.
+// A task set whose config is lost everywhere is left, for the config may come back; it goes once the connector is made
+// again.
 func TestATaskSetWithoutItsConfigGoesWithTheNextLife(t *testing.T) {
 	made, changed, deleted := life(t)
 	f := NewConfigs()
@@ -105,8 +106,8 @@ func TestATaskSetWithoutItsConfigGoesWithTheNextLife(t *testing.T) {
 	}
 }
 
-// Where the topic lost the config that ended an epoch, who still holds it says that the tasks are over, and who does not runs
-// them: they go on until the config is there.
+// Where the topic lost the config that ended an epoch, who still holds it says that the tasks are over, and who does
+// not runs them: they go on until the config is there.
 func TestTasksOfAnEpochThatIsNotOverHereAreKept(t *testing.T) {
 	made, changed, _ := life(t)
 	before := NewConfigs()
@@ -124,15 +125,19 @@ func TestTasksOfAnEpochThatIsNotOverHereAreKept(t *testing.T) {
 	wantEqual(t, string(value), string(erased))
 }
 
-// A connector that was made where everything was lost begins with the first revision. Who still holds the lost one takes it,
-// however high the lost one's revision is: epochs order what revisions cannot.
+// A connector that was made where everything was lost begins with the first revision. Who still holds the lost one
+// takes it, however high the lost one's revision is: epochs order what revisions cannot.
 func TestAConnectorThatWasMadeAfterALossTakesThePlaceOfTheLostOne(t *testing.T) {
 	lost, fresh := NewConfigs(), NewConfigs()
 	for i := range 3 {
 		put(t, lost, Write{Name: "c", Config: map[string]string{"a": strconv.Itoa(i)}, IfRevision: -1, RequestID: fmt.Sprint("lost", i)}, 0)
 	}
 	held, _ := lost.View("c")
-	made, _, err := fresh.Put(Write{Name: "c", Config: map[string]string{"a": "1"}, IfRevision: -1, RequestID: "fresh"}, held.Epoch, time.Unix(0, 0))
+	made, _, err := fresh.Put(
+		Write{Name: "c", Config: map[string]string{"a": "1"}, IfRevision: -1, RequestID: "fresh"},
+		held.Epoch,
+		time.Unix(0, 0),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,9 +93,10 @@ func TestStoredValuesKeepTheirBytes(t *testing.T) {
 				`"generation":0,"attempt":0,"sequence":1}`,
 		},
 		"a reset": {
-			value:     &resetValue{V: 1, Connector: "c", Epoch: 4, Positions: []pair{{"p", "1", ""}, {"q", "2", "n"}}, ID: "x"},
-			wantKey:   "reset/c",
-			wantBytes: `{"v":1,"connector":"c","epoch":4,"positions":[{"partition":"p","position":"1"},{"partition":"q","position":"2","note":"n"}],"id":"x"}`,
+			value:   &resetValue{V: 1, Connector: "c", Epoch: 4, Positions: []pair{{"p", "1", ""}, {"q", "2", "n"}}, ID: "x"},
+			wantKey: "reset/c",
+			wantBytes: `{"v":1,"connector":"c","epoch":4,"positions":[{"partition":"p","position":"1"},{"partition":"q","position":"2",` +
+				`"note":"n"}],"id":"x"}`,
 		},
 		"a status": {
 			value: &statusValue{

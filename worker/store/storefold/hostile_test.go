@@ -39,8 +39,8 @@ func stored(t *testing.T, f interface {
 	return verdict
 }
 
-// Somebody who may write the config topic counts as high as numbers go. Such a record is no value, or the connector can be changed
-// and removed after it.
+// Somebody who may write the config topic counts as high as numbers go. Such a record is no value, or the connector can
+// be changed and removed after it.
 func TestNoRevisionStopsAConnectorFromBeingChanged(t *testing.T) {
 	cases := map[string]struct {
 		changes map[string]any
@@ -56,7 +56,16 @@ func TestNoRevisionStopsAConnectorFromBeingChanged(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := NewConfigs()
-			v := &connectorValue{V: Version, Name: "c", Config: map[string]string{"a": "1"}, State: states.WantRunning, Epoch: 1, Born: 1, Revision: 1, Requests: []request{{ID: "r"}}}
+			v := &connectorValue{
+				V:        Version,
+				Name:     "c",
+				Config:   map[string]string{"a": "1"},
+				State:    states.WantRunning,
+				Epoch:    1,
+				Born:     1,
+				Revision: 1,
+				Requests: []request{{ID: "r"}},
+			}
 			want := replica.Malformed
 			if tc.taken {
 				want = replica.Accepted
@@ -139,8 +148,8 @@ func TestNoPositionHasAWriterWriteForEver(t *testing.T) {
 	}
 }
 
-// FuzzValues gives the numbers of stored values any size. The folds take them or leave them, and what they hold can be read,
-// published again and counted on.
+// FuzzValues gives the numbers of stored values any size. The folds take them or leave them, and what they hold can be
+// read, published again and counted on.
 func FuzzValues(f *testing.F) {
 	for _, n := range []int64{math.MinInt64, -1, 0, 1, 1 << 32, 1 << 43, 1 << 53, math.MaxInt64} {
 		f.Add(n, int64(1), n)
@@ -148,7 +157,17 @@ func FuzzValues(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b, c int64) {
 		configs, progress, statuses := NewConfigs(), NewProgress(), NewStatuses()
-		odd := map[string]any{"epoch": a, "generation": b, "attempt": c, "sequence": a, "moves": b, "since": c, "revision": b + 1, "replaces": b, "born": a}
+		odd := map[string]any{
+			"epoch":      a,
+			"generation": b,
+			"attempt":    c,
+			"sequence":   a,
+			"moves":      b,
+			"since":      c,
+			"revision":   b + 1,
+			"replaces":   b,
+			"born":       a,
+		}
 		stored(t, configs, at, &connectorValue{V: Version, Name: "c", State: states.WantRunning, Requests: []request{{ID: "r"}}}, odd)
 		stored(t, configs, at, &tasksValue{V: Version, Name: "c", ID: "i", Tasks: []map[string]string{}}, odd)
 		stored(t, progress, at, &fenceValue{V: Version, Connector: "c", ID: "i"}, odd)
@@ -181,7 +200,15 @@ func FuzzValues(f *testing.F) {
 // A name that the cluster log does not take would spoil each claim that it is part of, and each task costs memory.
 func TestNamesAndTaskSetsAreBounded(t *testing.T) {
 	connector := func(n int) *connectorValue {
-		return &connectorValue{V: Version, Name: strings.Repeat("n", n), State: states.WantRunning, Epoch: 1, Born: 1, Revision: 1, Requests: []request{{ID: "r"}}}
+		return &connectorValue{
+			V:        Version,
+			Name:     strings.Repeat("n", n),
+			State:    states.WantRunning,
+			Epoch:    1,
+			Born:     1,
+			Revision: 1,
+			Requests: []request{{ID: "r"}},
+		}
 	}
 	tasks := func(n int) *tasksValue {
 		v := &tasksValue{V: Version, Name: "c", Epoch: 1, ID: "i"}

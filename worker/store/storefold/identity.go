@@ -56,7 +56,8 @@ func (f *Configs) Topics() []string {
 	return f.identity.Topics
 }
 
-// Identify gives what to append for the cluster to have an identity: this one, unless somebody is faster. Nil if it has one.
+// Identify gives what to append for the cluster to have an identity: this one, unless somebody is faster. Nil if it has
+// one.
 func (f *Configs) Identify(id string, topics []string, now time.Time) *replica.Record {
 	if f.identity != nil {
 		return nil

@@ -120,7 +120,13 @@ func (h *history) configStep() value {
 	}
 	if h.rnd.IntN(3) == 0 {
 		view, _ := fold.View(name)
-		return &tasksValue{V: 1, Name: name, Epoch: max(1, view.Epoch), Tasks: []map[string]string{{"n": fmt.Sprint(h.rnd.IntN(9))}}, ID: fmt.Sprint(h.rnd.Uint32())}
+		return &tasksValue{
+			V:     1,
+			Name:  name,
+			Epoch: max(1, view.Epoch),
+			Tasks: []map[string]string{{"n": fmt.Sprint(h.rnd.IntN(9))}},
+			ID:    fmt.Sprint(h.rnd.Uint32()),
+		}
 	}
 	w := Write{Name: name, IfRevision: -1, RequestID: fmt.Sprint(h.rnd.Uint32())}
 	switch h.rnd.IntN(5) {
@@ -239,8 +245,8 @@ func TestCompactionChangesNothing(t *testing.T) {
 }
 
 // A reader that goes back and reads again, from anywhere, holds the same.
-// A log that lost a fence shows to one reader what another one refused. What stays the same from attempt to attempt, as a
-// binding to queues does, is then the same position under another order.
+// A log that lost a fence shows to one reader what another one refused. What stays the same from attempt to attempt, as
+// a binding to queues does, is then the same position under another order.
 func TestReadersThatTookAndRefusedTheSamePositionConverge(t *testing.T) {
 	older := &positionValue{V: 1, Connector: "c", Partition: "@queues/t/p", Position: "id a/0-1", Task: 0, stamp: stamp{1, 3, 1}, Sequence: 1}
 	cases := map[string]stamp{"within an epoch": {1, 5, 1}, "of a later epoch": {2, 5, 1}}
@@ -342,8 +348,8 @@ func TestANoteOutlivesAnOlderWorker(t *testing.T) {
 	}
 }
 
-// Workers on two sides of a loss may each have made an identity: whatever they publish again in whatever order, the older one
-// is left.
+// Workers on two sides of a loss may each have made an identity: whatever they publish again in whatever order, the
+// older one is left.
 func TestIdentitiesOfTwoSidesOfALossConverge(t *testing.T) {
 	older := identityValue{V: 1, ID: "b", MadeAt: time.Unix(1, 0).UTC()}
 	newer := identityValue{V: 1, ID: "a", MadeAt: time.Unix(2, 0).UTC()}

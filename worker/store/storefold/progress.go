@@ -85,8 +85,8 @@ func split(p record.Position) (position, note text) {
 	return text(bare), text(rest)
 }
 
-// same reports whether nothing but a note that got lost tells two values of the same order apart. One that lift made may
-// have the position of the record that another reader took, and another task or epoch.
+// same reports whether nothing but a note that got lost tells two values of the same order apart. One that lift made
+// may have the position of the record that another reader took, and another task or epoch.
 func (v *positionValue) same(o *positionValue) bool {
 	return v.Position == o.Position && v.Absent == o.Absent && v.Task == o.Task && v.Since == o.Since
 }

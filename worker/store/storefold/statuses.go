@@ -47,7 +47,9 @@ type statusValue struct {
 func (v *statusValue) key() string { return statusKey(v.Connector, v.Task) }
 
 func (v *statusValue) valid(counts func(int64) bool) bool {
-	return v.Connector != "" && len(v.Connector) <= maxName && v.State != "" && v.Sequence > 0 && counts(v.Sequence) && v.stamp.valid(counts) && validTask(v.Task)
+	return v.Connector != "" && len(v.Connector) <= maxName && v.State != "" && v.Sequence > 0 && counts(v.Sequence) &&
+		v.stamp.valid(counts) &&
+		validTask(v.Task)
 }
 
 // compare is a total order: equal are only equal values.

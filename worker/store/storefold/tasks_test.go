@@ -11,7 +11,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// What all tasks have alike is published once, with the connector's config: a long config times many tasks is no long record.
+// What all tasks have alike is published once, with the connector's config: a long config times many tasks is no long
+// record.
 func TestTaskSetsHaveWhatTasksHaveBesides(t *testing.T) {
 	long := strings.Repeat("x", 100<<10)
 	config := map[string]string{"certificate": long, "more": long, "topics": "a,b"}

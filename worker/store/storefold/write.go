@@ -43,8 +43,8 @@ type Connector struct {
 	// Tasks is nil until the tasks of this Epoch were published. It is what each has besides Config, see TaskConfig.
 	Tasks   []map[string]string
 	Deleted bool
-	// Restarts has the id of the newest restart by task, -1 for all of them and the connector. A new epoch has none: it starts
-	// everything again.
+	// Restarts has the id of the newest restart by task, -1 for all of them and the connector. A new epoch has none: it
+	// starts everything again.
 	Restarts  map[int]string
 	UpdatedAt time.Time // by the clock of the worker that wrote it
 }
@@ -59,8 +59,8 @@ func (c Connector) TaskConfig(task int) map[string]string {
 	return out
 }
 
-// RestartOf gives the id of the newest restart of a task, or of the connector itself (-1); "" if there was none. A task's own
-// is always newer than that of all.
+// RestartOf gives the id of the newest restart of a task, or of the connector itself (-1); "" if there was none. A
+// task's own is always newer than that of all.
 func (c Connector) RestartOf(task int) string {
 	if id, ok := c.Restarts[task]; ok {
 		return id
@@ -113,8 +113,8 @@ func (w Write) Validate() error {
 	return nil
 }
 
-// Put gives the record to append for w on top of what is held; nil and the answer when the request was accepted before. A
-// connector that other stores know goes on above floor, the highest epoch in them.
+// Put gives the record to append for w on top of what is held; nil and the answer when the request was accepted before.
+// A connector that other stores know goes on above floor, the highest epoch in them.
 func (f *Configs) Put(w Write, floor int64, now time.Time) (*replica.Record, Connector, error) {
 	next, answer, err := f.next(w, floor)
 	if next == nil || err != nil {
@@ -147,8 +147,15 @@ func (f *Configs) Publish(name string, epoch int64, tasks []map[string]string, i
 	}
 	value := tasksValue{V: Version, Name: name, Epoch: epoch, Tasks: besides(current.Config, tasks), ID: id}
 	if n := bytesOf(value.Tasks); n > maxTaskSet {
-		return nil, Connector{}, fmt.Errorf("publishing tasks of %q: %w: what its %d tasks have besides the connector's settings takes %d bytes, and %d are allowed: "+
-			"set fewer tasks, or shorter lists", name, ErrInvalid, len(tasks), n, maxTaskSet)
+		return nil, Connector{}, fmt.Errorf(
+			"publishing tasks of %q: %w: what its %d tasks have besides the connector's settings takes %d bytes, and %d are allowed: "+
+				"set fewer tasks, or shorter lists",
+			name,
+			ErrInvalid,
+			len(tasks),
+			n,
+			maxTaskSet,
+		)
 	}
 	r := recordOf(&value)
 	return &r, Connector{}, nil
@@ -157,7 +164,8 @@ func (f *Configs) Publish(name string, epoch int64, tasks []map[string]string, i
 // maxTaskSet bounds a published task set, in bytes: it is one record, and all workers hold it.
 const maxTaskSet = 1 << 20
 
-// besides gives what tasks have besides the connector's settings: mostly the same for all of them, and that not for each again.
+// besides gives what tasks have besides the connector's settings: mostly the same for all of them, and that not for
+// each again.
 func besides(cfg map[string]string, tasks []map[string]string) []map[string]string {
 	out := make([]map[string]string, len(tasks))
 	for i, task := range tasks {
@@ -190,7 +198,8 @@ func (f *Configs) Born(name string) (int64, bool) {
 	return 0, false
 }
 
-// answers is nil if the value may be what w asked for, whose request it knows. Of requests but the newest nobody can tell.
+// answers is nil if the value may be what w asked for, whose request it knows. Of requests but the newest nobody can
+// tell.
 func (v *connectorValue) answers(w Write) error {
 	asked := w.Delete == v.Deleted && (w.Config == nil || maps.Equal(w.Config, v.Config)) && (w.State == "" || w.State == v.State) &&
 		(w.Restart == nil || v.Restart != nil && v.Restart.Task == w.Restart.Task)

@@ -39,8 +39,8 @@ func again(t *testing.T, f *Configs) replica.Record {
 	return replica.Record{Key: "connector/c", Value: value}
 }
 
-// Two workers hold what was written before and after a loss: whatever they publish again in whatever order, both end up with
-// the newer epoch.
+// Two workers hold what was written before and after a loss: whatever they publish again in whatever order, both end up
+// with the newer epoch.
 func TestConfigsOfTwoSidesOfALossConverge(t *testing.T) {
 	config := func(n string) map[string]string { return map[string]string{"n": n} }
 	before, after := NewConfigs(), NewConfigs()
@@ -111,17 +111,39 @@ func TestRestartsOfOneTaskLeaveThoseOfOthers(t *testing.T) {
 		writes []Write
 		want   map[int]string
 	}{
-		"none":                                    {},
-		"of one task after another":               {writes: []Write{ask("r0", 0), ask("r1", 1), ask("r2", 2)}, want: map[int]string{0: "r0", 1: "r1", 2: "r2"}},
-		"of the same task: the newest":            {writes: []Write{ask("r0", 0), ask("r1", 1), ask("again", 0)}, want: map[int]string{0: "again", 1: "r1"}},
-		"of one task after all":                   {writes: []Write{ask("all", -1), ask("r1", 1)}, want: map[int]string{-1: "all", 1: "r1"}},
-		"of all after one task, and one again":    {writes: []Write{ask("r0", 0), ask("r1", 1), ask("all", -1), ask("r2", 1)}, want: map[int]string{-1: "all", 1: "r2"}},
-		"a pause keeps them":                      {writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{State: states.WantPaused})}, want: map[int]string{0: "r0", 1: "r1"}},
-		"a new epoch has none":                    {writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{Config: map[string]string{"n": "2"}})}},
-		"a deletion has none":                     {writes: []Write{ask("r0", 0), change(Write{Delete: true})}},
-		"an older version's of a task":            {before: `{"id":"old","task":0}`, writes: []Write{ask("r1", 1)}, want: map[int]string{0: "old", 1: "r1"}},
-		"an older version's of all":               {before: `{"id":"old","task":-1}`, want: map[int]string{-1: "old"}},
-		"an older version's of a task, and again": {before: `{"id":"old","task":0}`, writes: []Write{ask("r0", 0)}, want: map[int]string{0: "r0"}},
+		"none": {},
+		"of one task after another": {
+			writes: []Write{ask("r0", 0), ask("r1", 1), ask("r2", 2)},
+			want:   map[int]string{0: "r0", 1: "r1", 2: "r2"},
+		},
+		"of the same task: the newest": {
+			writes: []Write{ask("r0", 0), ask("r1", 1), ask("again", 0)},
+			want:   map[int]string{0: "again", 1: "r1"},
+		},
+		"of one task after all": {writes: []Write{ask("all", -1), ask("r1", 1)}, want: map[int]string{-1: "all", 1: "r1"}},
+		"of all after one task, and one again": {
+			writes: []Write{ask("r0", 0), ask("r1", 1), ask("all", -1), ask("r2", 1)},
+			want:   map[int]string{-1: "all", 1: "r2"},
+		},
+		"a pause keeps them": {
+			writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{State: states.WantPaused})},
+			want:   map[int]string{0: "r0", 1: "r1"},
+		},
+		"a new epoch has none": {
+			writes: []Write{ask("r0", 0), ask("r1", 1), change(Write{Config: map[string]string{"n": "2"}})},
+		},
+		"a deletion has none": {writes: []Write{ask("r0", 0), change(Write{Delete: true})}},
+		"an older version's of a task": {
+			before: `{"id":"old","task":0}`,
+			writes: []Write{ask("r1", 1)},
+			want:   map[int]string{0: "old", 1: "r1"},
+		},
+		"an older version's of all": {before: `{"id":"old","task":-1}`, want: map[int]string{-1: "old"}},
+		"an older version's of a task, and again": {
+			before: `{"id":"old","task":0}`,
+			writes: []Write{ask("r0", 0)},
+			want:   map[int]string{0: "r0"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -53,8 +53,8 @@ func (w *Writer) Check(f *Progress) error {
 		newest.Generation, newest.Attempt, l.floor)
 }
 
-// Records gives what is still to be appended for the sequence-th write of the writer: nothing that was read back already.
-// None are left once the write is the newest of its partitions; ErrFenced means that it does not count.
+// Records gives what is still to be appended for the sequence-th write of the writer: nothing that was read back
+// already. None are left once the write is the newest of its partitions; ErrFenced means that it does not count.
 func (w *Writer) Records(f *Progress, changed record.Positions, sequence int64) ([]replica.Record, error) {
 	if err := w.Check(f); err != nil {
 		return nil, err

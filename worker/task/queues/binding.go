@@ -16,7 +16,8 @@ type Order string
 const (
 	// ByID takes the first queue of each broker, then the second of each, so that few partitions use all brokers.
 	ByID Order = "id"
-	// ByBroker takes all queues of one broker, then all of the next: what connectors have that began with an older version.
+	// ByBroker takes all queues of one broker, then all of the next: what connectors have that began with an older
+	// version.
 	ByBroker Order = "broker"
 )
 
@@ -29,8 +30,8 @@ func ParseOrder(text string) (Order, error) {
 	return "", fmt.Errorf("must be %s or %s, not %q", ByID, ByBroker, text)
 }
 
-// Binding is the queues of one RocketMQ topic in a row that only grows: a record asks for a place in it, modulo its length,
-// and so keeps its queue while brokers come and go. It is immutable; the zero value has no queue.
+// Binding is the queues of one RocketMQ topic in a row that only grows: a record asks for a place in it, modulo its
+// length, and so keeps its queue while brokers come and go. It is immutable; the zero value has no queue.
 type Binding struct {
 	order Order
 	// steps are the queues as they were seen first: each step is sorted and put behind the ones before.
@@ -142,7 +143,8 @@ func ParseBinding(topic, text string) (Binding, error) {
 	return b, nil
 }
 
-// KeyChoice is the choice of a record by its key: FNV-1a, so that all workers agree. It is stored data: it never changes.
+// KeyChoice is the choice of a record by its key: FNV-1a, so that all workers agree. It is stored data: it never
+// changes.
 func KeyChoice(key []byte) int {
 	h := uint64(14695981039346656037)
 	for _, c := range key {

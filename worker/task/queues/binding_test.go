@@ -39,9 +39,12 @@ func TestStoredForm(t *testing.T) {
 		binding Binding
 		want    string
 	}{
-		"one broker":                    {Bind(ByID, of("broker-a", 4)), "id broker-a/0-3"},
-		"two brokers":                   {Bind(ByBroker, concat(of("b", 1), of("a", 2))), "broker a/0-1,b/0-0"},
-		"a topic that grew":             {grown(Bind(ByID, concat(of("a", 2), of("b", 2))), concat(of("a", 4), of("c", 2))), "id a/0-1,b/0-1 a/2-3,c/0-1"},
+		"one broker":  {Bind(ByID, of("broker-a", 4)), "id broker-a/0-3"},
+		"two brokers": {Bind(ByBroker, concat(of("b", 1), of("a", 2))), "broker a/0-1,b/0-0"},
+		"a topic that grew": {
+			grown(Bind(ByID, concat(of("a", 2), of("b", 2))), concat(of("a", 4), of("c", 2))),
+			"id a/0-1,b/0-1 a/2-3,c/0-1",
+		},
 		"ids that do not hang together": {Bind(ByID, concat(of("a", 4)[:1], of("a", 4)[2:])), "id a/0-0,a/2-3"},
 		"no queue":                      {Bind(ByID, nil), "id"},
 	}
@@ -67,15 +70,16 @@ func grown(b Binding, queues []rmq.Queue) Binding {
 }
 
 func TestDamagedBindingsAreRefused(t *testing.T) {
-	for _, text := range []string{"", "name a/0-1", "id a", "id a/0", "id a/x-1", "id /0-1", "id a/3-1", "id a/-1-3", "id a/0-99999999999", "id a/0-65534,b/0-65534"} {
+	for _, text := range []string{"", "name a/0-1", "id a", "id a/0", "id a/x-1", "id /0-1", "id a/3-1", "id a/-1-3",
+		"id a/0-99999999999", "id a/0-65534,b/0-65534"} {
 		if b, err := ParseBinding("t", text); err == nil {
 			t.Errorf("%q was read as %s", text, b)
 		}
 	}
 }
 
-// FuzzBinding grows a row as brokers and queues come, away or not, and holds it to the obvious twin: a list to the end of
-// which everything new is put.
+// FuzzBinding grows a row as brokers and queues come, away or not, and holds it to the obvious twin: a list to the end
+// of which everything new is put.
 func FuzzBinding(f *testing.F) {
 	for seed := range uint64(30) {
 		f.Add(seed, seed%2 == 0)

@@ -12,8 +12,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// FirstLook is where the queues of one topic ended when a connector that skips what is there looked at them first. A topic that
-// did not exist then has none.
+// FirstLook is where the queues of one topic ended when a connector that skips what is there looked at them first. A
+// topic that did not exist then has none.
 type FirstLook map[rmq.Queue]int64
 
 // noQueue is the stored form of a FirstLook without queues.
@@ -82,9 +82,9 @@ func FirstLooks(stored record.Positions, topic string) (out []FirstLook, err err
 	return out, nil
 }
 
-// EndAt is where a queue begins by what the tasks of a connector saw when they started for the first time. They look side by
-// side: a queue that one of them did not see came after it, and begins at its first record, as one that none saw does; false
-// says so.
+// EndAt is where a queue begins by what the tasks of a connector saw when they started for the first time. They look
+// side by side: a queue that one of them did not see came after it, and begins at its first record, as one that none
+// saw does; false says so.
 func EndAt(looks []FirstLook, q rmq.Queue) (offset int64, ok bool) {
 	for i, look := range looks {
 		end, seen := look[q]

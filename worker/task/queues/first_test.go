@@ -35,7 +35,9 @@ func TestFirstLookIsReadBack(t *testing.T) {
 	cases := map[string]FirstLook{
 		"none": {},
 		"broker-a/0@17 broker-a/10@0 broker-b/2@9000000000": {
-			{Topic: "t", Broker: "broker-b", ID: 2}: 9_000_000_000, {Topic: "t", Broker: "broker-a", ID: 10}: 0, {Topic: "t", Broker: "broker-a"}: 17,
+			{Topic: "t", Broker: "broker-b", ID: 2}:  9_000_000_000,
+			{Topic: "t", Broker: "broker-a", ID: 10}: 0,
+			{Topic: "t", Broker: "broker-a"}:         17,
 		},
 	}
 	for text, look := range cases {

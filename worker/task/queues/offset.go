@@ -24,8 +24,8 @@ func ParsePartition(p record.SourcePartition) (rmq.Queue, bool) {
 	return rmq.Queue{Topic: parts[0], Broker: parts[1], ID: id}, err == nil
 }
 
-// Offset is how far a sink is in a queue: where reading goes on, and marks of what was read, by which a queue that lost its
-// end is noticed.
+// Offset is how far a sink is in a queue: where reading goes on, and marks of what was read, by which a queue that lost
+// its end is noticed.
 type Offset struct {
 	Next  int64
 	Trail rmq.Trail
@@ -67,11 +67,16 @@ func ParseOffset(pos record.Position) (Offset, error) {
 	return o, nil
 }
 
-// Held says where a queue is read from that holds the records from low up to high: at the offset, or at the first record if
-// it does not hold that. With marks, the reader finds out how much of its end a queue lost.
+// Held says where a queue is read from that holds the records from low up to high: at the offset, or at the first
+// record if it does not hold that. With marks, the reader finds out how much of its end a queue lost.
 func (o Offset) Held(low, high int64) (from int64, held bool) {
 	if o.Next < low || o.Next > high && len(o.Trail) == 0 {
 		return low, false
 	}
 	return o.Next, true
+}
+
+// Before is the record before the offset; false if a queue that holds the records from low up to high does not hold it.
+func (o Offset) Before(low, high int64) (before int64, ok bool) {
+	return o.Next - 1, o.Next > low && o.Next <= high
 }

@@ -65,3 +65,11 @@ func TestAnOffsetThatAQueueDoesNotHoldGivesWayToItsFirstRecord(t *testing.T) {
 		})
 	}
 }
+
+func TestTheRecordBeforeAnOffset(t *testing.T) {
+	for next, want := range map[int64]bool{1: false, 2: false, 3: true, 9: true, 10: false} {
+		if before, ok := (Offset{Next: next}).Before(2, 9); ok != want || before != next-1 {
+			t.Errorf("before %d: %d, %t, want %d, %t", next, before, ok, next-1, want)
+		}
+	}
+}

@@ -16,8 +16,8 @@ type Routes struct {
 	Missing map[string]error // why other topics cannot be read
 }
 
-// Reading is which queues a sink's task reads, and how far. A topic that was missing when the task started, and ever since,
-// is not read though its queues are known: its brokers would refuse.
+// Reading is which queues a sink's task reads, and how far. A topic that was missing when the task started, and ever
+// since, is not read though its queues are known: its brokers would refuse.
 type Reading struct {
 	share  *Share
 	absent map[string]bool

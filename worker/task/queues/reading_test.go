@@ -13,8 +13,8 @@ import (
 
 var errGone = errors.New("the topic does not exist")
 
-// routesOf are two topics on two brokers by six bits: whether each topic is there, whether each broker is shown, and how many
-// queues they have.
+// routesOf are two topics on two brokers by six bits: whether each topic is there, whether each broker is shown, and
+// how many queues they have.
 func routesOf(bits byte) Routes {
 	out := Routes{Missing: map[string]error{}}
 	for i, topic := range []string{"a", "b"} {
@@ -35,8 +35,8 @@ func routesOf(bits byte) Routes {
 	return out
 }
 
-// The twin of a Reading is the set to which what is added comes and from which what is dropped goes. All tasks look at the
-// same time; then no queue has two readers, and at rest each has one.
+// The twin of a Reading is the set to which what is added comes and from which what is dropped goes. All tasks look at
+// the same time; then no queue has two readers, and at rest each has one.
 func FuzzReading(f *testing.F) {
 	f.Add(byte(0), []byte{0, 0, 0})
 	f.Add(byte(2), []byte{1, 1, 0, 0, 0, 0})

@@ -1,6 +1,6 @@
-// Package queues says which queue the records of a source take and which queues a sink's task reads, while brokers come and
-// go: by the queues that were ever seen of a topic, not by those that a name server shows just now. Plain values: no IO, no
-// lock, no clock.
+// Package queues says which queue the records of a source take and which queues a sink's task reads, while brokers come
+// and go: by the queues that were ever seen of a topic, not by those that a name server shows just now. Plain values:
+// no IO, no lock, no clock.
 package queues
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// Seen is the queues that were ever seen of some topics. A broker that a name server no longer shows keeps its queues: it
-// is away. One that is shown with fewer queues than before has given the others up. The zero value knows nothing.
+// Seen is the queues that were ever seen of some topics. A broker that a name server no longer shows keeps its queues:
+// it is away. One that is shown with fewer queues than before has given the others up. The zero value knows nothing.
 type Seen struct {
 	queues map[rmq.Queue]bool // the value says whether its broker was shown when the topic was looked at last
 }

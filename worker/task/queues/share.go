@@ -8,8 +8,8 @@ import (
 	"github.com/rocketmq-connect/operator/worker/rmq"
 )
 
-// SettleLooks is after how many further looks at the routes a task takes a queue that another task had: that one releases
-// it at its own next look. Taking it too early would repeat records, never lose any.
+// SettleLooks is after how many further looks at the routes a task takes a queue that another task had: that one
+// releases it at its own next look. Taking it too early would repeat records, never lose any.
 const SettleLooks = 2
 
 // Share is one task's part of the queues of its connector's topics.
@@ -31,9 +31,9 @@ func NewShare(task, tasks int, known ...rmq.Queue) *Share {
 	return s
 }
 
-// Step takes the queues that a name server shows of all topics, and returns what this task starts to read and what it stops
-// to read. A broker that is away keeps its queues, and nothing of another broker moves when one leaves or comes back: queues
-// are dealt within their broker.
+// Step takes the queues that a name server shows of all topics, and returns what this task starts to read and what it
+// stops to read. A broker that is away keeps its queues, and nothing of another broker moves when one leaves or comes
+// back: queues are dealt within their broker.
 func (s *Share) Step(shown []rmq.Queue) (add, drop []rmq.Queue) {
 	s.seen.Look(shown)
 	all := s.seen.All()
@@ -93,7 +93,8 @@ func (s *Share) takes(q rmq.Queue) bool {
 // Mine lists the queues that the task reads, sorted by (topic, broker, id).
 func (s *Share) Mine() []rmq.Queue { return slices.SortedFunc(maps.Keys(s.mine), byBroker) }
 
-// Index is a queue's place among all known ones of its topic, sorted by (broker, id): a broker that is away shifts nothing.
+// Index is a queue's place among all known ones of its topic, sorted by (broker, id): a broker that is away shifts
+// nothing.
 func (s *Share) Index(q rmq.Queue) int { return s.index[q] }
 
 // Count is how many queues of a topic are known.

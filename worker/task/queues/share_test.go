@@ -56,8 +56,8 @@ func owners(t *testing.T, shares []*Share, all []rmq.Queue) map[rmq.Queue]int {
 	return out
 }
 
-// Invariant of the deal: whatever brokers come, go and return, each queue that was ever seen has one task, and what leaves
-// or returns moves no queue at all.
+// Invariant of the deal: whatever brokers come, go and return, each queue that was ever seen has one task, and what
+// leaves or returns moves no queue at all.
 func TestABrokerThatLeavesOrReturnsMovesNothing(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 3))

@@ -6,14 +6,15 @@ import (
 	"github.com/rocketmq-connect/operator/worker/record"
 )
 
-// Puts is what a sink was given and has not said to be durable, and what may be stored of it. From the first call after a
-// flush to the next flush that succeeds it is open, and lives under one lease. All times are the caller's.
+// Puts is what a sink was given and has not said to be durable, and what may be stored of it. From the first call after
+// a flush to the next flush that succeeds it is open, and lives under one lease. All times are the caller's.
 type Puts struct {
 	open    bool
 	bytes   int
 	flushed time.Time
 	touched time.Time
-	// put is up to where the sink has all records of a partition since the last flush; durable is up to where they are safe.
+	// put is up to where the sink has all records of a partition since the last flush; durable is up to where they are
+	// safe.
 	put, durable record.Positions
 }
 
@@ -23,8 +24,8 @@ func NewPuts() *Puts { return &Puts{put: record.Positions{}, durable: record.Pos
 // Begin notes when reading begins: the first flush is due an interval later.
 func (p *Puts) Begin(now time.Time) { p.flushed = now }
 
-// Open notes that the sink is about to be called with the lease still running. It reports whether the call takes a lease;
-// any further one goes under the same.
+// Open notes that the sink is about to be called with the lease still running. It reports whether the call takes a
+// lease; any further one goes under the same.
 //
 // Invariant C2: what was put and is not durable yet lives under the lease that it was put with.
 func (p *Puts) Open() (takes bool) {
@@ -60,14 +61,15 @@ func (p *Puts) Deadline(interval time.Duration) (time.Time, bool) {
 	return p.flushed.Add(interval), p.open || len(p.put) > 0
 }
 
-// Try notes that a flush is tried. It reports whether the sink has to be asked: what was read may have been left out entirely.
+// Try notes that a flush is tried. It reports whether the sink has to be asked: what was read may have been left out
+// entirely.
 func (p *Puts) Try(now time.Time) (ask bool) {
 	p.flushed = now
 	return p.open
 }
 
-// Durable notes that the sink has just said that everything that was put is durable; its lease ends. It reports whether more
-// may be stored than before.
+// Durable notes that the sink has just said that everything that was put is durable; its lease ends. It reports whether
+// more may be stored than before.
 //
 // Invariant P2: only this moves what may be stored.
 func (p *Puts) Durable() (moved bool) {

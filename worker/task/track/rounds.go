@@ -12,8 +12,8 @@ import (
 // namedRounds is how many partitions a warning names.
 const namedRounds = 3
 
-// Rounds decides which records go on and which go round: those that would come back to a topic in which they have been. It
-// counts both, for a partition with nothing but rounds is worth a word. The zero value is ready.
+// Rounds decides which records go on and which go round: those that would come back to a topic in which they have been.
+// It counts both, for a partition with nothing but rounds is worth a word. The zero value is ready.
 type Rounds struct {
 	tallies map[record.SourcePartition]*tally
 	all     int
@@ -82,5 +82,9 @@ func (r *Rounds) Warning() string {
 	if n := len(names) - namedRounds; n > 0 {
 		names, more = names[:namedRounds], fmt.Sprintf(" and %d others", n)
 	}
-	return fmt.Sprintf("all records of %s%s were left out: they would come back to a topic in which they have been", strings.Join(names, ", "), more)
+	return fmt.Sprintf(
+		"all records of %s%s were left out: they would come back to a topic in which they have been",
+		strings.Join(names, ", "),
+		more,
+	)
 }

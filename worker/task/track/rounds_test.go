@@ -15,11 +15,19 @@ func TestAPartitionWithNothingButRoundsIsWorthAWord(t *testing.T) {
 		want    string
 		wantAll int
 	}{
-		"nothing was read":            {},
-		"nothing goes round":          {seen: map[record.SourcePartition][]record.Path{"p": {other, other}}},
-		"everything goes round":       {seen: map[record.SourcePartition][]record.Path{"p": {round, round}, "q": {other}}, want: "all records of p were", wantAll: 2},
-		"some of it goes round":       {seen: map[record.SourcePartition][]record.Path{"p": {round, other, round}}, wantAll: 2},
-		"many partitions with rounds": {seen: map[record.SourcePartition][]record.Path{"p": {round}, "q": {round}, "r": {round}, "s": {round}, "t": {round}}, want: "p, q, r and 2 others", wantAll: 5},
+		"nothing was read":   {},
+		"nothing goes round": {seen: map[record.SourcePartition][]record.Path{"p": {other, other}}},
+		"everything goes round": {
+			seen:    map[record.SourcePartition][]record.Path{"p": {round, round}, "q": {other}},
+			want:    "all records of p were",
+			wantAll: 2,
+		},
+		"some of it goes round": {seen: map[record.SourcePartition][]record.Path{"p": {round, other, round}}, wantAll: 2},
+		"many partitions with rounds": {
+			seen:    map[record.SourcePartition][]record.Path{"p": {round}, "q": {round}, "r": {round}, "s": {round}, "t": {round}},
+			want:    "p, q, r and 2 others",
+			wantAll: 5,
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

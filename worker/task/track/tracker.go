@@ -50,8 +50,8 @@ func (t *Tracker) Add(p record.SourcePartition, pos record.Position) Ticket {
 	return Ticket{stream: s, seq: s.base + uint64(len(s.entries)) - 1}
 }
 
-// Settle notes that the record was confirmed by the broker, or skipped as errors.tolerance allows. Settling a record again
-// changes nothing.
+// Settle notes that the record was confirmed by the broker, or skipped as errors.tolerance allows. Settling a record
+// again changes nothing.
 func (t *Tracker) Settle(k Ticket) {
 	s := k.stream
 	if k.seq < s.base || s.entries[k.seq-s.base].settled {

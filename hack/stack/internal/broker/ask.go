@@ -49,8 +49,8 @@ func (r request) frame() ([]byte, error) {
 	return append(append(b, header...), r.body...), nil
 }
 
-// ask sends one request and returns the body of the answer. An answer with another code than 0 is an error. secure is nil without
-// TLS.
+// ask sends one request and returns the body of the answer. An answer with another code than 0 is an error. secure is
+// nil without TLS.
 func ask(ctx context.Context, secure *tls.Config, address string, r request) (body []byte, err error) {
 	d := net.Dialer{Timeout: time.Second}
 	c, err := d.DialContext(ctx, "tcp", address)

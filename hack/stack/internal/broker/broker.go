@@ -48,8 +48,8 @@ func (s Set) advertised() string {
 	return layout.Loopback
 }
 
-// nameServerHost is the address that the name server listens on: pods come by the bridge's address, programs on the host by
-// the loopback address.
+// nameServerHost is the address that the name server listens on: pods come by the bridge's address, programs on the
+// host by the loopback address.
 func (s Set) nameServerHost() string {
 	if s.Pods {
 		return "0.0.0.0"

@@ -10,8 +10,8 @@ import (
 	"github.com/rocketmq-connect/operator/hack/stack/internal/layout"
 )
 
-// rocketmqFlags open what the broker's direct buffers need on JDK 17, and let it write to a disk that is nearly full: by
-// default it refuses at 90 %.
+// rocketmqFlags open what the broker's direct buffers need on JDK 17, and let it write to a disk that is nearly full:
+// by default it refuses at 90 %.
 func rocketmqFlags(direct string) []string {
 	return []string{
 		"-XX:MaxDirectMemorySize=" + direct,
@@ -101,8 +101,8 @@ func (s Set) brokerConf(n node) string {
 	return properties(lines...)
 }
 
-// replication are the settings of brokers that have replicas. Replicas find each other at brokerIP2, which is an address of
-// the machine's network unless it is given.
+// replication are the settings of brokers that have replicas. Replicas find each other at brokerIP2, which is an
+// address of the machine's network unless it is given.
 func (s Set) replication(n node) []string {
 	lines := []string{"brokerIP2=" + layout.Loopback, fmt.Sprintf("haListenPort=%d", replicationPort(n))}
 	switch {
@@ -179,8 +179,8 @@ func logback(process string) string {
 `, process)
 }
 
-// PlainACL is the file with the users of a single broker of the 4.x line that checks signatures; the broker reads it again when it
-// changes. It is "" where there is none.
+// PlainACL is the file with the users of a single broker of the 4.x line that checks signatures; the broker reads it
+// again when it changes. It is "" where there is none.
 func (s Set) PlainACL() string {
 	if !s.ACL || s.Version != fetch.RocketMQ4 || s.Topology != Single {
 		return ""

@@ -66,7 +66,8 @@ func (s Set) StopNames(ctx context.Context, names []string, wipe bool) error {
 	return g.Wait()
 }
 
-// data lists the folders in which a process keeps what it must find again. Name servers write some settings below their home.
+// data lists the folders in which a process keeps what it must find again. Name servers write some settings below their
+// home.
 func (s Set) data(name string) []string {
 	if name == Kafka {
 		return []string{s.kafkaData()}

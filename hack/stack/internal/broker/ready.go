@@ -54,8 +54,8 @@ func (n node) address() string { return layout.Address(layout.Loopback, n.port) 
 // brokerAddress is what a broker is registered with.
 func (s Set) brokerAddress(n node) string { return layout.Address(s.advertised(), n.port) }
 
-// registered is nil once the name server shows the broker's address. A broker that says that it has started may still be
-// unknown there: one that found the name server busy retries only seconds later.
+// registered is nil once the name server shows the broker's address. A broker that says that it has started may still
+// be unknown there: one that found the name server busy retries only seconds later.
 func registered(ctx context.Context, secure *tls.Config, nameServer, broker, address string) error {
 	body, err := ask(ctx, secure, nameServer, newRequest(codeClusterInfo))
 	if err != nil {
@@ -109,8 +109,8 @@ func inSync(ctx context.Context, controller, broker, address string) error {
 	return nil
 }
 
-// replicates is nil once the slave has its connection to the master that runs. Only slaves connect to a master's port for
-// replication.
+// replicates is nil once the slave has its connection to the master that runs. Only slaves connect to a master's port
+// for replication.
 func (s Set) replicates(n node) error {
 	for _, master := range s.nodes() {
 		if master.brokerOf != n.brokerOf || master.name == n.name {

@@ -26,9 +26,17 @@ func TestReadiness(t *testing.T) {
 		answer  string
 		wantErr string
 	}{
-		"a broker that is shown":          {ready: registered, answer: answerOf(`{"code":0}`, `{"brokerAddrs":{0:"127.0.0.1:2"}}`)},
-		"a broker at another port":        {ready: registered, answer: answerOf(`{"code":0}`, `{"brokerAddrs":{0:"127.0.0.1:22"}}`), wantErr: "does not know broker-a at 127.0.0.1:2"},
-		"a broker that is not there":      {ready: registered, answer: answerOf(`{"code":0}`, `{"brokerAddrs":{}}`), wantErr: "does not know broker-a"},
+		"a broker that is shown": {ready: registered, answer: answerOf(`{"code":0}`, `{"brokerAddrs":{0:"127.0.0.1:2"}}`)},
+		"a broker at another port": {
+			ready:   registered,
+			answer:  answerOf(`{"code":0}`, `{"brokerAddrs":{0:"127.0.0.1:22"}}`),
+			wantErr: "does not know broker-a at 127.0.0.1:2",
+		},
+		"a broker that is not there": {
+			ready:   registered,
+			answer:  answerOf(`{"code":0}`, `{"brokerAddrs":{}}`),
+			wantErr: "does not know broker-a",
+		},
 		"a server that says too little":   {ready: registered, answer: "\x00\x00\x00\x09", wantErr: "EOF"},
 		"a server that says less":         {ready: registered, answer: "\x00\x00\x00\x02ab", wantErr: "it is none"},
 		"a header longer than the answer": {ready: registered, answer: frameOf("\x00\x00\x00\x09x"), wantErr: "longer than itself"},
@@ -37,11 +45,19 @@ func TestReadiness(t *testing.T) {
 		"both replicas in sync":           {ready: inSync, answer: answerOf(`{"code":0}`, inSyncBoth)},
 		"a replica that is behind":        {ready: inSync, answer: answerOf(`{"code":0}`, inSyncOne), wantErr: "127.0.0.1:2 is not in sync"},
 		"a master that is dead":           {ready: inSync, answer: answerOf(`{"code":0}`, deadMaster), wantErr: "no living master"},
-		"a controller without brokers":    {ready: inSync, answer: answerOf(`{"code":0}`, `{"replicasInfoTable":{}}`), wantErr: "no living master"},
-		"a controller that cannot say":    {ready: inSync, answer: answerOf(`{"code":2007,"remark":"not leader"}`, ``), wantErr: "code 2007: not leader"},
-		"a controller that says no JSON":  {ready: inSync, answer: answerOf(`{"code":0}`, `x`), wantErr: "reading the controller's answer"},
-		"a proxy that has a route":        {ready: routes, answer: answerOf(`{"code":0}`, `{}`)},
-		"a proxy that has none yet":       {ready: routes, answer: answerOf(`{"code":17,"remark":"no route"}`, ``), wantErr: "code 17: no route"},
+		"a controller without brokers": {
+			ready:   inSync,
+			answer:  answerOf(`{"code":0}`, `{"replicasInfoTable":{}}`),
+			wantErr: "no living master",
+		},
+		"a controller that cannot say": {
+			ready:   inSync,
+			answer:  answerOf(`{"code":2007,"remark":"not leader"}`, ``),
+			wantErr: "code 2007: not leader",
+		},
+		"a controller that says no JSON": {ready: inSync, answer: answerOf(`{"code":0}`, `x`), wantErr: "reading the controller's answer"},
+		"a proxy that has a route":       {ready: routes, answer: answerOf(`{"code":0}`, `{}`)},
+		"a proxy that has none yet":      {ready: routes, answer: answerOf(`{"code":17,"remark":"no route"}`, ``), wantErr: "code 17: no route"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,15 @@ func TestCertificatesAreMadeOnceAndGoTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours, theirs := net.Pipe()
-	server := tls.Server(theirs, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: client.RootCAs})
+	server := tls.Server(
+		theirs,
+		&tls.Config{
+			MinVersion:   tls.VersionTLS12,
+			Certificates: []tls.Certificate{pair},
+			ClientAuth:   tls.RequireAndVerifyClientCert,
+			ClientCAs:    client.RootCAs,
+		},
+	)
 	served := make(chan error, 1)
 	go func() { served <- server.Handshake() }()
 	if err := tls.Client(ours, client).Handshake(); err != nil {

@@ -46,7 +46,12 @@ func (o Options) Check() error {
 		return fmt.Errorf("--acl: the slave of RocketMQ %s does not sign what it asks its master, so it would learn no topics; use %s",
 			fetch.RocketMQ4, fetch.RocketMQ5)
 	case o.TLS != "" && !slices.Contains([]string{Single, Masters}, o.Topology):
-		return fmt.Errorf("--tls goes with %s and %s; of %s it is not known what its processes ask each other with TLS", Single, Masters, o.Topology)
+		return fmt.Errorf(
+			"--tls goes with %s and %s; of %s it is not known what its processes ask each other with TLS",
+			Single,
+			Masters,
+			o.Topology,
+		)
 	case o.Pods && o.Topology != Single:
 		return fmt.Errorf("--topology %s: pods cannot reach it; with Kubernetes only %s runs (\"--only rocketmq,kafka\" leaves Kubernetes out, "+
 			"\"down\" removes it)", o.Topology, Single)
@@ -122,7 +127,12 @@ func (s Set) nodes() []node {
 		memory: oneBrokerMemory}
 	switch s.Topology {
 	case Masters:
-		return []node{first, second, broker(brokerA, brokerA, asyncMaster, s.Ports.Broker), broker(brokerB, brokerB, asyncMaster, s.Ports.Broker2)}
+		return []node{
+			first,
+			second,
+			broker(brokerA, brokerA, asyncMaster, s.Ports.Broker),
+			broker(brokerB, brokerB, asyncMaster, s.Ports.Broker2),
+		}
 	case Replicated:
 		role := asyncMaster
 		if s.Sync {
@@ -135,7 +145,11 @@ func (s Set) nodes() []node {
 	case Controller:
 		return []node{first, second, broker("broker-a-1", brokerA, "", s.Ports.Broker), broker("broker-a-2", brokerA, "", s.Ports.Broker2)}
 	case Proxy:
-		return []node{first, one, {program: proxyProgram, name: "rocketmq-proxy", folder: "proxy", wave: 2, port: s.Ports.Proxy, memory: proxyMemory}}
+		return []node{
+			first,
+			one,
+			{program: proxyProgram, name: "rocketmq-proxy", folder: "proxy", wave: 2, port: s.Ports.Proxy, memory: proxyMemory},
+		}
 	}
 	return []node{first, one}
 }

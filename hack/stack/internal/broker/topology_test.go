@@ -30,11 +30,17 @@ func testSet(t *testing.T, base int, topology string) Set {
 
 func TestTheProcessesOfEachTopology(t *testing.T) {
 	want := map[string]struct{ names, nameServers string }{
-		Single:     {names: "rocketmq-namesrv rocketmq-broker", nameServers: "127.0.0.1:20000"},
-		Masters:    {names: "rocketmq-namesrv rocketmq-namesrv-2 rocketmq-broker-a rocketmq-broker-b", nameServers: "127.0.0.1:20000 127.0.0.1:20001"},
+		Single: {names: "rocketmq-namesrv rocketmq-broker", nameServers: "127.0.0.1:20000"},
+		Masters: {
+			names:       "rocketmq-namesrv rocketmq-namesrv-2 rocketmq-broker-a rocketmq-broker-b",
+			nameServers: "127.0.0.1:20000 127.0.0.1:20001",
+		},
 		Replicated: {names: "rocketmq-namesrv rocketmq-broker-a rocketmq-broker-a-slave", nameServers: "127.0.0.1:20000"},
-		Controller: {names: "rocketmq-namesrv rocketmq-namesrv-2 rocketmq-broker-a-1 rocketmq-broker-a-2", nameServers: "127.0.0.1:20000 127.0.0.1:20001"},
-		Proxy:      {names: "rocketmq-namesrv rocketmq-broker rocketmq-proxy", nameServers: "127.0.0.1:20000"},
+		Controller: {
+			names:       "rocketmq-namesrv rocketmq-namesrv-2 rocketmq-broker-a-1 rocketmq-broker-a-2",
+			nameServers: "127.0.0.1:20000 127.0.0.1:20001",
+		},
+		Proxy: {names: "rocketmq-namesrv rocketmq-broker rocketmq-proxy", nameServers: "127.0.0.1:20000"},
 	}
 	for _, topology := range Topologies {
 		s := testSet(t, 20000, topology)
@@ -82,18 +88,27 @@ func TestWhatDoesNotGoTogetherIsRefused(t *testing.T) {
 		Options
 		wantErr string
 	}{
-		"sync without a slave":               {Options: Options{Topology: Masters, Sync: true}, wantErr: "--sync is for --topology replicated"},
-		"sync with a slave":                  {Options: Options{Topology: Replicated, Sync: true}},
-		"a controller of the older line":     {Options: Options{Topology: Controller, Version: fetch.RocketMQ4}, wantErr: "controller needs RocketMQ 5.3.3"},
-		"a proxy of the older line":          {Options: Options{Topology: Proxy, Version: fetch.RocketMQ4}, wantErr: "proxy needs RocketMQ 5.3.3"},
+		"sync without a slave": {Options: Options{Topology: Masters, Sync: true}, wantErr: "--sync is for --topology replicated"},
+		"sync with a slave":    {Options: Options{Topology: Replicated, Sync: true}},
+		"a controller of the older line": {
+			Options: Options{Topology: Controller, Version: fetch.RocketMQ4},
+			wantErr: "controller needs RocketMQ 5.3.3",
+		},
+		"a proxy of the older line": {
+			Options: Options{Topology: Proxy, Version: fetch.RocketMQ4},
+			wantErr: "proxy needs RocketMQ 5.3.3",
+		},
 		"masters of the older line":          {Options: Options{Topology: Masters, Version: fetch.RocketMQ4, ACL: true}},
 		"a proxy with access control":        {Options: Options{Topology: Proxy, ACL: true}, wantErr: "leave --acl out"},
 		"an older slave with access control": {Options: Options{Topology: Replicated, Version: fetch.RocketMQ4, ACL: true}, wantErr: "use 5.3.3"},
 		"a controller with access control":   {Options: Options{Topology: Controller, Version: fetch.RocketMQ5, ACL: true}},
 		"masters with TLS":                   {Options: Options{Topology: Masters, TLS: TLSMutual}},
-		"a controller with TLS":              {Options: Options{Topology: Controller, Version: fetch.RocketMQ5, TLS: TLSServer}, wantErr: "--tls goes with single and masters"},
-		"one broker for pods":                {Options: Options{Topology: Single, Pods: true}},
-		"masters for pods":                   {Options: Options{Topology: Masters, Pods: true}, wantErr: "with Kubernetes only single runs"},
+		"a controller with TLS": {
+			Options: Options{Topology: Controller, Version: fetch.RocketMQ5, TLS: TLSServer},
+			wantErr: "--tls goes with single and masters",
+		},
+		"one broker for pods": {Options: Options{Topology: Single, Pods: true}},
+		"masters for pods":    {Options: Options{Topology: Masters, Pods: true}, wantErr: "with Kubernetes only single runs"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +162,12 @@ func TestStoppingProcessesThatDoNotRun(t *testing.T) {
 		t.Errorf("without wipe data are left of %v (%v), want %v", left(), err, all)
 	}
 	want := []string{"rocketmq-namesrv-2", "rocketmq-broker-a-2"}
-	if err := s.StopNames(t.Context(), []string{"rocketmq-namesrv", "rocketmq-broker-a-1", "kafka"}, true); err != nil || !slices.Equal(left(), want) {
+	if err := s.StopNames(
+		t.Context(),
+		[]string{"rocketmq-namesrv", "rocketmq-broker-a-1", "kafka"},
+		true,
+	); err != nil ||
+		!slices.Equal(left(), want) {
 		t.Errorf("data are left of %v (%v), want %v", left(), err, want)
 	}
 	for what, err := range map[string]error{

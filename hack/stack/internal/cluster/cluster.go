@@ -22,7 +22,8 @@ import (
 // part is what progress lines call the cluster.
 const part = "kubernetes"
 
-// startLimit is how long one process of the cluster, and nodeLimit how long the node with its DNS may take on a busy machine.
+// startLimit is how long one process of the cluster, and nodeLimit how long the node with its DNS may take on a busy
+// machine.
 const (
 	startLimit = 2 * time.Minute
 	nodeLimit  = 4 * time.Minute
@@ -97,7 +98,8 @@ func (c Cluster) Start(ctx context.Context) error {
 
 // settle applies what the cluster itself needs and waits for it.
 func (c Cluster) settle(ctx context.Context, s settings) error {
-	// kube-proxy reads the node's address when it starts, and ends when the address changes: the node is to be there first.
+	// kube-proxy reads the node's address when it starts, and ends when the address changes: the node is to be there
+	// first.
 	if _, err := c.kubectl(ctx, "wait", "--for=create", "node/"+layout.Node, "--timeout=120s"); err != nil {
 		return err
 	}
@@ -110,7 +112,11 @@ func (c Cluster) settle(ctx context.Context, s settings) error {
 			return err
 		}
 		err = step.Until(ctx, func(ctx context.Context) (bool, error) {
-			_, err := step.OutputOf(ctx, manifest, c.Layout.Bin("kubectl"), c.kubectlArgs("apply", "--server-side", "--force-conflicts", "-f", "-")...)
+			_, err := step.OutputOf(
+				ctx,
+				manifest,
+				c.Layout.Bin("kubectl"),
+				c.kubectlArgs("apply", "--server-side", "--force-conflicts", "-f", "-")...)
 			return err == nil, err
 		})
 		if err != nil {

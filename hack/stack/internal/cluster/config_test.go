@@ -84,7 +84,8 @@ func TestIdentitiesAreMadeOnceAndServeTheirNames(t *testing.T) {
 
 func TestHostResolvers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
-	content := "# a\nsearch x\nnameserver 127.0.0.53\nnameserver ::1\nnameserver 192.0.2.1\nnameserver\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n"
+	content := "# a\nsearch x\nnameserver 127.0.0.53\nnameserver ::1\nnameserver 192.0.2.1\nnameserver\nnameserver " +
+		"192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n"
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}

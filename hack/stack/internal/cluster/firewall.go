@@ -41,8 +41,9 @@ func withoutCluster(rules string) (rest string, changed bool) {
 	return b.String(), changed
 }
 
-// restoreFirewall removes the cluster's chains and rules, then tables and counters that are empty and were not there before.
-// A rule set that already had such chains before the cluster came belongs to somebody else and is left as it is.
+// restoreFirewall removes the cluster's chains and rules, then tables and counters that are empty and were not there
+// before. A rule set that already had such chains before the cluster came belongs to somebody else and is left as it
+// is.
 func (m machine) restoreFirewall(ctx context.Context) error {
 	var errs []error
 	for _, fw := range firewalls {
@@ -86,8 +87,8 @@ func rulesOf(ctx context.Context, firewall string) (string, error) {
 	return rules, nil
 }
 
-// dropIfEmpty deletes an nftables table ("table ip nat") that holds no rule. Its chains may be there: iptables makes the
-// base chains with the table.
+// dropIfEmpty deletes an nftables table ("table ip nat") that holds no rule. Its chains may be there: iptables makes
+// the base chains with the table.
 func dropIfEmpty(ctx context.Context, table string) error {
 	content, err := step.Output(ctx, "nft", append([]string{"list"}, strings.Fields(table)...)...)
 	if err != nil {

@@ -19,8 +19,8 @@ var changedSysctls = []string{
 	"net/ipv4/ip_forward", "net/ipv4/conf/all/route_localnet", "net/netfilter/nf_conntrack_tcp_be_liberal",
 }
 
-// madePaths are files and folders outside the cache that the cluster makes; those that were there before stay. sharedPaths
-// are folders that others may have come to use meanwhile: they go only when they are empty.
+// madePaths are files and folders outside the cache that the cluster makes; those that were there before stay.
+// sharedPaths are folders that others may have come to use meanwhile: they go only when they are empty.
 var (
 	madePaths   = []string{runtimeDir, "/var/lib/kubelet", "/var/log/containers", "/var/log/pods", "/var/lib/cni", "/run/xtables.lock"}
 	sharedPaths = []string{"/run/containerd/s", "/run/containerd", "/run/netns", "/run/mount"}
@@ -124,7 +124,8 @@ func removeTree(path string) error {
 // cgroups are the folders of the pods' control groups in every hierarchy, parents ahead of children.
 func cgroups() []string {
 	var found []string
-	for _, pattern := range []string{"/sys/fs/cgroup/kubepods", "/sys/fs/cgroup/*/kubepods", "/sys/fs/cgroup/k8s.io", "/sys/fs/cgroup/*/k8s.io"} {
+	for _, pattern := range []string{
+		"/sys/fs/cgroup/kubepods", "/sys/fs/cgroup/*/kubepods", "/sys/fs/cgroup/k8s.io", "/sys/fs/cgroup/*/k8s.io"} {
 		roots, err := filepath.Glob(pattern)
 		if err != nil {
 			continue // the patterns are constant and well-formed

@@ -17,8 +17,8 @@ import (
 	"github.com/rocketmq-connect/operator/hack/stack/internal/step"
 )
 
-// CreateBridge makes the pods' bridge ahead of the first pod, so that brokers and the API server can bind to its address.
-// The bridge plugin takes it as it is.
+// CreateBridge makes the pods' bridge ahead of the first pod, so that brokers and the API server can bind to its
+// address. The bridge plugin takes it as it is.
 func (c Cluster) CreateBridge(ctx context.Context) error {
 	if err := remember(ctx, c.before()); err != nil {
 		return err
@@ -80,8 +80,8 @@ func removeNetwork(ctx context.Context) error {
 	return errors.Join(append(errs, removeDevice(ctx, layout.Bridge))...)
 }
 
-// removeDevice removes a network device. One that is gone is no error, also when it goes in this moment: the kernel takes
-// a pod's device away by itself, some time after the pod's network namespace has no process left.
+// removeDevice removes a network device. One that is gone is no error, also when it goes in this moment: the kernel
+// takes a pod's device away by itself, some time after the pod's network namespace has no process left.
 func removeDevice(ctx context.Context, name string) error {
 	_, err := step.Output(ctx, "ip", "link", "del", name)
 	if _, gone := net.InterfaceByName(name); gone != nil {

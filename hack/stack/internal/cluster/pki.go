@@ -31,8 +31,8 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// writeIdentities makes the certificates, tokens and kubeconfigs in dir, unless they are there; the admin's kubeconfig goes
-// to its own path.
+// writeIdentities makes the certificates, tokens and kubeconfigs in dir, unless they are there; the admin's kubeconfig
+// goes to its own path.
 func writeIdentities(dir, admin, server string) error {
 	done := filepath.Join(dir, "identities.done")
 	if _, err := os.Stat(done); err == nil {

@@ -17,8 +17,8 @@ import (
 // podsLimit is how long pods may take to end; what is left then is killed.
 const podsLimit = 30 * time.Second
 
-// Stop removes everything that the cluster made outside the state folder. It can be repeated until it succeeds, and needs
-// nothing of the cluster to run.
+// Stop removes everything that the cluster made outside the state folder. It can be repeated until it succeeds, and
+// needs nothing of the cluster to run.
 func (c Cluster) Stop(ctx context.Context) error {
 	if !c.Exists() {
 		return nil

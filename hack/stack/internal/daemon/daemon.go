@@ -64,8 +64,8 @@ func (f Folder) Running(name string) (Record, bool) {
 	return r, err == nil && now == r.identity
 }
 
-// CheckPorts fails if a port that one of the processes needs is taken, except by the process itself. Ports of addresses that
-// do not exist yet pass.
+// CheckPorts fails if a port that one of the processes needs is taken, except by the process itself. Ports of addresses
+// that do not exist yet pass.
 func (f Folder) CheckPorts(ctx context.Context, names []string, portsOf func(name string) []Port) error {
 	var wanted []Port
 	for _, name := range names {
@@ -227,8 +227,8 @@ func end(ctx context.Context, r Record) error {
 	return err
 }
 
-// Up starts the process unless it runs already as wanted, and returns when it is ready. The error of a process that ends
-// meanwhile, or takes too long, shows the end of its log.
+// Up starts the process unless it runs already as wanted, and returns when it is ready. The error of a process that
+// ends meanwhile, or takes too long, shows the end of its log.
 func (f Folder) Up(ctx context.Context, s Spec, report *step.Reporter) error {
 	if _, running := f.Running(s.Name); !running {
 		if err := f.awaitEnd(ctx, s.Name); err != nil {

@@ -206,7 +206,10 @@ func TestPortsOfAKilledProcessAreFreeWhenItsLastThreadHasEnded(t *testing.T) {
 	if err := step.Until(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.MkdirAll(f.Records, 0o755), writeRecord(f.record("p"), Record{Name: "p", PID: cmd.Process.Pid, identity: id})); err != nil {
+	if err := errors.Join(
+		os.MkdirAll(f.Records, 0o755),
+		writeRecord(f.record("p"), Record{Name: "p", PID: cmd.Process.Pid, identity: id}),
+	); err != nil {
 		t.Fatal(err)
 	}
 	if _, running := f.Running("p"); running {

@@ -19,7 +19,8 @@ type Port struct {
 	Port int
 }
 
-// CheckPorts fails if one of the ports is taken, and names who has it. Nobody has a port of an address that is not there.
+// CheckPorts fails if one of the ports is taken, and names who has it. Nobody has a port of an address that is not
+// there.
 func CheckPorts(ports []Port) error {
 	var errs []error
 	for _, p := range ports {
@@ -79,8 +80,8 @@ func holder(port int) string {
 	return "a process of another user or container"
 }
 
-// inodesOf lists the sockets of a table in the form of /proc/net/tcp that use a local port, and are in a state if one is
-// given. Ports are hexadecimal there.
+// inodesOf lists the sockets of a table in the form of /proc/net/tcp that use a local port, and are in a state if one
+// is given. Ports are hexadecimal there.
 func inodesOf(table string, port int, state string) []string {
 	var inodes []string
 	for line := range strings.Lines(table) {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// identity is what tells a process from a later one with the same id. The program is no part of it: a script that starts
-// a JVM becomes that JVM.
+// identity is what tells a process from a later one with the same id. The program is no part of it: a script that
+// starts a JVM becomes that JVM.
 type identity struct {
 	Boot  string `json:"boot"`  // the kernel's boot id
 	Start uint64 `json:"start"` // clock ticks from boot to the process's start

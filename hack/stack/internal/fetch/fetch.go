@@ -1,5 +1,5 @@
-// Package fetch gets the programs of the stack into the cache folder: Debian packages, jars, Go programs and images. What is
-// there is kept; what was interrupted goes on from where it was.
+// Package fetch gets the programs of the stack into the cache folder: Debian packages, jars, Go programs and images.
+// What is there is kept; what was interrupted goes on from where it was.
 package fetch
 
 import (

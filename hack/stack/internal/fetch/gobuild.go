@@ -66,8 +66,15 @@ func nodeBuild() goBuild {
 }
 
 func corednsBuild() goBuild {
-	return goBuild{name: "coredns", module: "coredns", packages: []string{"."}, source: "modules/coredns.go.txt", programs: []string{"coredns"},
-		flags: stripped(), what: "building CoreDNS " + corednsVersion + " (cold: 1 to 4 minutes)"}
+	return goBuild{
+		name:     "coredns",
+		module:   "coredns",
+		packages: []string{"."},
+		source:   "modules/coredns.go.txt",
+		programs: []string{"coredns"},
+		flags:    stripped(),
+		what:     "building CoreDNS " + corednsVersion + " (cold: 1 to 4 minutes)",
+	}
 }
 
 func helmBuild() goBuild {

@@ -62,11 +62,16 @@ func (f Fetcher) MirrorMaker(ctx context.Context) (string, error) {
 	if err := f.jars(ctx, KafkaLogging, []string{"org.slf4j:slf4j-simple:" + slf4jVersion}); err != nil {
 		return "", err
 	}
-	err := f.jars(ctx, MirrorMaker, []string{"org.apache.kafka:connect-mirror:" + kafkaVersion, "org.apache.kafka:connect-runtime:" + kafkaVersion})
+	err := f.jars(
+		ctx,
+		MirrorMaker,
+		[]string{"org.apache.kafka:connect-mirror:" + kafkaVersion, "org.apache.kafka:connect-runtime:" + kafkaVersion},
+	)
 	return f.Layout.Lib(MirrorMaker) + "/*:" + f.Layout.Lib(KafkaLogging) + "/*", err
 }
 
-// jars gets the artifacts and all that they need to run from Maven Central into lib/NAME, without what there is beside it.
+// jars gets the artifacts and all that they need to run from Maven Central into lib/NAME, without what there is beside
+// it.
 func (f Fetcher) jars(ctx context.Context, name string, artifacts []string, beside ...os.DirEntry) error {
 	dir := f.Layout.Lib(name)
 	return f.ensure(ctx, product{

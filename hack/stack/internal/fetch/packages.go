@@ -52,7 +52,11 @@ func (f Fetcher) packages(ctx context.Context, tools []tool) error {
 	if os.Getuid() != 0 {
 		return fmt.Errorf("the Debian packages %s are missing: install them with \"sudo apt-get install %s\"", names, names)
 	}
-	release, err := step.Lock(ctx, f.Layout.Build("packages")+".lock", func() { f.Report.Say("packages", "waiting for another run of the stack") })
+	release, err := step.Lock(
+		ctx,
+		f.Layout.Build("packages")+".lock",
+		func() { f.Report.Say("packages", "waiting for another run of the stack") },
+	)
 	if err != nil {
 		return err
 	}

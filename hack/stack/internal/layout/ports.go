@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Addresses of the one-node cluster. The bridge's address is the node's: nothing of the cluster listens on the machine's
-// other addresses.
+// Addresses of the one-node cluster. The bridge's address is the node's: nothing of the cluster listens on the
+// machine's other addresses.
 const (
 	Loopback   = "127.0.0.1"
 	Bridge     = "rmqconnect0"

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Group runs functions side by side; it is the only place of this module that starts goroutines. The zero value is ready.
+// Group runs functions side by side; it is the only place of this module that starts goroutines. The zero value is
+// ready.
 type Group struct {
 	wg   sync.WaitGroup
 	mu   sync.Mutex
@@ -74,7 +75,8 @@ func Pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Until asks every 100 ms until ok answers true, fails, or ctx ends. The error then carries what ok last said was missing.
+// Until asks every 100 ms until ok answers true, fails, or ctx ends. The error then carries what ok last said was
+// missing.
 func Until(ctx context.Context, ok func(context.Context) (done bool, missing error)) error {
 	for {
 		done, missing := ok(ctx)

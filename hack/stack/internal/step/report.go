@@ -9,14 +9,16 @@ import (
 	"time"
 )
 
-// A running step says after firstWord, and then every nextWord, that it still runs; what is quick needs no closing line.
+// A running step says after firstWord, and then every nextWord, that it still runs; what is quick needs no closing
+// line.
 const (
 	firstWord = 10 * time.Second
 	nextWord  = 30 * time.Second
 	quick     = 2 * time.Second
 )
 
-// Reporter writes one line for each thing that happens, with the seconds since it was made. It is safe for concurrent use.
+// Reporter writes one line for each thing that happens, with the seconds since it was made. It is safe for concurrent
+// use.
 type Reporter struct {
 	mu    sync.Mutex
 	out   io.Writer

@@ -68,7 +68,13 @@ func TestACommandThatFailsShowsTheEndOfItsLog(t *testing.T) {
 	if err := c.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "no such module") {
 		t.Errorf("Run fails with %v, want the end of the log", err)
 	}
-	if _, err := Output(context.Background(), "sh", "-c", "echo bad flag >&2; exit 1"); err == nil || !strings.Contains(err.Error(), "bad flag") {
+	if _, err := Output(
+		context.Background(),
+		"sh",
+		"-c",
+		"echo bad flag >&2; exit 1",
+	); err == nil ||
+		!strings.Contains(err.Error(), "bad flag") {
 		t.Errorf("Output fails with %v, want the standard error", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package resume says where the partitions of a Kafka topic are read on: at what is stored, or elsewhere when nothing is or
-// when the topic is another one than before. Plain values: no IO, no lock, no clock.
+// Package resume says where the partitions of a Kafka topic are read on: at what is stored, or elsewhere when nothing
+// is or when the topic is another one than before. Plain values: no IO, no lock, no clock.
 package resume
 
 import (
@@ -96,8 +96,8 @@ var (
 	ErrRemade = errors.New("the topic was deleted and recreated")
 )
 
-// Of plans from what is stored. Partitions without a stored place begin as reset says if the topic was never read before,
-// and at their first record if they came later; late says that all of the topic did.
+// Of plans from what is stored. Partitions without a stored place begin as reset says if the topic was never read
+// before, and at their first record if they came later; late says that all of the topic did.
 func Of(stored record.Positions, t Topic, reset Reset, late bool) (Plan, error) {
 	h, err := read(stored, t)
 	switch {

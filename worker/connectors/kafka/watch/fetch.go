@@ -19,14 +19,16 @@ const (
 	hold = 5 * time.Second
 	// answerBytes and partitionBytes bound answers: a record of them is enough to know that there is one.
 	answerBytes, partitionBytes = 1 << 20, 32 << 10
-	// unfoldedBytes bounds what a compressed batch may take unfolded: of one that takes more it is only known that it is there.
+	// unfoldedBytes bounds what a compressed batch may take unfolded: of one that takes more it is only known that it is
+	// there.
 	unfoldedBytes = 4 << 20
 	// fetchVersion is the newest that names topics by name.
 	fetchVersion = 12
 	fetchKey     = int16(kmsg.Fetch)
 )
 
-// Options are what a Hub's client has to be made with: the versions of requests that it may use, and what it may unfold.
+// Options are what a Hub's client has to be made with: the versions of requests that it may use, and what it may
+// unfold.
 func Options() []kgo.Opt {
 	v := kversion.Stable()
 	v.SetMaxKeyVersion(fetchKey, fetchVersion)

@@ -139,8 +139,8 @@ func (l *lookup) serves(now time.Time, maxAge time.Duration) bool {
 	return l.err == nil && l.details.Error() == nil && now.Sub(l.asked) < maxAge
 }
 
-// Topics asks what the topics look like. An answer to somebody else that is not older than maxAge, or on its way, will do;
-// it is not to be changed.
+// Topics asks what the topics look like. An answer to somebody else that is not older than maxAge, or on its way, will
+// do; it is not to be changed.
 func (h *Hub) Topics(ctx context.Context, topics []string, maxAge time.Duration) (kadm.TopicDetails, error) {
 	key := strings.Join(slices.Sorted(slices.Values(topics)), ",")
 	h.mu.Lock()
@@ -193,7 +193,12 @@ func (h *Hub) topics(ctx context.Context, names []string) (kadm.TopicDetails, er
 		}
 		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, Partitions: make(kadm.PartitionDetails), Err: kerr.ErrorForCode(t.ErrorCode)}
 		for _, p := range t.Partitions {
-			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: *t.Topic, Partition: p.Partition, Leader: p.Leader, Err: kerr.ErrorForCode(p.ErrorCode)}
+			d.Partitions[p.Partition] = kadm.PartitionDetail{
+				Topic:     *t.Topic,
+				Partition: p.Partition,
+				Leader:    p.Leader,
+				Err:       kerr.ErrorForCode(p.ErrorCode),
+			}
 		}
 		out[*t.Topic] = d
 	}

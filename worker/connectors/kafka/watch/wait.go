@@ -48,8 +48,8 @@ type waiter struct {
 	news chan struct{}       // capacity 1
 }
 
-// Wait returns when a partition has a record at its offset or later, when one cannot be read, or when ctx ends. It returns
-// the offsets, moved past what is no record for users: marks and aborted records of transactions.
+// Wait returns when a partition has a record at its offset or later, when one cannot be read, or when ctx ends. It
+// returns the offsets, moved past what is no record for users: marks and aborted records of transactions.
 //
 // It only says that looking is worth it, and may be wrong: whoever reads decides by what it reads.
 func (h *Hub) Wait(ctx context.Context, from map[Partition]int64) map[Partition]int64 {

@@ -1,4 +1,5 @@
-// Command pause holds a pod's namespaces open: the first process of the sandbox, which waits for a signal and reaps orphans.
+// Command pause holds a pod's namespaces open: the first process of the sandbox, which waits for a signal and reaps
+// orphans.
 package main
 
 import (
