@@ -1,8 +1,8 @@
 package v1alpha1
 
 // APISpec is about the workers' REST API. It is closed by a token that the operator makes (Secret "<name>-api", key
-// "token"). +kubebuilder:validation:XValidation:rule="!has(self.probePort) || self.probePort != (has(self.port) ?
-// self.port : 8082)",message="probePort must not be port: probes and metrics have a port of their own"
+// "token").
+// +kubebuilder:validation:XValidation:rule="!has(self.probePort) || self.probePort != (has(self.port) ? self.port : 8082)",message="probePort must not be port: probes and metrics have a port of their own"
 type APISpec struct {
 	// port is the port of the REST API, on the pods and on the API Service.
 	// +optional

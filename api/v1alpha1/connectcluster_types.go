@@ -121,7 +121,8 @@ type ConnectClusterSpec struct {
 
 	// clusterId names the cluster in RocketMQ: its internal topics are
 	// <clusterId>-connector-{cluster,config,position,offset, status}-topic. Two clusters on one RocketMQ must not share
-	// it. By default <namespace>-<name>. It cannot be changed. +optional
+	// it. By default <namespace>-<name>. It cannot be changed.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=95
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
@@ -247,7 +248,8 @@ type ClusterTasks struct {
 // ConnectClusterStatus is what was seen of a cluster.
 type ConnectClusterStatus struct {
 	// observedGeneration is the metadata.generation that this status is about; -1 before the controller has seen the
-	// object. +optional
+	// object.
+	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// clusterId is the id in use.
 	// +optional

@@ -137,7 +137,8 @@ type TaskFailure struct {
 // ConnectorStatus is what the workers report of a connector.
 type ConnectorStatus struct {
 	// observedGeneration is the metadata.generation that this status is about; -1 before the controller has seen the
-	// object. +optional
+	// object.
+	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// state is the state that the workers report, such as Running, Paused, Stopped or Failed. Decisions should be made
 	// from the conditions.
