@@ -157,8 +157,8 @@ func (c *secretCluster) eventually(what string, ok func() bool) {
 	c.workers[0].eventually(what, ok)
 }
 
-// anew lists the tasks of a connector that were restarted for a changed secret, on all workers, and how often.
-func (c *secretCluster) anew(connector string) map[string]int {
+// restarted lists the tasks of a connector that were restarted for a changed secret, on all workers, and how often.
+func (c *secretCluster) restarted(connector string) map[string]int {
 	out := map[string]int{}
 	for _, w := range c.workers {
 		for line := range strings.Lines(w.log.String()) {
@@ -244,17 +244,17 @@ func TestASecretByReferenceReachesKafkaAndNothingElse(t *testing.T) {
 	c.mount("missing", 0)
 	c.produce("late", "first")
 	c.eventually("records of late", func() bool { return strings.Count(c.read("late"), "first") == 2 })
-	// A change starts the tasks anew that use it, and no others.
-	before := map[string]map[string]int{"invoices": c.anew("invoices"), "late": c.anew("late")}
-	if got := c.anew("orders"); len(got) != 0 {
+	// A change restarts the tasks that use it, and no others.
+	before := map[string]map[string]int{"invoices": c.restarted("invoices"), "late": c.restarted("late")}
+	if got := c.restarted("orders"); len(got) != 0 {
 		t.Errorf("tasks of orders were restarted before the change: %v", got)
 	}
 	c.mount("kafka", 1)
 	both := map[string]int{"0": 1, "1": 1}
-	c.eventually("both tasks are restarted", func() bool { return maps.Equal(c.anew("orders"), both) })
+	c.eventually("both tasks are restarted", func() bool { return maps.Equal(c.restarted("orders"), both) })
 	c.produce("orders", "second")
 	c.eventually("records with the new password", func() bool { return strings.Count(c.read("orders"), "second") == 2 })
-	after := map[string]map[string]int{"invoices": c.anew("invoices"), "late": c.anew("late")}
+	after := map[string]map[string]int{"invoices": c.restarted("invoices"), "late": c.restarted("late")}
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("other tasks were restarted (-before +after):\n%s", diff)
 	}

@@ -181,7 +181,7 @@ func TestWhatNoQueueTakesWaits(t *testing.T) {
 	}, rmqtest.Masters("broker-a", "broker-b"))
 }
 
-// For how long a broker denies a topic is counted for each batch anew.
+// For how long a broker denies a topic is counted for each batch.
 func TestADenialThatWasOverCountsNotForTheNextBatch(t *testing.T) {
 	bubble(t, rmq.Config{LogGone: 5 * time.Second}, func(t *testing.T, b *rmqtest.Broker, c *rmq.Client) {
 		queues := topic(t, c, 1)

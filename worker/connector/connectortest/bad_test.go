@@ -146,7 +146,7 @@ func badSources() map[string]bad {
 				}
 				return records, err
 			}})},
-		"starts anew in spite of positions": {
+		"starts at the beginning in spite of positions": {
 			test:    "goes on from its positions and loses nothing",
 			message: "records after the stored positions",
 			source: wrong(badSource{

@@ -270,7 +270,7 @@ func (s *Source) followTopic(t resume.Topic, doubted bool, problems map[string]e
 			return err
 		}
 	case !t.Is(known.ID):
-		plan, err := resume.Anew(known.ID, t, s.set.reset)
+		plan, err := resume.Recreated(known.ID, t, s.set.reset)
 		if err != nil {
 			return s.unplanned(t.Name, err)
 		}

@@ -155,9 +155,9 @@ func Sure(stored record.Positions, t Topic) record.Positions {
 	return out
 }
 
-// Anew plans for a topic that was recreated under the name of one that is read. Offsets of a new topic begin at 0; if
+// Recreated plans for a topic that was recreated under the name of one that is read. Offsets of a new topic begin at 0; if
 // retention took its first records already, the reader finds out.
-func Anew(former string, t Topic, reset Reset) (Plan, error) {
+func Recreated(former string, t Topic, reset Reset) (Plan, error) {
 	if reset == None {
 		return Plan{}, ErrRemade
 	}
