@@ -101,7 +101,7 @@ func (w *world) leasedErr() error {
 }
 
 // own gives the unit to the session and lets it say its state.
-func (w *world) own(name string, task int, session, generation, epoch int64, state string) {
+func (w *world) own(name string, task int, session, generation, epoch int64, state states.Observed) {
 	w.members.Change(func(v *cluster.View) {
 		v.Owners = maps.Clone(v.Owners)
 		if v.Owners == nil {
