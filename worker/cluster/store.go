@@ -103,10 +103,10 @@ func (l *storeLock) take(dir, path string) error {
 		l.proof = &fold.Proof{
 			Store:  h.Store,
 			Boot:   boot,
-			Device: uint64(stat.Dev),
+			Device: uint64(stat.Dev), //nolint:unconvert // Dev is int32 on some systems.
 			Inode:  stat.Ino,
 			Start:  h.Start,
-		} //nolint:unconvert // Dev is int32 on some systems.
+		}
 	}
 	return nil
 }
