@@ -38,11 +38,14 @@ func TestMastersAreRestartedOneAfterTheOther(t *testing.T) {
 		flows = append(flows, startFlow(t, workers[0], kafka, id+"-"+selector, selector))
 	}
 	drained(t, flows)
-	var whole []int // of each log, once the sinks know all queues: a topic that is just made is not on all brokers at once
+	client := open(t, nameServers())
+	for _, selector := range []string{"partition", "key"} {
+		readsAll(t, client, id+"-"+selector, "connect-"+id+"-out-"+selector)
+	}
+	var whole []int // of each log
 	for _, w := range workers {
 		whole = append(whole, len(w.log.String()))
 	}
-	client := open(t, nameServers())
 	for _, selector := range []string{"partition", "key"} {
 		used := map[string]int{}
 		for q, n := range counts(t, client, id+"-"+selector) {
@@ -98,6 +101,32 @@ func startFlow(t *testing.T, w running, kafka, topic, selector string) *traffic.
 		})
 	}
 	return f
+}
+
+// readsAll waits until both masters have records of a topic, and a sink has stored an offset of each of their queues that
+// has: a topic that was just made is not shown on all brokers at once.
+func readsAll(t *testing.T, client *rmq.Client, topic, group string) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) error {
+		brokers := map[string]bool{}
+		for q, n := range counts(t, client, topic) {
+			if n == 0 {
+				continue
+			}
+			_, ok, err := client.Committed(ctx, group, q)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return fmt.Errorf("group %s has no offset in %s", group, q)
+			}
+			brokers[q.Broker] = true
+		}
+		if len(brokers) != 2 {
+			return fmt.Errorf("topic %s has records on %v, want both brokers", topic, brokers)
+		}
+		return nil
+	})
 }
 
 func drained(t *testing.T, flows traffic.Flows) {
