@@ -103,8 +103,8 @@ func startFlow(t *testing.T, w running, kafka, topic, selector string) *traffic.
 	return f
 }
 
-// readsAll waits until both masters have records of a topic, and a sink has stored an offset of each of their queues that
-// has: a topic that was just made is not shown on all brokers at once.
+// readsAll waits until both masters have records of a topic, and a sink has stored an offset of each of their queues
+// that has: a topic that was just made is not shown on all brokers at once.
 func readsAll(t *testing.T, client *rmq.Client, topic, group string) {
 	t.Helper()
 	eventually(t, func(ctx context.Context) error {

@@ -155,8 +155,8 @@ func Sure(stored record.Positions, t Topic) record.Positions {
 	return out
 }
 
-// Recreated plans for a topic that was recreated under the name of one that is read. Offsets of a new topic begin at 0; if
-// retention took its first records already, the reader finds out.
+// Recreated plans for a topic that was recreated under the name of one that is read. Offsets of a new topic begin at 0;
+// if retention took its first records already, the reader finds out.
 func Recreated(former string, t Topic, reset Reset) (Plan, error) {
 	if reset == None {
 		return Plan{}, ErrRemade
