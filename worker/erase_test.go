@@ -152,7 +152,7 @@ func TestADeletedConnectorLeavesNothing(t *testing.T) {
 	for _, id := range []string{"w1", "w2", "w3"} {
 		cfg := configFor(t, broker.NameServer())
 		cfg.WorkerID = id
-		runs = append(runs, startWith(t, cfg, connectors.Classes{vault{}}, 0))
+		runs = append(runs, startWith(t, cfg, connectors.Of(vault{}), 0))
 	}
 	topics := runs[0].cfg.Topics
 	for _, r := range runs {
@@ -182,7 +182,7 @@ func TestADeletedConnectorLeavesNothing(t *testing.T) {
 	if err := runs[0].ended(); err != nil {
 		t.Error(err)
 	}
-	runs[0] = startWith(t, runs[0].cfg, connectors.Classes{vault{}}, 0)
+	runs[0] = startWith(t, runs[0].cfg, connectors.Of(vault{}), 0)
 	runs[0].answers("/readyz", 200)
 	runs[0].answers("/api/v1/connectors/c", 404)
 	runs[0].connects("c", "Vault", `"vault.password":"another"`)

@@ -86,7 +86,7 @@ func TestTheClassOfAConfigThatNamesNone(t *testing.T) {
 // Each class is held to its contract by the acceptance suite, in the tests of its package.
 func TestEveryClassRunsItsAcceptanceSuite(t *testing.T) {
 	const here = "github.com/rocketmq-connect/operator/worker/connectors/"
-	for _, class := range Catalog() {
+	for _, class := range Catalog().all {
 		name, of := class.Spec().Class, reflect.TypeOf(class)
 		files, err := filepath.Glob(filepath.Join(strings.TrimPrefix(of.PkgPath(), here), "*_test.go"))
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rocketmq-connect/operator/worker/record"
 	"github.com/rocketmq-connect/operator/worker/rest/restapi"
 	"github.com/rocketmq-connect/operator/worker/rmq"
 	"github.com/rocketmq-connect/operator/worker/states"
@@ -350,6 +351,29 @@ func TestAMaskedSecretIsThatOfTheRevisionThatIsReplaced(t *testing.T) {
 			}
 			if c := w.configs.Held["src"]; tc.wantLogin != "" && c.Config["login"] != tc.wantLogin {
 				t.Errorf("stored: %+v", c)
+			}
+		})
+	}
+}
+
+// Somebody deletes a connector and keeps its positions, right before the write of a request that states another revision.
+func TestAStatedRevisionHoldsThoughTheConnectorIsDeletedMeanwhile(t *testing.T) {
+	cases := map[string]struct{ method, path, body string }{
+		"deleted":                           {"DELETE", "", ""},
+		"deleted, keeping its positions":    {"DELETE", "?positions=keep", ""},
+		"paused":                            {"POST", "/pause", ""},
+		"given a state":                     {"PUT", "/state", `{"state":"Stopped"}`},
+		"replaced, with a secret as a mask": {"PUT", "", `{"config":{"kafka.topics":"c","kafka.bootstrap.server":"h:1","login":"********"}}`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.source("s")
+			w.positions.Held["s"] = record.Positions{"a": "1"}
+			w.configs.Race = func(c *store.Connector) { c.Deleted, c.Config, c.Revision, c.Epoch = true, nil, 9, 9 }
+			rec := w.do(tc.method, "/api/v1/connectors/s"+tc.path, tc.body, `If-Match: "7"`)
+			if rec.Code != http.StatusPreconditionFailed || len(w.positions.Forgotten) > 0 {
+				t.Errorf("%d %s, positions forgotten: %v", rec.Code, rec.Body, w.positions.Forgotten)
 			}
 		})
 	}

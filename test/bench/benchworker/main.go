@@ -55,6 +55,6 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	return process.Serve(ctx, cfg, worker.Options{
-		Log: log, Audit: log.WithName("audit"), Version: "bench", Catalog: append(connectors.Catalog(), control.IdleSource{}), Out: stdout,
+		Log: log, Audit: log.WithName("audit"), Version: "bench", Catalog: connectors.Catalog().With(control.IdleSource{}), Out: stdout,
 	})
 }

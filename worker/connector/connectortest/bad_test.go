@@ -498,6 +498,18 @@ func badSinks() map[string]bad {
 					return errors.Join(s.Put(context.Background(), batch), s.Flush(context.Background()), ctx.Err())
 				}}),
 		},
+		"flushes though its context has ended": {
+			test:    "delivers nothing more when its context ends after a put",
+			message: "want the 0 from before the context ended",
+			sink:    wrongSink(badSink{flush: func(s connector.Sink, _ ctxt) error { return s.Flush(context.Background()) }}),
+		},
+		"delivers as it closes": {
+			test:    "delivers nothing more when its context ends after a put",
+			message: "want the 0 from before the context ended",
+			sink: wrongSink(badSink{close: func(s connector.Sink, ctx ctxt) error {
+				return errors.Join(s.Flush(ctx), s.Close(ctx))
+			}}),
+		},
 		"delivers what it had when its context ended in a stall": deliversAfterAStall(),
 		"names another record as poison": {
 			test:    "names the record that no retry will deliver",

@@ -45,8 +45,8 @@ type shares struct {
 	all   *task
 }
 
-// openShares opens as many tasks as the connector makes for at most that many.
-func (s SourceSystem) openShares(t *testing.T, c connector.SourceConnector, most int) *shares {
+// openShares opens as many tasks as the connector makes for at most that many, each from the positions of all.
+func (s SourceSystem) openShares(t *testing.T, c connector.SourceConnector, most int, from record.Positions) *shares {
 	t.Helper()
 	w, ctx := NewWorker(nil), s.calls().waiting(t)
 	var cfgs []connector.Config
@@ -56,7 +56,7 @@ func (s SourceSystem) openShares(t *testing.T, c connector.SourceConnector, most
 	}
 	sh := &shares{owner: make(map[record.SourcePartition]int), all: &task{}}
 	for i, cfg := range cfgs {
-		tk := s.calls().openTask(t, c, cfg, w.Env(i, len(cfgs)), nil)
+		tk := s.calls().openTask(t, c, cfg, w.Env(i, len(cfgs)), from)
 		t.Cleanup(func() { tk.close(t) })
 		sh.open = append(sh.open, tk)
 	}
@@ -93,12 +93,28 @@ func (sh *shares) run(t *testing.T, c calls, enough func(have int) bool) {
 func sourceShares(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	const most = 2
 	s.produceAll(t, 0, 10)
-	sh := s.openShares(t, c, most)
+	sh := s.openShares(t, c, most, nil)
 	sh.run(t, s.calls(), func(have int) bool { return have >= 10*s.Partitions })
 	s.wantValues(t, sh.all, 0, 10)
 	if used := slices.Compact(slices.Sorted(maps.Values(sh.owner))); s.Partitions >= most && len(used) < len(sh.open) {
 		t.Errorf("only tasks %v got partitions", used)
 	}
+}
+
+// sharesResume has several tasks go on from what one has stored: each is given the positions of the whole connector.
+func sharesResume(t *testing.T, c connector.SourceConnector, s SourceSystem) {
+	s.produceAll(t, 0, 10)
+	first := s.calls().openTask(t, c, s.Config, NewWorker(nil).Env(0, 1), nil)
+	first.collect(t, 10*s.Partitions)
+	first.close(t)
+	stored := record.Positions{}
+	for _, r := range first.records {
+		stored[r.Partition] = r.Position
+	}
+	s.produceAll(t, 10, 20)
+	sh := s.openShares(t, c, 2, stored)
+	sh.run(t, s.calls(), func(have int) bool { return have >= 10*s.Partitions })
+	s.wantValues(t, sh.all, 10, 20)
 }
 
 // sourceGrows adds a partition while tasks poll: one of them reads it from its start, and each keeps what it had.
@@ -107,7 +123,7 @@ func sourceGrows(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 		t.Skip("the system has the partitions that it has")
 	}
 	s.produceAll(t, 0, 10)
-	sh := s.openShares(t, c, 2)
+	sh := s.openShares(t, c, 2, nil)
 	more, grown := s, false
 	more.Partitions++
 	sh.run(t, s.calls(), func(have int) bool {

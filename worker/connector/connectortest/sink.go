@@ -44,6 +44,7 @@ func RunSink(t *testing.T, c connector.SinkConnector, setup func(t *testing.T) S
 		"takes an empty batch":                                    sinkEmpty,
 		"takes the records of a queue that appears":               sinkGrows,
 		"delivers nothing once its context has ended":             sinkEnded,
+		"delivers nothing more when its context ends after a put": sinkEndedAfterPut,
 		"delivers nothing more when its context ends in a stall":  sinkStalled,
 		"names the record that no retry will deliver":             sinkPoison,
 		"tells where records go and when it last wrote":           sinkTells,
@@ -255,6 +256,28 @@ func sinkEnded(t *testing.T, c connector.SinkConnector, s SinkSystem) {
 	}
 	_ = sink.close(t, sink.waiting(t))
 	s.wantNothingButMarks(t, c)
+}
+
+// sinkEndedAfterPut has the lease end between a put and its flush: another worker may have the task from then on.
+func sinkEndedAfterPut(t *testing.T, c connector.SinkConnector, s SinkSystem) {
+	sink := s.open(t, c)
+	lease, cancel := context.WithCancel(sink.waiting(t))
+	if err := sink.put(t, lease, s.batch(0, 10)); err != nil {
+		t.Fatalf("putting 10 records: %v", err)
+	}
+	cancel()
+	before := s.Delivered(t, 0)
+	if err := sink.flush(t, lease); err == nil && len(s.Delivered(t, 0)) < 10 {
+		t.Error("Flush returns nil with an ended context though not all that was put is delivered")
+	}
+	_ = sink.close(t, sink.waiting(t))
+	// Marks of a sink that comes after it: whatever the first one still had in mind it had time to do.
+	marks, fresh := s.batch(1000, 1010), s.open(t, c)
+	put(t, fresh, marks)
+	flushAndClose(t, fresh)
+	if after := s.Delivered(t, len(before)+len(marks)); len(after) != len(before)+len(marks) {
+		t.Errorf("%d records are delivered, want the %d from before the context ended, and %d marks", len(after), len(before), len(marks))
+	}
 }
 
 func sinkStalled(t *testing.T, c connector.SinkConnector, s SinkSystem) {

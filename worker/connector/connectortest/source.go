@@ -39,6 +39,7 @@ func RunSource(t *testing.T, c connector.SourceConnector, setup func(t *testing.
 	tests := map[string]func(*testing.T, connector.SourceConnector, SourceSystem){
 		"delivers each partition in order":                        sourceDelivers,
 		"goes on from its positions and loses nothing":            sourceResumes,
+		"all tasks go on from the positions of all":               sharesResume,
 		"repeats what was not stored":                             sourceRepeats,
 		"tasks share the partitions":                              sourceShares,
 		"a partition that appears is read from its start":         sourceGrows,
@@ -181,6 +182,14 @@ func sourcePollEnds(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	if err := tk.poll(t, ended); err != nil {
 		t.Errorf("polling with an ended context: %v", err)
 	}
+	// What was read when the context ended is not lost: a Pauser's polls end like this all the time.
+	s.produceAll(t, 0, 5)
+	for range 3 {
+		if err := tk.poll(t, ended); err != nil {
+			t.Errorf("polling with an ended context: %v", err)
+		}
+	}
+	tk.collect(t, 5*s.Partitions)
 	// Nothing is there to read: only the context's end can end this one.
 	blocked, cancel := context.WithCancel(context.Background())
 	var ending service.Group
@@ -195,9 +204,9 @@ func sourcePollEnds(t *testing.T, c connector.SourceConnector, s SourceSystem) {
 	if err != nil {
 		t.Errorf("polling when the context ends: %v", err)
 	}
-	s.produceAll(t, 0, 5)
-	tk.collect(t, 5*s.Partitions)
-	s.wantValues(t, tk, 0, 5)
+	s.produceAll(t, 5, 10)
+	tk.collect(t, 10*s.Partitions)
+	s.wantValues(t, tk, 0, 10)
 }
 
 func sourceKeepsBytes(t *testing.T, c connector.SourceConnector, s SourceSystem) {

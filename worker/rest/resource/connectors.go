@@ -27,7 +27,7 @@ import (
 const AnyRevision int64 = -1
 
 // maxFills is how often masked secrets are filled in again because somebody else has changed the connector meanwhile.
-const maxFills = 5
+const maxFills = 10
 
 // Configs is what changes need of the config store.
 type Configs interface {
@@ -109,7 +109,7 @@ func (c *Connectors) Replace(ctx context.Context, in restapi.Connector, req Requ
 	if fills {
 		attempts = maxFills
 	}
-	stored, err := c.change(ctx, in.Name, attempts, func(now held) (*store.Write, error) {
+	stored, err := c.change(ctx, in.Name, req, attempts, func(now held) (*store.Write, error) {
 		filled := c.Checker.Fill(in, now.Config)
 		same := now.exists && unchanged(now.Connector, filled.Write)
 		if !now.newest && (!now.exists || same || filled.Refused()) {
@@ -141,7 +141,7 @@ func unchanged(before store.Connector, write store.Write) bool {
 
 // SetState stores what the user wants of the connector, if that is another state.
 func (c *Connectors) SetState(ctx context.Context, name string, state states.Wanted, req Request) (Stored, error) {
-	stored, err := c.change(ctx, name, 1, func(now held) (*store.Write, error) {
+	stored, err := c.change(ctx, name, req, 1, func(now held) (*store.Write, error) {
 		switch {
 		case !now.exists:
 			return nil, answer.NotFound(name)
@@ -157,7 +157,7 @@ func (c *Connectors) SetState(ctx context.Context, name string, state states.Wan
 // that this was stored.
 func (c *Connectors) Restart(ctx context.Context, name, text, id string) error {
 	task, notNumber := strconv.Atoi(cmp.Or(text, "-1"))
-	_, err := c.change(ctx, name, 1, func(now held) (*store.Write, error) {
+	_, err := c.change(ctx, name, Request{}, 1, func(now held) (*store.Write, error) {
 		switch {
 		case !now.exists:
 			return nil, answer.NotFound(name)
@@ -176,7 +176,7 @@ func (c *Connectors) Restart(ctx context.Context, name, text, id string) error {
 // Remove deletes the connector and, unless keep, forgets its positions: kept ones would make a later connector of the
 // same name on another system skip records. A repeated deletion finishes one that broke off between the two steps.
 func (c *Connectors) Remove(ctx context.Context, name string, keep bool, req Request) error {
-	_, err := c.change(ctx, name, 1, func(now held) (*store.Write, error) {
+	_, err := c.change(ctx, name, req, 1, func(now held) (*store.Write, error) {
 		if !now.exists {
 			return nil, store.ErrNotFound
 		}
@@ -220,7 +220,7 @@ func (c *Connectors) forget(ctx context.Context, name string, epoch int64) (bool
 
 // Write stores a change that does not depend on what is stored, and answers as store.Configs.Put does.
 func (c *Connectors) Write(ctx context.Context, w store.Write) (store.Connector, error) {
-	return c.change(ctx, w.Name, 1, func(held) (*store.Write, error) { return &w, nil })
+	return c.change(ctx, w.Name, Request{}, 1, func(held) (*store.Write, error) { return &w, nil })
 }
 
 // change stores what decide makes of the connector, and answers with it as it then is; nil of decide: nothing is to be
@@ -228,19 +228,17 @@ func (c *Connectors) Write(ctx context.Context, w store.Write) (store.Connector,
 //
 // Here alone a change is begun again. What this worker holds may be old, which a write finds out: what leads to none,
 // or to one that is refused, is decided once more on all that is stored. A write that somebody else's came before is
-// made again as often as attempts says. (The store makes the record of a write again that the log did not take, as long
+// made again as often as attempts says, but never in the place of another revision than the caller stated. (The store makes the record of a write again that the log did not take, as long
 // as the write's condition holds.)
 func (c *Connectors) change(
-	ctx context.Context, name string, attempts int, decide func(held) (*store.Write, error),
+	ctx context.Context, name string, req Request, attempts int, decide func(held) (*store.Write, error),
 ) (store.Connector, error) {
 	now, lost := c.held(name, false), 0
 	for {
 		write, err := decide(now)
 		if write != nil {
 			var stored store.Connector
-			if stored, err = c.Configs.Put(ctx, *write); err == nil {
-				c.Log.Info("Storing a connector", "connector", stored.Name, "epoch", stored.Epoch, "revision", stored.Revision,
-					"state", string(stored.State), "deleted", stored.Deleted, "requestID", write.RequestID)
+			if stored, err = c.put(ctx, write); err == nil {
 				return stored, nil
 			}
 			lost++
@@ -252,6 +250,9 @@ func (c *Connectors) change(
 			if err := c.Sync(ctx); err != nil {
 				return store.Connector{}, err
 			}
+			if fresh := c.held(name, true); write != nil && req.Stated && (!fresh.exists || fresh.Revision > req.Revision) {
+				return c.put(ctx, write) // refused with what is stored now: nothing is decided for another revision than the caller's
+			}
 		case write == nil:
 			return now.Connector, err
 		case lost >= attempts:
@@ -259,6 +260,15 @@ func (c *Connectors) change(
 		}
 		now = c.held(name, true)
 	}
+}
+
+func (c *Connectors) put(ctx context.Context, w *store.Write) (store.Connector, error) {
+	stored, err := c.Configs.Put(ctx, *w)
+	if err == nil {
+		c.Log.Info("Storing a connector", "connector", stored.Name, "epoch", stored.Epoch, "revision", stored.Revision,
+			"state", string(stored.State), "deleted", stored.Deleted, "requestID", w.RequestID)
+	}
+	return stored, err
 }
 
 func (c *Connectors) held(name string, newest bool) held {

@@ -74,8 +74,10 @@ func (c *conn) call(ctx context.Context, req *Command, head []byte) (*Command, [
 	}
 	c.sign.sign(req)
 	head = req.AppendHead(head[:0])
-	err := c.write(ctx, head, req.Body)
-	req.Written = time.Now()
+	some, err := c.write(ctx, head, req.Body)
+	if some {
+		req.Written = time.Now()
+	}
 	if err != nil {
 		c.giveUp(ctx, req, err)
 		return nil, head, err
@@ -157,36 +159,38 @@ func waitError(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// write sends one frame. A frame that is cut off leaves the stream unusable, so any failure closes the connection.
-func (c *conn) write(ctx context.Context, head, body []byte) error {
+// write sends one frame, and says whether some bytes of it may be on their way: none are if it came too late to begin,
+// as after a freeze of the process. A frame that is cut off leaves the stream unusable, so any failure closes the
+// connection.
+func (c *conn) write(ctx context.Context, head, body []byte) (some bool, err error) {
 	select {
 	case c.writing <- struct{}{}:
 	case <-ctx.Done():
-		return waitError(ctx)
+		return false, waitError(ctx)
 	case <-c.done:
-		return c.failure()
+		return false, c.failure()
 	}
 	defer func() { <-c.writing }()
 	if ctx.Err() != nil {
-		return waitError(ctx)
+		return false, waitError(ctx)
 	}
 	deadline, _ := ctx.Deadline()
 	if err := c.nc.SetWriteDeadline(deadline); err != nil {
-		return c.broken(err)
+		return false, c.broken(err)
 	}
 	stop := context.AfterFunc(ctx, func() { c.fail(fmt.Errorf("%w: %w", ErrConnection, waitError(ctx))) })
 	buffers := net.Buffers{head, body}
 	if len(body) == 0 {
 		buffers = buffers[:1]
 	}
-	_, err := buffers.WriteTo(c.nc)
+	n, err := buffers.WriteTo(c.nc)
 	if !stop() && ctx.Err() != nil {
-		return waitError(ctx)
+		return n > 0, waitError(ctx)
 	}
 	if err != nil {
-		return c.broken(err)
+		return n > 0, c.broken(err)
 	}
-	return nil
+	return true, nil
 }
 
 func (c *conn) broken(err error) error {
@@ -225,7 +229,7 @@ func (c *conn) pushed(cmd *Command) {
 	ctx, cancel := context.WithTimeout(context.Background(), pushTimeout)
 	defer cancel()
 	refusal := &Command{Code: CodeNotSupported, Flag: FlagResponse, Opaque: cmd.Opaque, Remark: "not supported by this client"}
-	if err := c.write(ctx, refusal.AppendHead(nil), nil); err != nil {
+	if _, err := c.write(ctx, refusal.AppendHead(nil), nil); err != nil {
 		c.fail(fmt.Errorf("%w: answering a push: %w", ErrConnection, err))
 	}
 }

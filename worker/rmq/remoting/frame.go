@@ -39,8 +39,8 @@ type Command struct {
 	Spared bool
 	// Connected has the request sent only over a connection that is there: none is made for it. It is not sent.
 	Connected bool
-	// Written is set by a call: when the connection had taken the request's bytes, or as many as it will ever take. It is
-	// not sent.
+	// Written is set by a call: when the connection had taken the request's bytes, or as many as it will ever take; zero
+	// if it has taken none. It is not sent.
 	Written time.Time
 	// Conn is the number of the connection that an answer came on: no two connections of a Pool have the same. It is not
 	// sent.

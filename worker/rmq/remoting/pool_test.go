@@ -174,6 +174,30 @@ func TestStalledPeerHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+// What came too late to be written was never on its way: who asks when bytes of a request last left is not told of it.
+func TestARequestThatIsNotWrittenSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe() // nobody reads the other end
+		pool := NewPool(func(context.Context, string, string) (net.Conn, error) { return ours, nil }, time.Second, Credentials{})
+		var holds sync.WaitGroup
+		holds.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			_, _ = pool.Call(ctx, "x:1", "send", &Command{Body: make([]byte, 1<<20)})
+		})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		waits := Command{Body: []byte("x")}
+		if _, err := pool.Call(ctx, "x:1", "send", &waits); err == nil || !waits.Written.IsZero() {
+			t.Errorf("behind another one: %v, written at %v", err, waits.Written)
+		}
+		theirs.Close()
+		pool.Close()
+		holds.Wait()
+	})
+}
+
 func TestBrokenConnectionFailsAllAtOnce(t *testing.T) {
 	cases := map[string]struct {
 		end  func(pool *Pool)
