@@ -18,8 +18,9 @@ import (
 
 // The exit codes.
 const (
-	exitFailed  = 1
-	exitInvalid = 2
+	exitFailed      = 1
+	exitInvalid     = 2
+	exitInterrupted = 130 // as shells have it for SIGINT
 )
 
 func main() {
@@ -53,7 +54,7 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 		}
 		return exitInvalid
 	}
-	if flags.NArg() > 0 || !o.valid() {
+	if flags.NArg() > 0 || !o.valid() { // the line says what each may be
 		_, _ = fmt.Fprintln(stderr, "usage: demo [-rate 1..100000] [-for TIME] [-kill-after TIME, less than that of -for]")
 		return exitInvalid
 	}
@@ -63,9 +64,21 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	_, _ = fmt.Fprintln(stdout, last)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "demo:", err)
-		return exitFailed
 	}
-	return 0
+	return exitCode(err)
+}
+
+// errInterrupted means that a timed run was ended before its time: nothing is said of the records on their way.
+var errInterrupted = errors.New("interrupted before the run was over: nothing is said of the records on their way")
+
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	}
+	return exitFailed
 }
 
 // play runs the demo and returns its last words.
@@ -92,7 +105,10 @@ func play(ctx context.Context, o options, stdin, stdout *os.File) (last string, 
 	if o.length == 0 {
 		return summary(d.frame(context.WithoutCancel(ctx))), nil
 	}
-	verdict, err := d.finish(ctx) // an error, if the run was cut short
+	if ctx.Err() != nil {
+		return summary(d.frame(context.WithoutCancel(ctx))), errInterrupted
+	}
+	verdict, err := d.finish(ctx)
 	return summary(d.frame(context.WithoutCancel(ctx))) + "\n" + verdict, err
 }
 

@@ -310,3 +310,11 @@ func TestTheDemoEndsWithItsContext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestHowARunEndedIsItsExitCode(t *testing.T) {
+	for err, want := range map[error]int{nil: 0, errInterrupted: 130, errors.New("2 records are missing"): 1} {
+		if got := exitCode(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+}

@@ -356,7 +356,8 @@ func TestAMaskedSecretIsThatOfTheRevisionThatIsReplaced(t *testing.T) {
 	}
 }
 
-// Somebody deletes a connector and keeps its positions, right before the write of a request that states another revision.
+// Somebody deletes a connector and keeps its positions, right before the write of a request that states another
+// revision.
 func TestAStatedRevisionHoldsThoughTheConnectorIsDeletedMeanwhile(t *testing.T) {
 	cases := map[string]struct{ method, path, body string }{
 		"deleted":                           {"DELETE", "", ""},

@@ -85,7 +85,7 @@ func (r *Reader) Duration(key string, least time.Duration) time.Duration {
 // parsed reads a setting of a form; ok says that it is one. A value of another form is reported, unless Read has done
 // so, and the default is read in its place.
 func parsed[T any](r *Reader, key string, form connector.Type, want string, parse func(string) (T, error)) (value T, ok bool) {
-	v := r.Value(key)
+	v := r.Text(key)
 	if v == "" {
 		return value, false
 	}

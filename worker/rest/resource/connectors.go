@@ -228,8 +228,8 @@ func (c *Connectors) Write(ctx context.Context, w store.Write) (store.Connector,
 //
 // Here alone a change is begun again. What this worker holds may be old, which a write finds out: what leads to none,
 // or to one that is refused, is decided once more on all that is stored. A write that somebody else's came before is
-// made again as often as attempts says, but never in the place of another revision than the caller stated. (The store makes the record of a write again that the log did not take, as long
-// as the write's condition holds.)
+// made again as often as attempts says, but never in the place of another revision than the caller stated. (The store
+// makes the record of a write again that the log did not take, as long as the write's condition holds.)
 func (c *Connectors) change(
 	ctx context.Context, name string, req Request, attempts int, decide func(held) (*store.Write, error),
 ) (store.Connector, error) {
