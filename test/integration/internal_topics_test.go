@@ -106,6 +106,10 @@ func TestInternalTopicsThatGoAreRecreated(t *testing.T) {
 			)
 			runs(t, map[string]int{"in": 2, "out": 2}, w1, w2)
 
+			configs, err := keysOf(t.Context(), l.rocket, internal[1])
+			if err != nil || len(configs) < 2 {
+				t.Fatalf("configs %v, %v", configs, err)
+			}
 			for _, topic := range tc.topics(internal) {
 				tc.goes(a, topic)
 				gone := time.Now()
@@ -128,6 +132,16 @@ func TestInternalTopicsThatGoAreRecreated(t *testing.T) {
 			eventually(t, func(ctx context.Context) error {
 				n, err := kafka(ctx)
 				return errors.Join(err, atLeast(n, int64(plan.Records)))
+			})
+			// Whoever has a connector publishes its config again, once it has noticed; if not, another one does after a while.
+			eventually(t, func(ctx context.Context) error {
+				now, err := keysOf(ctx, l.rocket, internal[1])
+				for key := range configs {
+					if !now[key] {
+						err = errors.Join(err, fmt.Errorf("%s has no %s yet", internal[1], key))
+					}
+				}
+				return err
 			})
 			w1.stop()
 			w2.stop()
@@ -158,6 +172,16 @@ func TestInternalTopicsThatGoAreRecreated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// keysOf is what a log has values of.
+func keysOf(ctx context.Context, client *rmq.Client, topic string) (map[string]bool, error) {
+	keys := map[string]bool{}
+	_, err := client.Log(rmq.Queue{Topic: topic, Broker: "broker-a"}).Read(ctx, 0, func(e rmq.Entry) error {
+		keys[e.Key] = true
+		return nil
+	})
+	return keys, err
 }
 
 func atLeast(n, want int64) error {
